@@ -1,0 +1,1 @@
+"""pybuild: container images built like make builds programs."""

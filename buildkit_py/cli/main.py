@@ -1,0 +1,5 @@
+"""Entry point of the `pybuild` command."""
+
+
+def main() -> int:
+    return 0

@@ -1,0 +1,121 @@
+"""Every error that pybuild raises on purpose, in one tree.
+
+    PybuildError                    exit code
+    ├── StepFailed                          1   a step of the build ended with a failure
+    ├── UsageError                          2   the command line asks for something that is not there
+    ├── BuildfileError                      3   a Buildfile or Buildfile.py is wrong
+    │   └── BuildfileSyntaxError            3   it does not parse
+    ├── SourceError                         4   something a build starts from cannot be had
+    │   ├── ContextError                    4   a local file or directory
+    │   ├── ImageNotFound                   4   an image that no one has
+    │   ├── RegistryError                   4   a registry that is down, refuses or misbehaves
+    │   └── DigestMismatch                  4   bytes that are not what their name says
+    ├── StoreError                          5   the local store
+    │   ├── StoreCorrupt                    5   damaged contents
+    │   └── DiskFull                        5   no space left
+    ├── SandboxError                        6   this machine cannot run the step as asked
+    └── ExportError                         7   the result could not be written
+
+Only `cli/` turns one of these into a message and an exit code; everything
+below raises. An error says *what* in `message` (one sentence, no full stop),
+*where* in `at`, shows the source line in `excerpt`, and says what to do in
+`hint`.
+"""
+
+from __future__ import annotations
+
+
+class PybuildError(Exception):
+    """Base of all expected failures.
+
+    `at` is anything whose `str()` is a place a person can go to: a
+    `source_map.Position`, a path, a URL. `excerpt` is one or more ready-made
+    lines (source line and caret). `notes` are further lines of detail.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        at: object = None,
+        excerpt: str = "",
+        hint: str = "",
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.at = at
+        self.excerpt = excerpt
+        self.hint = hint
+        self.notes = notes
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.message}" if self.at is not None else self.message
+
+
+class StepFailed(PybuildError):
+    """A step's command ended with a non-zero status; `code` is 128+n for signal n."""
+
+    exit_code = 1
+
+    def __init__(
+        self, message: str, *, code: int = 1, step_id: str = "", tail: tuple[str, ...] = (), **rest: object
+    ) -> None:
+        super().__init__(message, **rest)  # type: ignore[arg-type]
+        self.code = code
+        self.step_id = step_id
+        self.tail = tail
+
+
+class UsageError(PybuildError):
+    exit_code = 2
+
+
+class BuildfileError(PybuildError):
+    exit_code = 3
+
+
+class BuildfileSyntaxError(BuildfileError):
+    pass
+
+
+class SourceError(PybuildError):
+    exit_code = 4
+
+
+class ContextError(SourceError):
+    pass
+
+
+class ImageNotFound(SourceError):
+    pass
+
+
+class RegistryError(SourceError):
+    pass
+
+
+class DigestMismatch(SourceError):
+    pass
+
+
+class StoreError(PybuildError):
+    exit_code = 5
+
+
+class StoreCorrupt(StoreError):
+    pass
+
+
+class DiskFull(StoreError):
+    pass
+
+
+class SandboxError(PybuildError):
+    exit_code = 6
+
+
+class ExportError(PybuildError):
+    exit_code = 7

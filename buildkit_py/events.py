@@ -1,0 +1,105 @@
+"""Everything that happens during a build and can be seen: one stream of records.
+
+Progress on a terminal, plain and JSON progress, logs and the build record are
+renderings of this stream and nothing else. Times are seconds since the build
+began, unless named otherwise.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from buildkit_py.source_map import Position
+
+
+class BuildStarted(Record):
+    build_id: str
+    title: str
+    steps: int = 0
+
+
+class StepQueued(Record):
+    """A step that belongs to this build; sent before anything else about it, in graph order."""
+
+    step_id: str
+    name: str
+    position: Position | None = None
+
+
+class StepStarted(Record):
+    step_id: str
+    at: float = 0.0
+
+
+class StepOutput(Record):
+    """One line that a step wrote (without its newline). `stream` is 1 or 2, as file descriptors are."""
+
+    step_id: str
+    stream: int
+    text: str
+    at: float = 0.0
+
+
+class StepProgress(Record):
+    """How far a transfer or a pack has come. `total` is 0 where it is not known."""
+
+    step_id: str
+    what: str
+    done: int
+    total: int
+    unit: str = "B"
+
+
+class StepFinished(Record):
+    """`state` is one of the solver's: CACHED, DONE, FAILED, SKIPPED. `reason` says why in a few words."""
+
+    step_id: str
+    state: str
+    seconds: float = 0.0
+    at: float = 0.0
+    reason: str = ""
+
+
+class Notice(Record):
+    """Something a person should know that is no error: `level` is "info" or "warning"."""
+
+    level: str
+    message: str
+    position: Position | None = None
+    hint: str = ""
+
+
+class Exported(Record):
+    """An output was written."""
+
+    kind: str
+    destination: str
+    digest: str = ""
+    seconds: float = 0.0
+
+
+class BuildFinished(Record):
+    ok: bool
+    seconds: float
+    ran: int = 0
+    cached: int = 0
+
+
+if TYPE_CHECKING:
+    Event: TypeAlias = (
+        BuildStarted
+        | StepQueued
+        | StepStarted
+        | StepOutput
+        | StepProgress
+        | StepFinished
+        | Notice
+        | Exported
+        | BuildFinished
+    )
+    Emit: TypeAlias = Callable[[Event], None]

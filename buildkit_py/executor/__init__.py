@@ -1,0 +1,1 @@
+"""Performs one op: makes its layer."""

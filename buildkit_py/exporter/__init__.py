@@ -1,0 +1,1 @@
+"""Writes a result somewhere, one sink a file."""

@@ -1,0 +1,1 @@
+"""The two doors into a graph: Buildfiles and Buildfile.py."""

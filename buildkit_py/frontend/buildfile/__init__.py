@@ -1,0 +1,1 @@
+"""The Buildfile language: text to syntax tree to graph."""

@@ -1,0 +1,1 @@
+"""Buildfile.py: the graph as a program."""

@@ -1,0 +1,1 @@
+"""Steps and ops: the build graph as pure data."""

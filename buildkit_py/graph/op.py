@@ -1,0 +1,145 @@
+"""Ops: what a step does, as pure data; a closed union that is taken apart with `match`.
+
+A field belongs to the op's cache key unless its comment says otherwise
+(`solver/keys.py` is the one place that decides). Paths inside a filesystem
+are absolute POSIX paths of that filesystem; a trailing slash is kept where it
+means something.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+
+class ImageSource(Record):
+    """The root filesystem of a resolved image: its layers, lowest first, named by diff_id.
+
+    `reference` is the name a person wrote, for messages; not in the key.
+    """
+
+    digest: str
+    platform: str
+    layers: tuple[str, ...]
+    reference: str = ""
+
+
+class LocalSource(Record):
+    """A directory of this machine, seen through its ignore rules.
+
+    Its place in a key is taken by the content digest of the files a step
+    takes from it, so none of these fields is in a key itself.
+    """
+
+    name: str
+    root: str
+    ignore: tuple[str, ...] = ()
+
+
+class HostSource(Record):
+    """This machine's own root filesystem, read-only. Impure: its layers never leave the machine."""
+
+    fingerprint: str
+
+
+class Mount(Record):
+    """One `RUN --mount`. `source` is an index into the step's sources, -1 for none.
+
+    `id`, `sharing` and a secret's value are not in the key.
+    """
+
+    kind: str  # bind, cache, tmpfs, secret, ssh
+    target: str
+    source: int = -1
+    path: str = "/"
+    read_only: bool = True
+    id: str = ""
+    sharing: str = "shared"
+    mode: int = -1
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    env: str = ""
+    required: bool = False
+
+
+class Pipe(Record):
+    """A file that exists for one Run only, read-only under /dev/pipes (a heredoc with `#!`)."""
+
+    name: str
+    content: bytes
+    mode: int = 0o755
+
+
+class Run(Record):
+    """A command in a sandbox over the base filesystem.
+
+    `user` is `name[:group]` or numbers, looked up in the base's own /etc/passwd.
+    `proxy_env` reaches the command but not the key. `hosts` are extra lines of
+    /etc/hosts as (name, address); only the names are in the key. `ignore_cache`
+    is not in the key. `capture` keeps standard output as the step's text.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    network: str = "default"  # default, none, host
+    hostname: str = "buildkitsandbox"
+    platform: str = ""
+    mounts: tuple[Mount, ...] = ()
+    pipes: tuple[Pipe, ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    proxy_env: tuple[tuple[str, str], ...] = ()
+    security: str = "sandbox"
+    capture: bool = False
+    ignore_cache: bool = False
+
+
+class CopyPath(Record):
+    """A path or wildcard below the root of the source numbered `source`, as written after expansion."""
+
+    path: str
+    source: int = 0
+    wildcard: bool = True
+
+
+class Inline(Record):
+    """A file whose bytes stand in the Buildfile (a heredoc of COPY or ADD)."""
+
+    name: str
+    content: bytes
+
+
+class Copy(Record):
+    """Files from the step's sources, or bytes from the Buildfile, put into the base filesystem.
+
+    `dest` is absolute; a trailing slash (or `/.`) makes it a directory.
+    `owner` is `user[:group]` as written, looked up in the base filesystem;
+    empty keeps the source's owner. `mode` is octal or symbolic, empty keeps
+    the source's. `unpack` takes archives apart (ADD). `link` puts the files
+    into an empty root, laid over the base.
+    """
+
+    items: tuple[CopyPath | Inline, ...]
+    dest: str
+    owner: str = ""
+    mode: str = ""
+    exclude: tuple[str, ...] = ()
+    parents: bool = False
+    link: bool = False
+    unpack: bool = False
+
+
+class Mkdir(Record):
+    """A directory (with its parents, mode 0755), left alone where it exists: WORKDIR."""
+
+    path: str
+    user: str = ""
+
+
+if TYPE_CHECKING:
+    Op: TypeAlias = ImageSource | LocalSource | HostSource | Run | Copy | Mkdir

@@ -1,0 +1,1 @@
+"""OCI documents, image names, and layers between a directory tree and a tar stream."""

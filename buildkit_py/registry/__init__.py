@@ -1,0 +1,1 @@
+"""Images from elsewhere: the OCI distribution protocol, layouts and archives."""

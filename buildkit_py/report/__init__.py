@@ -1,0 +1,1 @@
+"""Renderings of the event stream and of the store: progress, tables."""

@@ -1,0 +1,1 @@
+"""Images and targets run as containers for people."""

@@ -1,0 +1,1 @@
+"""Process trees in their own root filesystem and namespaces."""

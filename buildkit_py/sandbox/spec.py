@@ -1,0 +1,93 @@
+"""The sandbox spec: everything that decides what a sandbox is, as one immutable record.
+
+The fork server gets it as plain data (`wire`), so that the process that
+enters the root needs no import to read it.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class RootFilesystem(Record):
+    """Layer directories in overlay form, lowest first, under a writable `upper` (with its `work`).
+
+    `upper` empty: read-only. `host`: the lowest layer is this machine's own
+    root, below `layers`. `volatile` skips overlay's syncs. No directory of
+    the list may be changed while the sandbox lives.
+    """
+
+    layers: tuple[str, ...] = ()
+    upper: str = ""
+    work: str = ""
+    host: bool = False
+    volatile: bool = True
+
+
+class SandboxMount(Record):
+    """One mount inside. `target` is absolute inside the root; missing mount points are made (and
+    removed again from the upper directory when the sandbox ends, if still empty).
+
+    kind "bind": `source` is an absolute path of this machine.
+    kind "tree": `layers` (overlay form, lowest first) are mounted and their `path` is bound; writes,
+    if allowed, go to a directory that is dropped.
+    kind "tmpfs": `size` bytes (0: no limit), `mode`.
+    kind "file": `data` becomes a file on a tmpfs of its own, with `mode`, `uid`, `gid`.
+    """
+
+    kind: str
+    target: str
+    source: str = ""
+    layers: tuple[str, ...] = ()
+    path: str = "/"
+    read_only: bool = True
+    size: int = 0
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    data: bytes = b""
+
+
+class SandboxSpec(Record):
+    """`user` is `name[:group]` or numbers, looked up in the root's own /etc/passwd and /etc/group;
+    HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
+    `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
+    `writable_etc`. `network` is "host" or "none". `capabilities` is the bounding set as a bit mask.
+    `terminal` makes standard input, output and error a new pseudo-terminal's other side.
+    """
+
+    root: RootFilesystem
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    hostname: str = "buildkitsandbox"
+    network: str = "host"
+    mounts: tuple[SandboxMount, ...] = ()
+    hosts: bytes | None = None
+    resolv_conf: bytes | None = None
+    writable_etc: bool = False
+    capabilities: int = 0xA80425FB
+    seccomp: bool = True
+    no_new_privileges: bool = False
+    terminal: bool = False
+    read_only_root: bool = False
+
+    def wire(self) -> dict[str, Any]:
+        """The spec as dicts and tuples of plain values, for `marshal`."""
+        out = dict(zip(self.__fields__, self.values(), strict=True))
+        out["root"] = dict(zip(self.root.__fields__, self.root.values(), strict=True))
+        out["mounts"] = [dict(zip(m.__fields__, m.values(), strict=True)) for m in self.mounts]
+        return out
+
+
+class Exit(Record):
+    """How a sandbox ended: `code` as a shell would say it (128+n for signal n)."""
+
+    code: int
+    seconds: float = 0.0
+    max_rss: int = 0

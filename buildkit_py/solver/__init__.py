@@ -1,0 +1,1 @@
+"""Decides what must run: keys, plan, schedule."""

@@ -1,0 +1,1 @@
+"""The machine-local state: blobs, layers, snapshots, records, images."""
