@@ -1,0 +1,1 @@
+"""The one place that wires frontends, solver, store, exporters and runner together."""

@@ -1,0 +1,112 @@
+"""What a person asks of a build and what comes back, as plain records."""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+
+
+class Secret(Record):
+    """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`."""
+
+    id: str
+    file: str = ""
+    env: str = ""
+
+
+class WantedTarget(Record):
+    """A target by name ("" for the default one) and its parameters as given on the command line."""
+
+    name: str = ""
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+class OutputSpec(Record):
+    """One `-o`: kind is local, tar, oci, docker, registry or cacheonly; `dest` "-" is standard output."""
+
+    kind: str
+    dest: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+class BuildRequest(Record):
+    """Everything that decides a build. Paths are absolute.
+
+    `file` "-" is standard input. `context` "" means there is none. `platform` "" is this machine's.
+    `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
+    """
+
+    file: str
+    context: str = ""
+    targets: tuple[WantedTarget, ...] = ()
+    build_args: tuple[tuple[str, str], ...] = ()
+    build_contexts: tuple[tuple[str, str], ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    outputs: tuple[OutputSpec, ...] = ()
+    tags: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    hosts: tuple[tuple[str, str], ...] = ()
+    platform: str = ""
+    network: str = "default"
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    jobs: int = 0
+    keep_going: bool = False
+    dry_run: bool = False
+    compression: str = ""
+    epoch: int | None = None
+    reproducible: bool = False
+    iidfile: str = ""
+    metadata_file: str = ""
+    store: str = ""
+
+
+class TargetResult(Record):
+    """`image` is the manifest digest where an image was made, else "". `snapshot` names the filesystem."""
+
+    name: str
+    snapshot: str
+    image: str = ""
+    tags: tuple[str, ...] = ()
+    # step names with what happened to each, for --dry-run: (name, "CACHED" | "RUN" | "UNKNOWN", reason)
+    plan: tuple[tuple[str, str, str], ...] = ()
+
+
+class BuildResult(Record):
+    targets: tuple[TargetResult, ...]
+    seconds: float
+    ran: int
+    cached: int
+
+
+class TargetSummary(Record):
+    """A line of `--list`. `parameters` are (name, type, default, description)."""
+
+    name: str
+    description: str = ""
+    default: bool = False
+    parameters: tuple[tuple[str, str, str, str], ...] = ()
+
+
+class RunRequest(Record):
+    """What `pybuild run` runs: `what` is an image reference, or `FILE:TARGET` / `FILE` of a Buildfile.
+
+    None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only) with an absolute
+    source directory or file. `interactive` keeps standard input, `terminal` allocates one.
+    """
+
+    what: str
+    command: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    volumes: tuple[tuple[str, str, bool], ...] = ()
+    workdir: str = ""
+    user: str = ""
+    hostname: str = ""
+    network: str = "host"
+    read_only: bool = False
+    interactive: bool = False
+    terminal: bool = False
+    hosts: tuple[tuple[str, str], ...] = ()
+    pull: bool = False
+    store: str = ""
