@@ -10,7 +10,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Self, dataclass_transform
+    from typing import Any, ClassVar, Self, dataclass_transform
 else:
 
     def dataclass_transform(**_: object):
@@ -40,8 +40,8 @@ class Record(metaclass=_RecordType):
     """Base of all records. Raises `TypeError` for a missing or unknown field."""
 
     if TYPE_CHECKING:
-        __fields__: tuple[str, ...]
-        __defaults__: dict[str, Any]
+        __fields__: ClassVar[tuple[str, ...]]
+        __defaults__: ClassVar[dict[str, Any]]
     else:
 
         def __init__(self, *args, **kwargs):
@@ -69,7 +69,7 @@ class Record(metaclass=_RecordType):
         raise AttributeError(f"{type(self).__name__} is immutable")
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self.values() == other.values())  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self.values() == other.values())
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.values()))

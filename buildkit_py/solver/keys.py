@@ -1,0 +1,131 @@
+"""Cache keys: the two names under which a step's result is looked up.
+
+The *definition key* is made of the op and the definition keys of what it
+stands on, so it is known before anything has run. The *content key* is made
+of the op and the content of what it stands on; it hits when an input was
+made in another way but came out the same, which is what stops a rebuild at
+the first step that changes nothing (early cutoff).
+
+`docs/reference/cache-keys.md` documents the bytes and `tests/golden/` freezes
+them: a changed key without a changed `FORMAT` is a bug.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.digest import key_of
+from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, assert_never
+
+    from buildkit_py.graph.op import Op
+else:
+
+    def assert_never(value):
+        raise TypeError(f"not an op: {value!r}")
+
+# Raised whenever the parts of a key, or what a step does with them, change meaning.
+FORMAT = 1
+
+
+def op_parts(op: Op) -> tuple[Any, ...]:
+    """What of an op decides its result, as a tuple that begins with the op's tag.
+
+    Left out on purpose: values of secrets, proxy variables, addresses of extra
+    hosts, the id and sharing of cache mounts, names and positions.
+    """
+    match op:
+        case Run():
+            return (
+                "run",
+                op.argv,
+                op.env,
+                op.cwd,
+                op.user,
+                op.network,
+                op.hostname,
+                op.platform,
+                tuple(_mount_parts(mount) for mount in op.mounts),
+                tuple((pipe.name, pipe.content, pipe.mode) for pipe in op.pipes),
+                tuple(name for name, _ in op.hosts),
+                op.security,
+                op.capture,
+            )
+        case Copy():
+            return (
+                "copy",
+                tuple(_item_parts(item) for item in op.items),
+                op.dest,
+                op.owner,
+                op.mode,
+                op.exclude,
+                op.parents,
+                op.link,
+                op.unpack,
+            )
+        case Mkdir():
+            return ("mkdir", op.path, op.user)
+        case ImageSource():
+            return ("image", op.digest, op.platform)
+        case HostSource():
+            return ("host", op.fingerprint)
+        case LocalSource():
+            # A context has no key of its own: what a step takes from it has (`source_part`).
+            return ("local",)
+        case _:
+            assert_never(op)
+
+
+def _mount_parts(mount: Mount) -> tuple[Any, ...]:
+    target = (mount.kind, mount.target, mount.source)
+    match mount.kind:
+        case "bind":
+            return (*target, mount.path, mount.read_only)
+        case "cache":
+            return (*target, mount.path, mount.read_only, mount.mode, mount.uid, mount.gid)
+        case "tmpfs":
+            return (*target, mount.size)
+        case _:  # secret, ssh
+            return (*target, mount.id, mount.env, mount.required, mount.mode, mount.uid, mount.gid)
+
+
+def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:
+    match item:
+        case CopyPath():
+            return ("path", item.path, item.source, item.wildcard)
+        case Inline():
+            return ("inline", item.name, item.content)
+
+
+def uses_base(op: Op) -> bool:
+    """Whether the filesystem below decides what the op makes; a linked COPY starts from an empty one."""
+    return not (isinstance(op, Copy) and op.link)
+
+
+def definition_key(parts: tuple[Any, ...], base: str, sources: tuple[tuple[str, str], ...]) -> str:
+    """The key of an op over a base with definition key `base` ("" for an empty filesystem).
+
+    `sources` are ("step", definition key) or, for what a step takes from a
+    local context, ("content", content digest).
+    """
+    return key_of("definition", FORMAT, parts, base, sources)
+
+
+def content_key(parts: tuple[Any, ...], base: str, sources: tuple[str, ...]) -> str:
+    """The key of an op over a base and sources with these content digests."""
+    return key_of("content", FORMAT, parts, base, sources)
+
+
+def layer_id(base_content: str, content: str) -> str:
+    """The name of a layer: what it changes, on which base.
+
+    The base takes part because file times are no part of `content`: two
+    unrelated builds that make equal files must not share each other's times.
+    """
+    return key_of("layer", base_content, content)
+
+
+def chain(base_content: str, layer_content: str, empty: bool) -> str:
+    """The content digest of a filesystem with one more layer; a layer that changes nothing adds nothing."""
+    return base_content if empty else key_of("chain", base_content, layer_content)

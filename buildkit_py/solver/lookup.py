@@ -1,0 +1,171 @@
+"""Finding out, before anything runs, which steps have a result already.
+
+One pass from the inputs to the targets gives every step its definition key
+and asks the cache for it; one pass back finds the steps that must be worked
+on. Below a step that has its result, nothing is needed.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run
+from buildkit_py.graph.step import in_order, inputs
+from buildkit_py.solver import keys
+from buildkit_py.solver.result import Result
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Protocol
+
+    from buildkit_py.graph.step import Step
+    from buildkit_py.solver.result import Made
+    from buildkit_py.store.records import StepRecord
+
+    class Cache(Protocol):
+        """The store as the solver sees it."""
+
+        def get(self, key: str) -> StepRecord | None:
+            """The record under a key, if the layer that it names is present."""
+
+        def whole(self, snapshot: str) -> bool:
+            """Whether every layer of a filesystem is present."""
+
+        def push(self, base: str, layer: str) -> str:
+            """The filesystem made of another and one more layer."""
+
+        def content(self, snapshot: str) -> str:
+            """The content digest of a filesystem."""
+
+        def has_op(self, parts: tuple[Any, ...]) -> bool:
+            """Whether any record was ever made by this op, whatever it stood on."""
+
+        def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
+            """File a fresh result under both keys ("" for one that is not known)."""
+
+        def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
+            """File a result that was found under its content key under a definition key as well."""
+
+    class Roots(Protocol):
+        """The executor as the lookup sees it."""
+
+        def root(self, step: Step) -> Result:
+            """The result of a step that needs no work: an image, a context, the host."""
+
+        def context_digest(self, step: Step, index: int) -> str:
+            """The content digest of what a COPY takes from the local context that is its source `index`."""
+
+
+class Lookup:
+    """What is known of each step: its key parts, definition key, and result if there is one.
+
+    `definition` has no entry for a step whose key cannot be known before
+    some COPY from a context ran (see `_context_part`).
+    """
+
+    def __init__(self, cache: Cache, roots: Roots) -> None:
+        self.cache = cache
+        self.roots = roots
+        self.order: list[Step] = []
+        self.parts: dict[Step, tuple[Any, ...]] = {}
+        self.definition: dict[Step, str] = {}
+        self.source_parts: dict[Step, tuple[tuple[str, str], ...]] = {}
+        self.result: dict[Step, Result] = {}
+        self.fresh: set[Step] = set()  # --no-cache reaches these: their definition key proves nothing
+
+    def run(self, targets: Iterable[Step]) -> list[Step]:
+        """Look at every step that the targets need; return those to work on, inputs first."""
+        targets = list(targets)
+        self.order = list(in_order(targets))
+        for step in self.order:
+            self._look_at(step)
+        needed: set[Step] = set()
+        stack = [step for step in targets if step not in self.result]
+        while stack:
+            step = stack.pop()
+            if step not in needed:
+                needed.add(step)
+                stack.extend(child for child in inputs(step) if child not in self.result)
+        return [step for step in self.order if step in needed]
+
+    def _look_at(self, step: Step) -> None:
+        op = step.op
+        self.parts[step] = keys.op_parts(op)
+        if isinstance(op, ImageSource | HostSource | LocalSource):
+            self.result[step] = self.roots.root(step)
+            self.definition[step] = keys.definition_key(self.parts[step], "", ())
+            return
+        if (isinstance(op, Run) and op.ignore_cache) or any(child in self.fresh for child in inputs(step)):
+            self.fresh.add(step)
+        definition = self.define(step)
+        if definition is None or step in self.fresh:
+            return
+        found = self.found(step, definition)
+        if found is not None:
+            self.result[step] = found
+
+    def found(self, step: Step, definition: str) -> Result | None:
+        """The result filed under a step's definition key, if it still holds.
+
+        It does not where it was made on another base than this build has:
+        the base was rerun since (`--no-cache`) and came out different, but
+        that build ended before it came to this step.
+        """
+        record = self.cache.get(definition)
+        if record is None:
+            return None
+        base = self.result.get(step.base) if step.base is not None else None
+        if step.base is None or base is not None:
+            below = base.snapshot if base is not None else ""
+            if keys.uses_base(step.op) and below != recorded_base(record):
+                return None
+            return Result(self.cache.push(below, record.layer), record.layer, record.text)
+        # The record of the base is gone but this one is not: it holds if everything below is still there.
+        if keys.uses_base(step.op) and self.cache.whole(record.snapshot):
+            return Result(record.snapshot, record.layer, record.text)
+        return None
+
+    def define(self, step: Step, learnt: tuple[str, ...] = ()) -> str | None:
+        """The definition key of a step, if it can be known now.
+
+        `learnt` are the digests of what was taken from the sources, where
+        the step has run and the executor knows them.
+        """
+        if step in self.definition:
+            return self.definition[step]
+        base: str | None = ""
+        if step.base is not None and keys.uses_base(step.op):
+            base = self.definition.get(step.base)
+        sources: list[tuple[str, str]] = []
+        for index, source in enumerate(step.sources):
+            if not isinstance(source.op, LocalSource):
+                kind, digest = "step", self.definition.get(source)
+            elif index < len(learnt) and learnt[index]:
+                kind, digest = "content", learnt[index]
+            else:
+                kind, digest = "content", self._context_part(step, index)
+            if digest is None:
+                return None
+            sources.append((kind, digest))
+        if base is None:
+            return None
+        self.source_parts[step] = tuple(sources)
+        self.definition[step] = keys.definition_key(self.parts[step], base, tuple(sources))
+        return self.definition[step]
+
+    def _context_part(self, step: Step, index: int) -> str | None:
+        """The digest of what a step takes from a context; None where the step should just run.
+
+        An op that was never run cannot hit, so its files are not read twice:
+        it starts at once, and its digest is learnt while it copies.
+        """
+        if isinstance(step.op, Copy) and not self.cache.has_op(self.parts[step]):
+            return None
+        return self.roots.context_digest(step, index)
+
+
+def recorded_base(record: StepRecord) -> str:
+    """The snapshot that a recorded result stands on, as its parts say."""
+    for part in record.parts:
+        if part[0] == "base":
+            return str(part[2])
+    return ""

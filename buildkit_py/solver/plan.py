@@ -1,0 +1,80 @@
+"""The plan: which steps are still to be done and which of them could start now.
+
+Pure bookkeeping, as in ninja: it starts no work and knows no clock. One
+thread owns it.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.graph.step import inputs
+from buildkit_py.solver.result import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from buildkit_py.graph.step import Step
+
+
+class Plan:
+    """Made from the steps to work on, inputs before their users; all other inputs count as done."""
+
+    def __init__(self, steps: Iterable[Step]) -> None:
+        self.state: dict[Step, str] = {}
+        self._waits_for: dict[Step, int] = {}
+        self._users: dict[Step, list[Step]] = {}
+        self._ready: list[Step] = []
+        for step in steps:
+            pending = {child for child in inputs(step) if child in self.state}
+            self.state[step] = State.WAITING
+            self._waits_for[step] = len(pending)
+            for child in pending:
+                self._users.setdefault(child, []).append(step)
+            if not pending:
+                self._ready.append(step)
+        self._ready.reverse()  # popped from the end: the order of the graph
+
+    def next_ready(self) -> Step | None:
+        """A step whose inputs are all done, now RUNNING; None if there is none at the moment."""
+        if not self._ready:
+            return None
+        step = self._ready.pop()
+        self.state[step] = State.RUNNING
+        return step
+
+    def finished(self, step: Step, state: str) -> None:
+        """A running step became CACHED or DONE: steps that only waited for it are ready."""
+        self.state[step] = state
+        for user in self._users.get(step, ()):
+            self._waits_for[user] -= 1
+            if self._waits_for[user] == 0 and self.state[user] == State.WAITING:
+                self._ready.append(user)
+
+    def failed(self, step: Step) -> list[Step]:
+        """A running step FAILED: everything above it is SKIPPED; returns those."""
+        self.state[step] = State.FAILED
+        skipped: list[Step] = []
+        stack = list(self._users.get(step, ()))
+        while stack:
+            user = stack.pop()
+            if self.state[user] == State.WAITING:
+                self.state[user] = State.SKIPPED
+                skipped.append(user)
+                stack.extend(self._users.get(user, ()))
+        return skipped
+
+    def stop(self) -> list[Step]:
+        """Start nothing more: everything that has not begun is SKIPPED; returns those."""
+        skipped = [step for step, state in self.state.items() if state == State.WAITING]
+        for step in skipped:
+            self.state[step] = State.SKIPPED
+        self._ready.clear()
+        return skipped
+
+    def running(self) -> int:
+        """How many steps are being worked on."""
+        return sum(1 for state in self.state.values() if state == State.RUNNING)
+
+    def unfinished(self) -> bool:
+        """Whether anything is running or could still run."""
+        return any(state in (State.WAITING, State.RUNNING) for state in self.state.values())

@@ -1,0 +1,250 @@
+"""The solver: from targets to results, running only what has no result yet, as much at once as allowed.
+
+The calling thread owns the plan and hands ready steps to worker threads; a
+worker looks under the content key, runs the step if need be, and files the
+record. So the same code decides for one job and for sixteen.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.digest import key_of
+from buildkit_py.errors import PybuildError
+from buildkit_py.events import StepFinished, StepQueued, StepStarted
+from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run
+from buildkit_py.solver import keys
+from buildkit_py.solver.lookup import Lookup
+from buildkit_py.solver.plan import Plan
+from buildkit_py.solver.result import Made, Result, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any, Protocol
+
+    from buildkit_py.events import Emit
+    from buildkit_py.graph.step import Step
+    from buildkit_py.solver.lookup import Cache, Roots
+
+    class Executor(Roots, Protocol):
+        """What performs one op."""
+
+        def source_digest(self, step: Step, index: int, source: Result) -> str:
+            """The content digest of what a step takes from its source `index`."""
+
+        def execute(self, step: Step, step_id: str, base: Result | None, sources: Sequence[Result]) -> Made:
+            """Do it. Raises `StepFailed` or another `PybuildError`."""
+
+        def lock(self, key: str) -> AbstractContextManager[Any]:
+            """Keeps other builds from running the same step at the same time."""
+
+        def cancel(self) -> None:
+            """End everything that runs, now; running `execute` calls raise."""
+
+
+class Solution:
+    """What came of a solve: the result of each step, and how many ran or were there already."""
+
+    def __init__(self) -> None:
+        self.results: dict[Step, Result] = {}
+        self.ran = 0
+        self.cached = 0
+        self.failures: list[PybuildError] = []
+
+
+class Solver:
+    """One build's solving. `clock` gives seconds since the build began."""
+
+    def __init__(
+        self,
+        cache: Cache,
+        executor: Executor,
+        emit: Emit,
+        clock: Callable[[], float],
+        *,
+        jobs: int = 1,
+        keep_going: bool = False,
+        on_result: Callable[[Step, Result], None] = lambda step, result: None,
+    ) -> None:
+        self.cache = cache
+        self.executor = executor
+        self.emit = emit
+        self.clock = clock
+        self.jobs = max(1, jobs)
+        self.keep_going = keep_going
+        self.on_result = on_result
+        self.lookup = Lookup(cache, executor)
+        self.ids: dict[Step, str] = {}
+
+    def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
+        """What would happen, without doing it: (step, "CACHED" | "RUN" | "UNKNOWN", reason) for each step.
+
+        UNKNOWN is a step whose inputs must run first: it will not run if they come out unchanged.
+        """
+        needed = set(self.lookup.run(targets))
+        out: list[tuple[Step, str, str]] = []
+        for step in self.lookup.order:
+            if isinstance(step.op, LocalSource):
+                continue
+            if step not in needed:
+                out.append((step, "CACHED", ""))
+            elif any(child in needed for child in (step.base, *step.sources)) and step not in self.lookup.fresh:
+                out.append((step, "UNKNOWN", "depends on a step that runs"))
+            else:
+                out.append((step, "RUN", self._reason(step)))
+        return out
+
+    def solve(self, targets: Sequence[Step]) -> Solution:
+        """Results for all targets. Failures are collected in the solution, not raised.
+
+        `KeyboardInterrupt` cancels everything that runs and is passed on.
+        """
+        needed = self.lookup.run(targets)
+        solution = Solution()
+        solution.results = self.lookup.result
+        self._announce(set(needed), solution)
+        if not needed:
+            return solution
+        plan = Plan(needed)
+        from _queue import SimpleQueue
+
+        todo: SimpleQueue[Step | None] = SimpleQueue()
+        done: SimpleQueue[tuple[Step, str, Result | None, BaseException | None, float]] = SimpleQueue()
+        started = self._start_workers(min(self.jobs, len(needed)), todo, done)
+        try:
+            self._drive(plan, solution, todo, done)
+        except BaseException:
+            self.executor.cancel()
+            raise
+        finally:
+            for _ in range(started):
+                todo.put(None)
+        return solution
+
+    def _drive(self, plan: Plan, solution: Solution, todo: Any, done: Any) -> None:
+        busy = 0
+        while True:
+            while busy < self.jobs and (step := plan.next_ready()) is not None:
+                busy += 1
+                todo.put(step)
+            if busy == 0:
+                return
+            step, state, result, problem, seconds = done.get()
+            busy -= 1
+            if problem is None and result is not None:
+                solution.results[step] = result
+                solution.ran += state == State.DONE
+                solution.cached += state == State.CACHED
+                plan.finished(step, state)
+                self._tell_finished(step, state, seconds, "same input content" if state == State.CACHED else "")
+                self.on_result(step, result)
+                continue
+            skipped = plan.failed(step)
+            self._tell_finished(step, State.FAILED, seconds, "")
+            if not isinstance(problem, PybuildError):
+                raise problem if problem is not None else RuntimeError("a step ended without a result")
+            solution.failures.append(problem)
+            if not self.keep_going:
+                skipped += plan.stop()
+            for other in skipped:
+                self._tell_finished(other, State.SKIPPED, 0.0, "an input failed")
+
+    def _announce(self, needed: set[Step], solution: Solution) -> None:
+        visible = [step for step in self.lookup.order if not isinstance(step.op, LocalSource)]
+        for number, step in enumerate(visible, 1):
+            self.ids[step] = str(number)
+            self.emit(StepQueued(str(number), step.name, step.position))
+        for step in visible:
+            if step not in needed:
+                solution.cached += not isinstance(step.op, ImageSource | HostSource)
+                self._tell_finished(step, State.CACHED, 0.0, "")
+                result = self.lookup.result.get(step)
+                if result is not None:
+                    self.on_result(step, result)
+
+    def _tell_finished(self, step: Step, state: str, seconds: float, reason: str) -> None:
+        self.emit(StepFinished(self.ids[step], state, seconds, self.clock(), reason))
+
+    def _reason(self, step: Step) -> str:
+        if step in self.lookup.fresh:
+            return "asked not to use the cache"
+        if not self.cache.has_op(self.lookup.parts[step]):
+            return "never run"
+        return "what it stands on changed"
+
+    def _start_workers(self, count: int, todo: Any, done: Any) -> int:
+        import threading
+
+        def work() -> None:
+            while (step := todo.get()) is not None:
+                began = self.clock()
+                try:
+                    state, result = self._work_on(step)
+                    done.put((step, state, result, None, self.clock() - began))
+                except BaseException as problem:  # handed to the owner of the plan, who decides
+                    done.put((step, State.FAILED, None, problem, self.clock() - began))
+
+        for number in range(count):
+            # Daemons: after an interrupt nobody waits for a thread that is deep in a system call.
+            threading.Thread(target=work, name=f"step-{number}", daemon=True).start()
+        return count
+
+    def _work_on(self, step: Step) -> tuple[str, Result]:
+        """In a worker: the result of one step whose inputs are done, found or made."""
+        look = self.lookup
+        base = look.result[step.base] if step.base is not None else None
+        below = base.snapshot if base is not None else ""
+        sources = [look.result[source] for source in step.sources]
+        if (found := self._found(step, below, base, sources)) is not None:
+            return State.CACHED, found
+        with self.executor.lock(look.definition.get(step) or key_of("op", look.parts[step])):
+            # Another build, or an equal step of this one, may have done it while this one waited.
+            if (found := self._found(step, below, base, sources)) is not None:
+                return State.CACHED, found
+            self.emit(StepStarted(self.ids[step], self.clock()))
+            made = self.executor.execute(step, self.ids[step], base, sources)
+            definition = look.define(step, made.source_digests)
+            content = self._content_key(step, base, sources, made.source_digests)
+            self.cache.put(step, definition or "", content, self._record_parts(step, below), made)
+            return State.DONE, made.result
+
+    def _found(self, step: Step, below: str, base: Result | None, sources: Sequence[Result]) -> Result | None:
+        look = self.lookup
+        # The first pass could not know the key of a step above a COPY that had to run first.
+        definition = look.define(step)
+        if definition is None:
+            return None
+        if step not in look.fresh and (found := look.found(step, definition)) is not None:
+            return found
+        if isinstance(step.op, Run) and step.op.ignore_cache:
+            return None
+        record = self.cache.get(self._content_key(step, base, sources))
+        if record is None:
+            return None
+        snapshot = self.cache.push(below, record.layer)
+        self.cache.refile(record, definition, self._record_parts(step, below), snapshot)
+        return Result(snapshot, record.layer, record.text)
+
+    def _record_parts(self, step: Step, below: str) -> tuple[Any, ...]:
+        look = self.lookup
+        return (
+            ("op", look.parts[step]),
+            ("base", look.definition.get(step.base, "") if step.base is not None else "", below),
+            ("sources", look.source_parts.get(step, ())),
+        )
+
+    def _content_key(
+        self, step: Step, base: Result | None, sources: Sequence[Result], known: Sequence[str] = ()
+    ) -> str:
+        base_content = ""
+        if base is not None and keys.uses_base(step.op):
+            base_content = self.cache.content(base.snapshot)
+        digests = []
+        for index, source in enumerate(sources):
+            if index < len(known) and known[index]:
+                digests.append(known[index])
+            elif source.local is not None:
+                digests.append(self.executor.context_digest(step, index))
+            else:
+                digests.append(self.executor.source_digest(step, index, source))
+        return keys.content_key(self.lookup.parts[step], base_content, tuple(digests))

@@ -1,0 +1,108 @@
+"""A scan: what a build saw of a directory, kept so that the next build can tell at once whether it is unchanged.
+
+For every directory that was listed it holds the names and the stat values of
+what the ignore rules let through, and for every path that was only looked up
+its stat values or that there was nothing. Comparing costs one `lstat` a file
+and no reading.
+
+A stat value proves "unchanged" only if it was taken clearly later than the
+last change that it shows: a file written twice within one tick of the
+clock keeps its times. Entries as fresh as that are *racy*; a scan with
+racy entries never holds (git's index knows the same trap,
+`Documentation/technical/racy-git`).
+
+This module is read by the first tier of the command line, before anything
+else is imported: it imports `marshal` and `posix` and nothing more.
+"""
+
+from __future__ import annotations
+
+import marshal
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    # What is compared of one file: change time, modification time, inode, size.
+    Stamp: TypeAlias = tuple[int, int, int, int]
+    # Of one directory: its own stamp, its mode, the names in it, their stamps one after the other.
+    Listing: TypeAlias = tuple[Stamp, int, tuple[str, ...], list[int]]
+
+FORMAT = 2
+
+# The kernel stamps inodes with a clock that ticks every 1 to 10 ms.
+TICK = 20_000_000
+# File systems that keep whole seconds (or pairs of them) only.
+COARSE_TICK = 2_000_000_000
+_OPEN_DIRECTORY = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+
+
+def racy(ctime: int, mtime: int, now: int) -> bool:
+    """Whether a thing with these times (ns) could still change at `now` without showing it."""
+    latest = max(ctime, mtime)
+    if latest < now - COARSE_TICK:
+        return False
+    return latest > now - TICK or latest % 1_000_000_000 == 0
+
+
+class Scan:
+    """`listings` and `probes` are by path relative to `root` ("" is the root itself)."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.listings: dict[str, Listing] = {}
+        self.probes: dict[str, Stamp | None] = {}
+        self.racy = False
+
+    def dump(self) -> bytes:
+        """The scan as bytes for `load`."""
+        return marshal.dumps((FORMAT, self.root, self.racy, self.listings, self.probes), 4)
+
+    @classmethod
+    def load(cls, data: bytes) -> Scan | None:
+        """The scan that was dumped, None for anything else."""
+        try:
+            version, root, was_racy, listings, probes = marshal.loads(data)
+        except (ValueError, EOFError, TypeError):
+            return None
+        if version != FORMAT:
+            return None
+        scan = cls(root)
+        scan.racy, scan.listings, scan.probes = was_racy, listings, probes
+        return scan
+
+    def holds(self) -> bool:
+        """Whether everything is as it was seen. False says nothing but "look properly"."""
+        if self.racy:
+            return False
+        stat = posix.stat
+        root = self.root
+        try:
+            for path, wanted in self.probes.items():
+                try:
+                    seen = posix.lstat(f"{root}/{path}" if path else root)
+                except (FileNotFoundError, NotADirectoryError):
+                    if wanted is not None:
+                        return False
+                    continue
+                if (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size) != wanted:
+                    return False
+            for path, (stamp, mode, names, stamps) in self.listings.items():
+                fd = posix.open(f"{root}/{path}" if path else root, _OPEN_DIRECTORY)
+                try:
+                    seen = posix.fstat(fd)
+                    if (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino) != stamp[:3] or seen.st_mode != mode:
+                        return False
+                    # One comparison a directory: in Python that is half the price of one a file.
+                    found: list[int] = []
+                    for name in names:
+                        seen = stat(name, dir_fd=fd, follow_symlinks=False)
+                        found += (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
+                    if found != stamps:
+                        return False
+                finally:
+                    posix.close(fd)
+        except OSError:
+            return False
+        return True
