@@ -1,5 +1,95 @@
-"""Entry point of the `pybuild` command."""
+"""Entry point of the `pybuild` command: finds the command, runs it, and turns what it raises into an exit code.
+
+Only `sys` is imported here at module level: what is imported here, every
+`pybuild` pays for. docs/reference/exit-codes.md is the table of codes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS = {
+    "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
+    "run": "run a command in an image or a target",
+    "images": "list the images of the local store",
+    "inspect": "show an image's configuration as JSON",
+    "history": "show how an image came to be, newest first",
+    "tag": "give an image another name",
+    "rmi": "remove names of images",
+    "push": "send an image to its registry",
+    "pull": "fetch an image from its registry",
+    "cache": "show, shrink or check the store: du, prune, verify",
+    "info": "show what this machine can do, and how to fix what it cannot",
+    "completion": "print the completion script of a shell",
+    "version": "show the version",
+}
+
+_HELP = """\
+Container images built like make builds programs.
+
+Usage: pybuild FILE [TARGET…] [--parameter=value…] [options]
+       pybuild COMMAND …
+
+Commands:
+{commands}
+
+`pybuild COMMAND --help` explains a command; `pybuild build --help` has the options of the first form too.
+"""
 
 
 def main() -> int:
-    return 0
+    """Run the command line in `sys.argv`; the process's exit code."""
+    from buildkit_py.cli import first_tier
+
+    code = first_tier.try_answer(sys.argv[1:])
+    if code is not None:
+        return code
+    from buildkit_py.cli import guard
+
+    return guard.guarded(dispatch, sys.argv[1:])
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command line. Raises what the command raises."""
+    first = argv[0] if argv else ""
+    if not argv:
+        sys.stderr.write(_help())
+        return 2
+    if first in ("--help", "-h"):
+        sys.stdout.write(_help())
+        return 0
+    if first == "help":
+        argv = [*argv[1:2], "--help"]
+        return dispatch(argv)
+    if first == "--version":
+        return _command("version")(argv[1:])
+    if first in COMMANDS:
+        return _command(first)(argv[1:])
+    if first == "-" or first.startswith("-") or _exists(first):
+        return _command("build")(argv)
+    from buildkit_py.cli.options import near
+    from buildkit_py.errors import UsageError
+
+    hint = near(first, COMMANDS) or "`pybuild --help` lists the commands"
+    raise UsageError(f"there is no command and no file `{first}`", hint=hint)
+
+
+def _command(name: str) -> Callable[[list[str]], int]:
+    module = __import__(f"buildkit_py.cli.{name}", fromlist=["main"])
+    run: Callable[[list[str]], int] = module.main
+    return run
+
+
+def _exists(path: str) -> bool:
+    import os
+
+    return os.path.exists(path)
+
+
+def _help() -> str:
+    rows = "\n".join(f"  {name:<12}{summary}" for name, summary in COMMANDS.items())
+    return _HELP.format(commands=rows)

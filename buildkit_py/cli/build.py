@@ -1,0 +1,94 @@
+"""`pybuild build` and `pybuild FILE`: build targets, show the progress, say what came out."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.cli.options import Command, Option, parse
+
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+COMPRESSIONS = ("zstd", "gzip", "uncompressed")
+
+_OPTIONS = (
+    Option(("-f", "--file"), "the Buildfile, `-` for standard input", "FILE", completes="file"),
+    Option(("-t", "--tag"), "name the image", "NAME", many=True),
+    Option(("--target",), "the target to build", "NAME"),
+    Option(("--build-arg",), "set an ARG; NAME alone takes its value from the environment", "NAME=VALUE", many=True),
+    Option(("--build-context",), "what FROM and --from=NAME mean by a name", "NAME=VALUE", many=True),
+    Option(("--secret",), "a secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]", "SPEC", many=True),
+    Option(("-o", "--output"), "write the result: a directory, or type=TYPE[,dest=PATH][,…]", "SPEC", many=True),
+    Option(("--push",), "send the image to the registry of each of its names"),
+    Option(("--load",), "does nothing: the image is in the local store in any case"),
+    Option(("--iidfile",), "write the image's digest to a file", "FILE", completes="file"),
+    Option(("--metadata-file",), "write what was built as JSON to a file", "FILE", completes="file"),
+    Option(("--label",), "add a label to the image", "NAME=VALUE", many=True),
+    Option(("--platform",), "the platform to build for", "OS/ARCH[/VARIANT]"),
+    Option(("--pull",), "ask the registries for newer base images"),
+    Option(("--no-cache",), "use nothing that earlier builds left"),
+    Option(("--no-cache-filter",), "use nothing that earlier builds left of a target", "TARGET", many=True),
+    Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
+    Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),
+    Option(("-j", "--jobs"), "how many steps may run at once (default: one for each core)", "N"),
+    Option(("--keep-going",), "after a failure, go on with what does not depend on it"),
+    Option(("-n", "--dry-run"), "run nothing, show what would run"),
+    Option(("--list",), "show the targets and their parameters"),
+    Option(("--compression",), "how new layers are compressed", "KIND", choices=COMPRESSIONS),
+    Option(("--reproducible",), "let no time but SOURCE_DATE_EPOCH (else 0) into the result"),
+    Option(("--progress",), "how progress is shown", "KIND", choices=PROGRESS),
+    Option(("-q", "--quiet"), "show no progress, print the image's digest alone"),
+)
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "build",
+        "build targets of a Buildfile, Buildfile.py or Dockerfile",
+        (
+            "pybuild FILE [TARGET…] [--parameter=value…] [options]",
+            "pybuild build [options] CONTEXT",
+        ),
+        _OPTIONS,
+        about=(
+            "FILE is a Buildfile and its directory the context; CONTEXT is a directory, in which Buildfile.py, "
+            "Buildfile and Dockerfile are looked for, or `-` for a Buildfile on standard input. Without a TARGET the "
+            "default one is built. A parameter belongs to the target before it, one ahead of all targets to each of "
+            "them. Progress is written to standard error."
+        ),
+        examples=(
+            ("pybuild Buildfile.py app --python=3.13", "build the target `app` with a parameter"),
+            ("pybuild build -t shop:dev .", "what `docker build` does"),
+            ("pybuild . test -o out", "build the target `test` and write its filesystem to out/"),
+        ),
+        least=1,
+        most=-1,
+        parameters=True,
+        operands="file",
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Build what the command line says."""
+    from buildkit_py.cli.build_request import build_request
+
+    parsed = parse(parser(), argv)
+    if parsed.has("list"):
+        from buildkit_py.cli.listing import print_targets
+
+        return print_targets(parsed)
+    from buildkit_py.api.build import build
+    from buildkit_py.cli.progress import kind_from, shown
+
+    request = build_request(parsed, os.environ, os.getcwd())
+    kind = parsed.one("progress") or kind_from(os.environ)
+    if parsed.has("quiet"):
+        kind = "quiet"
+    result = shown(kind, lambda emit: build(request, emit))
+    if request.dry_run:
+        from buildkit_py.cli.listing import print_plan
+
+        print_plan(result)
+    elif kind == "quiet":
+        for target in result.targets:
+            print(target.image or target.snapshot)
+    return 0

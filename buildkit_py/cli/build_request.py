@@ -1,0 +1,102 @@
+"""The build request that a command line of `pybuild build` or `pybuild FILE` makes."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
+from buildkit_py.cli import values
+from buildkit_py.cli.locate import locate
+from buildkit_py.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildkit_py.cli.options import Parsed
+
+
+def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequest:
+    """Raises `UsageError` and `ContextError`."""
+    file, context = locate(parsed.operands[0], parsed.one("file"), cwd)
+    build_args = values.from_environment(parsed.all("build-arg"), "--build-arg", env)
+    epoch = dict(build_args).get("SOURCE_DATE_EPOCH", env.get("SOURCE_DATE_EPOCH", ""))
+    tags = tuple(parsed.all("tag"))
+    if parsed.has("push") and not tags:
+        raise UsageError("`--push` needs a name to push to", hint="give it with `-t`")
+    return BuildRequest(
+        file=file,
+        context=context,
+        targets=wanted_targets(parsed),
+        build_args=build_args,
+        build_contexts=tuple(values.pair(text, "--build-context") for text in parsed.all("build-context")),
+        secrets=tuple(values.secret(text, env, cwd) for text in parsed.all("secret")),
+        outputs=_outputs(parsed, cwd),
+        tags=tags,
+        labels=tuple(_label(text) for text in parsed.all("label")),
+        hosts=tuple(values.host(text) for text in parsed.all("add-host")),
+        platform=_platform(parsed.one("platform", env.get("DOCKER_DEFAULT_PLATFORM", ""))),
+        network=parsed.one("network", "default"),
+        no_cache=parsed.has("no-cache"),
+        no_cache_filter=tuple(name for text in parsed.all("no-cache-filter") for name in text.split(",") if name),
+        pull=parsed.has("pull"),
+        jobs=values.count(parsed.one("jobs"), "--jobs") if parsed.one("jobs") else 0,
+        keep_going=parsed.has("keep-going"),
+        dry_run=parsed.has("dry-run"),
+        compression=parsed.one("compression"),
+        epoch=values.epoch(epoch),
+        reproducible=parsed.has("reproducible"),
+        iidfile=_path(parsed.one("iidfile"), cwd),
+        metadata_file=_path(parsed.one("metadata-file"), cwd),
+    )
+
+
+def wanted_targets(parsed: Parsed) -> tuple[WantedTarget, ...]:
+    """The targets with their parameters; one that stands ahead of all targets goes to each of them."""
+    names = parsed.operands[1:]
+    if parsed.one("target"):
+        if names:
+            raise UsageError(f"targets are named twice: `--target {parsed.one('target')}` and `{names[0]}`")
+        names = [parsed.one("target")]
+    targets = []
+    for number, name in enumerate(names or [""]):
+        # Operand 0 is the Buildfile, so a parameter right behind target N was read after N + 2 operands.
+        mine = {
+            key: value
+            for seen, key, value in parsed.parameters
+            if seen <= 1 or seen == number + 2 or parsed.one("target")
+        }
+        targets.append(WantedTarget(name, tuple(mine.items())))
+    return tuple(targets)
+
+
+def _outputs(parsed: Parsed, cwd: str) -> tuple[OutputSpec, ...]:
+    specs = []
+    if parsed.all("output"):
+        from buildkit_py.exporter.output import parse_output
+
+        specs += [_absolute(parse_output(text), cwd) for text in parsed.all("output")]
+    if parsed.has("push"):
+        specs.append(OutputSpec("registry"))
+    return tuple(specs)
+
+
+def _absolute(spec: OutputSpec, cwd: str) -> OutputSpec:
+    return spec if spec.dest in ("", "-") else spec.replace(dest=_path(spec.dest, cwd))
+
+
+def _path(text: str, cwd: str) -> str:
+    return os.path.normpath(os.path.join(cwd, text)) if text else ""
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not name:
+        raise UsageError(f"`--label {text}` has no name")
+    return name, value
+
+
+def _platform(text: str) -> str:
+    if "," in text:
+        raise UsageError(f"`--platform {text}` names several platforms", hint="build each of them by itself")
+    return text

@@ -1,0 +1,134 @@
+"""The guard around every command: each way that it can end becomes a message and an exit code.
+
+an expected failure     its message, place, excerpt and hint; the code of its class (errors.py)
+Ctrl-C, TERM, HUP       what is running is ended and cleaned up; 128 + the signal's number
+closed standard output  nothing more is said; 141, as if SIGPIPE had ended it
+anything else           a bug: one line and the path of a crash report; 70 (EX_SOFTWARE of sysexits.h)
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.errors import PybuildError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+    from types import FrameType
+else:
+    import _signal  # `signal` is this and enums, which take 3 ms to make
+
+INTERNAL_ERROR = 70
+_BROKEN_PIPE = 128 + int(_signal.SIGPIPE)
+
+
+class Ended(BaseException):
+    """A signal asked the process to end. Not an `Exception`: nothing on the way up may take it for a failure."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
+class Reported(Exception):
+    """A failure that was shown already; only its exit code is left to give."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
+    """Run a command; its exit code, or the one that what it raised stands for. Raises nothing."""
+    for signum in (_signal.SIGTERM, _signal.SIGHUP):
+        # `nohup pybuild …` has HUP ignored, and that is to stay so.
+        if _signal.getsignal(signum) == _signal.SIG_DFL:
+            _signal.signal(signum, _end)
+    code = _outcome(command, argv)
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _BROKEN_PIPE
+    except OSError as problem:  # a full disk below `> file` shows only here
+        code = _say(PybuildError(f"standard output could not be written: {problem.strerror}"))
+    if code == _BROKEN_PIPE:
+        _silence()
+    return code
+
+
+def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:
+    from buildkit_py.cli.options import HelpWanted
+
+    try:
+        return command(argv)
+    except HelpWanted as wanted:
+        from buildkit_py.cli.help import render
+
+        try:
+            sys.stdout.write(render(wanted.command))
+        except BrokenPipeError:
+            return _BROKEN_PIPE
+        return 0
+    except Reported as reported:
+        return reported.code
+    except PybuildError as error:
+        return _say(error)
+    except KeyboardInterrupt:
+        return 128 + _signal.SIGINT
+    except Ended as ended:
+        return 128 + ended.signum
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    except Exception as bug:
+        return _crash(bug, argv)
+
+
+def _end(signum: int, _frame: FrameType | None) -> None:
+    # A second one while everything is being cleaned up must not break that off half-way.
+    _signal.signal(signum, _signal.SIG_IGN)
+    raise Ended(signum)
+
+
+def _say(error: PybuildError) -> int:
+    from buildkit_py.report.message import error_text
+
+    try:
+        sys.stderr.write(error_text(error, sys.stderr))
+        sys.stderr.flush()
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    return error.exit_code
+
+
+def _crash(bug: Exception, argv: list[str]) -> int:
+    import tempfile
+    import traceback
+
+    lines = [f"pybuild {' '.join(argv)}\n", f"Python {sys.version}\n\n", *traceback.format_exception(bug)]
+    where = "it could not be written down anywhere"
+    try:
+        fd, path = tempfile.mkstemp(prefix="pybuild-crash-", suffix=".txt")
+        with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
+        where = f"the report for its authors is in {path}"
+    except OSError:
+        pass  # no place to write is no reason to hide the first failure
+    from buildkit_py.report.escape import visible
+
+    summary = visible(f"{type(bug).__name__}: {bug}".split("\n", 1)[0])
+    try:
+        sys.stderr.write(f"error: internal error in pybuild: {summary}\n\nhint: this is a bug; {where}\n")
+    except BrokenPipeError:
+        return _BROKEN_PIPE
+    return INTERNAL_ERROR
+
+
+def _silence() -> None:
+    """Point the standard streams nowhere, so that the interpreter's last flush has nothing to complain about."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for fd in (1, 2):
+        os.dup2(nowhere, fd)
+    os.close(nowhere)

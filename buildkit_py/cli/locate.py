@@ -1,0 +1,57 @@
+"""Where a build's Buildfile and its context are, from what the command line names."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ContextError, UsageError
+
+# The first of these that a directory has is its Buildfile.
+NAMES = ("Buildfile.py", "Buildfile", "Dockerfile", "dockerfile")
+
+
+def locate(operand: str, file: str, cwd: str) -> tuple[str, str]:
+    """The Buildfile and the context as absolute paths; "-" is standard input, "" is no context.
+
+    `operand` is a Buildfile, a directory or "-"; `file` is the value of `-f`, "" without one. Raises
+    `UsageError` for a combination that means nothing, `ContextError` for what is not there.
+    """
+    if not operand:
+        raise UsageError("no Buildfile and no context is named", hint="`pybuild .` builds what this directory has")
+    if operand == "-":
+        if file:
+            raise UsageError("`-` as the context is a Buildfile on standard input, so `-f` has no place")
+        return "-", ""
+    if "://" in operand or operand.startswith("git@"):
+        raise UsageError(f"the context `{operand}` is no directory of this machine", hint="fetch it and name it")
+    path = os.path.join(cwd, operand)
+    if not os.path.exists(path):
+        raise ContextError(f"there is no `{operand}`")
+    if not os.path.isdir(path):
+        if file:
+            raise UsageError(f"the Buildfile is named twice: `-f {file}` and `{operand}`")
+        return os.path.normpath(path), os.path.dirname(os.path.normpath(path))
+    context = os.path.normpath(path)
+    return (_named(file, context, cwd) if file else _found(context, operand)), context
+
+
+def _named(file: str, context: str, cwd: str) -> str:
+    if file == "-":
+        return "-"
+    # docker looks from here first, and then, for the sake of old scripts, from the context.
+    for start in (cwd, context):
+        path = os.path.normpath(os.path.join(start, file))
+        if os.path.isfile(path):
+            return path
+    if os.path.isdir(os.path.join(cwd, file)):
+        raise ContextError(f"the Buildfile `{file}` is a directory")
+    raise ContextError(f"there is no Buildfile `{file}`")
+
+
+def _found(context: str, shown: str) -> str:
+    for name in NAMES:
+        path = os.path.join(context, name)
+        if os.path.isfile(path):
+            return path
+    listed = ", ".join(f"`{name}`" for name in NAMES[:-1])
+    raise ContextError(f"`{shown}` has no Buildfile", hint=f"one of {listed} is looked for; `-f` names another")

@@ -1,0 +1,125 @@
+"""Values of options that have a form of their own: pairs, secrets, extra hosts, times."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.api.request import Secret
+from buildkit_py.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+def pair(text: str, option: str) -> tuple[str, str]:
+    """`NAME=value`. Raises `UsageError` without a name or without a value."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise UsageError(f"`{option} {text}` is no `NAME=value`")
+    return name, value
+
+
+def from_environment(texts: Sequence[str], option: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """`NAME=value` or `NAME`, which takes its value from our environment and is dropped where that lacks it."""
+    pairs = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"`{option} {text}` has no name")
+        if equals:
+            pairs.append((name, value))
+        elif name in env:
+            pairs.append((name, env[name]))
+    return tuple(pairs)
+
+
+def env_file(path: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables of a `--env-file`: lines `NAME=value` or `NAME`, `#` comments; values are taken as they stand."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            lines = [line.strip("\r\n").lstrip() for line in file]
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = getattr(problem, "strerror", None) or "it is no UTF-8"
+        raise UsageError(f"the env file `{path}` could not be read: {reason}") from problem
+    for number, line in enumerate(lines, 1):
+        name = line.partition("=")[0]
+        if line and not line.startswith("#") and (not name or any(ch.isspace() for ch in name)):
+            raise UsageError(f"`{name}` is no name of a variable", at=f"{path}:{number}")
+    return from_environment([line for line in lines if line and not line.startswith("#")], "--env-file", env)
+
+
+def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
+    """`id=NAME[,src=FILE|,env=VARIABLE]`; with the id alone, the variable of that name or else the file.
+
+    As buildx reads it: `source` is `src`, and `type=env,src=NAME` is `env=NAME`. Raises `UsageError`.
+    """
+    fields = _fields(text, "--secret", ("id", "src", "source", "env", "type"))
+    name = fields.get("id", "")
+    file = fields.get("src", "") or fields.get("source", "")
+    variable = fields.get("env", "")
+    kind = fields.get("type", "")
+    if kind not in ("", "file", "env"):
+        raise UsageError(f"`--secret {text}` has the type `{kind}`", hint="it is `file` or `env`")
+    if not name:
+        raise UsageError(f"`--secret {text}` has no `id`")
+    if kind == "env" and not variable:
+        file, variable = "", file
+    if file and variable:
+        raise UsageError(f"`--secret {text}` names a file and a variable")
+    if not file and not variable:
+        variable, file = (name, "") if name in env else ("", name)
+    if variable and variable not in env:
+        raise UsageError(f"the secret `{name}` is to come from `${variable}`, which is not set")
+    if file:
+        file = os.path.abspath(os.path.join(cwd, os.path.expanduser(file)))
+        if not os.path.isfile(file):
+            raise UsageError(f"the secret `{name}` is to come from `{file}`, which is no file")
+    return Secret(name, file=file, env=variable)
+
+
+def host(text: str) -> tuple[str, str]:
+    """`NAME:ADDRESS` or `NAME=ADDRESS` of `--add-host`; an IPv6 address may stand in brackets. Raises `UsageError`."""
+    from ipaddress import ip_address
+
+    separator = "=" if "=" in text else ":"
+    name, found, address = text.partition(separator)
+    address = address.removeprefix("[").removesuffix("]") if address.startswith("[") else address
+    if not name or not found:
+        raise UsageError(f"`--add-host {text}` is no `NAME:ADDRESS`")
+    try:
+        ip_address(address)
+    except ValueError:
+        raise UsageError(f"`--add-host {text}`: `{address}` is no address") from None
+    return name, address
+
+
+def count(text: str, option: str) -> int:
+    """A whole number of at least 1. Raises `UsageError`."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise UsageError(f"`{option} {text}` is no number of at least 1")
+    return int(text)
+
+
+def epoch(text: str) -> int | None:
+    """SOURCE_DATE_EPOCH: seconds since 1970, None for an empty one (reproducible-builds.org). Raises `UsageError`."""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds")
+    return int(text)
+
+
+def _fields(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
+    import csv
+
+    fields: dict[str, str] = {}
+    for field in next(csv.reader([text]), []):
+        name, equals, value = field.partition("=")
+        name = name.strip().lower()
+        if name not in known or not equals:
+            from buildkit_py.cli.options import near
+
+            raise UsageError(f"`{option} {text}`: `{field}` is not understood", hint=near(name, known))
+        fields[name] = value
+    return fields

@@ -1,0 +1,51 @@
+"""Messages: an error or a notice as lines for a person, in the form that docs/style.md fixes."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import PybuildError, StepFailed
+from buildkit_py.report import color
+from buildkit_py.report.escape import line, visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from buildkit_py.events import Notice
+
+
+def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
+    """What a person sees of an error; ends with a newline.
+
+    A failed step's last lines come first, because the message below them is what stays on the screen.
+    """
+    on = color.wanted(stream)
+    out = []
+    if isinstance(error, StepFailed) and error.tail:
+        rule = color.paint("------", "dim", on)
+        out += [rule, *([f" > {visible(step_name)}:"] if step_name else []), *(line(text) for text in error.tail), rule]
+    out.append(_headline("error", error.message, error.at, on))
+    if error.excerpt:
+        out += [line(text) for text in error.excerpt.split("\n")]
+    out += [f"{color.paint('note:', 'note', on)} {_lines(note)}" for note in error.notes]
+    if error.hint:
+        out += ["", f"{color.paint('hint:', 'hint', on)} {_lines(error.hint)}"]
+    return "\n".join(out) + "\n"
+
+
+def notice_text(notice: Notice, stream: TextIO) -> str:
+    """What a person sees of a notice; ends with a newline."""
+    on = color.wanted(stream)
+    kind = "warning" if notice.level == "warning" else "note"
+    out = [_headline(kind, notice.message, notice.position, on)]
+    if notice.hint:
+        out.append(f"{color.paint('hint:', 'hint', on)} {_lines(notice.hint)}")
+    return "\n".join(out) + "\n"
+
+
+def _headline(kind: str, message: str, at: object, on: bool) -> str:
+    place = f"{visible(str(at))}: " if at is not None and str(at) else ""
+    return f"{color.paint(kind + ':', kind, on)} {place}{_lines(message)}"
+
+
+def _lines(text: str) -> str:
+    return "\n".join(line(part) for part in text.split("\n"))

@@ -1,0 +1,34 @@
+"""Quiet progress: nothing is shown but an error; the result itself is the command's to print."""
+
+from __future__ import annotations
+
+from buildkit_py.events import StepQueued
+from buildkit_py.report.message import error_text
+from buildkit_py.report.steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.errors import PybuildError
+    from buildkit_py.events import Event
+    from buildkit_py.report.stream import Stream
+
+
+class QuietReporter:
+    """Remembers the steps' names, so that an error can say which step it was."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._steps = Steps()
+
+    def emit(self, event: Event) -> None:
+        """Show nothing."""
+        if isinstance(event, StepQueued):
+            self._steps.note(event)
+
+    def failed(self, error: PybuildError) -> None:
+        """Show the error, below the failed step's last lines."""
+        step_id = getattr(error, "step_id", "")
+        self._stream.write(error_text(error, self._stream.target, self._steps.name(step_id) if step_id else ""))
+
+    def close(self) -> None:
+        """Nothing is left to do."""
