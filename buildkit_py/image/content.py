@@ -1,0 +1,119 @@
+"""The content digest: what a tree is, and nothing about how or when it was made.
+
+BLAKE3-256, in hex, over `pybuild-content-1\\n` and then each entry in the
+order of `image.order`:
+
+    entry  = kind path mode "," uid "," gid ";" body xattrs
+    kind   = f file, l further name of a file, d directory, s symbolic link,
+             p fifo, c character device, b block device, w whiteout
+    path   = <length> ":" <bytes>            (numbers are decimal, the mode octal)
+    body   = f: the 32 bytes of BLAKE3 of the content
+             l: path of the first name
+             d: "o" if it hides what lower layers have in it, else "-"
+             s: <length> ":" <target>
+             c, b: device number ";"
+    xattrs = <count> ";" then for each, sorted: <length> ":" name <length> ":" value
+
+Times are left out: a rebuilt file with the old bytes is the old file. A
+whiteout has mode and owner 0, a symbolic link the mode 777, a further name
+the mode, owner and xattrs of the first one.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
+from buildkit_py.image.order import in_order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_FORMAT = b"pybuild-content-1\n"
+
+
+class ContentDigest:
+    """Builds a content digest one entry after the other, for those who read the files anyway."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = [_FORMAT]
+
+    def add(self, entry: Entry, digest: bytes) -> None:
+        """One more entry, in order; `digest` is the BLAKE3 of a FILE's bytes, else unused."""
+        path, kind, mode, uid, gid, _, _, target, rdev, xattrs, opaque, *_ = entry
+        raw = path.encode("utf-8", "surrogateescape")
+        if kind == FILE:
+            if not xattrs:
+                self._parts.append(b"f%d:%b%o,%d,%d;%b0;" % (len(raw), raw, mode, uid, gid, digest))
+                return
+            head = b"f%d:%b%o,%d,%d;%b" % (len(raw), raw, mode, uid, gid, digest)
+        elif kind == DIR:
+            head = b"d%d:%b%o,%d,%d;%b" % (len(raw), raw, mode, uid, gid, b"o" if opaque else b"-")
+        elif kind == SYMLINK:
+            link = target.encode("utf-8", "surrogateescape")
+            head = b"s%d:%b777,%d,%d;%d:%b" % (len(raw), raw, uid, gid, len(link), link)
+        elif kind == HARDLINK:
+            link = target.encode("utf-8", "surrogateescape")
+            head = b"l%d:%b%o,%d,%d;%d:%b" % (len(raw), raw, mode, uid, gid, len(link), link)
+        elif kind == FIFO:
+            head = b"p%d:%b%o,%d,%d;" % (len(raw), raw, mode, uid, gid)
+        elif kind in (CHAR, BLOCK):
+            letter = b"c" if kind == CHAR else b"b"
+            head = b"%b%d:%b%o,%d,%d;%d;" % (letter, len(raw), raw, mode, uid, gid, rdev)
+        elif kind == WHITEOUT:
+            self._parts.append(b"w%d:%b0,0,0;0;" % (len(raw), raw))
+            return
+        else:
+            raise ValueError(f"no such kind of entry: {kind!r}")
+        self._parts.append(head)
+        self._parts.append(b"%d;" % len(xattrs))
+        for name, value in xattrs:
+            raw = name.encode("utf-8", "surrogateescape")
+            self._parts.append(b"%d:%b%d:%b" % (len(raw), raw, len(value), value))
+
+    def hexdigest(self) -> str:
+        """The digest of what was added, as 64 hex digits."""
+        from blake3 import blake3
+
+        return blake3(b"".join(self._parts)).hexdigest()
+
+
+def content_digest(entries: Iterable[Entry]) -> str:
+    """The content digest of some entries in any order; files without a known digest are read.
+
+    Raises `OSError` where one cannot be.
+    """
+    building = ContentDigest()
+    for entry in in_order(entries):
+        building.add(entry, file_digest(entry) if entry[1] == FILE else b"")
+    return building.hexdigest()
+
+
+def file_digest(entry: Entry) -> bytes:
+    """BLAKE3 of a FILE entry's bytes: the known one, or taken now."""
+    if entry.digest is not None:
+        return entry.digest  # type: ignore[no-any-return]
+    if entry.data is not None:
+        from blake3 import blake3
+
+        return blake3(entry.data).digest()
+    return hash_file(entry.source)
+
+
+def hash_file(path: str) -> bytes:
+    """BLAKE3 of a regular file's bytes (32 bytes). Raises `OSError`; never follows a link, never waits on a fifo."""
+    import stat
+
+    from blake3 import blake3
+
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(22, "not a regular file", path)
+        hasher = blake3()
+        while piece := os.read(fd, 1 << 20):
+            hasher.update(piece)
+        return hasher.digest()
+    finally:
+        os.close(fd)

@@ -1,0 +1,268 @@
+"""Packing: entries to a layer blob, a deterministic tar through a compressor.
+
+Each file is read once; that read feeds the tar, its SHA-256 (`diff_id`), the
+compressor, the blob's SHA-256 (`digest`) and, if wanted, the BLAKE3 of the
+file for the layer's content digest. Equal entries over equal bytes give equal
+blobs, on any machine with the same libzstd or zlib.
+
+A file must still be what its entry says: a regular file of that size and
+mtime (and digest, if the entry has one), reached without a symbolic link.
+Anything else means that it was changed while the build ran, and is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from buildkit_py.errors import ContextError
+from buildkit_py.image.compress import MEDIA_TYPES, compressor
+from buildkit_py.image.content import ContentDigest
+from buildkit_py.image.directories import Directories
+from buildkit_py.image.entry import DIR, FILE
+from buildkit_py.image.order import in_order
+from buildkit_py.image.pipeline import Stage
+from buildkit_py.image.tar_header import BLOCK_SIZE, END, PADDING, HeaderWriter
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from blake3 import blake3
+
+    from buildkit_py.image.entry import Entry
+
+_PIECE = 1 << 20
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SECOND = 10**9
+
+
+class Packed(Record):
+    """A packed layer. `digest` and `size` are of the blob, `bytes` is the size of the tar in it.
+
+    `content` is the content digest, empty where not asked for.
+    """
+
+    diff_id: str
+    digest: str
+    size: int
+    media_type: str
+    content: str
+    entries: int
+    bytes: int
+
+
+def pack(
+    entries: Iterable[Entry],
+    write: Callable[[bytes], object],
+    *,
+    compression: str = "zstd",
+    level: int = 0,
+    epoch: int | None = None,
+    hash_files: bool = False,
+) -> Packed:
+    """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
+
+    `epoch`: times later than these seconds become it. `hash_files`: also take
+    the content digest. Raises `ContextError` for a file that is not what its
+    entry says, `OSError` for one that cannot be read, and what `write` raises.
+    """
+    ordered = in_order(entries)
+    sink = _Sink(write, compression, level, threads=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
+    content = ContentDigest() if hash_files else None
+    try:
+        with Directories("/") as directories:
+            _write_members(ordered, sink, directories, content, epoch)
+        sink.put(END)
+        diff_id, digest = sink.finish()
+    except BaseException:
+        sink.abandon()
+        raise
+    return Packed(
+        diff_id=diff_id,
+        digest=digest,
+        size=sink.size,
+        media_type=MEDIA_TYPES[compression],
+        content=content.hexdigest() if content is not None else "",
+        entries=len(ordered),
+        bytes=sink.bytes,
+    )
+
+
+def _write_members(
+    ordered: list[Entry],
+    sink: _Sink,
+    directories: Directories,
+    content: ContentDigest | None,
+    epoch: int | None,
+) -> None:
+    from blake3 import blake3
+
+    headers = HeaderWriter()
+    header = headers.header
+    put = sink.put
+    directory: str | None = None
+    fd_of_directory = -1
+    # Locals and no calls in between: this loop runs once a file, and 50,000 files are an ordinary layer.
+    os_open, os_read, os_fstat, os_close = os.open, os.read, os.fstat, os.close
+    regular, file_type = stat.S_IFREG, stat.S_IFMT
+    for entry in ordered:
+        seconds = entry[6] // _SECOND
+        if epoch is not None and seconds > epoch:
+            seconds = epoch
+        put(header(entry, seconds))
+        if entry[1] != FILE:
+            if content is not None:
+                content.add(entry, b"")
+            if entry.opaque and entry[1] == DIR:
+                put(headers.opaque_mark(entry[0]))
+            continue
+        size, source, data, known = entry[5], entry[11], entry[12], entry[13]
+        hasher = blake3() if content is not None or known is not None else None
+        if data is not None:
+            if len(data) != size:
+                raise ValueError(f"{entry.path} has {len(data)} bytes of data but says {size}")
+            put(data)
+            if hasher is not None:
+                hasher.update(data)
+        else:
+            parent, _, name = source.rpartition("/")
+            try:
+                if parent != directory:
+                    fd_of_directory = directories.at(parent[1:])
+                    directory = parent
+                fd = os_open(name, _OPEN, dir_fd=fd_of_directory)
+            except OSError as problem:
+                raise _unreadable(entry, problem) from problem
+            try:
+                if size <= _PIECE:
+                    # One byte more than it should have tells whether it grew.
+                    piece = os_read(fd, size + 1)
+                    count = len(piece)
+                    put(piece)
+                    if hasher is not None:
+                        hasher.update(piece)
+                    if count < size:
+                        count += _copy(fd, size + 1 - count, put, hasher)
+                else:
+                    count = _copy(fd, size + 1, put, hasher)
+                # Looked at after reading: had it been written to meanwhile, its mtime would be another.
+                now = os_fstat(fd)
+                if count != size or now.st_size != size or now.st_mtime_ns != entry[6]:
+                    raise _changed(entry)
+                if file_type(now.st_mode) != regular:
+                    raise _changed(entry)
+            except OSError as problem:
+                raise _unreadable(entry, problem) from problem
+            finally:
+                os_close(fd)
+        if size % BLOCK_SIZE:
+            put(PADDING[size % BLOCK_SIZE])
+        if hasher is not None:
+            digest = hasher.digest()
+            if known is not None and digest != known:
+                raise _changed(entry)
+            if content is not None:
+                content.add(entry, digest)
+
+
+def _copy(fd: int, wanted: int, put: Callable[[bytes], None], hasher: blake3 | None) -> int:
+    """Put up to `wanted` bytes of an open file; how many it had."""
+    count = 0
+    while count < wanted:
+        piece = os.read(fd, min(_PIECE, wanted - count))
+        if not piece:
+            break
+        put(piece)
+        if hasher is not None:
+            hasher.update(piece)
+        count += len(piece)
+    return count
+
+
+def _changed(entry: Entry) -> ContextError:
+    return ContextError(
+        f"{entry.path} changed while it was being read", at=entry.source, hint="run the build again when it is at rest"
+    )
+
+
+def _unreadable(entry: Entry, problem: OSError) -> ContextError:
+    import errno
+
+    if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.ENXIO):
+        return _changed(entry)
+    return ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source)
+
+
+class _Sink:
+    """Where the tar goes: hashed, compressed, hashed again and written, in threads if it is worth it."""
+
+    # Below this a thread's start and hand-over cost more than they save.
+    _SMALL = 2 << 20
+
+    def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, threads: int) -> None:
+        import hashlib
+
+        self._write = write
+        self._tar_hash = hashlib.sha256()
+        self._blob_hash = hashlib.sha256()
+        self._compressor = compressor(compression, level)
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self.bytes = 0
+        self.size = 0
+        self._stages: list[Stage] = []
+        if threads > self._SMALL:
+            second = Stage(self._compress, "layer-compress")
+            first = Stage(self._hash_and_pass, "layer-hash")
+            self._stages = [first, second]
+            self._take: Callable[[bytes], None] = first.put
+        else:
+            self._take = self._straight
+
+    def put(self, piece: bytes) -> None:
+        """Some bytes of the tar."""
+        self._parts.append(piece)
+        self._pending += len(piece)
+        if self._pending >= _PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        parts = self._parts
+        self.bytes += self._pending
+        self._pending = 0
+        self._parts = []
+        self._take(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _straight(self, piece: bytes) -> None:
+        self._tar_hash.update(piece)
+        self._compress(piece)
+
+    def _hash_and_pass(self, piece: bytes) -> None:
+        self._stages[1].put(piece)
+        self._tar_hash.update(piece)
+
+    def _compress(self, piece: bytes) -> None:
+        self._out(self._compressor.compress(piece))
+
+    def _out(self, piece: bytes) -> None:
+        if piece:
+            self._blob_hash.update(piece)
+            self.size += len(piece)
+            self._write(piece)
+
+    def finish(self) -> tuple[str, str]:
+        """Everything through; the diff_id and the blob's digest."""
+        if self._parts:
+            self._flush()
+        for stage in self._stages:
+            stage.close()
+        self._out(self._compressor.flush())
+        return f"sha256:{self._tar_hash.hexdigest()}", f"sha256:{self._blob_hash.hexdigest()}"
+
+    def abandon(self) -> None:
+        """End the threads; nobody wants the result."""
+        for stage in self._stages:
+            stage.close(quiet=True)
+        self._stages = []
