@@ -1,0 +1,176 @@
+"""Getting in: from a registry's `WWW-Authenticate` challenge to an `Authorization` header.
+
+Distribution's token protocol (`docs/spec/auth/token`, `oauth`) and plain Basic.
+A realm names the server that is shown the password, so it must be https, or
+the very host that is already reached in plain http (isolation.md R7). The
+scope is always ours; what a server asks for beyond it is not given.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from urllib.parse import urlencode
+
+from buildkit_py.errors import PybuildError, RegistryError
+from buildkit_py.image import strict_json
+from buildkit_py.record import Record
+from buildkit_py.registry.credentials import Credential, Credentials
+from buildkit_py.registry.retry import PASSING, retry_after
+from buildkit_py.registry.transport import Broken, Response, Transport, origin_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.registry.mirrors import Endpoint
+
+MAX_TOKEN = 1 << 20
+_DEFAULT_LIFETIME = 60.0
+_CLIENT_ID = "pybuild"
+
+
+class Challenge(Record):
+    """One way in that a server offers. `scheme` is lower-case."""
+
+    scheme: str
+    realm: str = ""
+    service: str = ""
+
+
+class _Token:
+    __slots__ = ("header", "until")
+
+    def __init__(self, header: str, until: float) -> None:
+        self.header = header
+        self.until = until
+
+
+class Authorizer:
+    """Remembers for the process what each registry wants, and the tokens that it gave. Shared by threads."""
+
+    def __init__(self, transport: Transport, credentials: Credentials) -> None:
+        self._transport = transport
+        self._credentials = credentials
+        self._lock = threading.Lock()
+        self._tokens: dict[tuple[str, str], _Token] = {}
+
+    def header(self, endpoint: Endpoint, scope: str) -> str:
+        """The `Authorization` value to send at once, "" where nothing is known yet."""
+        found = self._tokens.get((endpoint.base, scope))
+        return found.header if found is not None and found.until > time.monotonic() else ""
+
+    def answer(self, endpoint: Endpoint, scope: str, refusal: Response, sent: str) -> bool:
+        """Take a 401 (sent with the header `sent`) as a challenge; True where trying again makes sense.
+
+        Raises `RegistryError` where the token server refuses or breaks the rules.
+        """
+        challenges = parse(refusal.headers.get_all("WWW-Authenticate") or [])
+        with self._lock:
+            known = self.header(endpoint, scope)
+            if known and known != sent:
+                return True  # another thread was faster
+            self._tokens.pop((endpoint.base, scope), None)
+            credential = self._credentials.of(endpoint.login)
+            token = self._token(endpoint, scope, challenges, credential)
+            if token is None or token.header == sent:
+                return False
+            self._tokens[endpoint.base, scope] = token
+            return True
+
+    def _token(
+        self, endpoint: Endpoint, scope: str, challenges: list[Challenge], credential: Credential | None
+    ) -> _Token | None:
+        for challenge in challenges:
+            if challenge.scheme == "bearer" and challenge.realm:
+                return self._bearer(endpoint, scope, challenge, credential)
+            if challenge.scheme == "basic" and credential is not None and credential.user:
+                return _Token(credential.basic(), float("inf"))
+        return None
+
+    def _bearer(
+        self, endpoint: Endpoint, scope: str, challenge: Challenge, credential: Credential | None
+    ) -> _Token | None:
+        here, realm = origin_of(endpoint.base), origin_of(challenge.realm)
+        if realm.scheme != "https" and not (here.scheme == "http" and realm.host == here.host):
+            raise RegistryError(
+                "the registry sends logins to a server without encryption, which is not done",
+                at=shown(challenge.realm),
+            )
+        fields = {"service": challenge.service, "scope": scope}
+        headers: dict[str, str] = {}
+        verify = endpoint.verify or realm.host != here.host
+        if credential is not None and credential.token:
+            fields.update(grant_type="refresh_token", client_id=_CLIENT_ID, refresh_token=credential.token)
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            response = self._transport.request(
+                "POST", challenge.realm, headers=headers, body=urlencode(fields).encode(), verify=verify
+            )
+        else:
+            if credential is not None:
+                headers["Authorization"] = credential.basic()
+            pairs = [("service", challenge.service)] if challenge.service else []
+            query = urlencode(pairs + [("scope", part) for part in scope.split()])
+            joint = "&" if "?" in challenge.realm else "?"
+            response = self._transport.request(
+                "GET", f"{challenge.realm}{joint}{query}", headers=headers, verify=verify
+            )
+        began = time.monotonic()
+        body = response.read_all(MAX_TOKEN)
+        if response.status in PASSING:
+            problem = Broken(f"the token server answers {response.status}", at=shown(challenge.realm))
+            problem.retry_after = retry_after(response.header("Retry-After"))
+            raise problem
+        if response.status in (400, 401, 403):
+            return None
+        if response.status != 200:
+            raise RegistryError(f"the token server answers {response.status}", at=shown(challenge.realm))
+        try:
+            value = strict_json.parse_object(body, limit=MAX_TOKEN, what="token server's answer")
+            token = strict_json.text(value, "token", "answer") or strict_json.text(value, "access_token", "answer")
+            lifetime = strict_json.integer(value, "expires_in", "answer")
+        except PybuildError:
+            # Not the parser's words: they may quote a token.
+            raise RegistryError("the token server gives no proper answer", at=shown(challenge.realm)) from None
+        if not token or not token.isascii() or not token.isprintable():
+            raise RegistryError("the token server gives no token", at=shown(challenge.realm))
+        # A little early, so that a token does not run out on its way.
+        return _Token(f"Bearer {token}", began + max(lifetime or _DEFAULT_LIFETIME, 10) * 0.8)
+
+
+def parse(headers: list[str]) -> list[Challenge]:
+    """The challenges of some `WWW-Authenticate` headers (RFC 9110, section 11.6.1); broken ones are left out."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for header in headers:
+        at, current = 0, ""
+        while at < len(header):
+            if header[at] in ", \t":
+                at += 1
+                continue
+            start = at
+            while at < len(header) and header[at] not in ' ,=\t"':
+                at += 1
+            word = header[start:at]
+            if at < len(header) and header[at] == "=" and current and word:
+                value, at = _value(header, at + 1)
+                found[-1][1][word.lower()] = value
+            elif word:
+                current = word.lower()
+                found.append((current, {}))
+            else:
+                at += 1
+    return [Challenge(scheme, fields.get("realm", ""), fields.get("service", "")) for scheme, fields in found]
+
+
+def _value(header: str, at: int) -> tuple[str, int]:
+    if at < len(header) and header[at] == '"':
+        at += 1
+        letters = []
+        while at < len(header) and header[at] != '"':
+            if header[at] == "\\" and at + 1 < len(header):
+                at += 1
+            letters.append(header[at])
+            at += 1
+        return "".join(letters), at + 1
+    start = at
+    while at < len(header) and header[at] not in ", \t":
+        at += 1
+    return header[start:at], at

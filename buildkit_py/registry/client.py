@@ -1,0 +1,313 @@
+"""The distribution protocol (OCI distribution-spec 1.1): manifests and blobs, down and up.
+
+One `Client` serves a whole process and all its threads. Reading asks the
+mirrors first; writing goes to the registry itself. Every digest is computed
+here and compared, whatever the server claims.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from urllib.parse import quote, urlencode, urljoin
+
+from buildkit_py.digest import is_sha256
+from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
+from buildkit_py.image import strict_json
+from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
+from buildkit_py.record import Record
+from buildkit_py.registry import mirrors
+from buildkit_py.registry.auth import Authorizer
+from buildkit_py.registry.credentials import Credentials
+from buildkit_py.registry.mirrors import Endpoint, Routes
+from buildkit_py.registry.retry import PASSING, retry_after, retrying
+from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, origin_of, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import TypeVar
+
+    from buildkit_py.image.reference import Reference
+    from buildkit_py.registry.transport import Body
+
+    T = TypeVar("T")
+
+MAX_ERROR = 64 << 10
+
+
+class Fetched(Record):
+    """A manifest's bytes, checked against `digest`; `media_type` is the server's word."""
+
+    data: bytes
+    media_type: str
+    digest: str
+
+
+class Client:
+    """`sleep` waits between attempts; a test gives its own."""
+
+    def __init__(
+        self,
+        routes: Routes | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self.routes = routes or Routes()
+        self._transport = Transport(ca_bundle=self.routes.ca_bundle, env=env)
+        self._auth = Authorizer(self._transport, Credentials(env))
+        self._sleep = sleep
+        self._homes: dict[str, Endpoint] = {}
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connections that are kept for the next request."""
+        self._transport.close()
+
+    # Reading
+
+    def manifest(self, reference: Reference) -> Fetched:
+        """The manifest or index that a reference names, by its digest where it has one.
+
+        Raises `ImageNotFound`, `RegistryError`, `DigestMismatch`.
+        """
+
+        def ask(endpoint: Endpoint) -> Fetched:
+            path = f"{reference.repository}/manifests/{reference.identifier}"
+            headers = {"Accept": ", ".join(ACCEPTED)}
+            response = self._call(endpoint, "GET", path, _scope(reference), headers=headers)
+            if response.status != 200:
+                raise self._failure(response, f"`{reference.familiar}`", endpoint)
+            data = response.read_all(MAX_MANIFEST)
+            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            claimed = response.header("Docker-Content-Digest")
+            wanted = reference.digest or (claimed if is_sha256(claimed) else digest)
+            if digest != wanted:
+                raise DigestMismatch(f"the manifest is {digest}, not {wanted}", at=shown(response.url))
+            return Fetched(data, response.header("Content-Type").partition(";")[0].strip().lower(), digest)
+
+        return self._first(reference.registry, ask)
+
+    def blob(self, reference: Reference, digest: str, start: int = 0) -> Response:
+        """A blob's bytes from `start` on, unchecked: the reader compares the digest of the whole.
+
+        Raises `ImageNotFound`, `RegistryError`.
+        """
+
+        def ask(endpoint: Endpoint) -> Response:
+            headers = {"Range": f"bytes={start}-"} if start else {}
+            response = self._call(
+                endpoint, "GET", f"{reference.repository}/blobs/{digest}", _scope(reference), headers=headers
+            )
+            if start and response.status == 206:
+                if not response.header("Content-Range").replace(" ", "").startswith(f"bytes{start}-"):
+                    response.close()
+                    raise RegistryError("the registry sends another part than it was asked for", at=shown(response.url))
+                return response
+            if response.status != 200:
+                raise self._failure(response, f"the blob {digest} of `{reference.name}`", endpoint)
+            left = start
+            while left:  # the server knows no ranges
+                piece = response.read(min(left, 1 << 18))
+                if not piece:
+                    raise RegistryError("the blob is shorter than it was before", at=shown(response.url))
+                left -= len(piece)
+            return response
+
+        return self._first(reference.registry, ask)
+
+    # Writing
+
+    def has(self, reference: Reference, kind: str, digest: str, *, push: bool = True) -> bool:
+        """Whether the registry itself has a blob or manifest (`kind` "blobs" or "manifests") of that digest."""
+        endpoint = self.home(reference.registry)
+        path = f"{reference.repository}/{kind}/{digest}"
+        response = self._call(
+            endpoint, "HEAD", path, _scope(reference, push=push), headers={"Accept": ", ".join(ACCEPTED)}
+        )
+        response.close()
+        if response.status not in (200, 404):
+            raise self._failure(response, f"`{reference.familiar}`", endpoint)
+        claimed = response.header("Docker-Content-Digest")
+        return response.status == 200 and claimed in ("", digest)
+
+    def upload(self, reference: Reference, digest: str, body: Body, mount_from: str = "") -> bool:
+        """Put a blob; False where the registry took it from its repository `mount_from` instead.
+
+        Raises `RegistryError`, `DigestMismatch`.
+        """
+        endpoint = self.home(reference.registry)
+        scope = _scope(reference, push=True, mount_from=mount_from)
+
+        def begin(mount: str) -> Response:
+            query = "?" + urlencode({"mount": digest, "from": mount}) if mount else ""
+            response = self._call(endpoint, "POST", f"{reference.repository}/blobs/uploads/{query}", scope, body=b"")
+            if response.status not in (201, 202):
+                raise self._failure(response, f"`{reference.name}`", endpoint)
+            response.drain()
+            return response
+
+        def transfer() -> bool:
+            response = begin(mount_from)
+            if response.status == 201:
+                return False
+            place = response.header("Location")
+            if not place:
+                raise RegistryError("the registry names no place for the upload", at=shown(response.url))
+            place = urljoin(response.url, place)
+            place += ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
+            self._finish(endpoint, place, scope, digest, body)
+            return True
+
+        return retrying(transfer, self._sleep)
+
+    def _finish(self, endpoint: Endpoint, place: str, scope: str, digest: str, body: Body) -> None:
+        headers = {"Content-Type": "application/octet-stream"}
+        there, here = origin_of(place), origin_of(endpoint.base)
+        if here.scheme == "https" and there.scheme == "http":
+            raise RegistryError("the registry wants the upload without encryption", at=shown(place))
+        if there == here and (known := self._auth.header(endpoint, scope)):
+            headers["Authorization"] = known
+        response = self._transport.request("PUT", place, headers=headers, body=body, verify=endpoint.verify)
+        self._check_passing(response)
+        if response.status not in (201, 204):
+            raise self._failure(response, f"the blob {digest}", endpoint)
+        response.drain()
+        _compare(response, digest)
+
+    def put_manifest(self, reference: Reference, identifier: str, data: bytes, media_type: str) -> None:
+        """Put a manifest under a tag or its digest. Raises `RegistryError`, `DigestMismatch`."""
+        endpoint = self.home(reference.registry)
+        path = f"{reference.repository}/manifests/{identifier}"
+        scope = _scope(reference, push=True)
+        response = self._call(endpoint, "PUT", path, scope, headers={"Content-Type": media_type}, body=data)
+        if response.status not in (200, 201):
+            raise self._failure(response, f"`{reference.familiar}`", endpoint)
+        response.drain()
+        _compare(response, "sha256:" + hashlib.sha256(data).hexdigest())
+
+    # Reaching
+
+    def home(self, registry: str) -> Endpoint:
+        """The address of the registry itself. Raises `RegistryError` where none of its addresses answers."""
+        with self._lock:
+            found = self._homes.get(registry)
+            if found is None:
+                found = self._homes[registry] = self._reach(registry)
+            return found
+
+    def _reach(self, registry: str) -> Endpoint:
+        choices = mirrors.candidates(self.routes, registry)
+        if len(choices) == 1:
+            return choices[0]
+        first: RegistryError | None = None
+        for endpoint in choices:
+            try:
+                response = self._transport.request("GET", endpoint.base + "/v2/", verify=endpoint.verify)
+            except Unreachable as problem:
+                first = first or problem
+                continue
+            body = response.read_all(MAX_ERROR)
+            if response.status == 400 and endpoint.base.startswith("http:") and b"HTTPS" in body:
+                continue  # a TLS server that was spoken to in the clear
+            return endpoint
+        raise first or RegistryError("the registry cannot be reached", at=registry)
+
+    def _first(self, registry: str, ask: Callable[[Endpoint], T]) -> T:
+        notes = []
+        for endpoint in mirrors.mirrors(self.routes, registry):
+            try:
+                return ask(endpoint)
+            except (RegistryError, ImageNotFound, DigestMismatch) as problem:
+                notes.append(f"mirror {endpoint.base}: {problem.message}")
+        try:
+            return ask(self.home(registry))
+        except (RegistryError, ImageNotFound, DigestMismatch) as problem:
+            problem.notes += tuple(notes)
+            raise
+
+    def _call(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """One request of the protocol, authorized, with passing failures tried again."""
+        url = f"{endpoint.base}/v2/{path}"
+
+        def once() -> Response:
+            # At most two answers to a challenge: a remembered token that ran out, and the one after it.
+            for chance in range(3):
+                sent = self._auth.header(endpoint, scope)
+                fields = {**(headers or {}), **({"Authorization": sent} if sent else {})}
+                response = self._transport.request(method, url, headers=fields, body=body, verify=endpoint.verify)
+                if response.status != 401:
+                    self._check_passing(response)
+                    return response
+                response.drain()
+                if chance == 2 or not self._auth.answer(endpoint, scope, response, sent):
+                    break
+            raise _denied(response, endpoint)
+
+        return retrying(once, self._sleep)
+
+    def _check_passing(self, response: Response) -> None:
+        if response.status in PASSING:
+            response.close()
+            problem = Broken(f"the registry answers {response.status}", at=shown(response.url))
+            problem.retry_after = retry_after(response.header("Retry-After"))
+            raise problem
+
+    def _failure(self, response: Response, what: str, endpoint: Endpoint) -> PybuildError:
+        """The error for an answer that is not the wanted one; reads and closes it."""
+        detail = ""
+        try:
+            detail = _explanation(response.read_all(MAX_ERROR))
+        except RegistryError:
+            pass  # the status says enough
+        response.close()
+        if response.status == 404:
+            return ImageNotFound(f"{what} is not in the registry", at=shown(response.url))
+        if response.status in (401, 403):
+            return _denied(response, endpoint, detail)
+        return RegistryError(f"the registry answers {response.status}{detail}", at=shown(response.url))
+
+
+def _denied(response: Response, endpoint: Endpoint, detail: str = "") -> RegistryError:
+    return RegistryError(
+        f"the registry denies access{detail}",
+        at=shown(response.url),
+        hint=f"`docker login {endpoint.login}` stores a login that pybuild reads; a name that does not exist "
+        "is denied too by some registries",
+    )
+
+
+def _explanation(body: bytes) -> str:
+    """` (CODE: message)` from the protocol's error document, "" where there is none."""
+    try:
+        errors = strict_json.objects(strict_json.parse_object(body, limit=MAX_ERROR, what="error"), "errors", "error")
+        first = errors[0] if errors else {}
+        parts = (strict_json.text(first, "code", "error"), strict_json.text(first, "message", "error"))
+    except strict_json.Malformed:
+        return ""
+    text = ": ".join(part for part in parts if part)
+    return f" ({''.join(ch for ch in text[:300] if ch.isprintable())})" if text else ""
+
+
+def _compare(response: Response, digest: str) -> None:
+    claimed = response.header("Docker-Content-Digest")
+    if claimed and claimed != digest:
+        raise DigestMismatch(f"the registry stored {claimed[:100]}, not {digest}", at=shown(response.url))
+
+
+def _scope(reference: Reference, *, push: bool = False, mount_from: str = "") -> str:
+    scope = f"repository:{reference.repository}:{'pull,push' if push else 'pull'}"
+    if mount_from and mount_from != reference.repository:
+        scope += f" repository:{mount_from}:pull"
+    return scope

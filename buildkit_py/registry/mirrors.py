@@ -1,0 +1,71 @@
+"""Where a registry is really reached: its mirrors, its own address, and whether plain http will do.
+
+    registry of an image -> mirrors in their order -> the registry itself
+
+Plain http is spoken to a mirror whose address says so, to a registry that the
+configuration marks `insecure`, and to this machine itself, as docker does.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from buildkit_py.errors import UsageError
+from buildkit_py.image.reference import DEFAULT_REGISTRY
+from buildkit_py.record import Record
+from buildkit_py.registry.proxy import is_loopback
+
+# The default registry's name and the host that serves it have differed since 2015.
+_DEFAULT_HOST = "registry-1.docker.io"
+
+
+class Endpoint(Record):
+    """An address that speaks the distribution protocol under `base` + `/v2/`.
+
+    `login` is the name under which credentials are looked up. `verify` False: certificates are not checked.
+    """
+
+    base: str
+    login: str
+    verify: bool = True
+    mirror: bool = False
+
+
+class Routes(Record):
+    """What the configuration says about registries: (registry, mirror URLs) pairs and insecure ones."""
+
+    mirrors: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    insecure: tuple[str, ...] = ()
+    ca_bundle: str = ""
+
+
+def mirrors(routes: Routes, registry: str) -> tuple[Endpoint, ...]:
+    """The mirrors of a registry, in the order in which they are asked.
+
+    Raises `UsageError` where a mirror's address is none.
+    """
+    found = []
+    for name, addresses in routes.mirrors:
+        if name != registry:
+            continue
+        for address in addresses:
+            url = address if "://" in address else f"https://{address}"
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+                raise UsageError(f"the mirror `{address}` of `{registry}` is not a URL of a registry")
+            host = parts.netloc.rpartition("@")[2]
+            base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+            found.append(Endpoint(base, host, host not in routes.insecure, mirror=True))
+    return tuple(found)
+
+
+def candidates(routes: Routes, registry: str) -> tuple[Endpoint, ...]:
+    """The addresses of the registry itself: the first that answers is the one."""
+    if registry == DEFAULT_REGISTRY:
+        return (Endpoint(f"https://{_DEFAULT_HOST}", DEFAULT_REGISTRY),)
+    host = urlsplit(f"//{registry}").hostname or registry
+    if is_loopback(host):
+        return (Endpoint(f"http://{registry}", registry), Endpoint(f"https://{registry}", registry, verify=False))
+    if registry in routes.insecure:
+        return (Endpoint(f"https://{registry}", registry, verify=False), Endpoint(f"http://{registry}", registry))
+    return (Endpoint(f"https://{registry}", registry),)

@@ -1,0 +1,52 @@
+"""Origins: where the blob of a layer that is not in the store yet can be had, as one text each.
+
+`LayerMeta.origin` holds them. They are written when an image is resolved and
+read when a step needs the layer's files, perhaps weeks later.
+
+    registry DIGEST SIZE MEDIA-TYPE NAME         a repository of a registry
+    file DIGEST SIZE MEDIA-TYPE OFFSET PATH      a part of a local file
+"""
+
+from __future__ import annotations
+
+from buildkit_py.digest import is_sha256
+from buildkit_py.errors import StoreCorrupt
+from buildkit_py.record import Record
+from buildkit_py.registry.bundle import Piece
+
+
+class Origin(Record):
+    """A blob and a place of it: `name` is a repository with its registry, or `piece` a part of a file."""
+
+    digest: str
+    size: int
+    media_type: str
+    name: str = ""
+    piece: Piece | None = None
+
+
+def write(origin: Origin) -> str:
+    """The text of an origin."""
+    head = f"{origin.digest} {origin.size} {origin.media_type}"
+    if origin.piece is None:
+        return f"registry {head} {origin.name}"
+    return f"file {head} {origin.piece.offset} {origin.piece.path}"
+
+
+def read(text: str) -> Origin:
+    """The origin in a text. Raises `StoreCorrupt` where it is none."""
+    kind, _, rest = text.partition(" ")
+    try:
+        if kind == "registry":
+            digest, size, media_type, name = rest.split(" ", 3)
+            origin = Origin(digest, int(size), media_type, name)
+        elif kind == "file":
+            digest, size, media_type, offset, path = rest.split(" ", 4)
+            origin = Origin(digest, int(size), media_type, piece=Piece(path, int(offset), int(size)))
+        else:
+            raise ValueError(kind)
+    except ValueError as problem:
+        raise StoreCorrupt("a layer's origin cannot be read") from problem
+    if not is_sha256(origin.digest):
+        raise StoreCorrupt("a layer's origin cannot be read")
+    return origin

@@ -1,0 +1,389 @@
+"""HTTP/1.1 for registries: pooled connections, proxies, redirects, and time limits that a slow peer cannot stretch.
+
+Built on `http.client`: importing urllib3 takes 58 ms, `http.client` 23, and a
+whole pull of a base image from a near registry may take 800. What is left to
+do is small: keep connections, go through proxies, follow redirects. A
+`Transport` is shared by threads; a `Response` belongs to one.
+
+Redirects (isolation.md R6): at most ten, to http and https only, never from
+https to http, never from a public address to a private one, and
+`Authorization` stays behind when scheme, host or port change.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import threading
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from buildkit_py.errors import RegistryError
+from buildkit_py.record import Record
+from buildkit_py.registry import proxy
+from buildkit_py.registry.timed import IDLE_SECONDS, TimedResponse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Mapping
+    from typing import Protocol
+
+    class Body(Protocol):
+        """A request body that is streamed; opened anew for each attempt."""
+
+        size: int
+
+        def open(self) -> Reader: ...
+
+    class Reader(Protocol):
+        def read(self, size: int = ..., /) -> bytes: ...
+
+        def close(self) -> object: ...
+
+
+CONNECT_SECONDS = 30.0
+MAX_REDIRECTS = 10
+IDLE_CONNECTIONS = 16
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_USER_AGENT = "pybuild"
+_DRAINED = 4
+
+
+class Unreachable(RegistryError):
+    """No answer came."""
+
+
+class Broken(Unreachable):
+    """A connection broke off, or the server asked for patience; trying again may help."""
+
+    retry_after: float = 0.0
+
+
+class Origin(Record):
+    """Where a request goes: what must stay equal for a credential to travel along."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of a URL. Raises `RegistryError` for a scheme other than http and https, or no host."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as problem:
+        raise RegistryError("the server named an address that cannot be read", at=shown(url)) from problem
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RegistryError("only http and https addresses are followed", at=shown(url))
+    return Origin(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
+
+
+def shown(url: str) -> str:
+    """A URL without user, password and query: those carry credentials and signatures."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an unreadable URL"
+    return SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "").geturl()
+
+
+class Response:
+    """Status, headers and the body as a stream. Close it, or read it to its end."""
+
+    def __init__(
+        self, raw: TimedResponse, url: str, peer: str, release: Callable[[bool], None], expected: int | None
+    ) -> None:
+        self.status = raw.status
+        self.headers = raw.headers
+        self.url = url
+        self.peer = peer
+        self._raw = raw
+        self._release: Callable[[bool], None] | None = release
+        self._left = expected
+        raw.start_body()
+        if expected == 0:
+            self._done(True)
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes of the body are still to come, where the server said so."""
+        return self._left
+
+    def header(self, name: str) -> str:
+        """A header's value, "" where it is missing."""
+        return self.headers.get(name) or ""
+
+    def read(self, size: int = 1 << 18) -> bytes:
+        """The next bytes, b"" at the end. Raises `Broken` where the body breaks off or is too slow."""
+        if self._release is None:
+            return b""
+        try:
+            data = self._raw.read1(size)
+        except (OSError, http.client.HTTPException) as problem:
+            self.close()
+            raise Broken(f"the transfer broke off: {reason(problem)}", at=shown(self.url)) from problem
+        if not data:
+            if self._left:
+                self.close()
+                raise Broken(f"the transfer broke off {self._left} bytes before its end", at=shown(self.url))
+            self._done(True)
+        elif self._left is not None:
+            self._left -= len(data)
+            if self._left == 0:
+                self._done(True)
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body. Raises `RegistryError` where it is longer than `limit`."""
+        pieces, total = [], 0
+        while piece := self.read():
+            total += len(piece)
+            if total > limit:
+                self.close()
+                raise RegistryError(f"the answer is longer than {limit >> 10} KiB", at=shown(self.url))
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def drain(self) -> None:
+        """Drop a short rest of the body, so that the connection can be kept; a long or broken one costs it."""
+        try:
+            for _ in range(_DRAINED):
+                if not self.read(1 << 14):
+                    break
+        except Broken:
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """End the response; a body that was not read to its end costs the connection."""
+        self._done(False)
+
+    def _done(self, whole: bool) -> None:
+        if self._release is not None:
+            release, self._release = self._release, None
+            release(whole and not self._raw.will_close)
+            self._raw.close()
+
+
+class Transport:
+    """Sends requests. `env` gives proxies and SSL_CERT_FILE (the process's own by default)."""
+
+    def __init__(self, *, ca_bundle: str = "", env: Mapping[str, str] | None = None) -> None:
+        self._ca_bundle = ca_bundle
+        self._env = os.environ if env is None else env
+        self._idle: dict[tuple[Origin, bool], list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Body | None = None,
+        verify: bool = True,
+    ) -> Response:
+        """The answer to one request, whatever its status; redirects of GET and HEAD are followed.
+
+        Raises `Unreachable` where no answer comes, `RegistryError` for a redirect that is not followed.
+        """
+        sent = dict(headers or {})
+        origin, peer = origin_of(url), ""
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._send(method, url, origin=origin, headers=sent, body=body, verify=verify, after=peer)
+            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+                return response
+            target = response.header("Location")
+            peer = response.peer
+            response.close()
+            if not target:
+                raise RegistryError("the server redirects to nowhere", at=shown(url))
+            following = urljoin(url, target)
+            there = origin_of(following)
+            if origin.scheme == "https" and there.scheme == "http":
+                raise RegistryError("the server redirects from https to http", at=shown(following))
+            if there != origin:
+                sent.pop("Authorization", None)
+                verify = True
+                origin = there
+            url = following
+        raise RegistryError(f"the server redirects more than {MAX_REDIRECTS} times", at=shown(url))
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        with self._lock:
+            for connections in self._idle.values():
+                for connection in connections:
+                    connection.close()
+            self._idle.clear()
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        *,
+        origin: Origin,
+        headers: Mapping[str, str],
+        body: bytes | Body | None,
+        verify: bool,
+        after: str,
+    ) -> Response:
+        while True:
+            connection, reused = self._connection(origin, verify)
+            try:
+                if connection.sock is None:
+                    connection.connect()
+                peer = _peer(connection)
+                if after and not self._proxy(origin) and is_public(after) and not is_public(peer):
+                    raise RegistryError("the server redirects into a private network", at=shown(url))
+                raw = self._exchange(connection, method, url, headers=headers, body=body)
+            except (OSError, http.client.HTTPException) as problem:
+                connection.close()
+                if reused and isinstance(problem, (ConnectionError, http.client.BadStatusLine)):
+                    continue  # the server had closed the idle connection; a fresh one decides
+                raise _unreachable(problem, url) from problem
+            except BaseException:
+                connection.close()
+                raise
+            expected = raw.length
+            if method == "HEAD" or raw.status in (204, 304):
+                expected = 0
+
+            def release(keep: bool, connection: http.client.HTTPConnection = connection) -> None:
+                self._put_back(origin, verify, connection, keep)
+
+            return Response(raw, url, peer, release, expected)
+
+    def _exchange(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        body: bytes | Body | None,
+    ) -> TimedResponse:
+        origin, parts = origin_of(url), urlsplit(url)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        fields = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
+        if origin.scheme == "http" and (via := self._proxy(origin)):
+            path = shown(url) + (f"?{parts.query}" if parts.query else "")
+            fields.update(proxy.authorization(via))
+        stream: Reader | None = None
+        payload: bytes | Reader | None
+        if body is None or isinstance(body, bytes):
+            payload = body
+        else:
+            fields["Content-Length"] = str(body.size)
+            payload = stream = body.open()
+        if connection.sock is not None:
+            connection.sock.settimeout(IDLE_SECONDS)
+        try:
+            connection.request(method, path, body=payload, headers=fields)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses a long body answers and closes; its answer says more than the broken pipe.
+            pass
+        finally:
+            if stream is not None:
+                stream.close()
+        response = connection.getresponse()
+        assert isinstance(response, TimedResponse)
+        return response
+
+    def _connection(self, origin: Origin, verify: bool) -> tuple[http.client.HTTPConnection, bool]:
+        with self._lock:
+            idle = self._idle.get((origin, verify))
+            if idle:
+                return idle.pop(), True
+        address = self._proxy(origin)
+        via = origin_of(address) if address else None
+        host, port = (via.host, via.port) if via else (origin.host, origin.port)
+        connection: http.client.HTTPConnection
+        if origin.scheme == "https":
+            connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=self._context(verify))
+            if via:
+                connection.set_tunnel(origin.host, origin.port, headers=proxy.authorization(address))
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS, blocksize=1 << 18)
+        connection.response_class = TimedResponse
+        return connection, False
+
+    def _put_back(self, origin: Origin, verify: bool, connection: http.client.HTTPConnection, keep: bool) -> None:
+        if keep:
+            with self._lock:
+                idle = self._idle.setdefault((origin, verify), [])
+                if len(idle) < IDLE_CONNECTIONS:
+                    idle.append(connection)
+                    return
+        connection.close()
+
+    def _proxy(self, origin: Origin) -> str:
+        return proxy.choose(self._env, origin.scheme, origin.host, origin.port)
+
+    def _context(self, verify: bool) -> ssl.SSLContext:
+        with self._lock:
+            found = self._contexts.get(verify)
+            if found is None:
+                import ssl
+
+                found = ssl.create_default_context()
+                found.minimum_version = ssl.TLSVersion.TLSv1_2
+                for extra in (self._env.get("SSL_CERT_FILE", ""), self._ca_bundle):
+                    if extra:
+                        try:
+                            found.load_verify_locations(extra)
+                        except OSError as problem:
+                            raise RegistryError(
+                                f"the certificates cannot be read: {reason(problem)}", at=extra
+                            ) from problem
+                if not verify:
+                    found.check_hostname = False
+                    found.verify_mode = ssl.CERT_NONE
+                self._contexts[verify] = found
+            return found
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(address.partition("%")[0]).is_global
+    except ValueError:
+        return False
+
+
+def reason(problem: BaseException) -> str:
+    """A low-level failure in a few words."""
+    if isinstance(problem, TimeoutError):
+        return "it takes too long"
+    if isinstance(problem, OSError) and problem.strerror:
+        return problem.strerror
+    if isinstance(problem, http.client.RemoteDisconnected):
+        return "the server closed the connection"
+    if isinstance(problem, http.client.HTTPException):
+        return f"the server speaks no proper HTTP ({type(problem).__name__})"
+    return str(problem) or type(problem).__name__
+
+
+def _unreachable(problem: BaseException, url: str) -> RegistryError:
+    if type(problem).__name__ == "SSLCertVerificationError":
+        detail = getattr(problem, "verify_message", "") or "it is not trusted"
+        return RegistryError(
+            f"the registry's certificate was refused: {detail}",
+            at=shown(url),
+            hint="add its authority with `ca_bundle` in config.toml or SSL_CERT_FILE",
+        )
+    # Refused, unresolvable and silent servers stay so; one that hangs up may have had a bad moment.
+    passing = isinstance(problem, (ConnectionError, http.client.HTTPException))
+    kind = Broken if passing and not isinstance(problem, ConnectionRefusedError) else Unreachable
+    return kind(f"the registry cannot be reached: {reason(problem)}", at=shown(url))
+
+
+def _peer(connection: http.client.HTTPConnection) -> str:
+    try:
+        return str(connection.sock.getpeername()[0]) if connection.sock is not None else ""
+    except (OSError, IndexError):
+        return ""
