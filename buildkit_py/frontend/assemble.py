@@ -1,0 +1,384 @@
+"""What each instruction means: the state of one stage, and a function an instruction that gives the next state.
+
+Both doors use these functions, so a Buildfile and a Buildfile.py cannot
+differ in meaning. A `Stage` is an immutable value: a stage that starts from
+another is that value with its tracking reset, the Python door's `Image` can
+branch from any state, and nothing has to be copied in fear. Arguments are
+expanded already; who expands, and out of what scope, is the door's business.
+
+The rules are BuildKit's, as `docs/reference/dockerfile-compatibility.md` lists them.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import history as text
+from buildkit_py.graph.op import Copy, CopyPath, ImageSource, Inline, Mkdir, Run
+from buildkit_py.graph.step import Step
+from buildkit_py.image.config import DEFAULT_PATH, Healthcheck, History, ImageConfig, setenv
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from buildkit_py.frontend.target import Resolved
+    from buildkit_py.graph.op import Mount, Pipe
+    from buildkit_py.source_map import Position
+
+    Pairs = tuple[tuple[str, str], ...]
+
+DEFAULT_SHELL = ("/bin/sh", "-c")
+
+
+class Settings(Record):
+    """What the command line says about every Run of a build."""
+
+    network: str = "default"
+    hosts: Pairs = ()
+    proxy_env: Pairs = ()
+    hostname: str = "buildkitsandbox"
+
+
+class Stage(Record):
+    """The state of a stage after some of its instructions.
+
+    `env` is what RUN and expansion see: the config's variables and the ARGs,
+    the latest last. `args` are the ARGs declared so far, for history.
+    `cmd_given` says that CMD stood in this very stage, which keeps it from
+    being cleared by ENTRYPOINT. `host`: stands on this machine's own root.
+    """
+
+    name: str
+    platform: str
+    step: Step | None
+    config: ImageConfig
+    settings: Settings
+    history: tuple[History, ...] = ()
+    env: Pairs = ()
+    args: Pairs = ()
+    author: str = ""
+    host: bool = False
+    ignore_cache: bool = False
+    cmd_given: bool = False
+
+
+# Where a stage starts from
+
+
+def scratch(name: str, platform: str, settings: Settings) -> Stage:
+    """`FROM scratch`: an empty filesystem, whose config still has a PATH and a directory."""
+    return _ready(Stage(name, platform, None, ImageConfig(working_dir="/"), settings))
+
+
+def from_step(name: str, platform: str, step: Step, settings: Settings, *, host: bool = False) -> Stage:
+    """A filesystem without an image config of its own: this machine's root, a directory."""
+    return scratch(name, platform, settings).replace(step=step, host=host)
+
+
+def from_image(
+    name: str, resolved: Resolved, settings: Settings, *, label: str = "", position: Position | None = None
+) -> Stage:
+    """`FROM image`: its layers, config, history and author. ONBUILD triggers stay in the config for the caller."""
+    step = image_step(resolved, name, label, position)
+    document = resolved.document
+    stage = Stage(name, resolved.platform, step, document.config, settings, document.history, author=document.author)
+    return _ready(stage)
+
+
+def from_stage(name: str, base: Stage, *, ignore_cache: bool = False) -> Stage:
+    """`FROM stage`: everything but its ONBUILD triggers; ARG values are inherited too."""
+    config = base.config.replace(on_build=()) if base.config.on_build else base.config
+    return _ready(base.replace(name=name, config=config, cmd_given=False, ignore_cache=ignore_cache))
+
+
+def image_step(resolved: Resolved, stage: str, label: str, position: Position | None) -> Step:
+    """The root step of a resolved image."""
+    op = ImageSource(resolved.digest, resolved.platform, resolved.layers, resolved.reference)
+    return Step(op, name=label or f"FROM {resolved.reference}", stage=stage, position=position)
+
+
+def files_of(stage: Stage) -> Step:
+    """The step whose files `--from` this stage sees; an empty stage is an image without layers."""
+    if stage.step is not None:
+        return stage.step
+    return Step(ImageSource("scratch", stage.platform, (), "scratch"), name="scratch", stage=stage.name)
+
+
+def _ready(stage: Stage) -> Stage:
+    config = stage.config
+    if not any(name == "PATH" for name, _ in config.env):
+        config = config.replace(env=(*config.env, ("PATH", DEFAULT_PATH)))
+    if config.working_dir and not config.working_dir.startswith("/"):
+        config = config.replace(working_dir="/" + config.working_dir)
+    env = stage.env
+    for name, value in config.env:
+        env = _latest(env, name, value)
+    return stage.replace(config=config, env=env)
+
+
+# Instructions that make a layer
+
+
+def shell_argv(stage: Stage, command: str) -> tuple[str, ...]:
+    """The shell form: SHELL with the whole text as its last argument."""
+    return (*(stage.config.shell or DEFAULT_SHELL), command)
+
+
+def run(
+    stage: Stage,
+    argv: tuple[str, ...],
+    *,
+    mounts: tuple[Mount, ...] = (),
+    sources: tuple[Step, ...] = (),
+    pipes: tuple[Pipe, ...] = (),
+    network: str = "default",
+    user: str = "",
+    env: Pairs = (),
+    capture: bool = False,
+    label: str = "",
+    position: Position | None = None,
+) -> Stage:
+    """RUN. `env` and `user` are for this command only (the Python door's `env=` and `user=`)."""
+    seen = stage.env
+    for name, value in env:
+        seen = _latest(seen, name, value)
+    settings = stage.settings
+    declared = {name for name, _ in stage.args}
+    op = Run(
+        argv=argv,
+        env=seen,
+        cwd=stage.config.working_dir or "/",
+        user=user or stage.config.user,
+        network=network if network != "default" else settings.network,
+        hostname=settings.hostname,
+        platform=stage.platform,
+        mounts=mounts,
+        pipes=pipes,
+        hosts=settings.hosts,
+        # A proxy variable that the stage declares is an ordinary ARG there, and in the key.
+        proxy_env=tuple(pair for pair in settings.proxy_env if pair[0] not in declared),
+        capture=capture,
+        ignore_cache=stage.ignore_cache,
+    )
+    current = dict(stage.env)
+    args = tuple((name, current.get(name, value)) for name, value in stage.args)
+    step = Step(op, stage.step, sources, label, stage.name, position)
+    return _commit(stage.replace(step=step), text.run_text(args, argv) + " # buildkit", layer=True)
+
+
+def copy(
+    stage: Stage,
+    items: tuple[CopyPath | Inline, ...],
+    dest: str,
+    *,
+    sources: tuple[Step, ...] = (),
+    keyword: str = "COPY",
+    owner: str = "",
+    mode: str = "",
+    exclude: tuple[str, ...] = (),
+    parents: bool = False,
+    link: bool = False,
+    unpack: bool = False,
+    label: str = "",
+    position: Position | None = None,
+) -> Stage:
+    """COPY and ADD of files: `items` in the order written; paths go before heredocs, as BuildKit has it."""
+    if mode:
+        _check_mode(mode, position)
+    ordered = tuple(item for item in items if isinstance(item, CopyPath))
+    ordered_items = ordered + tuple(item for item in items if isinstance(item, Inline))
+    op = Copy(
+        items=ordered_items,
+        dest=absolute(stage, dest),
+        owner=owner,
+        mode=mode,
+        exclude=exclude,
+        parents=parents,
+        link=link and not mode,  # BuildKit makes it a plain copy then
+        unpack=unpack,
+    )
+    words = [keyword]
+    words += ["--parents"] * parents
+    words += [f"--chown={owner}"] * bool(owner)
+    words += [f"--chmod={mode}"] * bool(mode)
+    words += [item.path if isinstance(item, CopyPath) else f"<<{item.name}" for item in ordered_items]
+    step = Step(op, stage.step, sources, label, stage.name, position)
+    return _commit(stage.replace(step=step), " ".join((*words, dest, "# buildkit")), layer=True)
+
+
+def workdir(stage: Stage, path: str, *, label: str = "", position: Position | None = None) -> Stage:
+    """WORKDIR. An absolute path is stored as it stands; a relative one is joined to the last and cleaned."""
+    previous = stage.config.working_dir or "/"
+    if not path:
+        path = previous
+    elif not path.startswith("/"):
+        path = join(previous, path)
+    config = stage.config.replace(working_dir=path)
+    if path == "/":
+        return _commit(stage.replace(config=config), "WORKDIR /")
+    step = Step(Mkdir(path, stage.config.user), stage.step, (), label, stage.name, position)
+    return _commit(stage.replace(config=config, step=step), f"WORKDIR {path}", layer=True)
+
+
+# Instructions that change the config only
+
+
+def set_env(stage: Stage, pairs: Pairs) -> Stage:
+    """ENV."""
+    env, seen = stage.config.env, stage.env
+    for name, value in pairs:
+        env = setenv(env, name, value)
+        seen = _latest(seen, name, value)
+    stage = stage.replace(config=stage.config.replace(env=env), env=seen)
+    return _commit(stage, " ".join(("ENV", *(f"{name}={value}" for name, value in pairs))))
+
+
+def declare_args(stage: Stage, pairs: Iterable[tuple[str, str | None]]) -> Stage:
+    """ARG. None declares the name without a value: it is no variable then, but history shows it."""
+    seen, args, words = stage.env, stage.args, ["ARG"]
+    for name, value in pairs:
+        if value is not None:
+            seen = _latest(seen, name, value)
+        args = (*args, (name, value or ""))
+        words.append(name if value is None else f"{name}={value}")
+    return _commit(stage.replace(env=seen, args=args), " ".join(words))
+
+
+def label(stage: Stage, pairs: Pairs) -> Stage:
+    """LABEL."""
+    labels = stage.config.labels
+    for name, value in pairs:
+        labels = setenv(labels, name, value)
+    stage = stage.replace(config=stage.config.replace(labels=labels))
+    return _commit(stage, " ".join(("LABEL", *(f"{name}={value}" for name, value in pairs))))
+
+
+def user(stage: Stage, name: str) -> Stage:
+    """USER: stored as written; looked up in the image only when a command runs."""
+    return _commit(stage.replace(config=stage.config.replace(user=name)), f"USER {name}")
+
+
+def expose(stage: Stage, ports: tuple[str, ...]) -> Stage:
+    """EXPOSE of ports as `ports.parse_ports` gives them."""
+    config = stage.config.replace(ports=_union(stage.config.ports, ports))
+    return _commit(stage.replace(config=config), f"EXPOSE {text.port_map(ports)}")
+
+
+def volume(stage: Stage, paths: tuple[str, ...], *, position: Position | None = None) -> Stage:
+    """VOLUME: only a note in the config; what is written below it later stays."""
+    if not all(paths):
+        raise BuildfileError("a VOLUME cannot be an empty path", at=position)
+    config = stage.config.replace(volumes=_union(stage.config.volumes, paths))
+    return _commit(stage.replace(config=config), f"VOLUME {text.plain_list(paths)}")
+
+
+def cmd(stage: Stage, argv: tuple[str, ...]) -> Stage:
+    """CMD. `ArgsEscaped` is what docker sets with it."""
+    config = stage.config.replace(cmd=argv, args_escaped=True)
+    return _commit(stage.replace(config=config, cmd_given=True), f"CMD {text.quoted_list(argv)}")
+
+
+def entrypoint(stage: Stage, argv: tuple[str, ...]) -> Stage:
+    """ENTRYPOINT: clears a CMD that was inherited."""
+    config = stage.config.replace(entrypoint=argv or None)
+    if not stage.cmd_given:
+        config = config.replace(cmd=None)
+    return _commit(stage.replace(config=config), f"ENTRYPOINT {text.quoted_list(argv)}")
+
+
+def shell(stage: Stage, argv: tuple[str, ...]) -> Stage:
+    """SHELL."""
+    return _commit(stage.replace(config=stage.config.replace(shell=argv)), f"SHELL {text.plain_list(argv)}")
+
+
+def healthcheck(stage: Stage, check: Healthcheck, *, position: Position | None = None) -> Stage:
+    """HEALTHCHECK; times are 0 or at least a millisecond, as docker demands."""
+    for value in (check.interval, check.timeout, check.start_period, check.start_interval):
+        if value and value < 1_000_000:
+            raise BuildfileError("a health check's times are 0 or at least 1ms", at=position)
+    if check.retries < 0:
+        raise BuildfileError("a health check's retries cannot be negative", at=position)
+    return _commit(stage.replace(config=stage.config.replace(healthcheck=check)), text.healthcheck_text(check))
+
+
+def stop_signal(stage: Stage, signal: str, *, position: Position | None = None) -> Stage:
+    """STOPSIGNAL: must be a signal Linux has; stored as written."""
+    from buildkit_py.frontend.signals import is_signal
+
+    if not is_signal(signal):
+        raise BuildfileError(
+            f"`{signal}` is not a signal", at=position, hint="a name such as SIGTERM, or a number from 1 to 64"
+        )
+    return _commit(stage.replace(config=stage.config.replace(stop_signal=signal)), f"STOPSIGNAL {signal}")
+
+
+def on_build(stage: Stage, trigger: str) -> Stage:
+    """ONBUILD: kept for the images built from this one; leaves no history."""
+    return stage.replace(config=stage.config.replace(on_build=(*stage.config.on_build, trigger)))
+
+
+def maintainer(stage: Stage, author: str) -> Stage:
+    """MAINTAINER."""
+    return _commit(stage.replace(author=author), f"MAINTAINER {author}")
+
+
+# Paths
+
+
+def join(base: str, path: str) -> str:
+    """Go's `filepath.Join` below the root: cleaned, absolute, never above `/`."""
+    parts: list[str] = []
+    for part in f"{base}/{path}".split("/"):
+        if part == "..":
+            if parts:
+                parts.pop()
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
+
+
+def absolute(stage: Stage, dest: str) -> str:
+    """A destination made absolute against WORKDIR; a trailing `/` or `/.` keeps its meaning."""
+    if dest.startswith("/"):
+        return dest
+    base = stage.config.working_dir or "/"
+    path = join(base, dest)
+    if dest in ("", ".") or dest.endswith("/"):
+        return path if path == "/" else path + "/"
+    if dest.endswith("/."):
+        return "/." if path == "/" else path + "/."
+    return path
+
+
+def _check_mode(mode: str, position: Position | None) -> None:
+    if mode.isascii() and mode.isdigit():
+        if set(mode) <= set("01234567") and int(mode, 8) <= 0o7777:
+            return
+    elif all(_is_symbolic(clause) for clause in mode.split(",")):
+        return
+    raise BuildfileError(
+        f"`{mode}` is not a mode",
+        at=position,
+        hint="an octal number from 0 to 7777, or a symbolic mode such as u=rwX,go=rX",
+    )
+
+
+def _is_symbolic(clause: str) -> bool:
+    who = clause.lstrip("ugoa")
+    if not who or who[0] not in "+-=":
+        return False
+    return set(who) <= set("+-=rwxXstugo")
+
+
+def _latest(env: Pairs, name: str, value: str) -> Pairs:
+    """The variables with one set: it moves to the end, as the environment of an LLB state does."""
+    return (*(pair for pair in env if pair[0] != name), (name, value))
+
+
+def _union(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*old, *new)))
+
+
+def _commit(stage: Stage, created_by: str, *, layer: bool = False) -> Stage:
+    return stage.replace(history=(*stage.history, History(created_by, empty_layer=not layer)))

@@ -1,0 +1,368 @@
+"""From syntax tree to graph: the scope of a whole Buildfile, and the stages that the wanted targets need.
+
+Stages that no wanted target needs are not looked at beyond their FROM line
+and their `--from`s; their images are never resolved. What one instruction
+does to a stage is in `lower_stage.py`, what it means in `assemble.py`.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound
+from buildkit_py.frontend import assemble
+from buildkit_py.frontend.buildfile.expand import expansion
+from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
+from buildkit_py.frontend.buildfile.stages import StageTable
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.buildfile.syntax import Arg, OnBuild
+from buildkit_py.frontend.host import host_step
+from buildkit_py.frontend.local_context import context_step
+from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
+from buildkit_py.frontend.target import Target
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.stages import StageNode
+    from buildkit_py.frontend.buildfile.syntax import Buildfile, From, Instruction
+    from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
+    from buildkit_py.graph.step import Step
+    from buildkit_py.source_map import Position
+
+    Notify: TypeAlias = Callable[[str, Position, str], None]
+
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+# Arguments that reach a build without an ARG: never "not used".
+_PREDEFINED = (*_PROXIES, "source_date_epoch")
+
+
+class Outline(Record):
+    """What `--list` shows of a target. `parameters` are (name, type, default, description)."""
+
+    name: str
+    description: str = ""
+    default: bool = False
+    parameters: tuple[tuple[str, str, str, str], ...] = ()
+
+
+def outline(tree: Buildfile) -> tuple[Outline, ...]:
+    """The targets of a Buildfile in file order; nothing is expanded, resolved or read."""
+    table = StageTable(tree)
+    parameters = tuple(
+        (pair.key, "str", pair.value or "", node.doc) for node in table.global_args for pair in node.pairs
+    )
+    last = table.stages[-1]
+    shown = [stage for stage in table.stages if stage.name or stage is last]
+    return tuple(Outline(stage.name or "default", stage.head.doc, stage is last, parameters) for stage in shown)
+
+
+def lower(
+    tree: Buildfile,
+    options: Options,
+    resolver: Resolver,
+    inputs: Inputs,
+    *,
+    targets: tuple[str, ...] = (),
+    file: str = "",
+    notice: Notify | None = None,
+) -> tuple[Target, ...]:
+    """The wanted targets (none named: the last stage), with every step they need.
+
+    `file` is the Buildfile's absolute path, by which its own ignore file is
+    found; "" for one that came from standard input. `notice(message, where,
+    hint)` hears of what looks wrong and is no error: undefined variables,
+    build args that nothing declares. Raises `BuildfileError`, `ContextError`
+    and what the resolver raises.
+    """
+    tell = notice or _silent
+    wanted = targets or ("",)
+    # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
+    per_target = any(
+        pair.key == "TARGETSTAGE" for node in tree.instructions if isinstance(node, Arg) for pair in node.pairs
+    )
+    shared: Build | None = None
+    out: list[Target] = []
+    for name in wanted:
+        if shared is None or per_target:
+            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, notice=tell)
+        out.append(shared.target(name))
+    if shared is not None:
+        _tell_of_unused_args(tree, options, tell)
+    return tuple(out)
+
+
+class Build:
+    """One Buildfile being lowered: global ARGs, named contexts, and the stages lowered so far."""
+
+    def __init__(
+        self,
+        tree: Buildfile,
+        options: Options,
+        resolver: Resolver,
+        inputs: Inputs,
+        *,
+        target_name: str,
+        file: str,
+        notice: Notify,
+    ) -> None:
+        self.tree = tree
+        self.options = options
+        self.resolver = resolver
+        self.inputs = inputs
+        self.notice = notice
+        self.file = file
+        self.build_args = dict(options.build_args)
+        self.platform = normalise(options.platform) if options.platform else this_platform()
+        self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
+        self.settings = assemble.Settings(
+            network=options.network,
+            hosts=options.hosts,
+            proxy_env=_proxy_env(self.build_args),
+            hostname=self.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "") or "buildkitsandbox",
+        )
+        self.table = StageTable(tree)
+        self.globals = self._global_args(target_name.lower())
+        self.table.link(self._from_words)
+        self._lowered: dict[int, Stage] = {}
+        self._in_progress: set[int] = set()
+        self._context: Step | None = None
+        self._images: dict[str, Step] = {}
+        # Sealed paths of live directories, so that two mounts of one path are one step.
+        self.snapshots: dict[tuple[Step, str], Step] = {}
+
+    def target(self, name: str) -> Target:
+        """The target of that name ("" for the last stage), with its needs lowered first, in file order."""
+        node = self.table.wanted(name)
+        for other in self.table.needed_for([node]):
+            if other.index < node.index:
+                self.stage(other)
+        stage = self.stage(node)
+        return Target(
+            name=node.name or "default",
+            step=stage.step,
+            config=stage.config,
+            history=stage.history,
+            platform=stage.platform,
+            description=node.head.doc,
+            default=node is self.table.stages[-1],
+            author=stage.author,
+            host=stage.host,
+            position=node.head.position,
+        )
+
+    def stage(self, node: StageNode) -> Stage:
+        """The final state of a stage, made at first use."""
+        done = self._lowered.get(node.index)
+        if done is None:
+            self._in_progress.add(node.index)
+            done = self._lowered[node.index] = self._lower_stage(node)
+            self._in_progress.discard(node.index)
+        return done
+
+    def earlier_stage(self, node: StageNode, user: StageNode, at: Position) -> Stage:
+        """A stage that another one takes files from; it must stand above it."""
+        if node.index >= user.index or node.index in self._in_progress:
+            raise BuildfileError(
+                f"the stage `{node.title}` is used before it is defined",
+                at=at,
+                hint=f"move it above the stage `{user.title}`",
+            )
+        return self.stage(node)
+
+    def _lower_stage(self, node: StageNode) -> Stage:
+        head = node.head
+        if node.name and (found := self.contexts.find(node.name, node.platform or self.platform, head.position)):
+            # A named context takes the place of the whole stage, as BuildKit has it.
+            label = f"[context {node.name}] FROM {dict(self.options.build_contexts).get(node.name, node.name)}"
+            return found.base(node.title, node.platform or self.platform, self.settings, label, head.position)
+        total = counted(node.body) + (node.base is None and node.base_name != "scratch")
+        lowering = StageLowering(self, node, total)
+        stage = self._base(node, lowering)
+        stage = stage.replace(ignore_cache=self._ignores_cache(node))
+        triggers = self._triggers(node, stage)
+        if triggers:
+            stage = stage.replace(config=stage.config.replace(on_build=()))
+            lowering.total += len(triggers)
+            stage = lowering.apply(stage, triggers, at=head.position)
+        return lowering.apply(stage, node.body)
+
+    def _base(self, node: StageNode, lowering: StageLowering) -> Stage:
+        at, word = node.head.position, node.base_name
+        if node.base is not None:
+            return assemble.from_stage(node.title, self.stage(node.base))
+        if word == "scratch":
+            return assemble.scratch(node.title, self.platform, self.settings)
+        platform = node.platform or self.platform
+        label = lowering.label(f"FROM {word}")
+        if found := self.contexts.find(word, platform, at):
+            return found.base(node.title, platform, self.settings, label, at)
+        if word in ("host://", "host:///"):
+            step = host_step(self.inputs, stage=node.title, label=label, position=at)
+            return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
+        resolved = self._resolve(word, platform, at)
+        return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
+
+    def _resolve(self, word: str, platform: str, at: Position) -> Resolved:
+        if word.startswith("./") or word.startswith("../"):
+            raise BuildfileError(
+                f"`{word}`: a target of another Buildfile is not supported as a base yet",
+                at=at,
+                hint="copy the stage into this file",
+            )
+        try:
+            return self.resolver.resolve(word, platform, at)
+        except ImageNotFound as problem:
+            if not problem.hint:
+                problem.hint = did_you_mean(word, self.table.names())
+            raise
+
+    def _triggers(self, node: StageNode, stage: Stage) -> list[Instruction]:
+        """The ONBUILD triggers that run now: those of the base image, or of the stage this one starts from."""
+        if node.base is not None:
+            return [item.trigger for item in node.base.body if isinstance(item, OnBuild)]
+        if not stage.config.on_build:
+            return []
+        from buildkit_py.frontend.buildfile.parse import parse_text
+
+        found: list[Instruction] = []
+        for trigger in stage.config.on_build:
+            # The trigger is not in this file: its own text is parsed behind a FROM, and errors point at ours.
+            try:
+                tree = parse_text("FROM scratch\n" + trigger + "\n", node.head.position.file)
+            except BuildfileError as problem:
+                raise BuildfileError(
+                    f"the base image's ONBUILD trigger `{trigger}` does not parse: {problem.message}",
+                    at=node.head.position,
+                ) from problem
+            if len(tree.instructions) != 2:
+                raise BuildfileError(
+                    f"the base image's ONBUILD trigger `{trigger}` is more than one instruction",
+                    at=node.head.position,
+                )
+            found.append(tree.instructions[1])
+        return found
+
+    # What instructions ask for
+
+    def context(self, at: Position) -> Step:
+        """The build context. Raises `ContextError` where the build has none."""
+        if self._context is None:
+            if not self.options.context:
+                raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
+            self._context = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
+        return self._context
+
+    def source(self, name: str, user: StageNode, at: Position) -> tuple[Step, bool]:
+        """What `--from=name` means: its files, and whether they are a live directory of this machine.
+
+        Files taken from `host://` make no host build: copying out of it into a
+        real base is how such files get into an image.
+        """
+        node = self.table.find(name, at)
+        if node is not None:
+            if node.name and (found := self.contexts.find(node.name, self.platform, at)) and found.directory:
+                return found.directory, True
+            stage = self.earlier_stage(node, user, at)
+            return assemble.files_of(stage), False
+        if name == "scratch":
+            return assemble.files_of(assemble.scratch("scratch", self.platform, self.settings)), False
+        found = self.contexts.find(name, self.platform, at)
+        if found is not None and found.directory is not None:
+            return found.directory, True
+        step = self._images.get(name)
+        if step is None:
+            if found is not None:
+                step = found.files(f"[context {name}]", at)
+            elif name in ("host://", "host:///"):
+                step = host_step(self.inputs, position=at)
+            else:
+                step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
+            self._images[name] = step
+        return step, False
+
+    # Scope
+
+    def _global_args(self, target_name: str) -> dict[str, str]:
+        node = self.table.stages[-1] if not target_name else None
+        shown = (node.name if node else target_name) or "default"
+        scope = {
+            name: self.build_args.get(name, value)
+            for name, value in platform_args(this_platform(), self.platform, shown)
+        }
+        for arg in self.table.global_args:
+            for pair in arg.pairs:
+                if pair.key in self.build_args:
+                    scope[pair.key] = self.build_args[pair.key]
+                elif pair.value is not None:
+                    scope[pair.key] = self.expand(pair.value, scope.get, pair.position, known=scope)
+        return scope
+
+    def _from_words(self, head: From) -> tuple[str, str]:
+        word = self.expand(head.image.text, self.globals.get, head.image.position, known=self.globals)
+        if not word:
+            raise BuildfileError(
+                f"FROM {head.image.text} comes to nothing",
+                at=head.image.position,
+                hint="give the ARG above it a default, or pass --build-arg",
+            )
+        platform = ""
+        for flag in head.flags:
+            if flag.name == "platform":
+                platform = self.expand(flag.value or "", self.globals.get, flag.position, known=self.globals)
+                if not platform:
+                    raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
+                platform = normalise(platform, flag.position)
+        return word, platform
+
+    def expand(
+        self,
+        word: str,
+        lookup: Callable[[str], str | None],
+        at: Position,
+        *,
+        known: dict[str, str],
+        declared: frozenset[str] = frozenset(),
+        raw: bool = False,
+    ) -> str:
+        """A word expanded; names that are not set and not declared are told to `notice`."""
+        result = expansion(word, lookup, escape=self.tree.escape, at=at, raw=raw)
+        for name in result.undefined:
+            if name not in declared:
+                self.notice(f"the variable `{name}` is not defined", at, did_you_mean(name, known))
+        return result.text
+
+    def _ignores_cache(self, node: StageNode) -> bool:
+        if self.options.no_cache:
+            return True
+        filters = {name.lower() for name in self.options.no_cache_filter}
+        return (node.name or ("default" if node is self.table.stages[-1] else node.title)) in filters
+
+
+def _proxy_env(build_args: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Proxy variables reach every command in both spellings, without an ARG and without touching its key."""
+    out: list[tuple[str, str]] = []
+    for name in sorted(build_args):
+        if name.lower() in _PROXIES:
+            out += [(name.upper(), build_args[name]), (name.lower(), build_args[name])]
+    return tuple(dict(out).items())
+
+
+def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> None:
+    declared = {pair.key for node in tree.instructions if isinstance(node, Arg) for pair in node.pairs}
+    predefined = {name for name, _ in platform_args("linux/amd64", "linux/amd64", "")}
+    for name, _ in options.build_args:
+        if name in declared or name in predefined or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
+            continue
+        notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared))
+
+
+def _start(tree: Buildfile) -> Position:
+    return tree.instructions[0].position
+
+
+def _silent(message: str, at: Position, hint: str) -> None:
+    """Nobody wants to hear."""

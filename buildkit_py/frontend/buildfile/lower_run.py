@@ -1,0 +1,192 @@
+"""RUN: command forms, heredocs and mounts of one instruction into a `Run` step."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import assemble
+from buildkit_py.frontend.assemble import join
+from buildkit_py.frontend.buildfile.run_mount import parse_mount
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.local_context import sealed
+from buildkit_py.graph.op import Mount, Pipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.lower_stage import StageLowering
+    from buildkit_py.frontend.buildfile.run_mount import RunMount
+    from buildkit_py.frontend.buildfile.syntax import Flag, RunStep
+    from buildkit_py.graph.step import Step
+    from buildkit_py.source_map import Position
+
+_NETWORKS = ("default", "none", "host")
+
+
+def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
+    """The stage after a RUN. Raises `BuildfileError` for flags that make no sense or are not supported yet."""
+    argv, pipes = _command(lowering, stage, node)
+    mounts: list[Mount] = []
+    sources: list[Step] = []
+    network = "default"
+    for flag in node.flags:
+        at = lowering.place(flag.position)
+        match flag.name:
+            case "mount":
+                _mount(lowering, stage, flag, mounts, sources)
+            case "network":
+                network = flag.value or ""
+                if network not in _NETWORKS:
+                    hint = did_you_mean(network, _NETWORKS) or f"one of {', '.join(_NETWORKS)}"
+                    raise BuildfileError(f"unknown network mode `{network}`", at=at, hint=hint)
+            case "security":
+                if flag.value != "sandbox":
+                    raise BuildfileError(f"RUN --security={flag.value} is not allowed in this build", at=at)
+            case _:
+                raise BuildfileError(f"RUN --{flag.name} is not supported yet", at=at)
+    return assemble.run(
+        stage,
+        argv,
+        mounts=tuple(mounts),
+        sources=tuple(sources),
+        pipes=pipes,
+        network=network,
+        label=lowering.label(_shown(node)),
+        position=lowering.place(node.position),
+    )
+
+
+def _command(lowering: StageLowering, stage: Stage, node: RunStep) -> tuple[tuple[str, ...], tuple[Pipe, ...]]:
+    command = node.command
+    if command.argv is not None:
+        if not command.argv:
+            raise BuildfileError("RUN has no command", at=lowering.place(node.position))
+        return command.argv, ()
+    text = command.shell or ""
+    if not node.heredocs:
+        return assemble.shell_argv(stage, text), ()
+    if len(node.heredocs) == 1 and _is_lone_heredoc(text):
+        document = node.heredocs[0]
+        if document.body.startswith("#!"):
+            # The file's own interpreter is to run it, so it has to be a file; the shell only starts it.
+            pipe = Pipe(document.name, document.body.encode("utf-8", "surrogateescape"))
+            return assemble.shell_argv(stage, f"/dev/pipes/{document.name}"), (pipe,)
+        return assemble.shell_argv(stage, document.body), ()
+    whole = text + "".join(f"\n{document.body}{document.name}" for document in node.heredocs)
+    return assemble.shell_argv(stage, whole), ()
+
+
+def _is_lone_heredoc(text: str) -> bool:
+    """Whether a command line is nothing but one `<<NAME`: its body is the script itself then."""
+    word = text.strip().lstrip("0123456789")
+    if not word.startswith("<<"):
+        return False
+    word = word[2:].removeprefix("-").strip()
+    if len(word) > 1 and word[0] in "\"'" and word.find(word[0], 1) == len(word) - 1:
+        return True
+    return bool(word) and "<" not in word and not any(ch.isspace() for ch in word)
+
+
+def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount], sources: list[Step]) -> None:
+    """Add one mount, and the step it reads from."""
+    at = lowering.place(flag.position)
+    spec = parse_mount(flag.value or "", lambda word: lowering.expand(stage, word, flag.position), at)
+    if spec.kind == "ssh":
+        raise BuildfileError("RUN --mount=type=ssh is not supported yet", at=at)
+    if spec.kind == "secret":
+        mounts.append(_secret(stage, spec, at))
+        return
+    target = _target(stage, spec.target, at)
+    if spec.kind == "tmpfs":
+        mounts.append(Mount("tmpfs", target, read_only=spec.read_only, size=spec.size))
+        return
+    source, path = -1, "/"
+    if spec.kind == "bind" or spec.origin:
+        step = _source(lowering, spec, at)
+        if step in sources:
+            source = sources.index(step)
+        else:
+            source = len(sources)
+            sources.append(step)
+        path = join("/", spec.source)
+    if spec.kind == "bind":
+        mounts.append(Mount("bind", target, source, path, spec.read_only))
+        return
+    namespace = lowering.build.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
+    name = spec.id or (target if spec.target.startswith("/") else join("/", spec.target)[1:])
+    mounts.append(
+        Mount(
+            "cache",
+            target,
+            source,
+            path,
+            spec.read_only,
+            id=f"{namespace}/{name}" if namespace else name,
+            sharing=spec.sharing or "shared",
+            mode=spec.mode,
+            uid=max(spec.uid, 0),
+            gid=max(spec.gid, 0),
+        )
+    )
+
+
+def _source(lowering: StageLowering, spec: RunMount, at: Position) -> Step:
+    """What a mount shows: a stage or image as it is, of a live directory a sealed snapshot of the path."""
+    build = lowering.build
+    if spec.origin:
+        step, live = build.source(spec.origin, lowering.node, at)
+        shown = f"[context {spec.origin}] {spec.source or '/'}"
+    else:
+        step, live = build.context(at), True
+        shown = f"[context] {spec.source or '/'}"
+    if not live:
+        return step
+    path = join("/", spec.source).lstrip("/") or "/"
+    key = (step, path)
+    snapshot = lowering.build.snapshots.get(key)
+    if snapshot is None:
+        snapshot = sealed(step, path, label=shown, stage=lowering.node.title, position=at)
+        lowering.build.snapshots[key] = snapshot
+    return snapshot
+
+
+def _secret(stage: Stage, spec: RunMount, at: Position) -> Mount:
+    name = spec.source or spec.id or spec.target.rstrip("/").rpartition("/")[2]
+    if not name:
+        raise BuildfileError("a secret needs an `id` or a `target`", at=at)
+    target = spec.target
+    if not target and not spec.env:
+        target = "/run/secrets/" + name.rstrip("/").rpartition("/")[2]
+    return Mount(
+        "secret",
+        _target(stage, target, at) if target else "",
+        id=name,
+        mode=spec.mode,
+        uid=max(spec.uid, 0),
+        gid=max(spec.gid, 0),
+        env=spec.env,
+        required=spec.required,
+    )
+
+
+def _target(stage: Stage, target: str, at: Position) -> str:
+    path = join("/" if target.startswith("/") else stage.config.working_dir or "/", target)
+    if path == "/":
+        raise BuildfileError(f"a mount cannot cover the whole filesystem (target `{target}`)", at=at)
+    return path
+
+
+def _shown(node: RunStep) -> str:
+    """The instruction on one line, for people."""
+    words = [
+        "RUN",
+        *(f"--{flag.name}={flag.value}" if flag.value is not None else f"--{flag.name}" for flag in node.flags),
+    ]
+    command = node.command
+    if command.argv is not None:
+        words.append("[" + ", ".join(f'"{word}"' for word in command.argv) + "]")
+    else:
+        words.append(" ".join((command.shell or "").split()))
+    for document in node.heredocs:
+        lines = document.body.strip().split("\n")
+        words.append(f"({lines[0]}{'...' if len(lines) > 1 else ''})")
+    return " ".join(words)

@@ -1,0 +1,172 @@
+"""One stage being lowered: each instruction expanded in the stage's scope and handed to `assemble`."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import assemble
+from buildkit_py.frontend.buildfile import syntax
+from buildkit_py.frontend.buildfile.expand import expand_words
+from buildkit_py.frontend.buildfile.lower_run import lower_run
+from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
+from buildkit_py.frontend.duration import parse_duration
+from buildkit_py.frontend.ports import parse_ports
+from buildkit_py.image.config import Healthcheck
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.lower import Build
+    from buildkit_py.frontend.buildfile.stages import StageNode
+    from buildkit_py.frontend.buildfile.syntax import Command, Flag, HealthcheckStep, Instruction, Pair
+    from buildkit_py.source_map import Position
+
+# Instructions that BuildKit numbers in its step names.
+_NUMBERED = (syntax.RunStep, syntax.Transfer, syntax.Workdir)
+
+
+def counted(body: Iterable[Instruction]) -> int:
+    """How many of the instructions get a number in `[stage 2/5]`."""
+    return sum(isinstance(node, _NUMBERED) for node in body)
+
+
+class StageLowering:
+    """The walk through one stage: its scope, its numbering, and where its errors point."""
+
+    def __init__(self, build: Build, node: StageNode, total: int) -> None:
+        self.build = build
+        self.node = node
+        self.total = total
+        self._number = 0
+        self._at: Position | None = None
+        self._scope: tuple[tuple[tuple[str, str], ...], dict[str, str]] = ((), {})
+
+    def apply(self, stage: Stage, body: Iterable[Instruction], *, at: Position | None = None) -> Stage:
+        """The stage after these instructions. `at` replaces their positions: triggers stand in no file."""
+        self._at = at
+        for node in body:
+            stage = self._instruction(stage, node)
+        self._at = None
+        return stage
+
+    def _instruction(self, stage: Stage, node: Instruction) -> Stage:
+        where = self.place(node.position)
+        match node:
+            case syntax.RunStep():
+                return lower_run(self, stage, node)
+            case syntax.Transfer():
+                return lower_transfer(self, stage, node)
+            case syntax.Env():
+                return assemble.set_env(stage, self._pairs(stage, node.pairs))
+            case syntax.Arg():
+                return self._args(stage, node.pairs)
+            case syntax.Label():
+                return assemble.label(stage, self._pairs(stage, node.pairs))
+            case syntax.Workdir():
+                path = self.expand(stage, node.path.text, node.path.position)
+                label = self.label(f"WORKDIR {path}") if path != "/" else ""
+                return assemble.workdir(stage, path, label=label, position=where)
+            case syntax.User():
+                return assemble.user(stage, self.expand(stage, node.user.text, node.user.position))
+            case syntax.Expose():
+                return self._expose(stage, node)
+            case syntax.Volume():
+                paths = tuple(self.expand(stage, word.text, word.position) for word in node.paths)
+                return assemble.volume(stage, paths, position=where)
+            case syntax.Cmd():
+                return assemble.cmd(stage, _argv(stage, node.command))
+            case syntax.Entrypoint():
+                return assemble.entrypoint(stage, _argv(stage, node.command))
+            case syntax.Shell():
+                return assemble.shell(stage, node.argv)
+            case syntax.StopSignal():
+                signal = self.expand(stage, node.signal.text, node.signal.position)
+                return assemble.stop_signal(stage, signal, position=where)
+            case syntax.HealthcheckStep():
+                return assemble.healthcheck(stage, self._healthcheck(node), position=where)
+            case syntax.OnBuild():
+                return assemble.on_build(stage, node.text)
+            case syntax.Maintainer():
+                return assemble.maintainer(stage, node.author)
+        raise BuildfileError(f"{node.keyword} cannot stand here", at=where)
+
+    # For the instructions that have files of their own
+
+    def place(self, position: Position) -> Position:
+        """Where an error or step of that position is shown."""
+        return self._at or position
+
+    def expand(self, stage: Stage, word: str, at: Position, *, raw: bool = False) -> str:
+        """A word expanded with the stage's variables."""
+        scope = self._variables(stage)
+        declared = frozenset(name for name, _ in stage.args) if "$" in word else frozenset()
+        return self.build.expand(word, scope.get, self.place(at), known=scope, declared=declared, raw=raw)
+
+    def label(self, text: str) -> str:
+        """The step's name as BuildKit shows it: `[web 2/5] RUN make`."""
+        self._number += 1
+        width = len(str(self.total)) if self.total else 1
+        title = f"{self.node.title} " if len(self.build.table.stages) > 1 else ""
+        trigger = "ONBUILD " if self._at is not None else ""
+        return f"[{title}{self._number:>{width}}/{self.total}] {trigger}{text}"
+
+    def _variables(self, stage: Stage) -> dict[str, str]:
+        if self._scope[0] is not stage.env:
+            self._scope = (stage.env, dict(stage.env))
+        return self._scope[1]
+
+    # Small instructions
+
+    def _pairs(self, stage: Stage, pairs: Iterable[Pair]) -> tuple[tuple[str, str], ...]:
+        """All pairs expand against the environment before the instruction."""
+        return tuple(
+            (self.expand(stage, pair.key, pair.position), self.expand(stage, pair.value or "", pair.position))
+            for pair in pairs
+        )
+
+    def _args(self, stage: Stage, pairs: Iterable[Pair]) -> Stage:
+        """ARG: `--build-arg`, else the default, else the global value; each pair sees those before it."""
+        declared: list[tuple[str, str | None]] = []
+        seen = stage
+        for pair in pairs:
+            value = self.build.build_args.get(pair.key)
+            if value is None and pair.value is not None:
+                value = self.expand(seen, pair.value, pair.position)
+            elif value is None:
+                value = self.build.globals.get(pair.key)
+            declared.append((pair.key, value))
+            seen = assemble.declare_args(stage, declared)
+        return seen
+
+    def _expose(self, stage: Stage, node: syntax.Expose) -> Stage:
+        scope = self._variables(stage)
+        ports: list[str] = []
+        for word in sorted(node.ports, key=lambda word: word.text):
+            at = self.place(word.position)
+            for spec in expand_words(word.text, scope.get, escape=self.build.tree.escape, at=at):
+                try:
+                    ports.extend(parse_ports(spec))
+                except ValueError as problem:
+                    raise BuildfileError(str(problem), at=at) from problem
+        return assemble.expose(stage, tuple(ports))
+
+    def _healthcheck(self, node: HealthcheckStep) -> Healthcheck:
+        if node.command is None:
+            return Healthcheck(("NONE",))
+        command = node.command
+        test = ("CMD", *command.argv) if command.argv is not None else ("CMD-SHELL", command.shell or "")
+        values = {flag.name.replace("-", "_"): self._check_value(flag) for flag in node.flags}
+        return Healthcheck(test, **values)
+
+    def _check_value(self, flag: Flag) -> int:
+        text = flag.value or ""
+        try:
+            return int(text) if flag.name == "retries" else parse_duration(text)
+        except ValueError as problem:
+            kind = "number" if flag.name == "retries" else "duration such as 30s or 1m30s"
+            raise BuildfileError(f"`{text}` is not a {kind}", at=self.place(flag.position)) from problem
+
+
+def _argv(stage: Stage, command: Command) -> tuple[str, ...]:
+    return command.argv if command.argv is not None else assemble.shell_argv(stage, command.shell or "")

@@ -1,0 +1,169 @@
+"""The stages of a Buildfile as a table: names, bases, who needs whom. Nothing is resolved or expanded but FROM."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile.run_mount import mount_origin
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from buildkit_py.frontend.buildfile.syntax import Buildfile, Flag, Instruction
+    from buildkit_py.source_map import Position
+
+
+class StageNode:
+    """One stage: its FROM, its instructions, and the stages it stands on.
+
+    `base_name` is the expanded word of FROM, `base` the earlier stage it
+    names, None for an image. `title` is what people see: the name, or
+    `stage-N`.
+    """
+
+    def __init__(self, index: int, head: From) -> None:
+        self.index = index
+        self.head = head
+        self.name = head.name.lower()
+        self.title = self.name or f"stage-{index}"
+        self.body: list[Instruction] = []
+        self.base_name = ""
+        self.platform = ""
+        self.base: StageNode | None = None
+        self.needs: list[tuple[StageNode, Position]] = []
+
+
+class StageTable:
+    """All stages in the order of the file; by name the last of that name counts."""
+
+    def __init__(self, tree: Buildfile) -> None:
+        self.global_args: list[Arg] = []
+        self.stages: list[StageNode] = []
+        self.by_name: dict[str, StageNode] = {}
+        for node in tree.instructions:
+            if isinstance(node, From):
+                self.stages.append(StageNode(len(self.stages), node))
+            elif self.stages:
+                self.stages[-1].body.append(node)
+            elif isinstance(node, Arg):
+                self.global_args.append(node)
+            else:
+                raise BuildfileError(
+                    f"{node.keyword} stands before the first FROM", at=node.position, hint="only ARG may stand there"
+                )
+        if not self.stages:
+            raise BuildfileError("the Buildfile has no FROM, so it has nothing to build", at=tree.path)
+
+    def names(self) -> list[str]:
+        """The names a person may ask for, in file order; an unnamed last stage is `default`."""
+        names = [stage.name for stage in self.stages if stage.name]
+        if not self.stages[-1].name:
+            names.append("default")
+        return list(dict.fromkeys(names))
+
+    def wanted(self, name: str) -> StageNode:
+        """The stage a person asks for; "" is the last one."""
+        if not name:
+            return self.stages[-1]
+        found = self.by_name.get(name.lower())
+        if found is None and name == "default" and not self.stages[-1].name:
+            return self.stages[-1]
+        if found is None:
+            hint = did_you_mean(name, self.names()) or f"the targets are {', '.join(self.names())}"
+            raise BuildfileError(f"there is no target `{name}`", at=self.stages[0].head.position.file, hint=hint)
+        return found
+
+    def link(self, word_of: Callable[[From], tuple[str, str]]) -> None:
+        """Find each stage's base and needs. `word_of` gives the expanded image and platform of a FROM.
+
+        FROM looks only at earlier stages and compares case, as BuildKit does;
+        `--from` finds names in any case, and later stages too, so that the
+        error can say that they come too late.
+        """
+        for stage in self.stages:
+            stage.base_name, stage.platform = word_of(stage.head)
+            stage.base = self.by_name.get(stage.base_name)
+            if stage.name:
+                self.by_name[stage.name] = stage
+        for stage in self.stages:
+            for node in stage.body:
+                stage.needs.extend(self.references(node))
+        self._refuse_cycles()
+
+    def references(self, node: Instruction) -> Iterable[tuple[StageNode, Position]]:
+        """The stages an instruction takes files from."""
+        if isinstance(node, Transfer | RunStep):
+            for flag in node.flags:
+                origin = _origin(flag)
+                found = self.find(origin, flag.position) if origin else None
+                if found is not None:
+                    yield found, flag.position
+
+    def find(self, name: str, at: Position) -> StageNode | None:
+        """The stage that `--from=name` means, by index or name; None where it must be a context or an image."""
+        if name.lstrip("+-").isdigit() and name.isascii():
+            index = int(name)
+            if not 0 <= index < len(self.stages):
+                raise BuildfileError(f"there is no stage {name}", at=at, hint=f"there are {len(self.stages)} stages")
+            return self.stages[index]
+        return self.by_name.get(name.lower())
+
+    def needed_for(self, wanted: Iterable[StageNode]) -> list[StageNode]:
+        """The stages without which those wanted cannot be made, themselves included, in file order."""
+        seen: set[int] = set()
+        todo = list(wanted)
+        while todo:
+            stage = todo.pop()
+            if stage.index not in seen:
+                seen.add(stage.index)
+                todo.extend(_inputs(stage))
+        return [self.stages[index] for index in sorted(seen)]
+
+    def _refuse_cycles(self) -> None:
+        # Every cycle holds a reference to the stage itself or to a later one, so only those start a search.
+        for stage in self.stages:
+            for other, at in stage.needs:
+                if other.index >= stage.index and (chain := _path(other, stage)):
+                    names = " → ".join(f"`{node.title}`" for node in (stage, *chain))
+                    raise BuildfileError(f"the stages need each other: {names}", at=at)
+
+
+def _origin(flag: Flag) -> str:
+    if flag.name == "mount":
+        return mount_origin(flag.value or "", flag.position)
+    if flag.name != "from" or not flag.value:
+        return ""
+    if "$" in flag.value:
+        raise BuildfileError(
+            "variables are not expanded in --from",
+            at=flag.position,
+            hint="name a stage with FROM …, which expands global ARGs, and use its name",
+        )
+    return flag.value
+
+
+def _inputs(stage: StageNode) -> list[StageNode]:
+    bases = [stage.base] if stage.base is not None else []
+    return bases + [other for other, _ in stage.needs]
+
+
+def _path(start: StageNode, goal: StageNode) -> list[StageNode]:
+    """A way along the needs from one stage to another, both included; empty where there is none."""
+    came: dict[int, StageNode | None] = {start.index: None}
+    todo = [start]
+    while todo:
+        node = todo.pop()
+        if node is goal:
+            way: list[StageNode] = []
+            step: StageNode | None = node
+            while step is not None:
+                way.append(step)
+                step = came[step.index]
+            return way[::-1]
+        for other in _inputs(node):
+            if other.index not in came:
+                came[other.index] = node
+                todo.append(other)
+    return []
