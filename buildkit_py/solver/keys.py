@@ -25,6 +25,7 @@ else:
     def assert_never(value):
         raise TypeError(f"not an op: {value!r}")
 
+
 # Raised whenever the parts of a key, or what a step does with them, change meaning.
 FORMAT = 1
 
@@ -115,17 +116,3 @@ def definition_key(parts: tuple[Any, ...], base: str, sources: tuple[tuple[str, 
 def content_key(parts: tuple[Any, ...], base: str, sources: tuple[str, ...]) -> str:
     """The key of an op over a base and sources with these content digests."""
     return key_of("content", FORMAT, parts, base, sources)
-
-
-def layer_id(base_content: str, content: str) -> str:
-    """The name of a layer: what it changes, on which base.
-
-    The base takes part because file times are no part of `content`: two
-    unrelated builds that make equal files must not share each other's times.
-    """
-    return key_of("layer", base_content, content)
-
-
-def chain(base_content: str, layer_content: str, empty: bool) -> str:
-    """The content digest of a filesystem with one more layer; a layer that changes nothing adds nothing."""
-    return base_content if empty else key_of("chain", base_content, layer_content)

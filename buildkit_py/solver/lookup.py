@@ -7,18 +7,18 @@ on. Below a step that has its result, nothing is needed.
 
 from __future__ import annotations
 
+from buildkit_py.executor.result import Result
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.solver import keys
-from buildkit_py.solver.result import Result
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Protocol
 
+    from buildkit_py.executor.result import Made
     from buildkit_py.graph.step import Step
-    from buildkit_py.solver.result import Made
     from buildkit_py.store.records import StepRecord
 
     class Cache(Protocol):

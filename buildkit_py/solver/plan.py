@@ -7,13 +7,23 @@ thread owns it.
 from __future__ import annotations
 
 from buildkit_py.graph.step import inputs
-from buildkit_py.solver.result import State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from buildkit_py.graph.step import Step
+
+
+class State:
+    """The states of a step. It is in one of these, never described by a set of flags."""
+
+    WAITING = "WAITING"
+    CACHED = "CACHED"
+    RUNNING = "RUNNING"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    SKIPPED = "SKIPPED"
 
 
 class Plan:

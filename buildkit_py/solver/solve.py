@@ -10,11 +10,11 @@ from __future__ import annotations
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
+from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run
 from buildkit_py.solver import keys
 from buildkit_py.solver.lookup import Lookup
-from buildkit_py.solver.plan import Plan
-from buildkit_py.solver.result import Made, Result, State
+from buildkit_py.solver.plan import Plan, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

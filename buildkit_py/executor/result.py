@@ -32,14 +32,3 @@ class Made(Record):
     seconds: float
     bytes: int
     source_digests: tuple[str, ...] = ()
-
-
-class State:
-    """The states of a step. One of these, never a set of flags."""
-
-    WAITING = "WAITING"
-    CACHED = "CACHED"
-    RUNNING = "RUNNING"
-    DONE = "DONE"
-    FAILED = "FAILED"
-    SKIPPED = "SKIPPED"

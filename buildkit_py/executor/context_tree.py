@@ -1,0 +1,376 @@
+"""The local context as a tree: a directory of this machine, seen through its ignore rules.
+
+Directories are listed when somebody asks for what is in them, and what was
+seen is kept (`store/scan.py`) so that the next build can prove it unchanged.
+Digests and extended attributes come from the last build's notes where a
+file's stamp is still the same; a file is read only where it is not.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import stat as stat_bits
+import time
+
+from buildkit_py.errors import ContextError
+from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
+from buildkit_py.patterns import IgnoreRules
+from buildkit_py.store.scan import TICK, Scan, racy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from buildkit_py.store.scan import Stamp
+
+_FORMAT = 1
+_LINK_LIMIT = 40
+_NO_DIGEST = bytes(32)
+_KINDS = {
+    stat_bits.S_IFREG: FILE,
+    stat_bits.S_IFDIR: DIR,
+    stat_bits.S_IFLNK: SYMLINK,
+    stat_bits.S_IFIFO: FIFO,
+    stat_bits.S_IFCHR: CHAR,
+    stat_bits.S_IFBLK: BLOCK,
+}
+
+
+class Notes:
+    """What the last build knew of the files of a context: stamps with digests and extended attributes."""
+
+    def __init__(self, scan: Scan | None = None, data: bytes = b"") -> None:
+        self.scan = scan
+        self.digests: dict[str, bytes] = {}
+        self.xattrs: dict[str, Any] = {}
+        self.probed: dict[str, bytes] = {}
+        if scan is not None and data:
+            try:
+                version, digests, xattrs, probed = marshal.loads(data)
+            except (ValueError, EOFError, TypeError):
+                version = None
+            if version == _FORMAT:
+                self.digests, self.xattrs, self.probed = digests, xattrs, probed
+            else:
+                self.scan = None
+
+    def of_directory(self, path: str) -> dict[str, tuple[list[int], bytes]]:
+        """By name, the stamp and digest of each file that a directory had."""
+        if self.scan is None:
+            return {}
+        listing = self.scan.listings.get(path)
+        digests = self.digests.get(path)
+        if listing is None or digests is None:
+            return {}
+        stamps = listing[3]
+        return {name: (stamps[4 * i : 4 * i + 4], digests[32 * i : 32 * i + 32]) for i, name in enumerate(listing[2])}
+
+
+class ContextTree:
+    """Implements `executor.tree.Tree` over `root`; not for several threads at once.
+
+    Everything is owned by 0:0, as BuildKit's client sends a local context:
+    who checked the sources out is no part of the result. With `hash_files`
+    set, every file that is answered has its digest.
+    """
+
+    def __init__(self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None) -> None:
+        self.root = os.path.realpath(root)
+        self.rules = IgnoreRules(ignore) if ignore else None
+        self.scan = Scan(self.root)
+        self.hash_files = False
+        self._notes = notes or Notes()
+        self._listed: dict[str, list[Entry]] = {}
+        self._single: dict[str, Entry | None] = {}
+        self._digests: dict[str, bytes] = {}
+        self._inodes: dict[str, int] = {}  # of regular files with several names
+        self._racy: set[str] = set()
+        self._root = Entry("", DIR, 0o755)
+
+    def lookup(self, path: str, follow: bool = True) -> Entry | None:
+        """The entry at a path; links are resolved inside the root, ignored paths are not there."""
+        pending = _parts(path)
+        at: list[str] = []
+        links = 0
+        entry: Entry = self._root
+        while pending:
+            part = pending.pop()
+            if part == "..":
+                at = at[:-1]
+                entry = self._at("/".join(at)) or self._root
+                continue
+            found = self._at("/".join([*at, part])) if entry.kind == DIR else None
+            if found is None:
+                return None
+            if found.kind == SYMLINK and (pending or follow):
+                links += 1
+                if links > _LINK_LIMIT:
+                    raise ContextError(f"too many symbolic links in `{path}`", at=self._full(found.path))
+                if found.target.startswith("/"):
+                    at = []
+                pending.extend(_parts(found.target))
+                entry = self._at("/".join(at)) or self._root
+                continue
+            at.append(part)
+            entry = found
+        return self._with_digest(entry)
+
+    def names(self, path: str) -> list[str]:
+        """The sorted names in a directory, without the ignored ones."""
+        entry = self.lookup(path)
+        if entry is None or entry.kind != DIR:
+            return []
+        return [child.path.rpartition("/")[2] for child in self._list(entry.path)]
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        """Everything below a directory, in the order of the bytes of their paths, with paths relative to it."""
+        top = self.lookup(path)
+        if top is None or top.kind != DIR:
+            return
+        found: list[Entry] = []
+        stack = [top.path]
+        while stack:
+            children = self._list(stack.pop())
+            found += children
+            stack.extend(child.path for child in children if child.kind == DIR)
+        if all(child.path.isascii() for child in found):
+            found.sort(key=_path)
+        else:
+            found.sort(key=_path_bytes)
+        cut = len(top.path) + 1 if top.path else 0
+        names_of: dict[int, str] = {}
+        for entry in found:
+            out = self._with_digest(entry) if entry.kind == FILE else entry
+            if entry.path in self._inodes:
+                inode = self._inodes[entry.path]
+                first = names_of.setdefault(inode, entry.path[cut:])
+                if first != entry.path[cut:]:
+                    yield Entry(entry.path[cut:], HARDLINK, entry.mode, 0, 0, 0, entry.mtime, first)
+                    continue
+            yield out._replace(path=entry.path[cut:]) if cut else out
+
+    def explain(self, path: str) -> str:
+        """Why a COPY finds nothing at a path."""
+        clean = "/".join(reversed(_parts(path)))
+        if self.rules is not None and os.path.lexists(self._full(clean)):
+            return f"`{clean}` exists, but the ignore file leaves it out of the context"
+        if not os.path.lexists(self._full(clean)):
+            return f"there is no `{clean}` in the context `{self.root}`"
+        return ""
+
+    def learn(self, path: str, digest: bytes) -> None:
+        """Take note of a digest that somebody else took of the file at `path` as it was listed."""
+        self._digests[path] = digest
+
+    def notes(self) -> tuple[bytes, bytes]:
+        """What the next build wants to know: the scan, and digests with extended attributes."""
+        digests: dict[str, bytes] = {}
+        xattrs: dict[str, Any] = {}
+        for path, children in self._listed.items():
+            digests[path] = b"".join(
+                _NO_DIGEST if child.path in self._racy else self._digests.get(child.path) or child.digest or _NO_DIGEST
+                for child in children
+            )
+            xattrs.update((child.path, child.xattrs) for child in children if child.xattrs)
+        probed = {
+            path: digest
+            for path in self._single
+            if path not in self._racy and (digest := self._digests.get(path)) is not None
+        }
+        self.scan.racy = bool(self._racy)
+        return self.scan.dump(), marshal.dumps((_FORMAT, digests, xattrs, probed), 4)
+
+    # -- looking
+
+    def _full(self, path: str) -> str:
+        return f"{self.root}/{path}" if path else self.root
+
+    def _at(self, path: str) -> Entry | None:
+        """The entry at a path without following anything, None where it is ignored or absent."""
+        if not path:
+            return self._root
+        if path in self._single:
+            return self._single[path]
+        if self.rules is not None and self.rules.ignored(path) and not self.rules.may_reinclude(path):
+            self._single[path] = None
+            return None
+        now = time.time_ns()
+        try:
+            seen = os.lstat(self._full(path))
+        except (FileNotFoundError, NotADirectoryError):
+            self.scan.probes[path] = None
+            self._single[path] = None
+            return None
+        except OSError as problem:
+            raise ContextError(f"cannot look at `{path}`: {problem.strerror}", at=self._full(path)) from problem
+        stamp = (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
+        self.scan.probes[path] = stamp
+        known: bytes | None = None
+        if self._notes.scan is not None and self._notes.scan.probes.get(path) == stamp:
+            known = self._notes.probed.get(path)
+        entry: Entry | None = self._entry(path, seen, now, known, None)
+        if (
+            self.rules is not None
+            and self.rules.ignored(path)
+            and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(path))
+        ):
+            entry = None
+        self._single[path] = entry
+        return entry
+
+    def _list(self, path: str) -> list[Entry]:
+        """What is in a directory, sorted by name, ignored things left out."""
+        if path in self._listed:
+            return self._listed[path]
+        now = time.time_ns()
+        full = self._full(path)
+        try:
+            fd = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as problem:
+            raise ContextError(f"cannot read the directory `{path or '.'}`: {problem.strerror}", at=full) from problem
+        try:
+            own = os.fstat(fd)
+            known = self._notes.of_directory(path)
+            prefix = f"{path}/" if path else ""
+            children: list[Entry] = []
+            kept: list[str] = []
+            stamps: list[int] = []
+            for name in sorted(os.listdir(fd)):
+                child = prefix + name
+                ignored = self.rules is not None and self.rules.ignored(child)
+                if ignored and not self.rules.may_reinclude(child):  # type: ignore[union-attr]
+                    continue
+                try:
+                    seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                if ignored and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(child)):
+                    continue
+                stamp = [seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size]
+                digest: bytes | None = None
+                attributes: Any = None
+                note = known.get(name)
+                if note is not None and note[0] == stamp:
+                    digest = note[1] if note[1] != _NO_DIGEST else None
+                    attributes = self._notes.xattrs.get(child, ())
+                children.append(self._entry(child, seen, now, digest, attributes))
+                kept.append(name)
+                stamps += stamp
+        finally:
+            os.close(fd)
+        if racy(own.st_ctime_ns, own.st_mtime_ns, now):
+            self._racy.add(path)
+        own_stamp: Stamp = (own.st_ctime_ns, own.st_mtime_ns, own.st_ino, own.st_size)
+        self.scan.listings[path] = (own_stamp, own.st_mode, tuple(kept), stamps)
+        self._listed[path] = children
+        return children
+
+    def _entry(self, path: str, seen: os.stat_result, now: int, digest: bytes | None, xattrs: Any) -> Entry:
+        mode = seen.st_mode
+        # A socket arrives as an empty file: BuildKit's client sends it so.
+        kind = _KINDS.get(stat_bits.S_IFMT(mode), FILE)
+        if racy(seen.st_ctime_ns, seen.st_mtime_ns, now):
+            self._racy.add(path)
+            digest = None
+        if kind == FILE and seen.st_nlink > 1:
+            self._inodes[path] = seen.st_ino
+        full = self._full(path)
+        try:
+            target = os.readlink(full) if kind == SYMLINK else ""
+        except OSError as problem:
+            raise ContextError(f"`{path}` changed while it was being looked at", at=full) from problem
+        if xattrs is None:
+            xattrs = _xattrs(full)
+        if digest is not None:
+            self._digests[path] = digest
+        empty = not stat_bits.S_ISREG(mode)
+        return Entry(
+            path,
+            kind,
+            mode & 0o7777,
+            0,
+            0,
+            0 if empty else seen.st_size,
+            seen.st_mtime_ns,
+            target,
+            seen.st_rdev if kind in (CHAR, BLOCK) else 0,
+            xattrs,
+            False,
+            "" if empty else full,
+            b"" if empty and kind == FILE else None,
+            digest,
+        )
+
+    def _with_digest(self, entry: Entry) -> Entry:
+        if entry.kind != FILE or entry.digest is not None or entry.data is not None:
+            return entry
+        digest = self._digests.get(entry.path)
+        if digest is None:
+            if not self.hash_files:
+                return entry
+            digest = self._digests[entry.path] = _hash(entry)
+            # It was read a tick after its last change and still had its stamp: that proves it from now on.
+            self._racy.discard(entry.path)
+        return entry._replace(digest=digest)
+
+
+def _parts(path: str) -> list[str]:
+    """The components of a path, last first, without empty ones and dots."""
+    return [part for part in reversed(path.split("/")) if part not in ("", ".")]
+
+
+def _path(entry: Entry) -> str:
+    return str(entry.path)
+
+
+def _path_bytes(entry: Entry) -> bytes:
+    return os.fsencode(entry.path)
+
+
+def _xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
+    """The extended attributes that travel with a file: the user's own and file capabilities."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:
+        return ()
+    kept = sorted(name for name in names if name.startswith("user.") or name == "security.capability")
+    found = []
+    for name in kept:
+        try:
+            found.append((name, os.getxattr(path, name, follow_symlinks=False)))
+        except OSError:  # BuildKit's copy ignores attributes it cannot read, too
+            continue
+    return tuple(found)
+
+
+def _hash(entry: Entry) -> bytes:
+    """BLAKE3 of a file's bytes, of exactly the file that was listed; `ContextError` if it changes meanwhile."""
+    from blake3 import blake3
+
+    try:
+        fd = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as problem:
+        raise ContextError(f"cannot read `{entry.path}`: {problem.strerror}", at=entry.source) from problem
+    try:
+        before = os.fstat(fd)
+        age = time.time_ns() - max(before.st_ctime_ns, before.st_mtime_ns)
+        if age < TICK:
+            # A change within the same tick would not show: read later than the tick of the last change.
+            time.sleep(min(TICK - age, TICK) / 1e9)
+        hasher = blake3()
+        left = entry.size
+        while piece := os.read(fd, 1 << 20):
+            hasher.update(piece)
+            left -= len(piece)
+        seen = os.fstat(fd)
+    except OSError as problem:
+        raise ContextError(f"cannot read `{entry.path}`: {problem.strerror}", at=entry.source) from problem
+    finally:
+        os.close(fd)
+    if left or seen.st_mtime_ns != entry.mtime or seen.st_ctime_ns != before.st_ctime_ns:
+        raise ContextError(
+            f"`{entry.path}` changed while it was being read", at=entry.source, hint="run the build again"
+        )
+    return hasher.digest()

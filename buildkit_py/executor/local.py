@@ -1,0 +1,270 @@
+"""The local executor: performs ops on this machine, in sandboxes over overlays and by copying."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from buildkit_py.digest import key_of
+from buildkit_py.errors import PybuildError
+from buildkit_py.events import Notice, StepOutput, StepProgress
+from buildkit_py.executor import make_layer
+from buildkit_py.executor.context_tree import ContextTree, Notes
+from buildkit_py.executor.materialize import HOST, Trees, layer_trees
+from buildkit_py.executor.output import Pump
+from buildkit_py.executor.result import Made, Result
+from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec
+from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Mkdir, Run
+from buildkit_py.record import Record
+from buildkit_py.sandbox.spec import RootFilesystem
+from buildkit_py.store.layers import LayerMeta
+from buildkit_py.store.scan import Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any
+
+    from buildkit_py.events import Emit
+    from buildkit_py.executor.tree import Tree
+    from buildkit_py.graph.step import Step
+    from buildkit_py.image.union import Union
+    from buildkit_py.sandbox.launch import Launcher
+    from buildkit_py.sandbox.userns import Identity
+    from buildkit_py.store.store import Store
+
+
+class Settings(Record):
+    """What of the build's options decides how steps run, but not what they are.
+
+    `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
+    """
+
+    log_dir: str
+    network: str = "host"
+
+
+class LocalExecutor:
+    """Implements the solver's `Executor`. `secret(id)` gives a secret's value, None where there is none."""
+
+    def __init__(
+        self,
+        store: Store,
+        launcher: Callable[[], Launcher],
+        identity: Identity,
+        emit: Emit,
+        clock: Callable[[], float],
+        secret: Callable[[str], bytes | None],
+        settings: Settings,
+    ) -> None:
+        self.store = store
+        self.identity = identity
+        self._launcher = launcher
+        self._emit = emit
+        self._clock = clock
+        self._secret = secret
+        self._settings = settings
+        self._running = Running()
+        self._contexts: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
+        self._resolv_conf: bytes | None = None
+
+    # -- roots
+
+    def root(self, step: Step) -> Result:
+        """The result of an image, a context or the host, which need no work."""
+        match step.op:
+            case ImageSource(layers=layers):
+                return Result(self.store.snapshots.push_all("", layers))
+            case HostSource(fingerprint=fingerprint):
+                name = key_of("host", fingerprint)
+                if self.store.layers.get(name) is None:
+                    self.store.layers.add(LayerMeta(name, name, origin=HOST, impure=True))
+                return Result(self.store.snapshots.push("", name), name)
+            case LocalSource() as local:
+                return Result(local=local)
+            case op:
+                raise TypeError(f"not a root: {op!r}")
+
+    def context_digest(self, step: Step, index: int) -> str:
+        """The content digest of what a COPY takes from the context that is its source `index`."""
+        from buildkit_py.executor.copy_plan import source_digest
+
+        assert isinstance(step.op, Copy)
+        tree = self.context(step.sources[index].op)
+        tree.hash_files = True
+        try:
+            return source_digest(step.op, index, tree)
+        except PybuildError as problem:
+            problem.at = step.position or problem.at
+            raise
+
+    def source_digest(self, step: Step, index: int, source: Result) -> str:
+        """The content digest of what a step takes from the filesystem that is its source `index`."""
+        from buildkit_py.store.chain import content_of
+
+        if not isinstance(step.op, Copy):
+            return content_of(self.store, source.snapshot)
+        from buildkit_py.executor.copy_plan import source_digest
+
+        return source_digest(step.op, index, self._tree(source))
+
+    def context(self, op: object) -> ContextTree:
+        """The tree of a local source; one for all steps of the build that use the same."""
+        assert isinstance(op, LocalSource)
+        key = (op.root, op.ignore)
+        tree = self._contexts.get(key)
+        if tree is None:
+            tree = self._contexts[key] = ContextTree(op.root, op.ignore, self._load_notes(op))
+        return tree
+
+    def contexts(self) -> list[str]:
+        """Write down what was seen of each context; return the names of the scans (in `scans/`)."""
+        names = []
+        for (root, ignore), tree in self._contexts.items():
+            name = scan_name(root, ignore)
+            scan, notes = tree.notes()
+            self.store.write(f"scans/{name}.notes", notes)
+            self.store.write(f"scans/{name}", scan)
+            names.append(name)
+        return names
+
+    def _load_notes(self, op: LocalSource) -> Notes:
+        name = scan_name(op.root, op.ignore)
+        scan = self.store.read(f"scans/{name}")
+        notes = self.store.read(f"scans/{name}.notes")
+        loaded = Scan.load(scan) if scan else None
+        return Notes(loaded, notes or b"") if loaded is not None and loaded.root == os.path.realpath(op.root) else Notes()
+
+    # -- steps
+
+    def lock(self, key: str) -> AbstractContextManager[Any]:
+        """Keeps other builds from running the same step at the same time."""
+        return self.store.records.lock(key)
+
+    def cancel(self) -> None:
+        """End every sandbox; steps that run raise."""
+        self._running.cancel()
+
+    def execute(self, step: Step, step_id: str, base: Result | None, sources: Sequence[Result]) -> Made:
+        """Perform one op and give its result. Raises `StepFailed` and every other `PybuildError`."""
+        began = time.monotonic()
+        below = base.snapshot if base is not None else ""
+        text = ""
+        digests: tuple[str, ...] = ()
+        match step.op:
+            case Run() as op:
+                new, text = self._run(op, step, step_id, below, sources)
+            case Copy() as op:
+                new, digests = self._copy(op, step, below, sources)
+            case Mkdir() as op:
+                from buildkit_py.executor.mkdir import plan
+
+                new = make_layer.from_entries(
+                    self.store, below, plan(op, self._union(below)), impure=self._impure(below)
+                )
+            case op:
+                raise TypeError(f"not a step: {op!r}")
+        result = Result(self.store.snapshots.push(below, new.id), new.id, text)
+        return Made(result, time.monotonic() - began, new.bytes, digests)
+
+    def _run(
+        self, op: Run, step: Step, step_id: str, below: str, sources: Sequence[Result]
+    ) -> tuple[make_layer.NewLayer, str]:
+        trees = self._trees(below, step_id)
+        mounts = Mounts(
+            self.store,
+            step,
+            op,
+            [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources],
+            self._secret,
+        )
+        try:
+            with self.store.work_dir("run") as work:
+                upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
+                os.mkdir(upper, 0o755)
+                os.mkdir(overlay_work, 0o700)
+                network = self._settings.network if op.network == "default" else op.network
+                spec = sandbox_spec(
+                    op,
+                    RootFilesystem(trees.directories, upper, overlay_work, trees.host),
+                    tuple(mounts.specs),
+                    tuple(mounts.env),
+                    network,
+                    self._resolver(),
+                )
+
+                def line(stream: int, text: str) -> None:
+                    self._emit(StepOutput(step_id, stream, text, self._clock()))
+
+                pump = Pump(line, f"{self._settings.log_dir}/step-{step_id}.log", capture=op.capture)
+                run_command(self._launcher(), self._running, spec, pump, step, step_id)
+                new = make_layer.from_directory(self.store, below, upper, impure=self._impure(below))
+                return new, pump.text
+        finally:
+            mounts.release()
+
+    def _copy(
+        self, op: Copy, step: Step, below: str, sources: Sequence[Result]
+    ) -> tuple[make_layer.NewLayer, tuple[str, ...]]:
+        from buildkit_py.executor.copy_plan import plan, source_digest
+
+        trees: list[Tree] = [
+            self.context(source.local) if source.local is not None else self._tree(source) for source in sources
+        ]
+        try:
+            for tree in trees:
+                if isinstance(tree, ContextTree):
+                    tree.hash_files = True
+            entries = plan(op, trees, None if op.link else self._union(below))
+            new = make_layer.from_entries(self.store, "" if op.link else below, entries, impure=self._impure(below))
+            digests = tuple(
+                source_digest(op, index, tree) if isinstance(tree, ContextTree) else ""
+                for index, tree in enumerate(trees)
+            )
+        except PybuildError as problem:
+            problem.at = step.position or problem.at
+            raise
+        return new, digests
+
+    # -- filesystems
+
+    def _trees(self, snapshot: str, step_id: str) -> Trees:
+        def progress(what: str, done: int, total: int) -> None:
+            self._emit(StepProgress(step_id, what, done, total))
+
+        return layer_trees(self.store, self.store.snapshots.layers(snapshot), self.identity, progress)
+
+    def _union(self, snapshot: str) -> Union:
+        from buildkit_py.image.union import Union
+
+        trees = self._trees(snapshot, "")
+        return Union((("/",) if trees.host else ()) + trees.directories)
+
+    def _tree(self, source: Result) -> Tree:
+        from buildkit_py.executor.union_tree import UnionTree
+
+        return UnionTree(self._union(source.snapshot))
+
+    def _impure(self, snapshot: str) -> bool:
+        layers = self.store.snapshots.layers(snapshot)
+        if not layers:
+            return False
+        lowest = self.store.layers.get(layers[0])
+        return lowest is not None and lowest.impure
+
+    def _resolver(self) -> bytes:
+        if self._resolv_conf is None:
+            from buildkit_py.sandbox.resolv import resolv_conf
+
+            self._resolv_conf = resolv_conf()
+        return self._resolv_conf
+
+    def warn(self, message: str, hint: str = "") -> None:
+        """Tell people something that is no error."""
+        self._emit(Notice("warning", message, None, hint))
+
+
+def scan_name(root: str, ignore: tuple[str, ...]) -> str:
+    """The file name of what is kept of a context between builds."""
+    return key_of("scan", os.path.realpath(root), ignore)[:32]

@@ -1,0 +1,79 @@
+"""Making a layer out of what a step wrote, or out of a list of entries, and giving it its name.
+
+Early cutoff happens here: a layer is named by what it changes on which base,
+so a step that ran again and wrote the same finds its old layer under the same
+name, keeps that, and everything above it hits.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+from buildkit_py.store.chain import content_of, layer_id
+from buildkit_py.store.layers import LayerBlob, LayerMeta
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildkit_py.image.entry import Entry
+    from buildkit_py.store.store import Store
+
+# Entries that lie in the store until somebody needs them as files or as a compressed blob.
+PLAIN = "plain"
+
+
+class NewLayer(Record):
+    """`id` names the layer, `bytes` is the size of its files' contents."""
+
+    id: str
+    bytes: int
+
+
+def from_directory(store: Store, base: str, upper: str, *, impure: bool) -> NewLayer:
+    """The layer made of an overlay's upper directory, which becomes the store's. `base` is a snapshot."""
+    from buildkit_py.image.content import content_digest
+    from buildkit_py.image.overlay_diff import diff
+
+    entries = diff(upper, hash_files=True)
+    meta = _meta(store, base, content_digest(entries), entries, impure)
+    store.layers.add(meta, diff=upper)
+    return NewLayer(meta.id, meta.size)
+
+
+def from_entries(
+    store: Store,
+    base: str,
+    entries: Sequence[Entry],
+    *,
+    impure: bool,
+    learn: Callable[[int, bytes], None] | None = None,
+) -> NewLayer:
+    """The layer that holds these entries. Their files are read once, packed and hashed on the way.
+
+    `learn(index, digest)` is told the digest of each file's bytes.
+    Raises `ContextError` for a file that changed since it was listed.
+    """
+    from buildkit_py.image.pack import pack
+
+    with store.blobs.writer() as blob:
+        packed = pack(entries, blob.write, compression="none", hash_files=True)
+        blob.commit(packed.digest)
+    meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)
+    store.layers.add(
+        meta, blob=(PLAIN, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type))
+    )
+    return NewLayer(meta.id, meta.size)
+
+
+def _meta(
+    store: Store, base: str, content: str, entries: Sequence[Entry], impure: bool, diff_id: str = ""
+) -> LayerMeta:
+    return LayerMeta(
+        id=layer_id(content_of(store, base), content),
+        content=content,
+        empty=not entries,
+        entries=len(entries),
+        size=sum(entry.size for entry in entries),
+        diff_id=diff_id,
+        impure=impure,
+    )

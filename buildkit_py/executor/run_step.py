@@ -1,0 +1,189 @@
+"""A Run, performed: the base mounted below an empty directory, the command in a sandbox, what it wrote as a layer."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import BuildfileError, StepFailed
+from buildkit_py.executor.output import Pump
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildkit_py.executor.materialize import Trees
+    from buildkit_py.graph.op import Mount, Run
+    from buildkit_py.graph.step import Step
+    from buildkit_py.sandbox.launch import Launcher, Sandbox
+    from buildkit_py.store.store import Store
+
+PIPES = "/dev/pipes"
+
+
+def sandbox_spec(
+    op: Run,
+    root: RootFilesystem,
+    mounts: tuple[SandboxMount, ...],
+    env: tuple[tuple[str, str], ...],
+    network: str,
+    resolv_conf: bytes,
+) -> SandboxSpec:
+    """The sandbox of a build step, as docker's build gives it (BuildKit `executor/oci/spec.go`)."""
+    return SandboxSpec(
+        root=root,
+        argv=op.argv,
+        env=(*op.env, *op.proxy_env, *env),
+        cwd=op.cwd,
+        user=op.user,
+        hostname=op.hostname,
+        network=network,
+        mounts=mounts,
+        hosts=hosts_file(op.hostname, op.hosts),
+        resolv_conf=resolv_conf,
+    )
+
+
+def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...]) -> bytes:
+    """The bytes of /etc/hosts: nothing of this machine's own file, which would differ elsewhere."""
+    lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
+    lines += [f"{address}\t{name}" for name, address in extra]
+    return ("\n".join(lines) + "\n").encode()
+
+
+class Mounts:
+    """The mounts of one Run while it runs: what the sandbox gets, and what is to be released after."""
+
+    def __init__(
+        self,
+        store: Store,
+        step: Step,
+        op: Run,
+        trees: Sequence[Trees | None],
+        secret: Callable[[str], bytes | None],
+    ) -> None:
+        self._store = store
+        self._step = step
+        self._secret = secret
+        self._held: list[object] = []
+        self.env: list[tuple[str, str]] = []
+        self.specs: list[SandboxMount] = []
+        try:
+            for mount in op.mounts:
+                self._add(mount, trees[mount.source] if mount.source >= 0 else None, op)
+        except BaseException:
+            self.release()
+            raise
+        for pipe in op.pipes:
+            self.specs.append(
+                SandboxMount("file", f"{PIPES}/{pipe.name}", data=pipe.content, mode=pipe.mode, read_only=True)
+            )
+
+    def release(self) -> None:
+        """Give the cache mounts back."""
+        while self._held:
+            self._held.pop().release()  # type: ignore[attr-defined]
+
+    def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
+        target = mount.target if mount.target.startswith("/") else f"{op.cwd.rstrip('/')}/{mount.target}"
+        match mount.kind:
+            case "bind":
+                layers = tree.directories if tree is not None else ()
+                self.specs.append(
+                    SandboxMount("tree", target, layers=layers, path=mount.path, read_only=mount.read_only)
+                )
+            case "cache":
+                self._add_cache(mount, target, tree)
+            case "tmpfs":
+                self.specs.append(SandboxMount("tmpfs", target, size=mount.size, mode=0o1777, read_only=False))
+            case "secret":
+                self._add_secret(mount, target)
+            case _:
+                raise BuildfileError(f"mounts of type `{mount.kind}` are not supported", at=self._step.position)
+
+    def _add_cache(self, mount: Mount, target: str, tree: Trees | None) -> None:
+        held = self._store.mounts.acquire(mount.id or target, mount.sharing)
+        self._held.append(held)
+        if held.fresh:
+            # Owner and mode count for a new directory only; an old one keeps what the steps made of it.
+            if tree is not None:
+                from buildkit_py.executor.seed import seed
+
+                seed(tree, mount.path, held.path)
+            else:
+                os.chmod(held.path, mount.mode if mount.mode >= 0 else 0o755)
+                if mount.uid or mount.gid:
+                    os.chown(held.path, mount.uid, mount.gid)
+        self.specs.append(SandboxMount("bind", target, source=held.path, read_only=mount.read_only))
+
+    def _add_secret(self, mount: Mount, target: str) -> None:
+        value = self._secret(mount.id)
+        if value is None:
+            if mount.required:
+                raise BuildfileError(
+                    f"the secret `{mount.id}` is required and was not given",
+                    at=self._step.position,
+                    hint=f"give it with --secret id={mount.id},src=FILE",
+                )
+            return
+        if mount.env:
+            self.env.append((mount.env, value.decode("utf-8", "surrogateescape")))
+        if mount.target:
+            mode = mount.mode if mount.mode >= 0 else 0o400
+            self.specs.append(
+                SandboxMount("file", target, data=value, mode=mode, uid=mount.uid, gid=mount.gid, read_only=True)
+            )
+
+
+class Running:
+    """The sandboxes that run now, so that all can be ended at once."""
+
+    def __init__(self) -> None:
+        self._sandboxes: set[Sandbox] = set()
+        self.cancelled = False
+
+    def add(self, sandbox: Sandbox) -> None:
+        """A sandbox began; it is ended at once if everything was cancelled meanwhile."""
+        self._sandboxes.add(sandbox)
+        if self.cancelled:
+            sandbox.destroy()
+
+    def remove(self, sandbox: Sandbox) -> None:
+        self._sandboxes.discard(sandbox)
+
+    def cancel(self) -> None:
+        """End every sandbox, and those still to come."""
+        self.cancelled = True
+        for sandbox in list(self._sandboxes):
+            sandbox.destroy()
+
+
+def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: Pump, step: Step, step_id: str) -> None:
+    """Run the command and wait for it. Raises `StepFailed` if its status is not zero."""
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        sandbox = launcher.spawn(spec, stdout=out_write, stderr=err_write)
+    except BaseException:
+        os.close(out_read)
+        os.close(err_read)
+        raise
+    finally:
+        os.close(out_write)
+        os.close(err_write)
+    running.add(sandbox)
+    try:
+        pump.run(out_read, err_read)
+        ended = sandbox.wait()
+    finally:
+        running.remove(sandbox)
+    if running.cancelled:
+        raise StepFailed("the build was interrupted", code=130, step_id=step_id, at=step.position)
+    if ended.code != 0:
+        raise StepFailed(
+            f"`{step.name}` ended with exit code {ended.code}",
+            code=ended.code,
+            step_id=step_id,
+            tail=tuple(pump.tail[-20:]),
+            at=step.position,
+        )

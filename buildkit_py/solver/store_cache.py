@@ -1,0 +1,87 @@
+"""The store as the solver's cache of results."""
+
+from __future__ import annotations
+
+import time
+
+from buildkit_py.digest import key_of
+from buildkit_py.store.chain import content_of
+from buildkit_py.store.records import StepRecord
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildkit_py.executor.result import Made
+    from buildkit_py.graph.step import Step
+    from buildkit_py.store.store import Store
+
+
+class StoreCache:
+    """Implements the solver's `Cache`. `tool` is the version that makes records now."""
+
+    def __init__(self, store: Store, tool: str) -> None:
+        self._store = store
+        self._tool = tool
+        self._content: dict[str, str] = {}
+        self._whole: dict[str, bool] = {"": True}
+
+    def get(self, key: str) -> StepRecord | None:
+        """The record under a key, if the layer that it names is present."""
+        record = self._store.records.get(key)
+        return record if record is not None and self._store.layers.present(record.layer) else None
+
+    def whole(self, snapshot: str) -> bool:
+        """Whether every layer of a filesystem is present."""
+        known = self._whole.get(snapshot)
+        if known is None:
+            from buildkit_py.errors import StoreCorrupt
+
+            try:
+                known = all(self._store.layers.present(layer) for layer in self._store.snapshots.layers(snapshot))
+            except StoreCorrupt:
+                known = False
+            self._whole[snapshot] = known
+        return known
+
+    def push(self, base: str, layer: str) -> str:
+        """The filesystem made of another and one more layer."""
+        return self._store.snapshots.push(base, layer)
+
+    def content(self, snapshot: str) -> str:
+        """The content digest of a filesystem."""
+        known = self._content.get(snapshot)
+        if known is None:
+            known = self._content[snapshot] = content_of(self._store, snapshot)
+        return known
+
+    def has_op(self, parts: tuple[Any, ...]) -> bool:
+        """Whether any record was ever made by this op, whatever it stood on."""
+        return self._store.records.has(key_of("op", parts))
+
+    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
+        """File a fresh result under both keys ("" for one that is not known)."""
+        record = StepRecord(
+            key=definition,
+            kind=parts[0][1][0],
+            snapshot=made.result.snapshot,
+            layer=made.result.layer,
+            text=made.result.text,
+            definition=definition,
+            content=content,
+            parts=parts,
+            name=step.name,
+            milliseconds=int(made.seconds * 1000),
+            bytes=made.bytes,
+            created=int(time.time()),
+            tool=self._tool,
+        )
+        for key in (content, definition, key_of("op", parts[0][1])):
+            if key:
+                self._store.records.put(key, record.replace(key=key))
+
+    def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
+        """File a result that was found under its content key under a definition key as well."""
+        self._store.records.put(
+            definition, record.replace(key=definition, definition=definition, parts=parts, snapshot=snapshot)
+        )

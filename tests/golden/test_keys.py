@@ -1,0 +1,110 @@
+"""Golden cache keys: one that changes without a new `keys.FORMAT` would make old caches lie or be lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_py.digest import canonical, decode
+from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, Mkdir, Mount, Pipe, Run
+from buildkit_py.solver import keys
+
+RUN = Run(
+    argv=("/bin/sh", "-c", "make"),
+    env=(("PATH", "/bin"), ("A", "1")),
+    cwd="/src",
+    user="app:staff",
+    network="none",
+    platform="linux/amd64",
+    mounts=(
+        Mount("bind", "/in", source=0, path="/a"),
+        Mount("cache", "/root/.cache", id="pip", sharing="locked", read_only=False),
+        Mount("tmpfs", "/tmp", size=1024),
+        Mount("secret", "/run/secrets/token", id="token", mode=0o400, required=True),
+    ),
+    pipes=(Pipe("EOF", b"#!/bin/sh\ntrue\n"),),
+    hosts=(("db", "10.0.0.1"),),
+    proxy_env=(("HTTP_PROXY", "http://proxy"),),
+)
+COPY = Copy((CopyPath("src"), Inline("x", b"y")), "/dst/", owner="1:2", mode="u=rwX", exclude=("*.o",), parents=True)
+
+GOLDEN = {
+    "run": (RUN, "b4208f939743c1302a6da2ecd215090333c263c00200847d058dc5f06792e881"),
+    "copy": (COPY, "a21fa9e5a8780d9e5fc8b9245db84f4db7536d5ff337cfab8e15d3ca42633e4e"),
+    "mkdir": (Mkdir("/app", "app"), "74fd9627d8e94ed6e86bd70ebaeabfc60bf37e30b5623e600107046b06b149e9"),
+    "image": (ImageSource("sha256:" + "0" * 64, "linux/arm64/v8", ("1" * 64,), "debian:trixie"), "e5e8ae5d51b39fd7fa9b97da7019b3b5c0ea98b0627e685fba9c114c4b2a2cad"),
+    "host": (HostSource("debian 13"), "4da5d15a0a7f952701e8afcf0d2cdfbb50affb01aa52112722f4209205af16d9"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_definition_key(name: str) -> None:
+    op, wanted = GOLDEN[name]
+    assert keys.definition_key(keys.op_parts(op), "base", (("step", "s"), ("content", "c"))) == wanted
+
+
+def test_content_key() -> None:
+    assert keys.content_key(keys.op_parts(RUN), "base", ("s",)) == "ff11625245c3f5c9641f44e0ae68dd61f4ff6e439fbe7f4f55fb23eecf9c0ea6"
+
+
+def test_canonical_bytes() -> None:
+    value = (None, True, False, -12, "é\udcff", b"\x00", ("a", ()), {"b": 1, "a": 2})
+    encoded = canonical(value)
+    assert encoded == b"l8:ntfi-12;s3:\xc3\xa9\xffb1:\x00l2:s1:al0:d2:s1:ai2;s1:bi1;"
+    assert decode(encoded) == value
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"argv": ("other",)},
+        {"env": (("A", "2"),)},
+        {"env": (("A", "1"), ("PATH", "/bin"))},
+        {"cwd": "/"},
+        {"user": ""},
+        {"network": "host"},
+        {"hostname": "h"},
+        {"platform": "linux/arm64"},
+        {"mounts": ()},
+        {"mounts": (RUN.mounts[0].replace(path="/b"), *RUN.mounts[1:])},
+        {"mounts": (RUN.mounts[0].replace(read_only=False), *RUN.mounts[1:])},
+        {"mounts": (*RUN.mounts[:3], RUN.mounts[3].replace(mode=0o444))},
+        {"pipes": ()},
+        {"hosts": ()},
+        {"security": "insecure"},
+        {"capture": True},
+    ],
+)
+def test_every_field_that_decides_a_run_is_in_its_key(field: dict[str, object]) -> None:
+    assert keys.op_parts(RUN.replace(**field)) != keys.op_parts(RUN)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"hosts": (("db", "10.9.9.9"),)},
+        {"proxy_env": ()},
+        {"ignore_cache": True},
+        {"mounts": (RUN.mounts[0], RUN.mounts[1].replace(id="other", sharing="private"), *RUN.mounts[2:])},
+    ],
+)
+def test_what_does_not_decide_a_run_is_not(field: dict[str, object]) -> None:
+    assert keys.op_parts(RUN.replace(**field)) == keys.op_parts(RUN)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"items": COPY.items[:1]},
+        {"items": (CopyPath("src", wildcard=False), COPY.items[1])},
+        {"items": (COPY.items[0], Inline("x", b"z"))},
+        {"dest": "/dst"},
+        {"owner": ""},
+        {"mode": "755"},
+        {"exclude": ()},
+        {"parents": False},
+        {"link": True},
+        {"unpack": True},
+    ],
+)
+def test_every_field_that_decides_a_copy_is_in_its_key(field: dict[str, object]) -> None:
+    assert keys.op_parts(COPY.replace(**field)) != keys.op_parts(COPY)

@@ -1,0 +1,253 @@
+"""The solver against fakes: what runs, what does not, and in which order; no process, no disk."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildkit_py.events import StepFinished
+from buildkit_py.graph.step import Step
+from buildkit_py.solver.solve import Solution, Solver
+from tests.solver.fakes import MemoryCache, ScriptedExecutor, context, copy, image, run
+
+if TYPE_CHECKING:
+    from buildkit_py.events import Event
+
+
+class Bench:
+    """A cache and an executor that several builds share."""
+
+    def __init__(self) -> None:
+        self.cache = MemoryCache()
+        self.executor = ScriptedExecutor(self.cache)
+        self.events: list[Event] = []
+
+    def solve(self, *targets: Step, jobs: int = 2, keep_going: bool = False) -> Solution:
+        self.executor.ran.clear()
+        self.events.clear()
+        solver = Solver(
+            self.cache, self.executor, self.events.append, lambda: 0.0, jobs=jobs, keep_going=keep_going
+        )
+        return solver.solve(targets)
+
+    @property
+    def ran(self) -> list[str]:
+        return self.executor.ran
+
+    def states(self) -> dict[str, str]:
+        return {event.step_id: event.state for event in self.events if isinstance(event, StepFinished)}
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_everything_runs_once_then_nothing(bench: Bench) -> None:
+    def graph() -> Step:
+        return run("b", copy("src", run("a", image()), context()))
+
+    first = bench.solve(graph())
+    assert bench.ran == ["a", "COPY src", "b"]
+    assert (first.ran, first.cached) == (3, 0)
+    top = graph()
+    second = bench.solve(top)
+    assert bench.ran == []
+    assert (second.ran, second.cached) == (0, 3)
+    assert second.results[top].snapshot
+
+
+def test_a_first_copy_is_not_read_twice(bench: Bench) -> None:
+    bench.solve(copy("src", image(), context()))
+    assert bench.executor.digested == 0
+    bench.solve(copy("src", image(), context()))
+    assert bench.executor.digested == 1
+    assert bench.ran == []
+
+
+def test_a_changed_file_reruns_from_its_copy(bench: Bench) -> None:
+    def graph() -> Step:
+        return run("b", copy("src", run("a", image()), context()))
+
+    bench.solve(graph())
+    bench.executor.files["src"] = "new"
+    bench.solve(graph())
+    assert bench.ran == ["COPY src", "b"]
+    bench.executor.files["src"] = ""
+    bench.solve(graph())
+    assert bench.ran == [], "the old state is still known"
+
+
+def test_early_cutoff_stops_at_the_first_step_that_comes_out_equal(bench: Bench) -> None:
+    def graph(first: str) -> Step:
+        return run("c", run("b", run(first, image())))
+
+    bench.executor.writes.update({"gen": "same", "gen # comment": "same"})
+    old = graph("gen")
+    before = bench.solve(old).results[old]
+    new = graph("gen # comment")
+    after = bench.solve(new).results[new]
+    assert bench.ran == ["gen # comment"]
+    assert after == before, "the same layers, so the same image"
+    bench.solve(graph("gen # comment"))
+    assert bench.ran == [], "the hit under the content key was filed under the definition key"
+
+
+def test_a_step_that_writes_nothing_adds_nothing(bench: Bench) -> None:
+    def graph(extra: bool) -> Step:
+        base = image()
+        return run("b", run("true", base) if extra else base)
+
+    bench.executor.writes["true"] = ""
+    bench.solve(graph(False))
+    with_extra = graph(True)
+    result = bench.solve(with_extra).results[with_extra]
+    assert bench.ran == ["true"]
+    assert len(result.snapshot.split("/")) == 3, "the empty layer is in the image all the same"
+
+
+def test_a_new_base_reruns_all(bench: Bench) -> None:
+    bench.solve(run("a", image("d1")))
+    bench.solve(run("a", image("d2")))
+    assert bench.ran == ["a"]
+
+
+def test_a_linked_copy_outlives_its_base(bench: Bench) -> None:
+    bench.solve(copy("src", image("d1"), context(), link=True))
+    top = copy("src", image("d2"), context(), link=True)
+    solution = bench.solve(top)
+    assert bench.ran == []
+    assert solution.results[top].snapshot.startswith("base@d2/")
+
+
+def test_copy_from_a_stage_is_keyed_by_what_the_stage_came_to(bench: Bench) -> None:
+    def graph(command: str) -> Step:
+        return run("use", copy("out", image(), run(command, image())))
+
+    bench.executor.writes.update({"make": "same", "make -j2": "same"})
+    bench.solve(graph("make"))
+    bench.solve(graph("make -j2"))
+    assert bench.ran == ["make -j2"]
+
+
+def test_no_cache_reruns_the_step_and_what_changed_above(bench: Bench) -> None:
+    def graph(fresh: bool) -> Step:
+        return run("b", run("a", image(), ignore_cache=fresh))
+
+    bench.solve(graph(False))
+    bench.solve(graph(True))
+    assert bench.ran == ["a"], "it wrote the same again"
+    bench.executor.writes["a"] = "other"
+    bench.solve(graph(True))
+    assert bench.ran == ["a", "b"]
+
+
+def test_a_rerun_base_is_not_forgotten_when_that_build_failed(bench: Bench) -> None:
+    """Never stale: the record of `b` stands on the old `a`, and the build that made a new `a` ended before `b`."""
+
+    def graph(fresh: bool) -> Step:
+        return run("b", run("a", image(), ignore_cache=fresh))
+
+    bench.solve(graph(False))
+    bench.executor.writes["a"] = "other"
+    bench.executor.fails.add("b")
+    assert bench.solve(graph(True)).failures
+    bench.executor.fails.clear()
+    bench.solve(graph(False))
+    assert bench.ran == ["b"]
+
+
+def test_an_evicted_layer_is_made_again(bench: Bench) -> None:
+    def graph() -> Step:
+        return run("b", run("a", image()))
+
+    top = graph()
+    layer = bench.solve(top).results[top].layer
+    bench.cache.gone.add(layer)
+    bench.solve(graph())
+    assert bench.ran == ["b"]
+
+
+def test_an_evicted_record_below_a_hit_is_not_missed(bench: Bench) -> None:
+    def graph() -> tuple[Step, Step]:
+        a = run("a", image())
+        return a, run("b", a)
+
+    a, b = graph()
+    bench.solve(b)
+    dead = [key for key, record in bench.cache.records.items() if record.name == "a"]
+    for key in dead:
+        del bench.cache.records[key]
+    _, top = graph()
+    bench.solve(top)
+    assert bench.ran == []
+
+
+def test_independent_steps_run_at_the_same_time(bench: Bench) -> None:
+    barrier = threading.Barrier(2)
+    bench.executor.hold.update(a=barrier, b=barrier)
+    base = image()
+    solution = bench.solve(run("c", run("a", base), run("b", base)), jobs=2)
+    assert not solution.failures
+    assert bench.ran[-1] == "c"
+
+
+def test_one_job_runs_one_after_the_other(bench: Bench) -> None:
+    base = image()
+    bench.solve(run("c", run("a", base), run("b", base)), jobs=1)
+    assert bench.ran == ["a", "b", "c"]
+
+
+def test_equal_steps_of_one_build_run_once(bench: Bench) -> None:
+    bench.solve(run("a", image()), run("a", image()), jobs=2)
+    assert bench.ran == ["a"]
+
+
+def test_the_first_failure_stops_new_work(bench: Bench) -> None:
+    base = image()
+    bench.executor.fails.add("bad")
+    solution = bench.solve(run("x", run("bad", base)), run("good", base), run("later", base), jobs=1)
+    assert [str(problem) for problem in solution.failures] == ["bad failed"]
+    assert bench.ran == ["bad"]
+    assert sorted(bench.states().values()) == ["CACHED", "FAILED", "SKIPPED", "SKIPPED", "SKIPPED"]
+
+
+def test_keep_going_does_all_that_can_be_done(bench: Bench) -> None:
+    base = image()
+    bench.executor.fails.update({"bad", "worse"})
+    solution = bench.solve(run("x", run("bad", base)), run("worse", base), run("good", base), jobs=1, keep_going=True)
+    assert len(solution.failures) == 2
+    assert set(bench.ran) == {"bad", "worse", "good"}
+
+
+def test_a_bug_is_not_taken_for_a_failed_step(bench: Bench) -> None:
+    bench.executor.writes = None  # type: ignore[assignment]
+    with pytest.raises(AttributeError):
+        bench.solve(run("a", image()))
+    assert bench.executor.cancelled.is_set()
+
+
+def test_plan_says_what_would_happen(bench: Bench) -> None:
+    def graph() -> Step:
+        return run("c", run("b", copy("src", run("a", image()), context())))
+
+    bench.solve(graph())
+    bench.executor.files["src"] = "new"
+    solver = Solver(bench.cache, bench.executor, bench.events.append, lambda: 0.0)
+    plan = [(step.name, verdict) for step, verdict, _ in solver.plan([graph()])]
+    assert plan == [("FROM", "CACHED"), ("a", "CACHED"), ("COPY src", "RUN"), ("b", "UNKNOWN"), ("c", "UNKNOWN")]
+
+
+def test_a_chain_of_10000_steps_needs_no_recursion(bench: Bench) -> None:
+    def graph() -> Step:
+        top = image()
+        for number in range(10_000):
+            top = run(str(number), top)
+            bench.executor.writes[str(number)] = ""
+        return top
+
+    bench.cache.push = lambda base, layer: f"{base[:20]}/{layer}"  # type: ignore[method-assign]
+    bench.solve(graph())
+    assert len(bench.ran) == 10_000
