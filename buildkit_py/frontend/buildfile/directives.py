@@ -1,0 +1,79 @@
+"""Parser directives: the `# name=value` comments at the very top of a Buildfile.
+
+Known are `escape`, `syntax` and `check`. The first line that is none of them
+(a blank line, another comment, an instruction) ends the search. After a `#!`
+line `syntax` and `check` still count, `escape` does not: so BuildKit has it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+
+_DIRECTIVE = re.compile(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$")
+_NAMES = ("escape", "syntax", "check")
+_CHECK_KEYS = ("skip", "error", "experimental")
+_BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
+
+
+class DirectiveProblem(ValueError):
+    """A directive that is wrong: the message, the column (from 1) of what is wrong, its width, a hint."""
+
+    def __init__(self, message: str, column: int, width: int, hint: str = "") -> None:
+        super().__init__(message)
+        self.column = column
+        self.width = width
+        self.hint = hint
+
+
+class Directives:
+    """What the top of a file says; `feed` it line by line while `searching`."""
+
+    def __init__(self) -> None:
+        self.escape = "\\"
+        self.found: dict[str, str] = {}
+        self.searching = True
+        self._script = False
+
+    def feed(self, line: str, number: int) -> bool:
+        """Whether this line is a directive. Raises `DirectiveProblem` for a wrong one."""
+        if number == 1 and line.startswith("#!"):
+            self._script = True
+            return False
+        match = _DIRECTIVE.match(line.lstrip())
+        name = match[1].lower() if match else ""
+        if match is None or name not in _NAMES:
+            self.searching = False
+            return False
+        indent = len(line) - len(line.lstrip())
+        if name in self.found:
+            raise DirectiveProblem(f"the `{name}` directive is given twice", indent + match.start(1) + 1, len(name))
+        value, column = match[2], indent + match.start(2) + 1
+        if name == "escape" and not self._script:
+            if value not in ("\\", "`"):
+                raise DirectiveProblem(
+                    f"`{value}` cannot be the escape character", column, len(value), "it is `\\` or a backtick"
+                )
+            self.escape = value
+        elif name == "check":
+            _verify_check(value, column)
+        self.found[name] = value
+        return True
+
+
+def _verify_check(value: str, column: int) -> None:
+    parts = value.split(";")
+    if len(parts) > len(_CHECK_KEYS):
+        raise DirectiveProblem("the `check` directive has more than three parts", column, len(value))
+    for part in parts:
+        key, equals, setting = part.strip().partition("=")
+        key, setting = key.strip(), setting.strip()
+        at = column + value.index(part.strip())
+        if not equals:
+            raise DirectiveProblem(f"`{part.strip()}` in the `check` directive is not key=value", at, len(part.strip()))
+        if key not in _CHECK_KEYS:
+            hint = did_you_mean(key, _CHECK_KEYS) or "known are `skip`, `error` and `experimental`"
+            raise DirectiveProblem(f"unknown key `{key}` in the `check` directive", at, len(key), hint)
+        if key == "error" and setting not in _BOOLEANS:
+            raise DirectiveProblem(f"`error` in the `check` directive is true or false, not `{setting}`", at, len(part))
