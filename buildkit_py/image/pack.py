@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from buildkit_py.image.entry import Entry
 
 _PIECE = 1 << 20
+# Up to here a file is read in one call, hashed in one call and copied once more to join its header.
+_SMALL = 1 << 16
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SECOND = 10**9
 
@@ -69,7 +71,7 @@ def pack(
     entry says, `OSError` for one that cannot be read, and what `write` raises.
     """
     ordered = in_order(entries)
-    sink = _Sink(write, compression, level, threads=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
+    sink = _Sink(write, compression, level, expected=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
     content = ContentDigest() if hash_files else None
     try:
         with Directories("/") as directories:
@@ -104,28 +106,29 @@ def _write_members(
     put = sink.put
     directory: str | None = None
     fd_of_directory = -1
-    # Locals and no calls in between: this loop runs once a file, and 50,000 files are an ordinary layer.
+    # Locals, and few calls: this loop runs once a file, and 50,000 files are an ordinary layer.
     os_open, os_read, os_fstat, os_close = os.open, os.read, os.fstat, os.close
     regular, file_type = stat.S_IFREG, stat.S_IFMT
     for entry in ordered:
         seconds = entry[6] // _SECOND
         if epoch is not None and seconds > epoch:
             seconds = epoch
-        put(header(entry, seconds))
         if entry[1] != FILE:
+            put(header(entry, seconds))
             if content is not None:
                 content.add(entry, b"")
             if entry.opaque and entry[1] == DIR:
                 put(headers.opaque_mark(entry[0]))
             continue
         size, source, data, known = entry[5], entry[11], entry[12], entry[13]
-        hasher = blake3() if content is not None or known is not None else None
+        hashed = content is not None or known is not None
+        digest = b""
         if data is not None:
             if len(data) != size:
                 raise ValueError(f"{entry.path} has {len(data)} bytes of data but says {size}")
-            put(data)
-            if hasher is not None:
-                hasher.update(data)
+            put(header(entry, seconds) + data)
+            if hashed:
+                digest = blake3(data).digest()
         else:
             parent, _, name = source.rpartition("/")
             try:
@@ -136,35 +139,34 @@ def _write_members(
             except OSError as problem:
                 raise _unreadable(entry, problem) from problem
             try:
-                if size <= _PIECE:
-                    # One byte more than it should have tells whether it grew.
-                    piece = os_read(fd, size + 1)
-                    count = len(piece)
-                    put(piece)
-                    if hasher is not None:
-                        hasher.update(piece)
-                    if count < size:
-                        count += _copy(fd, size + 1 - count, put, hasher)
-                else:
-                    count = _copy(fd, size + 1, put, hasher)
+                # One byte more than it should have tells whether it grew.
+                piece = os_read(fd, size + 1 if size <= _SMALL else _PIECE)
+                count = len(piece)
+                put(header(entry, seconds) + piece)
+                if count != size or count > _SMALL:
+                    hasher = blake3(piece) if hashed else None
+                    count += _copy(fd, size + 1 - count, put, hasher)
+                    digest = hasher.digest() if hasher is not None else b""
+                elif hashed:
+                    digest = blake3(piece).digest()
                 # Looked at after reading: had it been written to meanwhile, its mtime would be another.
                 now = os_fstat(fd)
-                if count != size or now.st_size != size or now.st_mtime_ns != entry[6]:
-                    raise _changed(entry)
-                if file_type(now.st_mode) != regular:
-                    raise _changed(entry)
             except OSError as problem:
                 raise _unreadable(entry, problem) from problem
             finally:
                 os_close(fd)
+            if (
+                count != size
+                or now.st_size != size
+                or now.st_mtime_ns != entry[6]
+                or file_type(now.st_mode) != regular
+                or (known is not None and digest != known)
+            ):
+                raise _changed(entry)
         if size % BLOCK_SIZE:
             put(PADDING[size % BLOCK_SIZE])
-        if hasher is not None:
-            digest = hasher.digest()
-            if known is not None and digest != known:
-                raise _changed(entry)
-            if content is not None:
-                content.add(entry, digest)
+        if content is not None:
+            content.add(entry, digest)
 
 
 def _copy(fd: int, wanted: int, put: Callable[[bytes], None], hasher: blake3 | None) -> int:
@@ -198,10 +200,10 @@ def _unreadable(entry: Entry, problem: OSError) -> ContextError:
 class _Sink:
     """Where the tar goes: hashed, compressed, hashed again and written, in threads if it is worth it."""
 
-    # Below this a thread's start and hand-over cost more than they save.
-    _SMALL = 2 << 20
+    # Below this many bytes a thread's start and hand-over cost more than they save.
+    _STRAIGHT = 2 << 20
 
-    def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, threads: int) -> None:
+    def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, expected: int) -> None:
         import hashlib
 
         self._write = write
@@ -213,7 +215,7 @@ class _Sink:
         self.bytes = 0
         self.size = 0
         self._stages: list[Stage] = []
-        if threads > self._SMALL:
+        if expected > self._STRAIGHT:
             second = Stage(self._compress, "layer-compress")
             first = Stage(self._hash_and_pass, "layer-hash")
             self._stages = [first, second]
