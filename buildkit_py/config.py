@@ -1,0 +1,201 @@
+"""The configuration: what holds for every build on this machine, from one TOML file and the environment.
+
+`$XDG_CONFIG_HOME/pybuild/config.toml` (`~/.config/pybuild/config.toml`), all of it optional:
+
+    ca_bundle = "/etc/ssl/company.pem"      # trusted besides the system's, for registries
+
+    [build]
+    jobs = 4
+    network = "host"                        # host, none
+    compression = "zstd"                    # zstd, gzip, uncompressed
+
+    [registries."docker.io"]
+    mirrors = ["http://localhost:5000"]
+    insecure = true                         # plain http, or a certificate that nobody vouches for
+
+`PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
+mirrors before those of the file; a registry may stand in it several times.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import UsageError
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
+_NETWORKS = ("host", "none")
+_COMPRESSIONS = ("zstd", "gzip", "uncompressed")
+
+
+class RegistryConfig(Record):
+    """How to reach the registry of that name. `mirrors` are base URLs, tried in order before the registry itself."""
+
+    name: str
+    mirrors: tuple[str, ...] = ()
+    insecure: bool = False
+
+
+class Config(Record):
+    """`jobs` 0, and "" elsewhere, mean that nothing was set. `file` is where it was read from, "" if there is none."""
+
+    registries: tuple[RegistryConfig, ...] = ()
+    jobs: int = 0
+    network: str = ""
+    compression: str = ""
+    ca_bundle: str = ""
+    file: str = ""
+
+    def registry(self, name: str) -> RegistryConfig:
+        """What is set for a registry; the defaults if nothing is."""
+        for registry in self.registries:
+            if registry.name == name:
+                return registry
+        return RegistryConfig(name)
+
+
+def store_root(env: Mapping[str, str]) -> str:
+    """The absolute path of the store: `$PYBUILD_HOME`, `$XDG_CACHE_HOME/pybuild` or `~/.cache/pybuild`."""
+    if chosen := env.get("PYBUILD_HOME"):
+        return os.path.abspath(chosen)
+    return _base(env, "XDG_CACHE_HOME", ".cache") + "/pybuild"
+
+
+def config_file(env: Mapping[str, str]) -> str:
+    """The absolute path of the configuration file, which need not exist."""
+    return _base(env, "XDG_CONFIG_HOME", ".config") + "/pybuild/config.toml"
+
+
+def load(env: Mapping[str, str]) -> Config:
+    """The configuration as file and environment give it.
+
+    Raises `UsageError` for a file that cannot be read or parsed, an unknown
+    key, a value of the wrong type, or a malformed variable.
+    """
+    path = config_file(env)
+    config = Config()
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as problem:
+        raise UsageError(f"cannot read the configuration: {problem.strerror}", at=path) from problem
+    else:
+        config = _from_toml(data, path)
+    variable = env.get(MIRRORS_VARIABLE, "")
+    return _with_mirrors(config, variable) if variable.strip() else config
+
+
+def _base(env: Mapping[str, str], variable: str, below_home: str) -> str:
+    # The XDG base directory specification wants relative paths ignored.
+    chosen = env.get(variable, "")
+    if chosen.startswith("/"):
+        return os.path.abspath(chosen)
+    home = env.get("HOME", "")
+    return os.path.abspath(f"{home or os.path.expanduser('~')}/{below_home}")
+
+
+def _from_toml(data: bytes, path: str) -> Config:
+    import tomllib
+
+    try:
+        table = tomllib.loads(data.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
+    _only(table, ("ca_bundle", "build", "registries"), "", path)
+    build = _table(table, "build", "", path)
+    _only(build, ("jobs", "network", "compression"), "build.", path)
+    jobs = build.get("jobs", 0)
+    if type(jobs) is not int or jobs < 0:
+        raise UsageError("build.jobs must be a whole number, 0 or more", at=path)
+    bundle = _text(table, "ca_bundle", "", path)
+    if bundle:
+        bundle = os.path.join(os.path.dirname(path), os.path.expanduser(bundle))
+    registries = []
+    for name in (named := _table(table, "registries", "", path)):
+        where = f'registries."{name}".'
+        one = _table(named, name, "registries.", path)
+        _only(one, ("mirrors", "insecure"), where, path)
+        mirrors = one.get("mirrors", [])
+        if type(mirrors) is not list or not all(type(m) is str for m in mirrors):
+            raise UsageError(f"{where}mirrors must be a list of URLs", at=path)
+        insecure = one.get("insecure", False)
+        if type(insecure) is not bool:
+            raise UsageError(f"{where}insecure must be true or false", at=path)
+        urls = tuple(_mirror(m, f"{where}mirrors", path) for m in mirrors)
+        registries.append(RegistryConfig(name, urls, insecure))
+    return Config(
+        registries=tuple(registries),
+        jobs=jobs,
+        network=_choice(build, "network", _NETWORKS, path),
+        compression=_choice(build, "compression", _COMPRESSIONS, path),
+        ca_bundle=bundle,
+        file=path,
+    )
+
+
+def _with_mirrors(config: Config, variable: str) -> Config:
+    known = {registry.name: registry for registry in config.registries}
+    added: dict[str, list[str]] = {}
+    for item in variable.split(","):
+        name, equals, url = item.strip().partition("=")
+        if not item.strip():
+            continue
+        if not name or not equals:
+            raise UsageError(
+                f"{item.strip()!r} is not REGISTRY=URL",
+                at=MIRRORS_VARIABLE,
+                hint=f'write it like {MIRRORS_VARIABLE}="docker.io=http://localhost:5000"',
+            )
+        added.setdefault(name, []).append(_mirror(url, name, MIRRORS_VARIABLE))
+    for name, urls in added.items():
+        old = known.get(name, RegistryConfig(name))
+        known[name] = old.replace(mirrors=(*urls, *(m for m in old.mirrors if m not in urls)))
+    return config.replace(registries=tuple(known.values()))
+
+
+def _mirror(url: str, where: str, at: str) -> str:
+    scheme, separator, rest = url.strip().partition("://")
+    if scheme not in ("http", "https") or not separator or not rest.strip("/"):
+        raise UsageError(
+            f"the mirror {url!r} of {where} is no URL",
+            at=at,
+            hint="it begins with http:// or https:// and names a host",
+        )
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
+def _only(table: dict[str, Any], known: tuple[str, ...], where: str, path: str) -> None:
+    for key in table:
+        if key not in known:
+            raise UsageError(
+                f"unknown key {where + key!r} in the configuration", at=path, hint=f"known here: {', '.join(known)}"
+            )
+
+
+def _table(table: dict[str, Any], key: str, where: str, path: str) -> dict[str, Any]:
+    value = table.get(key, {})
+    if type(value) is not dict:
+        raise UsageError(f"{where}{key} must be a table", at=path)
+    return value
+
+
+def _text(table: dict[str, Any], key: str, where: str, path: str) -> str:
+    value = table.get(key, "")
+    if type(value) is not str:
+        raise UsageError(f"{where}{key} must be a string", at=path)
+    return value
+
+
+def _choice(table: dict[str, Any], key: str, choices: tuple[str, ...], path: str) -> str:
+    value = _text(table, key, "build.", path)
+    if key in table and value not in choices:
+        raise UsageError(f"build.{key} is {value!r}", at=path, hint=f"one of {', '.join(choices)}")
+    return value

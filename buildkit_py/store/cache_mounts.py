@@ -1,0 +1,141 @@
+"""Cache mounts: directories of `RUN --mount=type=cache` that outlive the steps that fill them.
+
+`mounts/HASH.N/` holds `data/`, the lock file `lock` and `meta` (sealed: the
+id, which is any text, so it is never part of a path). N is 0 but for private
+mounts of steps that run at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.digest import key_of
+from buildkit_py.errors import StoreError
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.locks import Lock
+from buildkit_py.store.sealed import read_regular, seal, unseal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from buildkit_py.store.work import Work
+
+
+class CacheMount:
+    """A cache mount in use; `path` is its directory, empty at first. A context manager that releases it."""
+
+    def __init__(self, path: str, lock: Lock) -> None:
+        self.path = path
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have it; a second time does nothing."""
+        self._lock.release()
+
+
+class CacheMounts:
+    """`mounts/` of a store. Methods raise `StoreError`."""
+
+    def __init__(self, work: Work) -> None:
+        self.dir = work.root + "/mounts"
+        self._work = work
+
+    def acquire(self, id: str, sharing: str = "shared", waiting: Callable[[int], object] | None = None) -> CacheMount:
+        """The cache mount of that id, made if it is missing.
+
+        `sharing` "shared": with any number of other steps. "locked": alone,
+        after waiting for the others. "private": alone, another directory if
+        the first is taken. `waiting` is as for `locks.Lock`. Raises
+        `ValueError` for any other sharing.
+        """
+        if sharing not in ("shared", "locked", "private"):
+            raise ValueError(f"not a sharing mode: {sharing!r}")
+        name = key_of("cache mount", id)
+        number = 0
+        while True:
+            home = f"{self.dir}/{name}.{number}"
+            self._make(home, id)
+            lock = Lock(home + "/lock", shared=sharing == "shared", keep=True, waiting=waiting)
+            try:
+                taken = lock.acquire(wait=sharing != "private")
+            except StoreError:
+                if os.path.isdir(home):
+                    raise
+                continue  # pruned since it was made
+            if taken:
+                self._renew(home, id)
+                return CacheMount(home + "/data", lock)
+            number += 1
+
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Every cache mount as (id, path of its own directory), in no order; the id is "" where it was lost."""
+        try:
+            names = os.listdir(self.dir)
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "list the cache mounts") from problem
+        for name in names:
+            home = f"{self.dir}/{name}"
+            try:
+                data = read_regular(home + "/meta")
+                id = str(unseal(data)) if data is not None else ""
+            except ValueError:
+                id = ""
+            yield id, home
+
+    def delete(self, home: str, unless_newer: int) -> bool:
+        """Remove a cache mount (a path as `all` gives it) that no one has and that was last used before a time."""
+        lock = Lock(home + "/lock", keep=True)
+        try:
+            if not lock.acquire(wait=False):
+                return False
+        except StoreError:
+            return False  # gone, or another prune is at it
+        try:
+            if last_used(home) >= unless_newer:
+                return False
+            return self._work.remove(home)
+        finally:
+            lock.release()
+
+    def _make(self, home: str, id: str) -> None:
+        if os.path.isdir(home + "/data"):
+            return
+        staged = self._work.scratch_name()
+        try:
+            os.makedirs(staged + "/data", 0o755)
+            os.chmod(staged + "/data", 0o755)  # whatever the umask is: steps of any user look into it
+            self._work.write(staged + "/meta", seal(id))
+            if os.path.lexists(home):  # without data, so damaged
+                self._work.quarantine(home)
+            os.rename(staged, home)
+        except OSError as problem:
+            self._work.remove(staged)
+            if not os.path.isdir(home + "/data"):
+                raise store_error(problem, self._work.root, "make a cache mount") from problem
+
+    def _renew(self, home: str, id: str) -> None:
+        try:
+            os.utime(home + "/meta")
+        except FileNotFoundError:
+            self._work.write(home + "/meta", seal(id))
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "use a cache mount") from problem
+
+
+def last_used(home: str) -> int:
+    """When a cache mount was last taken (nanoseconds), 0 if that was lost."""
+    try:
+        return os.lstat(home + "/meta").st_mtime_ns
+    except OSError:
+        return 0

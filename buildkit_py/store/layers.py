@@ -1,0 +1,252 @@
+"""Layers: what steps changed, each a directory `layers/ID/` with a description, a tree, and notes on its blobs.
+
+    meta            sealed LayerMeta
+    diff/           the unpacked tree in overlay form, where something needed it mounted
+    blob-VARIANT    sealed LayerBlob: which blob is this layer packed in that way
+
+The directory is put together aside and renamed into place; a tree or a note
+that is added later is renamed in by itself. So a layer that is there has its
+description, and a tree that is there is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from buildkit_py.digest import is_hex
+from buildkit_py.errors import StoreError
+from buildkit_py.record import Record
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.locks import Lock
+from buildkit_py.store.sealed import read_regular, seal, unseal
+from buildkit_py.store.work import make_dir
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from buildkit_py.store.blobs import Blobs
+    from buildkit_py.store.leases import Leases
+    from buildkit_py.store.work import Work
+
+    R = TypeVar("R", bound=Record)
+
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
+_VARIANT = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._+-")
+
+
+class LayerMeta(Record):
+    """What a layer is. `id` and `content` are 64 hex digits.
+
+    A pulled layer's id and content are the hex of its diff_id; a built one's
+    id is `key_of("layer", base_content, content)`. `origin` says, in words of
+    registry/, where the blob of a layer that was not fetched yet can be had.
+    `impure`: made over `host://`, so it never leaves this machine.
+    """
+
+    id: str
+    content: str
+    empty: bool = False
+    entries: int = 0
+    size: int = 0
+    diff_id: str = ""
+    origin: tuple[str, ...] = ()
+    impure: bool = False
+
+
+class LayerBlob(Record):
+    """A layer as a blob: the sha256 of its tar, the blob's digest, bytes and media type."""
+
+    diff_id: str
+    digest: str
+    size: int
+    media_type: str
+
+
+class Layers:
+    """`layers/` of a store. Methods raise `ValueError` for an id or variant that is none, and `StoreError`."""
+
+    def __init__(self, work: Work, leases: Leases, blobs: Blobs) -> None:
+        self.dir = work.root + "/layers"
+        self._work = work
+        self._leases = leases
+        self._blobs = blobs
+
+    def path(self, id: str) -> str:
+        """Where a layer is or would be."""
+        if not is_hex(id):
+            raise ValueError(f"not a layer id: {id!r}")
+        return f"{self.dir}/{id}"
+
+    def get(self, id: str) -> LayerMeta | None:
+        """A layer's description; None if it is absent. A damaged layer is set aside and counts as absent."""
+        path = self.path(id)
+        self._leases.renew(path + "/meta")
+        try:
+            meta = self._read(path + "/meta", LayerMeta)
+            if meta is not None and meta.id == id:
+                return meta
+        except ValueError:
+            pass
+        if os.path.lexists(path):
+            self._work.quarantine(path)
+        return None
+
+    def add(self, meta: LayerMeta, diff: str = "", blob: tuple[str, LayerBlob] | None = None) -> LayerMeta:
+        """Put a layer in place; the description that is there afterwards.
+
+        `diff` is a finished directory on this filesystem, which is moved. A
+        layer that exists already is kept, and gets what it lacks of the tree,
+        the blob, `diff_id` and `origin`.
+        """
+        path = self.path(meta.id)
+        while True:
+            existing = self.get(meta.id)
+            if existing is None and self._add_new(path, meta, diff, blob):
+                return meta
+            if existing is not None:
+                break
+        filled = existing.replace(
+            diff_id=existing.diff_id or meta.diff_id,
+            origin=existing.origin or meta.origin,
+        )
+        if filled != existing:
+            self._work.write(path + "/meta", seal(filled.values()))
+        if diff:
+            self.add_tree(meta.id, diff)
+        if blob is not None and self.blob(meta.id, blob[0]) is None:
+            self.set_blob(meta.id, *blob)
+        return filled
+
+    def _add_new(self, path: str, meta: LayerMeta, diff: str, blob: tuple[str, LayerBlob] | None) -> bool:
+        staged = self._work.scratch_name()
+        try:
+            os.mkdir(staged, 0o700)
+            self._work.write(staged + "/meta", seal(meta.values()))
+            if blob is not None:
+                self._work.write(f"{staged}/{_blob_file(blob[0])}", seal(blob[1].values()))
+            if diff:
+                os.rename(diff, staged + "/diff")
+            make_dir(self.dir)
+            try:
+                os.rename(staged, path)
+                return True
+            except OSError as problem:
+                if problem.errno not in _OCCUPIED and not os.path.lexists(path):
+                    raise
+                if diff:  # another process was first: give the tree back for the second try
+                    os.rename(staged + "/diff", diff)
+                self._work.remove(staged)
+                return False
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "store a layer") from problem
+
+    def tree(self, id: str) -> str | None:
+        """The directory of an unpacked layer; None if it is packed or absent."""
+        path = self.path(id) + "/diff"
+        return path if os.path.isdir(path) and not os.path.islink(path) else None
+
+    def add_tree(self, id: str, diff: str) -> str:
+        """Move an unpacked tree into a layer that exists; where it is then. A tree that is there already is kept.
+
+        In that case `diff` stays, to go with the directory it is in.
+        """
+        path = self.path(id) + "/diff"
+        if self.tree(id) is not None:
+            return path
+        try:
+            if os.path.lexists(path):
+                self._work.quarantine(path)
+            os.rename(diff, path)
+        except OSError as problem:
+            if self.tree(id) is not None and problem.errno in _OCCUPIED:
+                return path
+            raise store_error(problem, self._work.root, "store a layer's files") from problem
+        return path
+
+    def blob(self, id: str, variant: str) -> LayerBlob | None:
+        """The blob a layer is packed in under this variant; None if it never was or the blob itself is gone."""
+        found = self.described(id, variant)
+        return found if found is not None and self._blobs.has(found.digest) else None
+
+    def described(self, id: str, variant: str) -> LayerBlob | None:
+        """Like `blob`, but also for a blob that is not here (a pulled layer that was not fetched yet)."""
+        path = f"{self.path(id)}/{_blob_file(variant)}"
+        try:
+            return self._read(path, LayerBlob)
+        except ValueError:
+            self._work.quarantine(path)
+            return None
+
+    def any_blob(self, id: str) -> tuple[str, LayerBlob] | None:
+        """Some variant with a blob that is here."""
+        for variant in self.variants(id):
+            found = self.blob(id, variant)
+            if found is not None:
+                return variant, found
+        return None
+
+    def variants(self, id: str) -> list[str]:
+        """Names of all variants that are noted for a layer, sorted."""
+        try:
+            names = os.listdir(self.path(id))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a layer") from problem
+        return sorted(n[5:] for n in names if n.startswith("blob-") and _VARIANT.issuperset(n[5:]) and n[5:])
+
+    def set_blob(self, id: str, variant: str, blob: LayerBlob) -> None:
+        """Note in which blob a layer is packed. Raises `StoreError` if there is no such layer."""
+        path = self.path(id)
+        # The layer's own directory must not be made here, as `Work.install` would: it would have no description.
+        if self.get(id) is None:
+            raise StoreError(f"the store has no layer {id}", at=self._work.root)
+        self._work.write(f"{path}/{_blob_file(variant)}", seal(blob.values()))
+
+    def lock(self, id: str, waiting: Callable[[int], object] | None = None) -> Lock:
+        """A lock for who unpacks, packs or fetches this layer; see `locks.Lock`."""
+        return Lock(f"{self._work.root}/locks/layer-{os.path.basename(self.path(id))}", waiting=waiting)
+
+    def present(self, id: str) -> bool:
+        """Whether its files can be had: it has a tree, a blob that is here, or an origin."""
+        meta = self.get(id)
+        return meta is not None and (bool(meta.origin) or self.tree(id) is not None or self.any_blob(id) is not None)
+
+    def delete(self, id: str) -> bool:
+        """Remove a layer with its tree (blobs stay); False if there was none."""
+        return self._work.remove(self.path(id))
+
+    def all(self) -> Iterator[LayerMeta]:
+        """Every layer, in no order."""
+        try:
+            names = os.listdir(self.dir)
+        except FileNotFoundError:
+            return
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "list the layers") from problem
+        for name in names:
+            if is_hex(name):
+                meta = self.get(name)
+                if meta is not None:
+                    yield meta
+
+    def _read(self, path: str, kind: type[R]) -> R | None:
+        try:
+            data = read_regular(path)
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a layer") from problem
+        if data is None:
+            return None
+        try:
+            return kind(*unseal(data))
+        except TypeError as problem:
+            raise ValueError("fields of another version") from problem
+
+
+def _blob_file(variant: str) -> str:
+    if not variant or not _VARIANT.issuperset(variant):
+        raise ValueError(f"not a variant: {variant!r}")
+    return "blob-" + variant

@@ -1,0 +1,128 @@
+"""Records: the entries of the cache, each a file `records/ab/KEY` that says what a step with that key gave.
+
+The file has two sealed parts. The head holds all fields but `parts`, in
+canonical form. The tail holds `parts` as `marshal` version 4 writes them: a
+COPY may have a hundred thousand, which only `why` wants to see, and which
+would take a third of a second to read in canonical form.
+
+    <head length, 8 digits>\\n<sealed head><sealed tail>
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+
+from buildkit_py.digest import canonical, decode
+from buildkit_py.record import Record
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.locks import Lock
+from buildkit_py.store.sealed import read_regular, sealed_bytes, unsealed_bytes
+from buildkit_py.store.shards import shard_names, shard_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from buildkit_py.store.leases import Leases
+    from buildkit_py.store.work import Work
+
+_MARSHAL = 4
+_HEAD_AT = 9
+_FIRST_READ = 4096
+
+
+class StepRecord(Record):
+    """What a step gave: the snapshot and the layer on top of it, or captured text.
+
+    `kind` is the op's tag; `definition` and `content` are its two keys ("" where there is none); `parts`
+    are the parts the key was made of, nested tuples of None, bool, int, str and bytes. `milliseconds` is
+    how long it ran, `bytes` how large the layer is, `created` when (seconds since 1970), `tool` by what.
+    """
+
+    key: str
+    kind: str
+    snapshot: str
+    layer: str
+    text: str = ""
+    definition: str = ""
+    content: str = ""
+    parts: tuple[Any, ...] = ()
+    name: str = ""
+    milliseconds: int = 0
+    bytes: int = 0
+    created: int = 0
+    tool: str = ""
+
+
+class Records:
+    """`records/` of a store. Methods raise `ValueError` for a key that is none, and `StoreError`."""
+
+    def __init__(self, work: Work, leases: Leases) -> None:
+        self.dir = work.root + "/records"
+        self._work = work
+        self._leases = leases
+
+    def path(self, key: str) -> str:
+        """Where a record is or would be."""
+        return shard_path(self.dir, key)
+
+    def get(self, key: str, *, parts: bool = True) -> StepRecord | None:
+        """The record filed under a key; None if there is none. A damaged one is removed and counts as absent.
+
+        Without `parts` they are left empty, and a long record costs no more than a short one.
+        """
+        path = self.path(key)
+        self._leases.renew(path)  # before looking: what is renewed is not pruned any more
+        return self.read(key, parts=parts)
+
+    def read(self, key: str, *, parts: bool = True) -> StepRecord | None:
+        """As `get`, but does not count as use."""
+        path = self.path(key)
+        try:
+            data = read_regular(path, -1 if parts else _FIRST_READ)
+            if data is None:
+                return None
+            end = _HEAD_AT + int(data[:_HEAD_AT])
+            if not parts and len(data) < end:
+                data = read_regular(path, end) or b""
+            fields = list(decode(unsealed_bytes(data[_HEAD_AT:end])))
+            tail = marshal.loads(unsealed_bytes(data[end:])) if parts else ()
+            fields.insert(StepRecord.__fields__.index("parts"), tail)
+            record = StepRecord(*fields)
+            if len(fields) == len(StepRecord.__fields__) and type(tail) is tuple:
+                return record
+        except (ValueError, TypeError, EOFError):
+            pass
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a record") from problem
+        self._work.quarantine(path)
+        return None
+
+    def put(self, key: str, record: StepRecord) -> None:
+        """File a record under a key, over an older one. Raises `ValueError` if `parts` has other values in it."""
+        fields = dict(zip(record.__fields__, record.values(), strict=True))
+        parts = fields.pop("parts")
+        head = sealed_bytes(canonical(tuple(fields.values())))
+        data = b"%08d\n" % len(head) + head + sealed_bytes(marshal.dumps(parts, _MARSHAL))
+        self._work.write(self.path(key), data)
+
+    def delete(self, key: str) -> bool:
+        """Remove a record; False if there was none."""
+        return self._work.remove(self.path(key))
+
+    def all(self) -> Iterator[tuple[str, StepRecord]]:
+        """Every (key, record without its parts), in no order. A record may be filed under two keys."""
+        for key in self.keys():
+            record = self.read(key, parts=False)
+            if record is not None:
+                yield key, record
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all records, read or not."""
+        return shard_names(self.dir)
+
+    def lock(self, key: str, waiting: Callable[[int], object] | None = None) -> Lock:
+        """A lock for who runs the step with this key, so that two builds run it once; see `locks.Lock`."""
+        return Lock(f"{self._work.root}/locks/step-{os.path.basename(self.path(key))}", waiting=waiting)
