@@ -12,6 +12,7 @@ import threading
 import time
 from urllib.parse import quote, urlencode, urljoin
 
+from buildkit_py.config import Config
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
 from buildkit_py.image import strict_json
@@ -20,7 +21,7 @@ from buildkit_py.record import Record
 from buildkit_py.registry import mirrors
 from buildkit_py.registry.auth import Authorizer
 from buildkit_py.registry.credentials import Credentials
-from buildkit_py.registry.mirrors import Endpoint, Routes
+from buildkit_py.registry.mirrors import Endpoint
 from buildkit_py.registry.retry import PASSING, retry_after, retrying
 from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, origin_of, shown
 
@@ -50,13 +51,13 @@ class Client:
 
     def __init__(
         self,
-        routes: Routes | None = None,
+        config: Config | None = None,
         *,
         env: Mapping[str, str] | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        self.routes = routes or Routes()
-        self._transport = Transport(ca_bundle=self.routes.ca_bundle, env=env)
+        self.config = config or Config()
+        self._transport = Transport(ca_bundle=self.config.ca_bundle, env=env)
         self._auth = Authorizer(self._transport, Credentials(env))
         self._sleep = sleep
         self._homes: dict[str, Endpoint] = {}
@@ -120,48 +121,46 @@ class Client:
 
     # Writing
 
-    def has(self, reference: Reference, kind: str, digest: str, *, push: bool = True) -> bool:
-        """Whether the registry itself has a blob or manifest (`kind` "blobs" or "manifests") of that digest."""
+    def has(self, reference: Reference, digest: str) -> bool:
+        """Whether the registry itself has a blob of that digest in that repository."""
         endpoint = self.home(reference.registry)
-        path = f"{reference.repository}/{kind}/{digest}"
-        response = self._call(
-            endpoint, "HEAD", path, _scope(reference, push=push), headers={"Accept": ", ".join(ACCEPTED)}
-        )
+        path = f"{reference.repository}/blobs/{digest}"
+        response = self._call(endpoint, "HEAD", path, _scope(reference, push=True))
         response.close()
         if response.status not in (200, 404):
-            raise self._failure(response, f"`{reference.familiar}`", endpoint)
-        claimed = response.header("Docker-Content-Digest")
-        return response.status == 200 and claimed in ("", digest)
+            raise self._failure(response, f"`{reference.name}`", endpoint)
+        return response.status == 200 and response.header("Docker-Content-Digest") in ("", digest)
 
-    def upload(self, reference: Reference, digest: str, body: Body, mount_from: str = "") -> bool:
-        """Put a blob; False where the registry took it from its repository `mount_from` instead.
-
-        Raises `RegistryError`, `DigestMismatch`.
-        """
+    def mount(self, reference: Reference, digest: str, other: str) -> bool:
+        """Let a repository have a blob of another one of the same registry; False where that is not done."""
         endpoint = self.home(reference.registry)
-        scope = _scope(reference, push=True, mount_from=mount_from)
+        query = urlencode({"mount": digest, "from": other})
+        scope = _scope(reference, push=True, mount_from=other)
+        try:
+            response = self._call(endpoint, "POST", f"{reference.repository}/blobs/uploads/?{query}", scope, body=b"")
+        except RegistryError:
+            return False  # no right to read the other: then it is sent
+        response.drain()
+        return response.status == 201
 
-        def begin(mount: str) -> Response:
-            query = "?" + urlencode({"mount": digest, "from": mount}) if mount else ""
-            response = self._call(endpoint, "POST", f"{reference.repository}/blobs/uploads/{query}", scope, body=b"")
-            if response.status not in (201, 202):
+    def upload(self, reference: Reference, digest: str, body: Body) -> None:
+        """Put a blob in one piece. Raises `RegistryError`, `DigestMismatch`."""
+        endpoint = self.home(reference.registry)
+        scope = _scope(reference, push=True)
+
+        def transfer() -> None:
+            response = self._call(endpoint, "POST", f"{reference.repository}/blobs/uploads/", scope, body=b"")
+            if response.status != 202:
                 raise self._failure(response, f"`{reference.name}`", endpoint)
             response.drain()
-            return response
-
-        def transfer() -> bool:
-            response = begin(mount_from)
-            if response.status == 201:
-                return False
             place = response.header("Location")
             if not place:
                 raise RegistryError("the registry names no place for the upload", at=shown(response.url))
             place = urljoin(response.url, place)
             place += ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
             self._finish(endpoint, place, scope, digest, body)
-            return True
 
-        return retrying(transfer, self._sleep)
+        retrying(transfer, self._sleep)
 
     def _finish(self, endpoint: Endpoint, place: str, scope: str, digest: str, body: Body) -> None:
         headers = {"Content-Type": "application/octet-stream"}
@@ -199,7 +198,7 @@ class Client:
             return found
 
     def _reach(self, registry: str) -> Endpoint:
-        choices = mirrors.candidates(self.routes, registry)
+        choices = mirrors.candidates(self.config, registry)
         if len(choices) == 1:
             return choices[0]
         first: RegistryError | None = None
@@ -217,7 +216,7 @@ class Client:
 
     def _first(self, registry: str, ask: Callable[[Endpoint], T]) -> T:
         notes = []
-        for endpoint in mirrors.mirrors(self.routes, registry):
+        for endpoint in mirrors.mirrors(self.config, registry):
             try:
                 return ask(endpoint)
             except (RegistryError, ImageNotFound, DigestMismatch) as problem:

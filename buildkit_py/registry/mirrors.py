@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from buildkit_py.config import Config
 from buildkit_py.errors import UsageError
 from buildkit_py.image.reference import DEFAULT_REGISTRY
 from buildkit_py.record import Record
@@ -31,41 +32,31 @@ class Endpoint(Record):
     mirror: bool = False
 
 
-class Routes(Record):
-    """What the configuration says about registries: (registry, mirror URLs) pairs and insecure ones."""
-
-    mirrors: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    insecure: tuple[str, ...] = ()
-    ca_bundle: str = ""
-
-
-def mirrors(routes: Routes, registry: str) -> tuple[Endpoint, ...]:
+def mirrors(config: Config, registry: str) -> tuple[Endpoint, ...]:
     """The mirrors of a registry, in the order in which they are asked.
 
     Raises `UsageError` where a mirror's address is none.
     """
     found = []
-    for name, addresses in routes.mirrors:
-        if name != registry:
-            continue
-        for address in addresses:
-            url = address if "://" in address else f"https://{address}"
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-                raise UsageError(f"the mirror `{address}` of `{registry}` is not a URL of a registry")
-            host = parts.netloc.rpartition("@")[2]
-            base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
-            found.append(Endpoint(base, host, host not in routes.insecure, mirror=True))
+    for address in config.registry(registry).mirrors:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise UsageError(
+                f"the mirror `{address}` of `{registry}` is not a URL of a registry", at=config.file or None
+            )
+        host = parts.netloc.rpartition("@")[2]
+        base = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        found.append(Endpoint(base, host, not config.registry(host).insecure, mirror=True))
     return tuple(found)
 
 
-def candidates(routes: Routes, registry: str) -> tuple[Endpoint, ...]:
+def candidates(config: Config, registry: str) -> tuple[Endpoint, ...]:
     """The addresses of the registry itself: the first that answers is the one."""
     if registry == DEFAULT_REGISTRY:
         return (Endpoint(f"https://{_DEFAULT_HOST}", DEFAULT_REGISTRY),)
     host = urlsplit(f"//{registry}").hostname or registry
     if is_loopback(host):
         return (Endpoint(f"http://{registry}", registry), Endpoint(f"https://{registry}", registry, verify=False))
-    if registry in routes.insecure:
+    if config.registry(registry).insecure:
         return (Endpoint(f"https://{registry}", registry, verify=False), Endpoint(f"http://{registry}", registry))
     return (Endpoint(f"https://{registry}", registry),)
