@@ -14,6 +14,7 @@ from buildkit_py.errors import StoreError
 from buildkit_py.image import document, manifest
 from buildkit_py.image.manifest import Descriptor, Manifest
 from buildkit_py.registry import origin
+from buildkit_py.registry.fetch import Fetcher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.image.reference import Reference
     from buildkit_py.registry.client import Client
-    from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.store import Store
 
@@ -75,14 +75,7 @@ class _Tally:
                 self._progress(self._done, self._total)
 
 
-def push(
-    store: Store,
-    client: Client,
-    fetcher: Fetcher,
-    digest: str,
-    reference: Reference,
-    progress: Progress | None = None,
-) -> str:
+def push(store: Store, client: Client, digest: str, reference: Reference, *, progress: Progress | None = None) -> str:
     """Push the image whose manifest has that digest; the digest, as the registry has it now.
 
     With a tag in `reference` the tag names it afterwards, without one only its
@@ -94,56 +87,63 @@ def push(
         raise StoreError("an index cannot be pushed from the store", at=digest)
     diff_ids = document.load(store.blobs.read(found.config.digest)).diff_ids
     tally = _Tally(sum(item.size for item in (found.config, *found.layers)), progress)
-    layers = dict(zip(found.layers, diff_ids, strict=True)).items()
-    stop = threading.Event()
-
-    def send(item: tuple[Descriptor, str]) -> None:
-        if not stop.is_set():
-            _send_layer(store, client, fetcher, reference, *item, tally)
-
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="pybuild-push") as pool:
-        try:
-            for _ in pool.map(send, layers):
-                pass
-        except BaseException:
-            stop.set()  # what waits is not begun
-            raise
-    config = found.config.digest
-    if not client.has(reference, config):
-        client.upload(reference, config, _StoredBody(store, config, tally.add))
+    sender = _Sender(store, client, reference, tally)
+    sender.send_layers(dict(zip(found.layers, diff_ids, strict=True)))
+    sender.send(found.config.digest)
     client.put_manifest(reference, digest, data, found.media_type)
     if reference.tag:
         client.put_manifest(reference, reference.tag, data, found.media_type)
     return digest
 
 
-def _send_layer(
-    store: Store,
-    client: Client,
-    fetcher: Fetcher,
-    reference: Reference,
-    layer: Descriptor,
-    diff_id: str,
-    tally: _Tally,
-) -> None:
-    if client.has(reference, layer.digest):
-        tally.add(layer.size)
-        return
-    sister = _sister(store, diff_id, layer.digest, reference)
-    if sister and client.mount(reference, layer.digest, sister):
-        tally.add(layer.size)
-        return
-    if not store.blobs.has(layer.digest):
-        fetcher.ensure_blob(diff_id.removeprefix("sha256:"))
-    client.upload(reference, layer.digest, _StoredBody(store, layer.digest, tally.add))
+class _Sender:
+    """Brings blobs into one repository."""
 
+    def __init__(self, store: Store, client: Client, reference: Reference, tally: _Tally) -> None:
+        self._store = store
+        self._client = client
+        self._fetcher = Fetcher(store, client)
+        self._reference = reference
+        self._tally = tally
+        self._stopped = threading.Event()
 
-def _sister(store: Store, diff_id: str, digest: str, reference: Reference) -> str:
-    """Another repository of the same registry from which the layer was pulled, "" where there is none."""
-    meta = store.layers.get(diff_id.removeprefix("sha256:"))
-    for text in meta.origin if meta is not None else ():
-        place = origin.read(text)
-        registry, _, repository = place.name.partition("/")
-        if place.digest == digest and registry == reference.registry and repository != reference.repository:
-            return repository
-    return ""
+    def send_layers(self, layers: dict[Descriptor, str]) -> None:
+        """Layers with their diff_ids, several at once; the first failure keeps what waits from beginning."""
+        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="pybuild-push") as pool:
+            try:
+                for _ in pool.map(self._send_layer, layers.keys(), layers.values()):
+                    pass
+            except BaseException:
+                self._stopped.set()
+                raise
+
+    def send(self, digest: str) -> None:
+        """A blob of the store, unless the registry has it."""
+        body = _StoredBody(self._store, digest, self._tally.add)
+        if self._client.has(self._reference, digest):
+            self._tally.add(body.size)
+        else:
+            self._client.upload(self._reference, digest, body)
+
+    def _send_layer(self, layer: Descriptor, diff_id: str) -> None:
+        if self._stopped.is_set():
+            return
+        client, reference, digest = self._client, self._reference, layer.digest
+        if client.has(reference, digest) or (
+            (sister := self._sister(layer, diff_id)) and client.mount(reference, digest, sister)
+        ):
+            self._tally.add(layer.size)
+            return
+        if not self._store.blobs.has(digest):
+            self._fetcher.ensure_blob(diff_id.removeprefix("sha256:"))
+        client.upload(reference, digest, _StoredBody(self._store, digest, self._tally.add))
+
+    def _sister(self, layer: Descriptor, diff_id: str) -> str:
+        """Another repository of the same registry from which the layer was pulled, "" where there is none."""
+        meta = self._store.layers.get(diff_id.removeprefix("sha256:"))
+        for text in meta.origin if meta is not None else ():
+            place = origin.read(text)
+            registry, _, repository = place.name.partition("/")
+            if place.digest == layer.digest and registry == self._reference.registry:
+                return repository if repository != self._reference.repository else ""
+        return ""
