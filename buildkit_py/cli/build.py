@@ -6,6 +6,10 @@ import os
 
 from buildkit_py.cli.options import Command, Option, parse
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.cli.options import Parsed
+
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
@@ -39,8 +43,8 @@ _OPTIONS = (
 )
 
 
-def parser() -> Command:
-    """The command's table."""
+def parser(parameters: bool = False) -> Command:
+    """The command's table; with `parameters` that of `pybuild FILE`, where a target's may be given."""
     return Command(
         "build",
         "build targets of a Buildfile, Buildfile.py or Dockerfile",
@@ -62,16 +66,24 @@ def parser() -> Command:
         ),
         least=1,
         most=-1,
-        parameters=True,
+        parameters=parameters,
         operands="file",
     )
 
 
 def main(argv: list[str]) -> int:
-    """Build what the command line says."""
+    """`pybuild build`: here an unknown option is an error, whatever it is."""
+    return _build(parse(parser(), argv))
+
+
+def build_file(argv: list[str]) -> int:
+    """`pybuild FILE`: here an unknown `--name=value` is a parameter of a target."""
+    return _build(parse(parser(parameters=True), argv))
+
+
+def _build(parsed: Parsed) -> int:
     from buildkit_py.cli.build_request import build_request
 
-    parsed = parse(parser(), argv)
     if parsed.has("list"):
         from buildkit_py.cli.listing import print_targets
 

@@ -53,7 +53,7 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except BrokenPipeError:
         code = _BROKEN_PIPE
     except OSError as problem:  # a full disk below `> file` shows only here
-        code = _say(PybuildError(f"standard output could not be written: {problem.strerror}"))
+        code = say(PybuildError(f"standard output could not be written: {problem.strerror}"))
     if code == _BROKEN_PIPE:
         _silence()
     return code
@@ -75,7 +75,7 @@ def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except Reported as reported:
         return reported.code
     except PybuildError as error:
-        return _say(error)
+        return say(error)
     except KeyboardInterrupt:
         return 128 + _signal.SIGINT
     except Ended as ended:
@@ -92,7 +92,8 @@ def _end(signum: int, _frame: FrameType | None) -> None:
     raise Ended(signum)
 
 
-def _say(error: PybuildError) -> int:
+def say(error: PybuildError) -> int:
+    """Show an error on standard error; the exit code of its class."""
     from buildkit_py.report.message import error_text
 
     try:

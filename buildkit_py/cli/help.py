@@ -11,7 +11,7 @@ _COLUMN = 30
 
 def render(command: Command, width: int = 100) -> str:
     """The text that `pybuild COMMAND --help` prints."""
-    from buildkit_py.cli.options import HELP
+    from buildkit_py.cli.options import with_help
 
     lines = [f"{command.summary[:1].upper()}{command.summary[1:]}.", ""]
     lines += [("Usage: " if n == 0 else "       ") + usage for n, usage in enumerate(command.usage)]
@@ -19,7 +19,7 @@ def render(command: Command, width: int = 100) -> str:
         for paragraph in command.about.split("\n\n"):
             lines += ["", *_wrap(paragraph, width)]
     lines += ["", "Options:"]
-    for option in (*command.options, HELP):
+    for option in with_help(command):
         lines += _row(option, width)
     if command.examples:
         lines += ["", "Examples:"]

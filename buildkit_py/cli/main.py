@@ -70,7 +70,9 @@ def dispatch(argv: list[str]) -> int:
     if first in COMMANDS:
         return _command(first)(argv[1:])
     if first == "-" or first.startswith("-") or _exists(first):
-        return _command("build")(argv)
+        from buildkit_py.cli.build import build_file
+
+        return build_file(argv)
     from buildkit_py.cli.options import near
     from buildkit_py.errors import UsageError
 

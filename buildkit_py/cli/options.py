@@ -66,6 +66,12 @@ class Command(Record):
 HELP = Option(("-h", "--help"), "show this help and end")
 
 
+def with_help(command: Command) -> tuple[Option, ...]:
+    """The command's options and `--help`, which is not `-h` where that means something else (as for `run`)."""
+    taken = any("-h" in option.names for option in command.options)
+    return (*command.options, Option(HELP.names[1:], HELP.help) if taken else HELP)
+
+
 class HelpWanted(Exception):
     """`--help` was given; `command` is the one to explain."""
 
@@ -113,7 +119,7 @@ class _Reader:
         self.command = command
         self.left = list(reversed(argv))
         self.parsed = Parsed()
-        self.table = {name: option for option in (*command.options, HELP) for name in option.names}
+        self.table = {name: option for option in with_help(command) for name in option.names}
 
     def read(self) -> Parsed:
         parsed = self.parsed
@@ -164,7 +170,7 @@ class _Reader:
             self._put(option, name, None)
 
     def _put(self, option: Option, name: str, value: str | None) -> None:
-        if option is HELP:
+        if option.key == HELP.key:
             raise HelpWanted(self.command)
         if option.value:
             if value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from _thread import allocate_lock, interrupt_main
 
 from buildkit_py.cli.guard import Ended, Reported
 from buildkit_py.errors import PybuildError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from buildkit_py.events import Emit
+    from buildkit_py.report.reporter import Reporter
 
     Result = TypeVar("Result")
 
@@ -27,31 +29,39 @@ def kind_from(env: Mapping[str, str]) -> str:
 def shown(kind: str, work: Callable[[Emit], Result]) -> Result:
     """Call `work` with the `emit` of a reporter on standard error; its result.
 
-    A `PybuildError` is shown by the reporter, in its own form, and goes on as `Reported`. Where
-    nobody reads standard error any more, the work is ended and `BrokenPipeError` raised.
+    The reporter is made when there is something to show: `pybuild run` mostly has nothing. A
+    `PybuildError` is shown by it, in its own form, and goes on as `Reported`. Where nobody reads
+    standard error any more, the work is ended and `BrokenPipeError` raised.
     """
-    from buildkit_py.report.reporter import choose
-
     gone = False
+    made: list[Reporter] = []
+    making = allocate_lock()
 
     def on_gone() -> None:
         # This may be any thread. The main one is to stop as it would for a signal.
         nonlocal gone
         gone = True
-        import _thread
         from signal import SIGTERM
 
-        _thread.interrupt_main(SIGTERM)
+        interrupt_main(SIGTERM)
 
-    reporter = choose(kind, sys.stderr, on_gone=on_gone)
+    def reporter() -> Reporter:
+        with making:
+            if not made:
+                from buildkit_py.report.reporter import choose
+
+                made.append(choose(kind, sys.stderr, on_gone=on_gone))
+        return made[0]
+
     try:
-        return work(reporter.emit)
+        return work(lambda event: reporter().emit(event))
     except PybuildError as error:
-        reporter.failed(error)
+        reporter().failed(error)
         raise Reported(error.exit_code) from error
     except Ended:
         if gone:
             raise BrokenPipeError from None
         raise
     finally:
-        reporter.close()
+        for one in made:
+            one.close()

@@ -94,6 +94,28 @@ def host(text: str) -> tuple[str, str]:
     return name, address
 
 
+def volume(text: str, cwd: str) -> tuple[str, str, bool]:
+    """`SOURCE:TARGET[:ro|rw]`: (absolute source, target, read-only). Raises `UsageError`.
+
+    The source must be there: a directory made by a typing error is of use to nobody.
+    """
+    source, _, rest = text.partition(":")
+    target, _, flags = rest.partition(":")
+    if not source or not target.startswith("/") or target.strip("/") == "":
+        raise UsageError(f"`-v {text}` is no `SOURCE:TARGET` with an absolute target below `/`")
+    read_only = False
+    for flag in flags.split(",") if flags else ():
+        if flag not in ("ro", "rw", "z", "Z"):
+            raise UsageError(f"`-v {text}`: `{flag}` is not understood", hint="it takes `ro` and `rw`")
+        read_only = flag == "ro" or (read_only and flag != "rw")
+    if "/" not in source and source not in (".", ".."):
+        raise UsageError(f"`-v {text}`: there are no named volumes", hint=f"a directory here is `./{source}`")
+    path = os.path.normpath(os.path.join(cwd, os.path.expanduser(source)))
+    if not os.path.exists(path):
+        raise UsageError(f"`-v {text}`: there is no `{path}`")
+    return path, os.path.normpath(target), read_only
+
+
 def count(text: str, option: str) -> int:
     """A whole number of at least 1. Raises `UsageError`."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:

@@ -79,9 +79,7 @@ class TerminalReporter:
 
     def emit(self, event: Event) -> None:
         """Show an event."""
-        with self._state:
-            self._steps.note(event)
-            text = self._take(event)
+        text = self.take(event)
         if isinstance(event, StepStarted):
             self._draw()
         elif isinstance(event, BuildFinished):
@@ -103,8 +101,13 @@ class TerminalReporter:
         if live is not None:
             live.stop()
 
-    def _take(self, event: Event) -> str:
-        """Bring the state up to date; what is to be written for good."""
+    def take(self, event: Event) -> str:
+        """Bring the state up to date by an event; what is to be written for good, "" for nothing."""
+        with self._state:
+            self._steps.note(event)
+            return self._taken(event)
+
+    def _taken(self, event: Event) -> str:
         match event:
             case BuildStarted():
                 self._began = self._clock()
@@ -170,7 +173,7 @@ class TerminalReporter:
             )
             self._live = Live(
                 console=console,
-                get_renderable=lambda: self._view(console.width, console.height),
+                get_renderable=lambda: self.view(console.width, console.height),
                 refresh_per_second=8,
                 transient=True,
                 redirect_stdout=False,
@@ -178,15 +181,16 @@ class TerminalReporter:
             )
             self._live.start()
 
-    def _view(self, width: int, height: int) -> Text:
-        """The running steps, longest first as far as the terminal's height goes, and a line that counts."""
+    def view(self, width: int, height: int) -> Text:
+        """The running steps with their last lines, as far as the terminal's height goes, and a line that counts."""
         from rich.text import Text
 
         now = self._clock()
         with self._state:
             running = sorted(self._running.values(), key=lambda step: step.number)
-            shown = running[: max(1, (height - 2) // 2)]
-            room = max(1, min(_KEPT_LINES, (height - 3) // max(1, len(shown)) - 1))
+            # One line counts, and the last one of the terminal stays free: a full one would scroll.
+            shown = running[: max(0, (height - 2) // 2)]
+            room = min(_KEPT_LINES, (height - 2) // max(1, len(shown)) - 1)
             view = Text(no_wrap=True, overflow="ellipsis")
             for step in shown:
                 time = seconds(now - step.since)
@@ -196,7 +200,7 @@ class TerminalReporter:
                 for text in list(step.lines)[-room:]:
                     view.append("  " + _cut(text, width - 2) + "\n", "dim")
             more = f", {len(running) - len(shown)} more running" if len(running) > len(shown) else ""
-            view.append(f"{self._finished}/{len(self._steps)} steps{more}  {seconds(now - self._began)}")
+            view.append(_cut(f"{self._finished}/{len(self._steps)} steps{more}  {seconds(now - self._began)}", width))
         return view
 
 

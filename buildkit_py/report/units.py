@@ -32,3 +32,14 @@ def age(then: float, now: float) -> str:
     if past >= 120:
         return f"{past // 60} minutes ago"
     return f"{past} second{'' if past == 1 else 's'} ago"
+
+
+def since(created: str, now: float) -> str:
+    """How long ago an RFC 3339 time was; "-" where it is empty or no time."""
+    from datetime import UTC, datetime
+
+    try:
+        then = datetime.fromisoformat(created)
+    except ValueError:
+        return "-"
+    return age((then if then.tzinfo else then.replace(tzinfo=UTC)).timestamp(), now)

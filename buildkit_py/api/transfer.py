@@ -1,0 +1,96 @@
+"""Images between the local store and registries: `push` and `pull`, with their progress as events."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from buildkit_py.api.images import find
+from buildkit_py.api.registries import client
+from buildkit_py.api.session import Session
+from buildkit_py.errors import UsageError
+from buildkit_py.events import BuildFinished, BuildStarted, StepFinished, StepProgress, StepQueued, StepStarted
+from buildkit_py.image import reference
+from buildkit_py.registry.fetch import Fetcher
+from buildkit_py.registry.resolve import ImageResolver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from buildkit_py.events import Emit
+
+    Result = TypeVar("Result")
+
+_AT_ONCE = 4
+
+
+def push(text: str, emit: Emit, store: str = "") -> str:
+    """Send an image of the store to the registry that its name says; its manifest's digest.
+
+    Raises `ImageNotFound`, `RegistryError` and other `SourceError`s, `StoreError`.
+    """
+    from buildkit_py.registry.push import push as send
+
+    name = reference.parse(text)
+    with Session(store) as session:
+        found = find(text, session.store.root)
+        registries = client(session.config)
+        fetcher = Fetcher(session.store, registries)
+
+        def work(progress: Callable[[int, int], None]) -> str:
+            return send(session.store, registries, fetcher, found.digest, name, progress)
+
+        emit(BuildStarted("", f"push {text}", 1))
+        digest = _step(session, emit, f"push {name.familiar}", work)
+        emit(BuildFinished(True, session.clock(), 1, 0))
+        return digest
+
+
+def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
+    """Fetch an image with all its layers into the store, whatever the store knows; its manifest's digest.
+
+    Raises `ImageNotFound`, `RegistryError` and other `SourceError`s, `StoreError`.
+    """
+    if "://" in text:
+        raise UsageError(f"`{text}` is no name of an image in a registry")
+    with Session(store) as session:
+        registries = client(session.config)
+        fetcher = Fetcher(session.store, registries)
+        resolver = ImageResolver(session.store, registries)
+        emit(BuildStarted("", f"pull {text}"))
+        image = _step(session, emit, f"resolve {text}", lambda _: resolver.resolve(text, platform, pull=True))
+        layers = list(dict.fromkeys(image.layers))
+        held = [layer for layer in layers if session.store.layers.any_blob(layer) is not None]
+        wanted = [layer for layer in layers if layer not in held]
+
+        def fetch(layer: str) -> None:
+            _step(session, emit, f"layer {layer[:12]}", lambda progress: fetcher.ensure_blob(layer, progress))
+
+        for layer in held:
+            emit(StepQueued(f"layer {layer[:12]}", f"layer {layer[:12]}"))
+            emit(StepFinished(f"layer {layer[:12]}", "CACHED", at=session.clock()))
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pybuild-pull") as pool:
+            waiting = [pool.submit(fetch, layer) for layer in wanted]
+            try:
+                for one in waiting:
+                    one.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        emit(BuildFinished(True, session.clock(), len(wanted) + 1, len(held)))
+        return image.digest
+
+
+def _step(session: Session, emit: Emit, name: str, work: Callable[[Callable[[int, int], None]], Result]) -> Result:
+    """Do a piece of work as a step that can be seen. Its name is its id: none comes twice."""
+    emit(StepQueued(name, name))
+    began = session.clock()
+    emit(StepStarted(name, began))
+    state = "FAILED"
+    try:
+        result = work(lambda done, total: emit(StepProgress(name, "bytes", done, total)))
+        state = "DONE"
+        return result
+    finally:
+        emit(StepFinished(name, state, session.clock() - began, session.clock()))

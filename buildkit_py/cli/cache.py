@@ -1,0 +1,94 @@
+"""`pybuild cache du | prune | verify`: what the store holds, making it smaller, checking it."""
+
+from __future__ import annotations
+
+import sys
+
+from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.cli.options import Parsed
+
+_ONLY = {"all": "prune", "keep": "verify"}
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "cache",
+        "show, shrink or check the store",
+        ("pybuild cache du [--json]", "pybuild cache prune [--all] [--json]", "pybuild cache verify [--keep] [--json]"),
+        (
+            Option(("-a", "--all"), "prune: images too, not only what no image needs"),
+            Option(("--keep",), "verify: only report what is damaged, do not remove it"),
+            Option(("--json",), "print the answer as JSON"),
+        ),
+        about=(
+            "`du` shows what takes how much of the disk. `prune` removes what no image and no running build needs; "
+            "later builds have to do it again. `verify` reads everything, takes what is damaged out of use, and ends "
+            "with 5 if there was any."
+        ),
+        least=1,
+        most=1,
+        words=("du", "prune", "verify"),
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Do what the first operand says."""
+    parsed = parse(parser(), argv)
+    word = parsed.operands[0]
+    for option, owner in _ONLY.items():
+        if parsed.has(option) and word != owner:
+            raise UsageError(f"`pybuild cache {word}` has no `--{option}`", hint=f"it belongs to `{owner}`")
+    return {"du": _du, "prune": _prune, "verify": _verify}[word](parsed)
+
+
+def _du(parsed: Parsed) -> int:
+    from buildkit_py.api.cache import usage
+    from buildkit_py.report import units
+    from buildkit_py.report.table import table
+
+    shares = usage()
+    if parsed.has("json"):
+        return _json({share.kind: {"count": share.count, "bytes": share.bytes} for share in shares})
+    rows = [(share.kind, str(share.count), units.size(share.bytes)) for share in shares]
+    rows.append(("total", "", units.size(sum(share.bytes for share in shares))))
+    sys.stdout.write(table(("KIND", "COUNT", "ON DISK"), rows, right=(1, 2)))
+    return 0
+
+
+def _prune(parsed: Parsed) -> int:
+    from buildkit_py.api.cache import prune
+    from buildkit_py.report import units
+    from buildkit_py.report.table import table
+
+    shares = prune(everything=parsed.has("all"))
+    if parsed.has("json"):
+        return _json({share.kind: {"count": share.count, "bytes": share.bytes} for share in shares})
+    rows = [(share.kind, str(share.count), units.size(share.bytes)) for share in shares if share.count]
+    rows.append(("total", "", units.size(sum(share.bytes for share in shares))))
+    sys.stdout.write(table(("REMOVED", "COUNT", "FREED"), rows, right=(1, 2)))
+    return 0
+
+
+def _verify(parsed: Parsed) -> int:
+    from buildkit_py.api.cache import verify
+    from buildkit_py.errors import StoreCorrupt
+    from buildkit_py.report.escape import visible
+
+    problems = verify(repair=not parsed.has("keep"))
+    if parsed.has("json"):
+        _json(list(problems))
+    else:
+        sys.stdout.writelines(visible(problem) + "\n" for problem in problems)
+    return StoreCorrupt.exit_code if problems else 0
+
+
+def _json(value: object) -> int:
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    return 0

@@ -1,0 +1,37 @@
+"""`pybuild push`: send an image of the local store to its registry."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.cli.options import Command, Option, parse
+
+PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "push",
+        "send an image to its registry",
+        ("pybuild push [options] IMAGE",),
+        (
+            Option(("--progress",), "how progress is shown", "KIND", choices=PROGRESS),
+            Option(("-q", "--quiet"), "show no progress"),
+        ),
+        about="The image's name says where it goes. Its manifest's digest is printed.",
+        least=1,
+        most=1,
+        operands="image",
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Push, and print the digest."""
+    from buildkit_py.api.transfer import push
+    from buildkit_py.cli.progress import kind_from, shown
+
+    parsed = parse(parser(), argv)
+    kind = "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
+    print(shown(kind, lambda emit: push(parsed.operands[0], emit)))
+    return 0

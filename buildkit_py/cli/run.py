@@ -1,0 +1,110 @@
+"""`pybuild run`: run a command in an image or a target, in the foreground."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.errors import PybuildError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from buildkit_py.api.request import RunRequest
+    from buildkit_py.cli.options import Parsed
+
+# docker's code for whatever goes wrong before the command runs.
+NOT_STARTED = 125
+
+_OPTIONS = (
+    Option(("-e", "--env"), "set a variable; NAME alone takes its value from here", "NAME=VALUE", many=True),
+    Option(("--env-file",), "set the variables of a file, a line each", "FILE", many=True, completes="file"),
+    Option(("-v", "--volume"), "show a file or directory of this machine inside", "SOURCE:TARGET[:ro]", many=True),
+    Option(("-w", "--workdir"), "the directory to start in", "DIR"),
+    Option(("-u", "--user"), "the user to run as, by name or number", "USER[:GROUP]"),
+    Option(("--entrypoint",), "run this instead of the image's entrypoint", "PROGRAM"),
+    Option(("-i", "--interactive"), "connect standard input"),
+    Option(("-t", "--tty"), "give it a terminal"),
+    Option(("--read-only",), "let nothing of the image be written to"),
+    Option(("--network",), "its network", "NETWORK", choices=("host", "none")),
+    Option(("-h", "--hostname"), "its host name", "NAME"),
+    Option(("--add-host",), "add a line to its /etc/hosts", "NAME:ADDRESS", many=True),
+    Option(("--pull",), "ask the registry for a newer image first", choices=("always", "missing")),
+    Option(("--rm",), "does nothing: what it wrote is dropped at its end in any case"),
+)
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "run",
+        "run a command in an image or a target",
+        ("pybuild run [options] IMAGE|FILE[:TARGET] [--] [COMMAND [ARGUMENT…]]",),
+        _OPTIONS,
+        about=(
+            "The image is taken from the local store, else from its registry; a target of a Buildfile is built first. "
+            "Without a COMMAND the image's own is run. What it writes goes to a layer that is dropped at its end. "
+            "The exit code is the command's; 125: it could not be started, 126: it is not executable, "
+            "127: it was not found, 128+N: signal N ended it."
+        ),
+        examples=(
+            ("pybuild run -it debian:13 bash", "a shell in an image"),
+            ("pybuild run Buildfile.py:app -- pybuild --version", "a command in a target"),
+        ),
+        least=1,
+        most=-1,
+        stops=True,
+        operands="image",
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Run what the command line says; its exit code, or 125 where it could not be started."""
+    from buildkit_py.api.run import prepare
+    from buildkit_py.cli.guard import Reported, say
+    from buildkit_py.cli.progress import shown
+
+    try:
+        request = run_request(parse(parser(), argv), os.environ, os.getcwd())
+        if request.terminal and request.interactive and not sys.stdin.isatty():
+            raise UsageError("`-it` needs standard input to be a terminal", hint="leave `-t` out")
+        return shown("auto", lambda emit: prepare(request, emit)).run()
+    except Reported:
+        return NOT_STARTED
+    except PybuildError as error:
+        say(error)
+        return NOT_STARTED
+
+
+def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
+    """The request that a command line makes. Raises `UsageError`."""
+    from buildkit_py.api.request import RunRequest
+    from buildkit_py.cli import values
+
+    variables: dict[str, str] = {}
+    for path in parsed.all("env-file"):
+        variables.update(values.env_file(os.path.join(cwd, path), env))
+    variables.update(values.from_environment(parsed.all("env"), "--env", env))
+    workdir = parsed.one("workdir")
+    if workdir and not workdir.startswith("/"):
+        raise UsageError(f"the working directory `{workdir}` is not absolute")
+    entrypoint = parsed.all("entrypoint")
+    return RunRequest(
+        what=parsed.operands[0],
+        command=tuple(parsed.operands[1:]),
+        # An empty one clears the image's, as docker has it.
+        entrypoint=(entrypoint[-1],) * bool(entrypoint[-1]) if entrypoint else None,
+        env=tuple(variables.items()),
+        volumes=tuple(values.volume(text, cwd) for text in parsed.all("volume")),
+        workdir=workdir,
+        user=parsed.one("user"),
+        hostname=parsed.one("hostname"),
+        network=parsed.one("network", "host"),
+        read_only=parsed.has("read-only"),
+        interactive=parsed.has("interactive"),
+        terminal=parsed.has("tty"),
+        hosts=tuple(values.host(text) for text in parsed.all("add-host")),
+        pull=parsed.one("pull") in ("true", "always"),
+    )

@@ -1,0 +1,110 @@
+"""A container: the sandbox spec that an image's configuration and a run request make together.
+
+What it gets is what `docker run` gives: docker's order of precedence for the
+command, docker's environment, and /etc/hosts, /etc/hostname and
+/etc/resolv.conf of its own, which it may write to.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import UsageError
+from buildkit_py.image.config import DEFAULT_PATH, setenv
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.api.request import RunRequest
+    from buildkit_py.image.config import ImageConfig
+
+_LOCAL_HOSTS = (
+    "127.0.0.1\tlocalhost\n"
+    "::1\tlocalhost ip6-localhost ip6-loopback\n"
+    "fe00::\tip6-localnet\n"
+    "ff00::\tip6-mcastprefix\n"
+    "ff02::1\tip6-allnodes\n"
+    "ff02::2\tip6-allrouters\n"
+)
+
+
+def container_spec(
+    config: ImageConfig, request: RunRequest, root: RootFilesystem, *, hostname: str, resolv_conf: bytes
+) -> SandboxSpec:
+    """The spec of the sandbox. Raises `UsageError` where there is nothing to run.
+
+    `root` has a writable upper even where the request says read-only: mount points that the image
+    lacks are made there.
+    """
+    return SandboxSpec(
+        root=root,
+        argv=argv(config, request),
+        env=environment(config, request, hostname),
+        cwd=request.workdir or config.working_dir or "/",
+        user=request.user or config.user,
+        hostname=hostname,
+        network=request.network,
+        mounts=(*_image_volumes(config, request, root), *_binds(request), _hostname_file(hostname)),
+        hosts=hosts(request, hostname),
+        resolv_conf=resolv_conf,
+        writable_etc=True,
+        terminal=request.terminal,
+        read_only_root=request.read_only,
+    )
+
+
+def argv(config: ImageConfig, request: RunRequest) -> tuple[str, ...]:
+    """Entrypoint and command: given ones replace the image's, and a given entrypoint drops the image's command."""
+    if request.entrypoint is not None:
+        words = request.entrypoint + request.command
+    else:
+        words = (config.entrypoint or ()) + (request.command or config.cmd or ())
+    if not words:
+        raise UsageError(f"`{request.what}` says nothing to run", hint="give a command behind the image")
+    return words
+
+
+def environment(config: ImageConfig, request: RunRequest, hostname: str) -> tuple[tuple[str, str], ...]:
+    """The variables: docker's own, over them the image's, over these the request's."""
+    env: tuple[tuple[str, str], ...] = (("PATH", DEFAULT_PATH), ("HOSTNAME", hostname))
+    if request.terminal:
+        env = (*env, ("TERM", "xterm"))
+    for name, value in (*config.env, *request.env):
+        env = setenv(env, name, value)
+    return env
+
+
+def hosts(request: RunRequest, hostname: str) -> bytes:
+    """/etc/hosts, made from nothing: this machine's own would tell more than the container is to know."""
+    lines = [_LOCAL_HOSTS, *(f"{address}\t{name}\n" for name, address in request.hosts), f"127.0.1.1\t{hostname}\n"]
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _binds(request: RunRequest) -> tuple[SandboxMount, ...]:
+    # Shallow ones first: a mount would hide those that were made below it before.
+    ordered = sorted(request.volumes, key=lambda volume: volume[1].count("/"))
+    return tuple(SandboxMount("bind", target, source=source, read_only=only) for source, target, only in ordered)
+
+
+def _image_volumes(config: ImageConfig, request: RunRequest, root: RootFilesystem) -> tuple[SandboxMount, ...]:
+    """The image's VOLUMEs, where they differ from the rest: with a read-only root they are still written to."""
+    if not request.read_only:
+        return ()
+    taken = {target for _, target, _ in request.volumes}
+    paths = sorted("/" + path.strip("/") for path in config.volumes)
+    return tuple(
+        SandboxMount("tree", path, layers=root.layers, path=path, read_only=False)
+        if _exists(root, path)
+        else SandboxMount("tmpfs", path, read_only=False)
+        for path in paths
+        if path not in taken and path != "/"
+    )
+
+
+def _exists(root: RootFilesystem, path: str) -> bool:
+    from buildkit_py.image.union import Union
+
+    return Union(root.layers).lookup(path) is not None
+
+
+def _hostname_file(hostname: str) -> SandboxMount:
+    data = f"{hostname}\n".encode()
+    return SandboxMount("file", "/etc/hostname", data=data, mode=0o644, read_only=False)

@@ -1,0 +1,139 @@
+"""A terminal handed through: what is typed here goes to the container's pseudo-terminal, what it draws comes here.
+
+The terminal here is raw while it lasts, so that keys, Ctrl-C included, reach
+the program inside as bytes and its own line discipline acts on them. It is
+put back whatever happens.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import termios
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from collections.abc import Callable
+    from typing import Any
+else:
+    import _signal
+
+_PIECE = 65536
+
+
+class Raw:
+    """Makes a terminal raw for the length of a `with`."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Raw:
+        self._before = termios.tcgetattr(self._fd)
+        termios.tcsetattr(self._fd, termios.TCSAFLUSH, _raw(self._before))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # A terminal that hung up has no settings to get back.
+        try:
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
+        except termios.error:
+            pass
+
+
+def _raw(before: list[Any]) -> list[Any]:
+    """cfmakeraw(3) of some settings."""
+    iflag, oflag, cflag, lflag, *rest = before
+    iflag &= ~(
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
+    )
+    oflag &= ~termios.OPOST
+    cflag = (cflag & ~(termios.CSIZE | termios.PARENB)) | termios.CS8
+    lflag &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+    control = list(rest[-1])
+    control[termios.VMIN], control[termios.VTIME] = 1, 0
+    return [iflag, oflag, cflag, lflag, *rest[:-1], control]
+
+
+def copy_size(source: int, target: int) -> None:
+    """Give one terminal the rows and columns of another. One that hung up keeps what it had."""
+    try:
+        termios.tcsetwinsize(target, termios.tcgetwinsize(source))
+    except (termios.error, OSError):
+        pass
+
+
+class Resizing:
+    """Keeps a terminal as large as another for the length of a `with`."""
+
+    def __init__(self, source: int, target: int) -> None:
+        self._source, self._target = source, target
+        self._before: Any = None
+
+    def __enter__(self) -> Resizing:
+        self._before = _signal.signal(_signal.SIGWINCH, lambda *_: copy_size(self._source, self._target))
+        copy_size(self._source, self._target)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _signal.signal(_signal.SIGWINCH, self._before)
+
+
+def pass_through(master: int, stdin: int, stdout: int, ended: Callable[[], bool]) -> None:
+    """Copy between a pseudo-terminal's `master` and our `stdin` and `stdout` until the other side has gone.
+
+    `stdin` -1 sends nothing. The other side has gone when reading fails with EIO; where a process left
+    behind keeps it open, `ended` says that the command itself is done. Raises `BrokenPipeError` when
+    nobody reads `stdout`.
+    """
+    os.set_blocking(master, False)
+    to_master = b""
+    while True:
+        reading = [master]
+        if stdin >= 0 and len(to_master) < _PIECE:
+            reading.append(stdin)
+        readable, writable, _ = select.select(reading, [master] if to_master else [], [], 0.2)
+        if master in readable:
+            piece = _read(master)
+            if piece == b"":
+                return
+            _write_all(stdout, piece or b"")
+        elif ended():
+            return
+        if stdin in readable:
+            typed = _read(stdin)
+            if typed == b"":
+                stdin = -1
+                typed = b"\x04"  # what Ctrl-D at the start of a line is
+            to_master += typed or b""
+        if writable:
+            try:
+                to_master = to_master[os.write(master, to_master) :]
+            except BlockingIOError:
+                pass
+            except OSError:  # EIO: the other side has gone; reading says so in the next round
+                to_master, stdin = b"", -1
+
+
+def _read(fd: int) -> bytes | None:
+    """What there is to read; empty at the end, None where there is nothing yet."""
+    try:
+        return os.read(fd, _PIECE)
+    except BlockingIOError:
+        return None
+    except OSError:  # EIO: no process has the other side open any more
+        return b""
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(fd, left) :]

@@ -1,0 +1,28 @@
+"""Quiet progress says nothing but what went wrong."""
+
+from __future__ import annotations
+
+import io
+
+from buildkit_py.report.quiet import QuietReporter
+from buildkit_py.report.stream import Stream
+from tests.report.scripted import FAILED, GOOD, failure
+
+
+def test_a_good_build_shows_nothing():
+    out = io.StringIO()
+    reporter = QuietReporter(Stream(out))
+    for event in GOOD:
+        reporter.emit(event)
+    reporter.close()
+    assert out.getvalue() == ""
+
+
+def test_a_failure_shows_its_step():
+    out = io.StringIO()
+    reporter = QuietReporter(Stream(out))
+    for event in FAILED:
+        reporter.emit(event)
+    reporter.failed(failure())
+    assert " > [1/1] RUN false:\nno luck\n" in out.getvalue()
+    assert "error: Buildfile:4:1:" in out.getvalue()
