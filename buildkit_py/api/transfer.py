@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from buildkit_py.api.images import find
-from buildkit_py.api.registries import client
 from buildkit_py.api.session import Session
 from buildkit_py.errors import UsageError
 from buildkit_py.events import BuildFinished, BuildStarted, StepFinished, StepProgress, StepQueued, StepStarted
 from buildkit_py.image import reference
+from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.resolve import ImageResolver
 
@@ -35,11 +35,10 @@ def push(text: str, emit: Emit, store: str = "") -> str:
     name = reference.parse(text)
     with Session(store) as session:
         found = find(text, session.store.root)
-        registries = client(session.config)
-        fetcher = Fetcher(session.store, registries)
+        client = Client(session.config)
 
         def work(progress: Callable[[int, int], None]) -> str:
-            return send(session.store, registries, fetcher, found.digest, name, progress)
+            return send(session.store, client, found.digest, name, progress=progress)
 
         emit(BuildStarted("", f"push {text}", 1))
         digest = _step(session, emit, f"push {name.familiar}", work)
@@ -55,9 +54,9 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
     if "://" in text:
         raise UsageError(f"`{text}` is no name of an image in a registry")
     with Session(store) as session:
-        registries = client(session.config)
-        fetcher = Fetcher(session.store, registries)
-        resolver = ImageResolver(session.store, registries)
+        client = Client(session.config)
+        fetcher = Fetcher(session.store, client)
+        resolver = ImageResolver(session.store, client)
         emit(BuildStarted("", f"pull {text}"))
         image = _step(session, emit, f"resolve {text}", lambda _: resolver.resolve(text, platform, pull=True))
         layers = list(dict.fromkeys(image.layers))
