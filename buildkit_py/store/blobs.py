@@ -68,6 +68,7 @@ class Blobs:
         dest = self.path(digest)
         try:
             os.chmod(path, 0o600)
+            os.utime(path)
             # Over an older one, too: if that was damaged, this is its cure.
             self._work.install(path, dest)
         except OSError as problem:
@@ -84,6 +85,7 @@ class Blobs:
     def open(self, digest: str) -> VerifiedReader:
         """A blob for reading. Raises `StoreError` if it is absent, `StoreCorrupt` if it is no readable file."""
         path = self.path(digest)
+        self._leases.renew(path)
         try:
             fd = os.open(path, _READ)
         except FileNotFoundError:
@@ -97,7 +99,6 @@ class Blobs:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise self.corrupt(digest, "it is no regular file")
-        self._leases.renew(path)
         return VerifiedReader(self, digest, fd)
 
     def delete(self, digest: str) -> bool:
@@ -131,6 +132,7 @@ class Blobs:
 
     def _status(self, digest: str) -> os.stat_result | None:
         path = self.path(digest)
+        self._leases.renew(path)  # before looking: what is renewed is not pruned any more
         try:
             status = os.lstat(path)
         except FileNotFoundError:
@@ -139,7 +141,6 @@ class Blobs:
             raise store_error(problem, self._work.root, "look for a blob") from problem
         if not stat.S_ISREG(status.st_mode):
             return None
-        self._leases.renew(path)
         return status
 
 

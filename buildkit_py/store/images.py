@@ -48,7 +48,7 @@ class Images:
         """The digest of the manifest a name stands for; None if it stands for none."""
         path = self.path(name)
         self._leases.renew(path)
-        found = self._read(path)
+        found = self.read(path)
         return found[1] if found is not None and found[0] == name else None
 
     def set(self, name: str, digest: str) -> None:
@@ -71,10 +71,13 @@ class Images:
             return []
         except OSError as problem:
             raise store_error(problem, self._work.root, "list the images") from problem
-        return sorted(found for name in names if (found := self._read(f"{self.dir}/{name}")) is not None)
+        return sorted(found for name in names if (found := self.read(f"{self.dir}/{name}")) is not None)
 
-    def _read(self, path: str) -> tuple[str, str, int] | None:
-        """(name, digest, created); None if it is absent or damaged (then it is set aside)."""
+    def read(self, path: str) -> tuple[str, str, int] | None:
+        """A file of this directory as (name, digest, created).
+
+        None if it is absent or damaged (then it is set aside).
+        """
         try:
             data = read_regular(path)
             if data is None:

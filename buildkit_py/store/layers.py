@@ -43,7 +43,9 @@ class LayerMeta(Record):
     A pulled layer's id and content are the hex of its diff_id; a built one's
     id is `key_of("layer", base_content, content)`. `origin` says, in words of
     registry/, where the blob of a layer that was not fetched yet can be had.
-    `impure`: made over `host://`, so it never leaves this machine.
+    `impure`: made over `host://`, so it never leaves this machine. `created`
+    (seconds since 1970) is when it was first made here, which is what an
+    image's history says: a step that came out the same again keeps it.
     """
 
     id: str
@@ -54,6 +56,7 @@ class LayerMeta(Record):
     diff_id: str = ""
     origin: tuple[str, ...] = ()
     impure: bool = False
+    created: int = 0
 
 
 class LayerBlob(Record):

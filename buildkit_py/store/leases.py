@@ -48,6 +48,7 @@ class Leases:
     def __init__(self, root: str) -> None:
         self.root = root
         self.dir = root + "/inuse"
+        self.renews = True  # False for a view that only looks
         self._holds: list[Hold] = []
         self._renewed: set[str] = set()
 
@@ -71,7 +72,7 @@ class Leases:
 
     def renew(self, path: str) -> None:
         """Note that the thing whose age is that of `path` is used: at most once for each hold, or once an hour."""
-        if path in self._renewed:
+        if path in self._renewed or not self.renews:
             return
         try:
             if not self._holds and time.time_ns() - os.lstat(path).st_mtime_ns < _HOUR:

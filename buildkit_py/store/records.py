@@ -91,7 +91,7 @@ class Records:
             tail = marshal.loads(unsealed_bytes(data[end:])) if parts else ()
             fields.insert(StepRecord.__fields__.index("parts"), tail)
             record = StepRecord(*fields)
-            if len(fields) == len(StepRecord.__fields__) and type(tail) is tuple:
+            if record.key == key and type(tail) is tuple:  # the seal does not cover the file's name
                 return record
         except (ValueError, TypeError, EOFError):
             pass
@@ -100,8 +100,18 @@ class Records:
         self._work.quarantine(path)
         return None
 
+    def has(self, key: str) -> bool:
+        """Whether something is filed under a key; whether it is sound is not looked at."""
+        path = self.path(key)
+        self._leases.renew(path)
+        return os.path.isfile(path) and not os.path.islink(path)
+
     def put(self, key: str, record: StepRecord) -> None:
-        """File a record under a key, over an older one. Raises `ValueError` if `parts` has other values in it."""
+        """File a record under a key (which becomes its `key`), over an older one.
+
+        Raises `ValueError` if `parts` has values of other types in it.
+        """
+        record = record.replace(key=key)
         fields = dict(zip(record.__fields__, record.values(), strict=True))
         parts = fields.pop("parts")
         head = sealed_bytes(canonical(tuple(fields.values())))

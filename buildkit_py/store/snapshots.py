@@ -45,7 +45,7 @@ class Snapshots:
         id = key_of("snapshot", parent, layer)
         path = self.path(id)
         self._leases.renew(path)  # before looking: what is renewed is not pruned any more
-        if self._read(id) is None:
+        if self.read(id) is None:
             self._work.write(path, seal((parent, layer, depth)))
         self._links[id] = (parent, layer, depth)
         return id
@@ -95,7 +95,7 @@ class Snapshots:
     def all(self) -> Iterator[tuple[str, str, str, int]]:
         """Every link that can be read, as (id, parent, layer, depth), in no order."""
         for id in self.names():
-            link = self._read(id)
+            link = self.read(id)
             if link is not None:
                 yield (id, *link)
 
@@ -107,7 +107,7 @@ class Snapshots:
         link = self._links.get(id)
         if link is None:
             self._leases.renew(self.path(id))
-            link = self._read(id)
+            link = self.read(id)
             if link is None:
                 raise StoreCorrupt(
                     f"the snapshot {id} is missing or damaged",
@@ -117,8 +117,11 @@ class Snapshots:
             self._links[id] = link
         return link
 
-    def _read(self, id: str) -> tuple[str, str, int] | None:
-        """A link from disk; None if it is absent or damaged (then it is set aside)."""
+    def read(self, id: str) -> tuple[str, str, int] | None:
+        """(parent, layer, depth) from disk, which does not count as use.
+
+        None if it is absent or damaged (then it is set aside).
+        """
         path = self.path(id)
         try:
             data = read_regular(path)

@@ -116,6 +116,16 @@ class Store:
         """Keep what is used from now on safe from prune, until the result is released. Every build holds."""
         return self.leases.hold()
 
+    def view(self, *, sets_aside: bool) -> Store:
+        """The same store for one that only looks: reading is no use, and damage is set aside only if wanted."""
+        view = Store(self.root)
+        view.leases.renews = False
+        if sets_aside:
+            view.work = self.work
+        else:
+            view.work.sets_aside = False
+        return view
+
     def mark_synced(self) -> None:
         """Write all that is in the store to the disk and note that it is there. Raises `StoreError`.
 

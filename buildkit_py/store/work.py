@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import errno
 import fcntl
 import os
 
@@ -21,6 +20,7 @@ from buildkit_py.store.remove import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -69,6 +69,7 @@ class Work:
     def __init__(self, root: str) -> None:
         self.root = root
         self.dir = root + "/work"
+        self.sets_aside = True  # False for a view that only looks
         self._scratch = ""
         self._scratch_fd = -1
         self._mutex = _thread.allocate_lock()
@@ -153,6 +154,8 @@ class Work:
 
     def quarantine(self, path: str) -> bool:
         """Move something damaged to `quarantine/`, out of every reader's way; False if it is gone already."""
+        if not self.sets_aside:
+            return False
         kept = f"{self.root}/quarantine/{os.path.basename(path)[:100]}-{os.urandom(4).hex()}"
         for _ in (1, 2):
             try:
@@ -166,25 +169,27 @@ class Work:
                 raise store_error(problem, self.root, "set damaged data aside") from problem
         return False
 
-    def sweep(self) -> int:
-        """Remove what processes left behind that are gone; how many pieces.
+    def sweep(self, measure: Callable[[str], int] | None = None) -> tuple[int, int]:
+        """Remove what processes left behind that are gone: (how many pieces, the sum of what `measure` says of them).
 
         Leftovers that this process may not remove (made in a user namespace it is not in) stay.
         """
-        dead = self._claim_dead()
-        removed = 0
-        for name, fd in dead:
+        count = size = 0
+        for name, fd in self._claim_dead():
+            path = f"{self.dir}/{name}"
             try:
-                removed += self.remove(f"{self.dir}/{name}")
+                bytes_ = measure(path) if measure is not None else 0
+                if self.remove(path):
+                    count += 1
+                    size += bytes_
             except StoreError:
                 pass
             finally:
-                if fd >= 0:
-                    os.close(fd)
-        return removed
+                os.close(fd)
+        return count, size
 
     def _claim_dead(self) -> list[tuple[str, int]]:
-        """Names under `work/` whose owners are gone, with a descriptor that now holds each (-1: no directory)."""
+        """Names under `work/` whose owners are gone, with a descriptor that now holds each."""
         dead: list[tuple[str, int]] = []
         try:
             work = os.open(self.dir, _DIR)
@@ -197,13 +202,10 @@ class Work:
                 try:
                     fd = os.open(name, _DIR, dir_fd=work)
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as problem:
+                    dead.append((name, fd))
+                except OSError:
                     if fd >= 0:
-                        os.close(fd)
-                        continue  # held, so alive
-                    if problem.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-                        continue
-                dead.append((name, fd))
+                        os.close(fd)  # held, so alive
         except BlockingIOError:
             pass  # someone makes or looks for work right now; the next one to open the store sweeps
         except OSError as problem:

@@ -1,0 +1,238 @@
+"""Garbage collection: making the store smaller without taking anything from a running build.
+
+Two things make it safe while builds run. Whatever a build uses is renewed
+(`leases.py`), and what is newer than the oldest living build is a root. And
+things go in the order in which they name each other: records, snapshots,
+layers, blobs; each is first moved aside and then looked at once more. If it
+was renewed in between it is put back, and all that it names stays. So a build
+finds a thing whole, or does not find it and makes it again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+
+from buildkit_py.digest import is_hex
+from buildkit_py.store.boot import now_of
+from buildkit_py.store.cache_mounts import last_used
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.locks import Lock
+from buildkit_py.store.reach import reach
+from buildkit_py.store.remove import remove_tree
+from buildkit_py.store.usage import Share, disk_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.store import Store
+
+_DAY = 86_400_000_000_000
+RECORDS_KEPT = 7 * _DAY
+OTHERS_KEPT = 30 * _DAY  # logs, cache mounts, memos, scans
+# Files of one tick of the kernel's clock have the same time (CONFIG_HZ is 100 at least).
+_TICK = 0.011
+
+
+def prune(store: Store, all: bool = False) -> tuple[Share, ...]:
+    """Remove what is no longer needed; a share for each kind of which something went.
+
+    Without `all` this keeps the images with all they need, and what records
+    used in the last seven days need. With `all` nothing is left but what
+    running builds use. Raises `StoreError` if something cannot be removed.
+    """
+    with Lock(store.path("locks", "prune")):
+        time.sleep(_TICK)  # so that what was finished before this call is older than `now`
+        now = now_of(store.work)
+        return _Prune(store.view(sets_aside=True), now, all).run()
+
+
+class _Prune:
+    """One run. `cutoff`: what is newer may be in use, and is a root."""
+
+    def __init__(self, store: Store, now: int, all: bool) -> None:
+        self.store = store
+        self.cutoff = store.leases.oldest(now)
+        self.records_before = self.cutoff if all else min(self.cutoff, now - RECORDS_KEPT)
+        self.others_before = self.cutoff if all else min(self.cutoff, now - OTHERS_KEPT)
+        self.images_before = self.cutoff if all else 0
+        self.gone: dict[str, tuple[int, int]] = {}
+        self.live_snapshots: set[str] = set()
+        self.live_layers: set[str] = set()
+        self.live_blobs: set[str] = set()
+        self.live_diff_ids: set[str] = set()
+
+    def run(self) -> tuple[Share, ...]:
+        try:
+            self._count("work", *self.store.work.sweep(disk_bytes))
+            self._images()
+            self._records()
+            self._snapshots()
+            self._layers()
+            self._blobs()
+            self._mounts()
+            self._others()
+            self._locks()
+        except OSError as problem:
+            raise store_error(problem, self.store.root, "prune the store") from problem
+        return tuple(Share(kind, count, size) for kind, (count, size) in self.gone.items() if count)
+
+    def _images(self) -> None:
+        for name, manifest, _ in self.store.images.all():
+            if not self._take("images", self.store.images.path(name), self.images_before):
+                needs = reach(self.store.blobs, manifest)
+                self.live_blobs |= needs.blobs
+                self.live_diff_ids |= needs.diff_ids
+
+    def _records(self) -> None:
+        old = []
+        for key in self.store.records.keys():
+            if _modified(self.store.records.path(key)) >= self.records_before:
+                self._keep_record(key)
+            else:
+                old.append(key)
+        for key in old:
+            path = self.store.records.path(key)
+            if not self._take("records", path, self.records_before):
+                self._keep_record(key)
+        _drop_empty(self.store.records.dir)
+
+    def _keep_record(self, key: str) -> None:
+        record = self.store.records.read(key, parts=False)
+        if record is not None:
+            self.live_layers.add(record.layer)
+            self._keep_snapshot(record.snapshot)
+
+    def _keep_snapshot(self, id: str) -> None:
+        while id and id not in self.live_snapshots and is_hex(id):
+            link = self.store.snapshots.read(id)
+            if link is None:
+                return
+            self.live_snapshots.add(id)
+            self.live_layers.add(link[1])
+            id = link[0]
+
+    def _snapshots(self) -> None:
+        links = list(self.store.snapshots.all())
+        for id, _, _, _ in links:
+            if _modified(self.store.snapshots.path(id)) >= self.cutoff:
+                self._keep_snapshot(id)
+        # Those on top first: one that turns out to be used keeps all below it.
+        for id, _, _, _ in sorted(links, key=lambda link: -link[3]):
+            if id not in self.live_snapshots and not self._take(
+                "snapshots", self.store.snapshots.path(id), self.cutoff
+            ):
+                self._keep_snapshot(id)
+        _drop_empty(self.store.snapshots.dir)
+
+    def _layers(self) -> None:
+        for meta in list(self.store.layers.all()):
+            variants = self.store.layers.variants(meta.id)
+            packed = {b.digest for v in variants if (b := self.store.layers.described(meta.id, v)) is not None}
+            needed = (
+                meta.id in self.live_layers
+                or (meta.diff_id or f"sha256:{meta.id}") in self.live_diff_ids
+                or not packed.isdisjoint(self.live_blobs)
+            )
+            if needed or not self._take("layers", self.store.layers.path(meta.id), self.cutoff, "/meta"):
+                self.live_blobs |= packed
+
+    def _blobs(self) -> None:
+        for digest, _ in list(self.store.blobs.all()):
+            if digest not in self.live_blobs:
+                self._take("blobs", self.store.blobs.path(digest), self.cutoff)
+
+    def _mounts(self) -> None:
+        for _, home in list(self.store.mounts.all()):
+            if last_used(home) < self.others_before:
+                size = disk_bytes(home)
+                if self.store.mounts.delete(home, self.others_before):
+                    self._count("mounts", 1, size)
+
+    def _others(self) -> None:
+        for id in self.store.builds.all():
+            path = self.store.builds.path(id)
+            if _newest(path) < self.others_before:
+                self._take("builds", path, self.others_before)
+        for kind in ("memo", "scans"):
+            for path in _files(self.store.path(kind)):
+                self._take(kind, path, self.others_before)
+        for name in os.listdir(self.store.path("quarantine")):
+            path = self.store.path("quarantine", name)
+            size = disk_bytes(path)
+            if self.store.work.remove(path):
+                self._count("quarantine", 1, size)
+
+    def _locks(self) -> None:
+        """Lock files of the dead; those that are held, the one of this run among them, stay."""
+        for name in os.listdir(self.store.path("locks")):
+            lock = Lock(self.store.path("locks", name))
+            if lock.acquire(wait=False):
+                lock.release()
+
+    def _take(self, kind: str, path: str, before: int, stamp: str = "") -> bool:
+        """Remove a thing that was last used before a time; False if it stays.
+
+        `stamp` is the file in it that has its age.
+        """
+        if _modified(path + stamp) >= before:
+            return False
+        moved = self.store.work.aside(path)
+        if not moved:
+            return True  # another one removed it
+        if _modified(moved + stamp) >= before:
+            _put_back(moved, path)
+            return False
+        size = disk_bytes(moved)
+        remove_tree(moved)
+        self._count(kind, 1, size)
+        return True
+
+    def _count(self, kind: str, count: int, size: int) -> None:
+        old = self.gone.get(kind, (0, 0))
+        self.gone[kind] = (old[0] + count, old[1] + size)
+
+
+def _modified(path: str) -> int:
+    """When a thing was last used (nanoseconds); 0 if that cannot be told, because it is gone or damaged."""
+    try:
+        return os.lstat(path).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _put_back(moved: str, path: str) -> None:
+    """Undo a move, unless the same thing was made anew meanwhile."""
+    try:
+        if stat.S_ISDIR(os.lstat(moved).st_mode):
+            os.rename(moved, path)
+            return
+        os.link(moved, path)
+    except OSError:
+        if not os.path.lexists(path):
+            raise
+    remove_tree(moved)
+
+
+def _newest(dir: str) -> int:
+    """The latest modification of a directory or a file in it (appending to a log leaves its directory's alone)."""
+    try:
+        return max(_modified(dir), *(_modified(f"{dir}/{name}") for name in os.listdir(dir)))
+    except (FileNotFoundError, NotADirectoryError):
+        return _modified(dir)
+
+
+def _files(dir: str) -> list[str]:
+    found = []
+    for base, _, names in os.walk(dir):
+        found += [f"{base}/{name}" for name in names]
+    return found
+
+
+def _drop_empty(dir: str) -> None:
+    """Remove the shards in which nothing is left; a writer that needs one makes it again."""
+    for name in os.listdir(dir):
+        try:
+            os.rmdir(f"{dir}/{name}")
+        except OSError:
+            pass  # not empty

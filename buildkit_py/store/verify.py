@@ -1,0 +1,136 @@
+"""Verification: reading everything in the store and comparing it with what it says it is.
+
+What is wrong is moved to the quarantine, and so is what cannot be used
+without it; the next build makes it again.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from buildkit_py.digest import is_hex, is_sha256
+from buildkit_py.errors import StoreCorrupt, StoreError
+from buildkit_py.record import Record
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.reach import reach
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildkit_py.store.store import Store
+
+
+class Problem(Record):
+    """Something wrong with one thing: what kind, its name, where it was, and what is wrong."""
+
+    kind: str
+    name: str
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.message}"
+
+
+def verify(store: Store, repair: bool = True) -> tuple[Problem, ...]:
+    """Everything that is wrong, most basic first; with `repair` it is set aside. Raises `StoreError`.
+
+    Other processes may use the store meanwhile; what they remove is not reported.
+    """
+    look = store.view(sets_aside=False)
+    problems: list[Problem] = []
+    try:
+        # In this order a later check sees what an earlier one took away.
+        for check in (_blobs, _layers, _snapshots, _records, _images):
+            for problem in list(check(look)):
+                if os.path.lexists(problem.path):
+                    problems.append(problem)
+                    if repair:
+                        store.work.quarantine(problem.path)
+    except OSError as problem:
+        raise store_error(problem, store.root, "verify the store") from problem
+    return tuple(problems)
+
+
+def _blobs(store: Store) -> Iterator[Problem]:
+    for name in sorted(os.listdir(store.blobs.dir)):
+        digest, path = "sha256:" + name, f"{store.blobs.dir}/{name}"
+        if not is_sha256(digest):
+            yield Problem("blob", name, path, "its name is no digest")
+            continue
+        try:
+            with store.blobs.open(digest) as reader:
+                while reader.read(1 << 20):
+                    pass
+        except StoreCorrupt as problem:
+            yield Problem("blob", digest, path, problem.message.partition(": ")[2] or problem.message)
+        except StoreError:
+            if os.path.lexists(path):
+                raise
+
+
+def _layers(store: Store) -> Iterator[Problem]:
+    for name in sorted(os.listdir(store.layers.dir)):
+        path = f"{store.layers.dir}/{name}"
+        meta = store.layers.get(name) if is_hex(name) else None
+        if meta is None:
+            yield Problem("layer", name, path, "its description is missing or damaged")
+            continue
+        for variant in store.layers.variants(name):
+            if store.layers.described(name, variant) is None:
+                yield Problem("layer", name, f"{path}/blob-{variant}", f"its note on the blob {variant!r} is damaged")
+        tree = _status(path + "/diff")
+        if tree is not None and not stat.S_ISDIR(tree.st_mode):
+            yield Problem("layer", name, path + "/diff", "its tree is no directory")
+        if not meta.empty and not store.layers.present(name):
+            yield Problem("layer", name, path, "it has neither files nor a blob")
+
+
+def _snapshots(store: Store) -> Iterator[Problem]:
+    for id in sorted(store.snapshots.names()):
+        try:
+            missing = [layer for layer in store.snapshots.layers(id) if store.layers.get(layer) is None]
+        except StoreCorrupt as problem:
+            yield Problem("snapshot", id, store.snapshots.path(id), problem.message)
+            continue
+        if missing:
+            yield Problem("snapshot", id, store.snapshots.path(id), f"its layer {missing[0]} is missing")
+
+
+def _records(store: Store) -> Iterator[Problem]:
+    for key in sorted(store.records.keys()):
+        path = store.records.path(key)
+        record = store.records.read(key)
+        if record is None:
+            yield Problem("record", key, path, "it is damaged")
+        elif record.layer and store.layers.get(record.layer) is None:
+            yield Problem("record", key, path, f"its layer {record.layer} is missing")
+        elif record.snapshot and not store.snapshots.has(record.snapshot):
+            yield Problem("record", key, path, f"its snapshot {record.snapshot} is missing")
+
+
+def _images(store: Store) -> Iterator[Problem]:
+    for name in sorted(os.listdir(store.images.dir)):
+        path = f"{store.images.dir}/{name}"
+        image = store.images.read(path)
+        if image is None:
+            yield Problem("image", name, path, "its file is damaged")
+            continue
+        needs = reach(store.blobs, image[1])
+        lost = [d for diff_id, d in needs.layers if not store.blobs.has(d) and not _can_be_had(store, diff_id)]
+        for message in (*needs.problems[:1], *(f"its layer {digest} is missing" for digest in lost[:1])):
+            yield Problem("image", image[0], path, message)
+            break
+
+
+def _can_be_had(store: Store, diff_id: str) -> bool:
+    return diff_id.startswith("sha256:") and store.layers.present(diff_id[7:])
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
