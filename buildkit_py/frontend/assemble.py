@@ -22,13 +22,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from buildkit_py.frontend.target import Resolved
+    from buildkit_py.frontend.target import Options, Resolved
     from buildkit_py.graph.op import Mount, Pipe
     from buildkit_py.source_map import Position
 
     Pairs = tuple[tuple[str, str], ...]
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 class Settings(Record):
@@ -38,6 +39,21 @@ class Settings(Record):
     hosts: Pairs = ()
     proxy_env: Pairs = ()
     hostname: str = "buildkitsandbox"
+
+
+def settings_of(options: Options) -> Settings:
+    """What the options say about every Run: network, hosts, proxies, host name.
+
+    Proxy variables given as build args reach every command in both spellings,
+    without an ARG and without touching its key.
+    """
+    build_args = dict(options.build_args)
+    proxies: dict[str, str] = {}
+    for name in sorted(build_args):
+        if name.lower() in PROXIES:
+            proxies[name.upper()] = proxies[name.lower()] = build_args[name]
+    hostname = build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "") or "buildkitsandbox"
+    return Settings(options.network, options.hosts, tuple(proxies.items()), hostname)
 
 
 class Stage(Record):

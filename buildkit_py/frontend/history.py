@@ -6,8 +6,6 @@ those verbs print. `tests/frontend/test_history.py` holds the strings.
 
 from __future__ import annotations
 
-from buildkit_py.frontend.duration import format_duration
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,3 +76,29 @@ def _quoted_character(code: int) -> str:
     if ch == '"':
         return "'\"'"
     return f"'{quote(ch)[1:-1]}'"
+
+
+def format_duration(nanoseconds: int) -> str:
+    """The text Go's Duration.String gives: `0s`, `1.5ms`, `30s`, `1h0m0s`."""
+    if nanoseconds < 0:
+        return "-" + format_duration(-nanoseconds)
+    if nanoseconds == 0:
+        return "0s"
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if nanoseconds < size * 1000:
+            return _decimal(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    out = _decimal(rest, 1_000_000_000) + "s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        out = f"{minutes}m{out}"
+        if hours:
+            out = f"{hours}h{out}"
+    return out
+
+
+def _decimal(value: int, size: int) -> str:
+    whole, rest = divmod(value, size)
+    if not rest:
+        return str(whole)
+    return f"{whole}.{str(rest).rjust(len(str(size)) - 1, '0').rstrip('0')}"

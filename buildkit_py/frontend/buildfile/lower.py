@@ -17,9 +17,9 @@ from buildkit_py.frontend.buildfile.syntax import Arg, OnBuild
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step
 from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
-from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,18 +35,8 @@ if TYPE_CHECKING:
 
     Notify: TypeAlias = Callable[[str, Position, str], None]
 
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 # Arguments that reach a build without an ARG: never "not used".
-_PREDEFINED = (*_PROXIES, "source_date_epoch")
-
-
-class Outline(Record):
-    """What `--list` shows of a target. `parameters` are (name, type, default, description)."""
-
-    name: str
-    description: str = ""
-    default: bool = False
-    parameters: tuple[tuple[str, str, str, str], ...] = ()
+_PREDEFINED = (*assemble.PROXIES, "source_date_epoch")
 
 
 def outline(tree: Buildfile) -> tuple[Outline, ...]:
@@ -118,12 +108,7 @@ class Build:
         self.build_args = dict(options.build_args)
         self.platform = normalise(options.platform) if options.platform else this_platform()
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
-        self.settings = assemble.Settings(
-            network=options.network,
-            hosts=options.hosts,
-            proxy_env=_proxy_env(self.build_args),
-            hostname=self.build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "") or "buildkitsandbox",
-        )
+        self.settings = assemble.settings_of(options)
         self.table = StageTable(tree)
         self.globals = self._global_args(target_name.lower())
         self.table.link(self._from_words)
@@ -135,12 +120,9 @@ class Build:
         self.snapshots: dict[tuple[Step, str], Step] = {}
 
     def target(self, name: str) -> Target:
-        """The target of that name ("" for the last stage), with its needs lowered first, in file order."""
+        """The target of that name ("" for the last stage)."""
         node = self.table.wanted(name)
-        for other in self.table.needed_for([node]):
-            if other.index < node.index:
-                self.stage(other)
-        stage = self.stage(node)
+        stage = self.wanted_stage(name)
         return Target(
             name=node.name or "default",
             step=stage.step,
@@ -153,6 +135,14 @@ class Build:
             host=stage.host,
             position=node.head.position,
         )
+
+    def wanted_stage(self, name: str) -> Stage:
+        """The final state of the stage a person asks for; its needs come first, in file order."""
+        node = self.table.wanted(name)
+        for other in self.table.needed_for([node]):
+            if other.index < node.index:
+                self.stage(other)
+        return self.stage(node)
 
     def stage(self, node: StageNode) -> Stage:
         """The final state of a stage, made at first use."""
@@ -340,15 +330,6 @@ class Build:
             return True
         filters = {name.lower() for name in self.options.no_cache_filter}
         return (node.name or ("default" if node is self.table.stages[-1] else node.title)) in filters
-
-
-def _proxy_env(build_args: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Proxy variables reach every command in both spellings, without an ARG and without touching its key."""
-    out: list[tuple[str, str]] = []
-    for name in sorted(build_args):
-        if name.lower() in _PROXIES:
-            out += [(name.upper(), build_args[name]), (name.lower(), build_args[name])]
-    return tuple(dict(out).items())
 
 
 def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile import syntax
+from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.buildfile.expand import expand_words
 from buildkit_py.frontend.buildfile.lower_run import lower_run
 from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
-from buildkit_py.frontend.duration import parse_duration
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.image.config import Healthcheck
 

@@ -1,0 +1,68 @@
+"""Checking what a Buildfile.py hands over, with errors at the user's own line.
+
+Plain classes are checked by `isinstance`; typeguard, which costs more to
+import than a whole no-op build, is only asked about annotations that have
+more to them.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.python.position import here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildkit_py.source_map import Position
+
+
+def expect(value: object, wanted: Any, what: str, *, at: Position | None = None) -> None:
+    """Raise `BuildfileError` unless the value is of the wanted type: a class, a tuple of them, any annotation.
+
+    `what` names the value: "`dest` of copy()".
+    """
+    if not accepts(value, wanted):
+        raise BuildfileError(f"{what} must be {type_name(wanted)}, got {shown(value)}", at=at or here())
+
+
+def accepts(value: object, wanted: Any) -> bool:
+    """Whether a value is of the wanted type; True for an annotation that says nothing."""
+    if isinstance(wanted, type) and not hasattr(wanted, "__origin__"):
+        return isinstance(value, wanted) or (wanted is float and type(value) is int)
+    if isinstance(wanted, tuple):
+        return isinstance(value, wanted)
+    from typeguard import TypeCheckError, check_type
+
+    try:
+        check_type(value, wanted)
+    except TypeCheckError:
+        return False
+    return True
+
+
+def strings(values: object, what: str) -> tuple[str, ...]:
+    """A list of strings as a tuple; a lone string is refused, because it is one, letter by letter."""
+    if isinstance(values, list | tuple) and all(isinstance(value, str) for value in values):
+        return tuple(values)
+    raise BuildfileError(f"{what} must be a list of str, got {shown(values)}", at=here())
+
+
+def type_name(wanted: Any) -> str:
+    """A type as people write it: `str`, `list[str]`, `int or str`."""
+    if isinstance(wanted, tuple):
+        return " or ".join(map(type_name, wanted))
+    if wanted is type(None):
+        return "None"
+    if isinstance(wanted, type) and not hasattr(wanted, "__origin__"):
+        return wanted.__name__
+    return str(wanted).replace("typing.", "").replace("NoneType", "None")
+
+
+def shown(value: object) -> str:
+    """A value for an error: its type, and its text where that is short."""
+    kind = type(value).__name__
+    if value is None:
+        return "None"
+    text = repr(value)
+    return f"{kind} {text}" if len(text) <= 60 else f"{kind} {text[:57]}..."

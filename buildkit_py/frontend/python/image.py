@@ -1,0 +1,334 @@
+"""Image: an immutable value that stands for a filesystem and its config; each method gives a new one.
+
+Nothing happens when a method is called, except that what was wanted, and on
+which line, is remembered and checked. The meaning is the instruction's of the
+same name (`frontend/assemble.py`).
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile.duration import parse_duration
+from buildkit_py.frontend.ports import parse_ports
+from buildkit_py.frontend.python import actions, session
+from buildkit_py.frontend.python.expect import expect, shown, strings
+from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from buildkit_py.frontend.python.position import here
+from buildkit_py.frontend.python.text import Text
+from buildkit_py.frontend.python.tree import Tree
+from buildkit_py.image.config import Healthcheck
+from buildkit_py.source_map import Position
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, NoReturn
+
+    from buildkit_py.frontend.python.actions import AnyText, Change, Pairs, Start
+
+    Words = str | Text | list[str] | tuple[str, ...]
+    AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
+    Mounts = AnyMount | list[AnyMount] | tuple[AnyMount, ...]
+
+_NETWORKS = ("default", "none", "host")
+_MOUNTS = (CacheMount, SecretMount, TmpfsMount, BindMount)
+
+
+class Image:
+    """`Image("debian:trixie")`: an image of a registry, or `oci-layout://DIR`, `docker-archive://FILE`."""
+
+    __slots__ = ("action", "base", "position")
+
+    action: Start | Change
+    base: Image | None
+    position: Position
+
+    def __init__(self, reference: str | Text, *, platform: str = "") -> None:
+        expect(reference, (str, Text), "an image's name")
+        expect(platform, str, "`platform` of Image()")
+        if isinstance(reference, str) and not reference.strip():
+            raise BuildfileError("an image needs a name", at=here())
+        _fill(self, None, actions.FromImage(reference, platform))
+
+    @classmethod
+    def from_buildfile(
+        cls,
+        path: str,
+        *,
+        target: str = "",
+        args: Mapping[str, str | Text] | None = None,
+        context: str = ".",
+    ) -> Image:
+        """A stage of a Dockerfile or Buildfile (`target`: the last one by default), built with `args`.
+
+        Paths are relative to the Buildfile.py's directory, which is also the context by default.
+        """
+        expect(path, str, "`path` of Image.from_buildfile()")
+        expect(target, str, "`target` of Image.from_buildfile()")
+        expect(context, str, "`context` of Image.from_buildfile()")
+        pairs = _pairs(args, {}, "`args` of Image.from_buildfile()")
+        return _start(actions.FromBuildfile(session.resolve(path), target, pairs, session.resolve(context)))
+
+    # Filesystem
+
+    def run(
+        self,
+        *command: Words,
+        mounts: Mounts = (),
+        network: str = "default",
+        env: Mapping[str, str | Text] | None = None,
+        user: str = "",
+    ) -> Image:
+        """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
+
+        `mounts` are made by cache(), secret(), tmpfs() and bind(). `env` and
+        `user` are for this command only.
+        """
+        wanted = tuple(mounts) if isinstance(mounts, list | tuple) else (mounts,)
+        for mount in wanted:
+            expect(mount, _MOUNTS, "each of `mounts` of run()")
+        if network not in _NETWORKS:
+            raise BuildfileError(f"`network` of run() must be one of {', '.join(_NETWORKS)}", at=here())
+        expect(user, str, "`user` of run()")
+        line = _command(command, "run()")
+        pairs = _pairs(env, {}, "`env` of run()")
+        return self._then(actions.RunCommand(line, wanted, network, pairs, user))
+
+    def copy(
+        self,
+        what: Tree | Image,
+        dest: str = "./",
+        *,
+        chown: str = "",
+        chmod: str = "",
+        exclude: list[str] | tuple[str, ...] = (),
+        parents: bool = False,
+        link: bool = False,
+    ) -> Image:
+        """Copy files of a context (`src["a", "b"]`) or of another image (`other["/usr/bin/x"]`).
+
+        Of a directory its contents are copied, as COPY does it.
+        """
+        return self._copy("COPY", what, dest, chown=chown, chmod=chmod, exclude=exclude, parents=parents, link=link)
+
+    def add(
+        self,
+        what: Tree | Image,
+        dest: str = "./",
+        *,
+        chown: str = "",
+        chmod: str = "",
+        exclude: list[str] | tuple[str, ...] = (),
+        link: bool = False,
+    ) -> Image:
+        """As `copy`, but archives are unpacked into `dest`."""
+        return self._copy("ADD", what, dest, chown=chown, chmod=chmod, exclude=exclude, link=link)
+
+    def _copy(
+        self,
+        keyword: str,
+        what: Tree | Image,
+        dest: str,
+        *,
+        chown: str,
+        chmod: str,
+        exclude: Any,
+        parents: bool = False,
+        link: bool = False,
+    ) -> Image:
+        name = f"{keyword.lower()}()"
+        expect(what, (Tree, Image), f"the first argument of {name}")
+        for field, value in (("dest", dest), ("chown", chown), ("chmod", chmod)):
+            expect(value, str, f"`{field}` of {name}")
+        for field, flag in (("parents", parents), ("link", link)):
+            expect(flag, bool, f"`{field}` of {name}")
+        tree = what if isinstance(what, Tree) else Tree(what)
+        patterns = strings(exclude, f"`exclude` of {name}")
+        return self._then(actions.CopyFiles(keyword, tree, dest, chown, chmod, patterns, parents, link))
+
+    def write(self, path: str, text: str | bytes | Text, *, mode: int = 0o644, chown: str = "") -> Image:
+        """Write a file with this text, replacing what was there."""
+        expect(path, str, "`path` of write()")
+        expect(text, (str, bytes, Text), "`text` of write()")
+        expect(mode, int, "`mode` of write()")
+        expect(chown, str, "`chown` of write()")
+        if not path or path.endswith("/"):
+            raise BuildfileError(f"write() needs the name of a file, got {path!r}", at=here())
+        return self._then(actions.WriteFile(path, text, f"{mode:04o}", chown))
+
+    def workdir(self, path: str) -> Image:
+        """The directory of later commands and relative paths; made if it is missing."""
+        expect(path, str, "`path` of workdir()")
+        return self._then(actions.SetWorkdir(path))
+
+    def output(self, source: str, dest: str = "") -> Image:
+        """Files that land on the host, in `dest` below the project, when a target with this image is asked for."""
+        expect(source, str, "`source` of output()")
+        expect(dest, str, "`dest` of output()")
+        parts = dest.split("/")
+        if dest.startswith("/") or ".." in parts:
+            raise BuildfileError(f"output() writes below the project, not to `{dest}`", at=here())
+        return self._then(actions.AddOutput(source, dest))
+
+    # Config
+
+    def env(self, values: Mapping[str, str | Text] | None = None, /, **named: str | Text) -> Image:
+        """Set variables: `env(A="1")`, or `env({"A": "1"})`."""
+        return self._then(actions.SetEnv(_pairs(values, named, "env()")))
+
+    def label(self, values: Mapping[str, str | Text] | None = None, /, **named: str | Text) -> Image:
+        """Set labels: `label({"org.example.team": "web"})`."""
+        return self._then(actions.SetLabels(_pairs(values, named, "label()")))
+
+    def user(self, name: str) -> Image:
+        """Who runs later commands: `name[:group]` or numbers."""
+        expect(name, str, "`name` of user()")
+        return self._then(actions.SetUser(name))
+
+    def expose(self, *ports: int | str) -> Image:
+        """Ports the image listens on: `8000`, `"53/udp"`, `"8000-8010"`."""
+        found: list[str] = []
+        for port in ports:
+            expect(port, (int, str), "each port of expose()")
+            try:
+                found.extend(parse_ports(str(port)))
+            except ValueError as problem:
+                raise BuildfileError(str(problem), at=here()) from problem
+        return self._then(actions.Expose(tuple(found)))
+
+    def volume(self, *paths: str) -> Image:
+        """Directories that hold data."""
+        return self._then(actions.Volume(strings(paths, "volume()")))
+
+    def cmd(self, *command: Words) -> Image:
+        """What a container runs by default; the forms of `run`."""
+        return self._then(actions.SetCmd(_command(command, "cmd()")))
+
+    def entrypoint(self, *command: Words) -> Image:
+        """What a container runs before its cmd; the forms of `run`. `entrypoint([])` takes it away."""
+        return self._then(actions.SetEntrypoint(_command(command, "entrypoint()")))
+
+    def shell(self, *argv: str) -> Image:
+        """What runs the shell form of later commands: `shell("/bin/bash", "-c")`."""
+        words = strings(argv, "shell()")
+        if not words:
+            raise BuildfileError("shell() needs at least one word", at=here())
+        return self._then(actions.SetShell(words))
+
+    def healthcheck(
+        self,
+        *command: Words | None,
+        interval: str = "0s",
+        timeout: str = "0s",
+        start_period: str = "0s",
+        start_interval: str = "0s",
+        retries: int = 0,
+    ) -> Image:
+        """How to see that a container is well; times as `30s`, `1m30s`. `healthcheck(None)` switches it off."""
+        expect(retries, int, "`retries` of healthcheck()")
+        times = Healthcheck(
+            (),
+            _duration(interval, "interval"),
+            _duration(timeout, "timeout"),
+            _duration(start_period, "start_period"),
+            _duration(start_interval, "start_interval"),
+            retries,
+        )
+        line = None if command == (None,) else _command(command, "healthcheck()")
+        return self._then(actions.SetHealthcheck(line, times))
+
+    def stop_signal(self, signal: str) -> Image:
+        """What asks a container to end: `SIGINT`."""
+        expect(signal, str, "`signal` of stop_signal()")
+        return self._then(actions.SetStopSignal(signal))
+
+    # Reading
+
+    @property
+    def stdout(self) -> Text:
+        """What the last command wrote to standard output. Raises `BuildfileError` unless that was a `run`."""
+        if not isinstance(self.action, actions.RunCommand):
+            raise BuildfileError("only the image that run() gave has a stdout", at=here())
+        return Text((self,))
+
+    def __getitem__(self, paths: str | tuple[str, ...]) -> Tree:
+        return Tree(self)[paths]
+
+    def __iter__(self) -> NoReturn:
+        raise BuildfileError("an image cannot be looped over", at=here())
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise BuildfileError(
+            f"an image is immutable, `{name}` cannot be set",
+            at=here(),
+            hint="its methods give a new image: img = img.env(…)",
+        )
+
+    def __repr__(self) -> str:
+        return f"<Image of {self.position}>"
+
+    def _then(self, action: Change) -> Image:
+        image = Image.__new__(Image)
+        _fill(image, self, action)
+        return image
+
+
+def scratch() -> Image:
+    """An empty filesystem."""
+    return _start(actions.FromScratch())
+
+
+def host() -> Image:
+    """This machine's own root filesystem, read-only beneath what the steps write. It cannot become an image."""
+    return _start(actions.FromHost())
+
+
+def _start(action: Start) -> Image:
+    image = Image.__new__(Image)
+    _fill(image, None, action)
+    return image
+
+
+def _fill(image: Image, base: Image | None, action: Start | Change) -> None:
+    for name, value in (("base", base), ("action", action), ("position", here())):
+        object.__setattr__(image, name, value)
+
+
+def _command(words: tuple[Any, ...], what: str) -> actions.CommandLine:
+    if len(words) == 1 and isinstance(words[0], str | Text):
+        return actions.CommandLine(words, shell=True)
+    if len(words) == 1 and isinstance(words[0], list | tuple):
+        words = tuple(words[0])
+        if not words and what != "run()":
+            return actions.CommandLine((), shell=False)
+    if not words:
+        raise BuildfileError(f"{what} needs a command", at=here())
+    for word in words:
+        if not isinstance(word, str | Text):
+            raise BuildfileError(f"the words of {what} must be str, got {shown(word)}", at=here())
+    return actions.CommandLine(words, shell=False)
+
+
+def _pairs(values: Any, named: dict[str, Any], what: str) -> Pairs:
+    if values is None:
+        values = {}
+    if not hasattr(values, "items"):
+        raise BuildfileError(f"{what} takes a dict of str, got {shown(values)}", at=here())
+    pairs: list[tuple[str, AnyText]] = []
+    for name, value in (*values.items(), *named.items()):
+        if not isinstance(name, str) or not name:
+            raise BuildfileError(f"the names of {what} must be str, got {shown(name)}", at=here())
+        if not isinstance(value, str | Text):
+            raise BuildfileError(f"`{name}` of {what} must be str, got {shown(value)}", at=here())
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _duration(text: str, name: str) -> int:
+    expect(text, str, f"`{name}` of healthcheck()")
+    try:
+        return parse_duration(text)
+    except ValueError as problem:
+        raise BuildfileError(
+            f"`{name}` of healthcheck(): {problem}", at=here(), hint="write it as 30s, 1m30s"
+        ) from problem

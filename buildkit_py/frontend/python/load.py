@@ -1,0 +1,194 @@
+"""Loading a Buildfile.py: run the named file and nothing else, and turn whatever it raises into an error with its line.
+
+It is code with the rights of whoever builds. It runs in a module of its own
+that is in no `sys.modules`, and while it runs its directory is not on
+`sys.path`, so that no file of a context can be imported by its name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType
+
+from buildkit_py.errors import BuildfileError, BuildfileSyntaxError, PybuildError
+from buildkit_py.frontend.python import session
+from buildkit_py.frontend.python.position import function_name, register
+from buildkit_py.frontend.python.target import TargetFunction
+from buildkit_py.frontend.python.watch import Watch
+from buildkit_py.source_map import Position, caret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from buildkit_py.frontend.target import Inputs
+
+
+class Module:
+    """A Buildfile.py that was run: its targets in the order of the file, and what it takes to call them."""
+
+    def __init__(self, path: str, name: str, session: session.Session, targets: tuple[TargetFunction, ...]) -> None:
+        self.path = path
+        self.name = name
+        self.session = session
+        self.targets = targets
+
+    def default(self) -> TargetFunction:
+        """The target marked `default=True`, else the last one."""
+        return next((target for target in self.targets if target.default), self.targets[-1])
+
+
+def load(path: str, inputs: Inputs, *, name: str = "") -> Module:
+    """Run a Buildfile.py and find its targets. `name` is how errors call the file, by default its base name.
+
+    What the file reads is told to `inputs`, itself first. Raises
+    `BuildfileError` for whatever it raises, `KeyboardInterrupt` as it is.
+    """
+    path = os.path.abspath(path)
+    name = name or os.path.basename(path)
+    inputs.file(path)
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except OSError as problem:
+        raise BuildfileError(f"cannot read the file: {problem.strerror}", at=name) from problem
+    register(path, name)
+    module = ModuleType("Buildfile")
+    module.__file__ = path
+    work = session.Session(path, inputs)
+    code = _compile(source, path, name)
+    guarded(work, name, lambda: exec(code, module.__dict__))
+    found = {id(value): value for value in module.__dict__.values() if isinstance(value, TargetFunction)}
+    targets = tuple(sorted(found.values(), key=lambda target: (target.position.line, target.name)))
+    if not targets:
+        raise BuildfileError("the file has no target", at=name, hint="mark a function with @target")
+    _refuse_doubles(targets)
+    return Module(path, name, work, targets)
+
+
+def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
+    """Call code of a Buildfile.py: watched, without its directory on `sys.path`, its exceptions made ours."""
+    before = sys.path[:]
+    here = os.path.realpath(work.root)
+    sys.path[:] = [entry for entry in before if os.path.realpath(entry or os.getcwd()) != here]
+    kept = sys.path[:]
+    session.enter(work)
+    try:
+        with Watch(work.inputs):
+            return call()
+    except PybuildError as problem:
+        if problem.at is None:
+            problem.at = _place(problem.__traceback__, name, work.path)[0]
+        if not problem.excerpt and isinstance(problem.at, Position) and problem.at.file == name:
+            problem.excerpt = _line(work.path, problem.at.line)
+        raise
+    except SystemExit as problem:
+        where, excerpt = _place(problem.__traceback__, name, work.path)
+        raise BuildfileError(
+            f"the Buildfile.py called exit({_exit_text(problem)})",
+            at=where,
+            excerpt=excerpt,
+            hint="raise an exception to refuse a build; a target returns what it made",
+        ) from problem
+    except Exception as problem:  # the user's code may raise anything; all of it is shown as theirs
+        raise _as_ours(problem, name, work.path) from problem
+    finally:
+        session.leave()
+        # Paths that the file itself added stay; the one taken away comes back.
+        added = [entry for entry in sys.path if entry not in kept]
+        sys.path[:] = [*before, *added]
+
+
+def _compile(source: bytes, path: str, name: str) -> Any:
+    try:
+        return compile(source, path, "exec", dont_inherit=True)
+    except SyntaxError as problem:
+        line, column = problem.lineno or 1, problem.offset or 1
+        width = 1
+        if problem.end_lineno == problem.lineno and problem.end_offset:
+            width = max(1, problem.end_offset - column)
+        text = (problem.text or "").rstrip("\n")
+        raise BuildfileSyntaxError(
+            problem.msg, at=Position(name, line, max(column, 1)), excerpt=caret(text, max(column, 1), width)
+        ) from problem
+    except (ValueError, UnicodeDecodeError) as problem:
+        raise BuildfileSyntaxError(str(problem), at=name) from problem
+
+
+def _as_ours(problem: Exception, name: str, path: str) -> BuildfileError:
+    where, excerpt = _place(problem.__traceback__, name, path)
+    text = str(problem)
+    kind = type(problem).__name__
+    notes = list(getattr(problem, "__notes__", ()))
+    deepest = _deepest(problem.__traceback__)
+    if deepest and not deepest.startswith(path + ":"):
+        notes.append(f"raised at {deepest}")
+    hint = ""
+    if isinstance(problem, ModuleNotFoundError):
+        hint = "only installed packages can be imported; the directory of a Buildfile.py is not searched"
+    message = f"{kind}: {text}" if text else kind
+    return BuildfileError(message, at=where, excerpt=excerpt, hint=hint, notes=tuple(notes))
+
+
+def _place(trace: TracebackType | None, name: str, path: str) -> tuple[Position, str]:
+    """The innermost line of the file on a traceback, and that line with a caret under what was running."""
+    frames: list[TracebackType] = []
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            frames.append(trace)
+        trace = trace.tb_next
+    if not frames:
+        return Position(name, 1), ""
+    spot = frames[-1]
+    code = spot.tb_frame.f_code
+    line, column, width = spot.tb_lineno, 1, 0
+    for index, (start, end, first, last) in enumerate(code.co_positions()):
+        if index == spot.tb_lasti // 2:
+            if first is not None and start == line:
+                column = first + 1
+                width = last - first if end == line and last is not None else 0
+            break
+    via = tuple(
+        Position(name, frame.tb_lineno, function=function_name(frame.tb_frame.f_code)) for frame in frames[-2::-1]
+    )
+    where = Position(name, line, column, function_name(code), via)
+    return where, _line(path, line, column, width)
+
+
+def _line(path: str, line: int, column: int = 0, width: int = 0) -> str:
+    import linecache
+
+    linecache.checkcache(path)
+    text = linecache.getline(path, line).rstrip("\n")
+    if not text:
+        return ""
+    if not column:
+        column = len(text) - len(text.lstrip()) + 1
+    return caret(text, column, width or len(text) - column + 1)
+
+
+def _deepest(trace: TracebackType | None) -> str:
+    place = ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _exit_text(problem: SystemExit) -> str:
+    return "" if problem.code is None else repr(problem.code)
+
+
+def _refuse_doubles(targets: tuple[TargetFunction, ...]) -> None:
+    seen: dict[str, TargetFunction] = {}
+    for target in targets:
+        other = seen.setdefault(target.name, target)
+        if other is not target:
+            raise BuildfileError(f"two targets are named `{target.name}`", at=target.position)
+    defaults = [target for target in targets if target.default]
+    if len(defaults) > 1:
+        names = " and ".join(f"`{target.name}`" for target in defaults)
+        raise BuildfileError(f"{names} are both marked default=True", at=defaults[1].position)

@@ -1,0 +1,147 @@
+"""From the values of a Buildfile.py to targets with graphs: find, call, lower."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError, UsageError
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.outline import Outline
+from buildkit_py.frontend.python import session
+from buildkit_py.frontend.python.image import Image
+from buildkit_py.frontend.python.load import guarded
+from buildkit_py.frontend.python.lower_image import ImageLowering
+from buildkit_py.frontend.python.parameters import from_command_line
+from buildkit_py.frontend.python.text import plain
+from buildkit_py.frontend.target import Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from buildkit_py.frontend.buildfile.lower import Notify
+    from buildkit_py.frontend.python.load import Module
+    from buildkit_py.frontend.python.target import TargetFunction
+    from buildkit_py.frontend.target import Inputs, Options, Resolver
+    from buildkit_py.graph.step import Step
+
+    Given = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+def targets(module: Module) -> tuple[Outline, ...]:
+    """The targets of a loaded file, for `--list` and `--help`; none is called."""
+    default = module.default()
+    return tuple(
+        Outline(
+            target.name,
+            target.description,
+            target is default,
+            tuple(parameter.described() for parameter in target.parameters),
+        )
+        for target in module.targets
+    )
+
+
+def call(
+    module: Module,
+    wanted: Iterable[tuple[str, Given]],
+    options: Options,
+    resolver: Resolver,
+    inputs: Inputs,
+    *,
+    runner: Callable[[Step], str] | None = None,
+    notice: Notify | None = None,
+) -> tuple[Target, ...]:
+    """Call targets and lower what they return. `wanted` are (name, {parameter: text}); "" is the default target.
+
+    `runner` builds a step (a `Run` with `capture`) now and gives its standard
+    output; it is asked for each lazy `Text` that the graph needs. Without it,
+    such a text is an error. Raises `BuildfileError`, `UsageError` for unknown
+    targets and parameters, and what the resolver and the runner raise.
+    """
+    lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice)
+    module.session.evaluate = lowering.evaluate if runner is not None else None
+    module.session.inputs = inputs
+    out: list[Target] = []
+    try:
+        for name, given in wanted:
+            out.extend(_call_one(module, _find(module, name), given, lowering))
+    finally:
+        module.session.evaluate = None
+    return tuple(out)
+
+
+def _find(module: Module, name: str) -> TargetFunction:
+    if not name:
+        return module.default()
+    for target in module.targets:
+        if name in (target.name, target.function.__name__):
+            return target
+    names = [target.name for target in module.targets]
+    hint = did_you_mean(name, names) or f"the targets are {', '.join(names)}"
+    raise UsageError(f"there is no target `{name}`", at=module.name, hint=hint)
+
+
+def _call_one(module: Module, target: TargetFunction, given: Given, lowering: ImageLowering) -> list[Target]:
+    pairs = given.items() if hasattr(given, "items") else given
+    values = from_command_line(target.parameters, pairs, target.name, target.position)
+
+    value = guarded(module.session, module.name, lambda: target(**values))
+    default = target is module.default()
+    parameters = tuple(parameter.described() for parameter in target.parameters)
+    out: list[Target] = []
+    # Texts are run while lowering, so the session goes on; the user's code does not, so it is not watched.
+    session.enter(module.session)
+    try:
+        for name, image in _images(target, value):
+            stage, outputs = lowering.stage(image)
+            out.append(
+                Target(
+                    name=name,
+                    step=stage.step,
+                    config=stage.config,
+                    history=stage.history,
+                    platform=stage.platform,
+                    description=target.description,
+                    default=default,
+                    tags=tuple(plain(tag) for tag in target.tags) if name == target.name else (),
+                    outputs=outputs,
+                    author=stage.author,
+                    host=stage.host,
+                    position=target.position,
+                    parameters=parameters,
+                )
+            )
+    finally:
+        session.leave()
+    return out
+
+
+def _images(target: TargetFunction, value: object) -> list[tuple[str, Image]]:
+    """The images of a returned value: one, or those of a dict or list as `name.key`."""
+    if isinstance(value, Image):
+        return [(target.name, value)]
+    if isinstance(value, dict):
+        named = [(f"{target.name}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, list | tuple):
+        named = [(f"{target.name}.{number}", item) for number, item in enumerate(value)]
+    else:
+        raise _wrong(target, f"returned {_kind(value)}")
+    if not named:
+        raise _wrong(target, f"returned an empty {type(value).__name__}")
+    out: list[tuple[str, Image]] = []
+    for name, item in named:
+        if not isinstance(item, Image):
+            raise _wrong(target, f"returned {_kind(item)} as `{name}`")
+        out.append((name, item))
+    return out
+
+
+def _wrong(target: TargetFunction, what: str) -> BuildfileError:
+    return BuildfileError(
+        f"the target {target.name}() {what}",
+        at=target.position,
+        hint="a target returns an Image, or a dict or list of them",
+    )
+
+
+def _kind(value: object) -> str:
+    return "nothing" if value is None else f"{type(value).__name__}"

@@ -1,0 +1,179 @@
+"""Watching a Buildfile.py while it runs: what it read becomes an input, what cannot be checked later is noted.
+
+Python's audit events tell of every file opened, process started, socket used
+and directory listed. They do not tell of environment variables and of
+`os.stat`, so those are wrapped for the time being. What no one can see is the
+clock and randomness, and code in C that asks the system by itself; the docs
+say so.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, MutableMapping
+
+from buildkit_py.frontend.python.position import is_ours
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
+
+    from buildkit_py.frontend.target import Inputs
+
+_STDLIB = os.path.dirname(os.__file__) + os.sep
+_SITE = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
+_IMPURE = (
+    *("subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "pty.spawn"),
+    *("socket.", "urllib.Request", "ftplib.", "http.client.", "smtplib.", "sqlite3.connect"),
+    *("os.listdir", "os.scandir", "os.walk", "os.fwalk", "glob.", "shutil.", "ctypes."),
+    *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown"),
+    *("os.truncate", "os.utime"),
+)
+_STATS = ("stat", "lstat", "access", "readlink")
+
+# The one watcher at work; the audit hook stays in the process for ever and does nothing without it.
+_active: list[Watch] = []
+_hooked: list[bool] = []
+
+
+class Watch:
+    """`with Watch(inputs):` around the user's code. Only the thread that entered is watched."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.paused = False
+        self._thread = 0
+        self._replaced: dict[str, Any] = {}
+
+    def __enter__(self) -> Watch:
+        from _thread import get_ident
+
+        self._thread = get_ident()
+        self._replace("environ", _Environ(os.environ, self))
+        for name in _STATS:
+            self._replace(name, self._recording(getattr(os, name)))
+        if not _hooked:
+            _hooked.append(True)
+            sys.addaudithook(_audit)
+        _active.append(self)
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        _active.remove(self)
+        for name, original in self._replaced.items():
+            setattr(os, name, original)
+
+    def _replace(self, name: str, value: object) -> None:
+        self._replaced[name] = getattr(os, name)
+        setattr(os, name, value)
+
+    def _recording(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def recorded(path: Any, *args: Any, **named: Any) -> Any:
+            if not isinstance(path, int):
+                self.saw_file(path)
+            return function(path, *args, **named)
+
+        return recorded
+
+    def audit(self, event: str, args: tuple[Any, ...], frame: FrameType) -> None:
+        """One audit event of the watched thread."""
+        from _thread import get_ident
+
+        if self.paused or get_ident() != self._thread:
+            return
+        if event == "open":
+            path, _, flags = args
+            if isinstance(path, int):
+                return
+            if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND):
+                self.inputs.impure(f"wrote {os.fsdecode(path)}")
+            else:
+                self.saw_file(path)
+        elif event.startswith(_IMPURE) and not _by_import(frame):
+            self.inputs.impure(event)
+
+    def saw_file(self, path: Any) -> None:
+        """A file was opened or looked at. Python's own modules and ours belong to the tool's version."""
+        if self.paused:
+            return
+        self.paused = True
+        try:
+            name = os.path.abspath(os.fsdecode(path))
+            if is_ours(name) or (name.startswith(_STDLIB) and not any(part in name for part in _SITE)):
+                return
+            if name.endswith(".pyc"):
+                # An edit shows in the source; the compiled file is made from it.
+                folder, file = os.path.split(name)
+                source = os.path.join(os.path.dirname(folder), file.partition(".")[0] + ".py")
+                self.inputs.file(source if folder.endswith("__pycache__") else name)
+            else:
+                self.inputs.file(name)
+        finally:
+            self.paused = False
+
+
+class _Environ(MutableMapping[str, str]):
+    """`os.environ` that tells which variables were read. To loop over it is to read them all."""
+
+    def __init__(self, real: os._Environ[str], watch: Watch) -> None:
+        self._real = real
+        self._watch = watch
+
+    def __getitem__(self, name: str) -> str:
+        if isinstance(name, str) and not self._watch.paused:
+            self._watch.inputs.env(name, self._real.get(name))
+        return self._real[name]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._real[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._real[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.copy())
+
+    def __len__(self) -> int:
+        return len(self.copy())
+
+    def __repr__(self) -> str:
+        return repr(self.copy())
+
+    def copy(self) -> dict[str, str]:
+        """All of them, as a plain dict."""
+        if not self._watch.paused:
+            self._watch.inputs.impure("all environment variables")
+        return dict(self._real)
+
+
+class Unwatched:
+    """`with Unwatched():` around work of pybuild's own that the user's code asked for."""
+
+    def __enter__(self) -> None:
+        self._watch = _active[-1] if _active else None
+        self._was_paused = self._watch is not None and self._watch.paused
+        if self._watch is not None:
+            self._watch.paused = True
+
+    def __exit__(self, *problem: object) -> None:
+        if self._watch is not None:
+            self._watch.paused = self._was_paused
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _active:
+        _active[-1].audit(event, args, sys._getframe(1))
+
+
+def _by_import(frame: FrameType | None) -> bool:
+    """Whether Python's import machinery did it (it lists directories to find modules)."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if name.startswith("<frozen importlib"):
+            return True
+        if not name.startswith((_STDLIB, "<frozen")):
+            return False
+        frame = frame.f_back
+    return False
