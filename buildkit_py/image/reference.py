@@ -44,11 +44,16 @@ class Reference(Record):
         return self.digest or self.tag
 
     @property
+    def short_name(self) -> str:
+        """Registry and repository without docker's defaults."""
+        if self.registry == DEFAULT_REGISTRY:
+            return self.repository.removeprefix(OFFICIAL + "/")
+        return self.name
+
+    @property
     def familiar(self) -> str:
         """The shortest form that a person would write for it."""
-        name = self.name
-        if self.registry == DEFAULT_REGISTRY:
-            name = self.repository.removeprefix(OFFICIAL + "/")
+        name = self.short_name
         tail = f":{self.tag}" if self.tag and (self.tag != "latest" or self.digest) else ""
         return f"{name}{tail}@{self.digest}" if self.digest else f"{name}{tail}"
 

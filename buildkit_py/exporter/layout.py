@@ -1,0 +1,102 @@
+"""Where the files of an image layout go: into one tar archive, or into a directory.
+
+Both take the same calls, so what a layout consists of is said once, in
+`oci.py` and `docker.py`. Blobs are verified as they leave the store.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+
+from buildkit_py.exporter.sink import Sink, failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from typing import Protocol
+
+    from buildkit_py.store.store import Store
+
+    class Layout(Protocol):
+        def directory(self, name: str) -> None:
+            """Make a directory; its parent was made before."""
+
+        def file(self, name: str, data: bytes) -> None:
+            """Write a small file."""
+
+        def blob(self, name: str, digest: str) -> None:
+            """Copy a blob of the store to a file."""
+
+
+_PIECE = 1 << 20
+
+
+class ArchiveLayout:
+    """A layout as members of a tar, without times and owners. `fresh` are blobs that were hashed just now."""
+
+    def __init__(self, sink: Sink, store: Store, fresh: Container[str] = ()) -> None:
+        self._sink = sink
+        self._store = store
+        self._fresh = fresh
+
+    def directory(self, name: str) -> None:
+        self._header(name + "/", 0, 0o755, tarfile.DIRTYPE)
+
+    def file(self, name: str, data: bytes) -> None:
+        self._header(name, len(data), 0o644, tarfile.REGTYPE)
+        self._sink.write(data)
+        self._pad(len(data))
+
+    def blob(self, name: str, digest: str) -> None:
+        size = self._store.blobs.size(digest)
+        self._header(name, size, 0o644, tarfile.REGTYPE)
+        with self._store.blobs.open(digest) as reader:
+            if digest in self._fresh:
+                self._sink.send_file(reader.fileno(), size)
+            else:
+                while piece := reader.read(_PIECE):
+                    self._sink.write(piece)
+        self._pad(size)
+
+    def end(self) -> None:
+        """Write the two empty blocks that end an archive."""
+        self._sink.write(bytes(2 * tarfile.BLOCKSIZE))
+
+    def _header(self, name: str, size: int, mode: int, kind: bytes) -> None:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode, info.type = size, mode, kind
+        # GNU's form only differs where a blob is larger than 8 GiB, which ustar cannot say.
+        self._sink.write(info.tobuf(tarfile.GNU_FORMAT))
+
+    def _pad(self, size: int) -> None:
+        if rest := size % tarfile.BLOCKSIZE:
+            self._sink.write(bytes(tarfile.BLOCKSIZE - rest))
+
+
+class DirectoryLayout:
+    """A layout as files below a directory. What it holds of an older layout is replaced file by file."""
+
+    def __init__(self, dest: str, store: Store) -> None:
+        self._dest = dest
+        self._store = store
+        self._make(dest)
+
+    def directory(self, name: str) -> None:
+        self._make(os.path.join(self._dest, name))
+
+    def file(self, name: str, data: bytes) -> None:
+        with Sink(os.path.join(self._dest, name)) as sink:
+            sink.write(data)
+
+    def blob(self, name: str, digest: str) -> None:
+        path = os.path.join(self._dest, name)
+        with Sink(path) as sink, self._store.blobs.open(digest) as reader:
+            while piece := reader.read(_PIECE):
+                sink.write(piece)
+
+    def _make(self, path: str) -> None:
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as problem:
+            raise failure(problem, path) from problem
