@@ -1,8 +1,113 @@
-"""The first tier: answers a build that has nothing to do, from what the last one recorded."""
+"""The first tier: answers a build with nothing to do from what the last one wrote down, importing almost nothing.
+
+A build that went well leaves a memo: every file it looked at with its stat
+values, the scans of its contexts, what of the store its answer stands on, and
+the answer. If all of that still holds, so does the answer, because the full
+path is a function of just these things; if anything differs, or could
+differ without showing, the full path decides. An interpreter that starts
+takes 8 ms, so this file imports what the interpreter has already.
+"""
 
 from __future__ import annotations
 
+import marshal
+import posix
+import sys
+import time
 
-def try_answer(argv: list[str]) -> int | None:
-    """The exit code of a command line that could be answered at once, else None."""
-    return None
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+FORMAT = "pybuild memo 1"
+VERSION = "0.1.0"
+# The full path tells the store what is in use, so it has to run now and then.
+_BELIEVED = 12 * 3600
+# They change from call to call and decide nothing.
+_VOLATILE = frozenset((b"_", b"OLDPWD", b"PWD", b"SHLVL", b"COLUMNS", b"LINES"))
+
+
+def try_answer(argv: Sequence[str]) -> int | None:
+    """The exit code, if the command line is a build whose memo holds; None: take the full path."""
+    if not argv:
+        return None
+    try:
+        path = memo_path(argv)
+        with open(path, "rb") as file:
+            memo = marshal.load(file) if posix.fstat(file.fileno()).st_size < 4096 else marshal.loads(file.read())
+        if memo["format"] != FORMAT or time.time() - memo["time"] > _BELIEVED or not _holds(memo):
+            return None
+        out, err = memo["out"], memo["err"]
+    except (OSError, ValueError, EOFError, TypeError, KeyError):
+        return None
+    try:
+        if err:
+            sys.stderr.write(err)
+        if out:
+            sys.stdout.write(out)
+            sys.stdout.flush()
+    except OSError:
+        return None
+    return 0
+
+
+def memo_path(argv: Sequence[str]) -> str:
+    """Where the memo of a command line is: it is named by everything that the command line stands for."""
+    from _blake2 import blake2b
+
+    env = posix.environ
+    home = env.get(b"PYBUILD_HOME")
+    if not home:
+        cache = env.get(b"XDG_CACHE_HOME") or env[b"HOME"] + b"/.cache"
+        home = cache + b"/pybuild"
+    whole = (
+        FORMAT,
+        VERSION,
+        sys.version,
+        list(argv),
+        posix.getcwd(),
+        posix.getuid(),
+        sorted((name, value) for name, value in env.items() if name not in _VOLATILE),
+    )
+    name = blake2b(marshal.dumps(whole, 2), digest_size=16).hexdigest()
+    return f"{sys.intern(home.decode('utf-8', 'surrogateescape'))}/memo/{name}"
+
+
+def _holds(memo: dict[str, Any]) -> bool:
+    lstat, stat = posix.lstat, posix.stat
+    # `names` are small files whose text counts: what a tag stands for, and that the machine was not restarted
+    # since, for then the store may have lost what was never synced.
+    for path, wanted in memo["files"].items():
+        try:
+            seen = stat(path)
+        except OSError:
+            if wanted is not None:
+                return False
+            continue
+        if (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size) != wanted:
+            return False
+    for path, text in memo["names"].items():
+        with open(path, "rb") as file:
+            if file.read(4096) != text:
+                return False
+    for path, size in memo["held"].items():
+        seen = lstat(path)
+        if size is not None and seen.st_size != size:
+            return False
+    if memo["scans"]:
+        from buildkit_py.store.scan import Scan
+
+        for path, identity in memo["scans"]:
+            with open(path, "rb") as file:
+                if identity(posix.fstat(file.fileno())) != identity:
+                    return False
+                scan = Scan.load(file.read())
+            if scan is None or not scan.holds():
+                return False
+    return True
+
+
+def identity(seen: Any) -> tuple[int, int, int]:
+    # Two builds may write a scan of one name; the memo must be read with its own.
+    return (seen.st_ino, seen.st_ctime_ns, seen.st_size)

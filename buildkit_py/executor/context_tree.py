@@ -13,6 +13,7 @@ import os
 import stat as stat_bits
 import time
 
+from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
@@ -41,20 +42,19 @@ _KINDS = {
 class Notes:
     """What the last build knew of the files of a context: stamps with digests and extended attributes."""
 
-    def __init__(self, scan: Scan | None = None, data: bytes = b"") -> None:
-        self.scan = scan
+    def __init__(self, scan: bytes = b"", data: bytes = b"") -> None:
+        self.scan: Scan | None = None
         self.digests: dict[str, bytes] = {}
         self.xattrs: dict[str, Any] = {}
         self.probed: dict[str, bytes] = {}
-        if scan is not None and data:
-            try:
-                version, digests, xattrs, probed = marshal.loads(data)
-            except (ValueError, EOFError, TypeError):
-                version = None
-            if version == _FORMAT:
-                self.digests, self.xattrs, self.probed = digests, xattrs, probed
-            else:
-                self.scan = None
+        try:
+            version, belongs_to, digests, xattrs, probed = marshal.loads(data)
+        except (ValueError, EOFError, TypeError):
+            return
+        # Two builds may have written at the same time: one's digests would be read by the other's names.
+        if version == _FORMAT and belongs_to == blake3_hex(scan):
+            self.scan = Scan.load(scan)
+            self.digests, self.xattrs, self.probed = digests, xattrs, probed
 
     def of_directory(self, path: str) -> dict[str, tuple[list[int], bytes]]:
         """By name, the stamp and digest of each file that a directory had."""
@@ -180,7 +180,8 @@ class ContextTree:
             if path not in self._racy and (digest := self._digests.get(path)) is not None
         }
         self.scan.racy = bool(self._racy)
-        return self.scan.dump(), marshal.dumps((_FORMAT, digests, xattrs, probed), 4)
+        scan = self.scan.dump()
+        return scan, marshal.dumps((_FORMAT, blake3_hex(scan), digests, xattrs, probed), 4)
 
     # -- looking
 

@@ -10,7 +10,7 @@ from buildkit_py.errors import PybuildError
 from buildkit_py.events import Notice, StepOutput, StepProgress
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.context_tree import ContextTree, Notes
-from buildkit_py.executor.materialize import HOST, Trees, layer_trees
+from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec
@@ -18,7 +18,6 @@ from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Mkd
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
-from buildkit_py.store.scan import Scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from buildkit_py.graph.step import Step
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.launch import Launcher
-    from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
 
 
@@ -39,10 +37,12 @@ class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
 
     `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
+    `compression` is that of layers which are packed while they are made: what the image will want, or "none".
     """
 
     log_dir: str
     network: str = "host"
+    compression: str = "none"
 
 
 class LocalExecutor:
@@ -51,15 +51,15 @@ class LocalExecutor:
     def __init__(
         self,
         store: Store,
+        materializer: Materializer,
         launcher: Callable[[], Launcher],
-        identity: Identity,
         emit: Emit,
         clock: Callable[[], float],
         secret: Callable[[str], bytes | None],
         settings: Settings,
     ) -> None:
         self.store = store
-        self.identity = identity
+        self._materializer = materializer
         self._launcher = launcher
         self._emit = emit
         self._clock = clock
@@ -118,23 +118,20 @@ class LocalExecutor:
             tree = self._contexts[key] = ContextTree(op.root, op.ignore, self._load_notes(op))
         return tree
 
-    def contexts(self) -> list[str]:
-        """Write down what was seen of each context; return the names of the scans (in `scans/`)."""
-        names = []
+    def contexts(self) -> list[bytes]:
+        """Write down what was seen of each context, for the next build; return the scans."""
+        scans = []
         for (root, ignore), tree in self._contexts.items():
-            name = scan_name(root, ignore)
+            path = self.store.path("scans", scan_name(root, ignore))
             scan, notes = tree.notes()
-            self.store.write(f"scans/{name}.notes", notes)
-            self.store.write(f"scans/{name}", scan)
-            names.append(name)
-        return names
+            self.store.work.write(path + ".notes", notes)
+            self.store.work.write(path, scan)
+            scans.append(scan)
+        return scans
 
     def _load_notes(self, op: LocalSource) -> Notes:
         name = scan_name(op.root, op.ignore)
-        scan = self.store.read(f"scans/{name}")
-        notes = self.store.read(f"scans/{name}.notes")
-        loaded = Scan.load(scan) if scan else None
-        return Notes(loaded, notes or b"") if loaded is not None and loaded.root == os.path.realpath(op.root) else Notes()
+        return Notes(_read(self.store.path("scans", name)), _read(self.store.path("scans", name + ".notes")))
 
     # -- steps
 
@@ -161,7 +158,11 @@ class LocalExecutor:
                 from buildkit_py.executor.mkdir import plan
 
                 new = make_layer.from_entries(
-                    self.store, below, plan(op, self._union(below)), impure=self._impure(below)
+                    self.store,
+                    below,
+                    plan(op, self._union(below)),
+                    compression=self._settings.compression,
+                    impure=self._impure(below),
                 )
             case op:
                 raise TypeError(f"not a step: {op!r}")
@@ -217,7 +218,13 @@ class LocalExecutor:
                 if isinstance(tree, ContextTree):
                     tree.hash_files = True
             entries = plan(op, trees, None if op.link else self._union(below))
-            new = make_layer.from_entries(self.store, "" if op.link else below, entries, impure=self._impure(below))
+            new = make_layer.from_entries(
+                self.store,
+                "" if op.link else below,
+                entries,
+                compression=self._settings.compression,
+                impure=self._impure(below),
+            )
             digests = tuple(
                 source_digest(op, index, tree) if isinstance(tree, ContextTree) else ""
                 for index, tree in enumerate(trees)
@@ -233,7 +240,7 @@ class LocalExecutor:
         def progress(what: str, done: int, total: int) -> None:
             self._emit(StepProgress(step_id, what, done, total))
 
-        return layer_trees(self.store, self.store.snapshots.layers(snapshot), self.identity, progress)
+        return self._materializer.trees(self.store.snapshots.layers(snapshot), progress)
 
     def _union(self, snapshot: str) -> Union:
         from buildkit_py.image.union import Union
@@ -263,6 +270,14 @@ class LocalExecutor:
     def warn(self, message: str, hint: str = "") -> None:
         """Tell people something that is no error."""
         self._emit(Notice("warning", message, None, hint))
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # never seen before, or not ours to read: then everything is looked at anew
+        return b""
 
 
 def scan_name(root: str, ignore: tuple[str, ...]) -> str:

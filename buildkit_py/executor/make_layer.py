@@ -7,20 +7,18 @@ name, keeps that, and everything above it hits.
 
 from __future__ import annotations
 
+import time
+
 from buildkit_py.record import Record
 from buildkit_py.store.chain import content_of, layer_id
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from buildkit_py.image.entry import Entry
     from buildkit_py.store.store import Store
-
-# Entries that lie in the store until somebody needs them as files or as a compressed blob.
-PLAIN = "plain"
-
 
 class NewLayer(Record):
     """`id` names the layer, `bytes` is the size of its files' contents."""
@@ -41,27 +39,19 @@ def from_directory(store: Store, base: str, upper: str, *, impure: bool) -> NewL
 
 
 def from_entries(
-    store: Store,
-    base: str,
-    entries: Sequence[Entry],
-    *,
-    impure: bool,
-    learn: Callable[[int, bytes], None] | None = None,
+    store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool
 ) -> NewLayer:
-    """The layer that holds these entries. Their files are read once, packed and hashed on the way.
+    """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
-    `learn(index, digest)` is told the digest of each file's bytes.
     Raises `ContextError` for a file that changed since it was listed.
     """
     from buildkit_py.image.pack import pack
 
     with store.blobs.writer() as blob:
-        packed = pack(entries, blob.write, compression="none", hash_files=True)
+        packed = pack(entries, blob.write, compression=compression, hash_files=True)
         blob.commit(packed.digest)
     meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)
-    store.layers.add(
-        meta, blob=(PLAIN, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type))
-    )
+    store.layers.add(meta, blob=(compression, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)))
     return NewLayer(meta.id, meta.size)
 
 
@@ -76,4 +66,5 @@ def _meta(
         size=sum(entry.size for entry in entries),
         diff_id=diff_id,
         impure=impure,
+        created=int(time.time()),
     )

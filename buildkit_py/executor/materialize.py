@@ -14,10 +14,15 @@ from buildkit_py.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
+    from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
 
+    Progress: TypeAlias = Callable[[str, int, int], None]
+
+# What LayerMeta.origin says of this machine's own root filesystem, which is a layer like others but never unpacked.
 HOST = ("host",)
 _AT_ONCE = 4
 
@@ -29,107 +34,101 @@ class Trees(Record):
     host: bool = False
 
 
-def layer_trees(
-    store: Store,
-    layers: Sequence[str],
-    identity: Identity,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Trees:
-    """The directories of these layers, lowest first; what is missing is fetched and unpacked.
-
-    Raises `SourceError` where a layer cannot be had, `StoreCorrupt` where it is damaged.
-    """
-    host = False
-    found: list[str | None] = []
-    wanted: list[str] = []
-    for layer in layers:
-        tree = store.layers.tree(layer)
-        if tree is None:
-            meta = store.layers.get(layer)
-            if meta is not None and meta.origin == HOST:
-                host = True
-                continue
-            wanted.append(layer)
-        found.append(tree)
-    if wanted:
-        made = _make(store, list(dict.fromkeys(wanted)), identity, progress)
-        waiting = iter(wanted)
-        found = [tree if tree is not None else made[next(waiting)] for tree in found]
-    return Trees(tuple(tree for tree in found if tree is not None), host)
+def _silent(what: str, done: int, total: int) -> None:
+    pass
 
 
-def _make(
-    store: Store, layers: list[str], identity: Identity, progress: Callable[[str, int, int], None]
-) -> dict[str, str]:
-    if len(layers) == 1:
-        return {layers[0]: unpacked(store, layers[0], identity, progress)}
-    import threading
-    from _queue import Empty, SimpleQueue
+class Materializer:
+    """Gets layers of one store as directories. Shared by threads. `fetcher` is called when a layer is not here."""
 
-    todo: SimpleQueue[str] = SimpleQueue()
-    for layer in layers:
-        todo.put(layer)
-    made: dict[str, str] = {}
-    problems: list[BaseException] = []
+    def __init__(self, store: Store, identity: Identity, fetcher: Callable[[], Fetcher]) -> None:
+        self._store = store
+        self._identity = identity
+        self._fetcher = fetcher
 
-    def work() -> None:
-        while not problems:
-            try:
-                layer = todo.get_nowait()
-            except Empty:
-                return
-            try:
-                made[layer] = unpacked(store, layer, identity, progress)
-            except BaseException as problem:  # raised again by the caller's thread
-                problems.append(problem)
+    def trees(self, layers: Sequence[str], progress: Progress = _silent) -> Trees:
+        """The directories of these layers, lowest first. `progress(layer, done, total)` counts fetched bytes.
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(layers)))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if problems:
-        raise problems[0]
-    return made
-
-
-def unpacked(store: Store, layer: str, identity: Identity, progress: Callable[[str, int, int], None]) -> str:
-    """The directory of one layer, unpacked from its blob if need be."""
-    with store.layers.lock(layer):
-        tree = store.layers.tree(layer)
-        if tree is not None:
-            return tree
-        meta = store.layers.get(layer)
-        if meta is None:
-            raise StoreCorrupt(
-                f"layer {layer[:12]} is named but not in the store", hint="run `pybuild cache verify`, then build again"
-            )
-        from buildkit_py.image.unpack import unpack
-
-        with store.work_dir("unpack") as work:
-            destination = work.path + "/diff"
-            held = store.layers.any_blob(layer)
-            if held is not None:
-                _, blob = held
-                with store.blobs.open(blob.digest) as reader:
-                    unpack(
-                        reader.read,
-                        destination,
-                        media_type=blob.media_type,
-                        diff_id=blob.diff_id,
-                        userxattr=identity.userns,
-                        privileged=identity.privileged,
-                    )
+        Raises `SourceError` where a layer cannot be had, `StoreCorrupt` where it is damaged.
+        """
+        host = False
+        found: dict[str, str] = {}
+        wanted: list[str] = []
+        order: list[str] = []
+        for layer in layers:
+            tree = self._store.layers.tree(layer)
+            if tree is None:
+                meta = self._store.layers.get(layer)
+                if meta is not None and meta.origin == HOST:
+                    host = True
+                    continue
+                if meta is not None and meta.empty:
+                    continue
+                wanted.append(layer)
             else:
-                from buildkit_py.registry.fetch import open_blob
+                found[layer] = tree
+            order.append(layer)
+        if wanted:
+            found.update(self._several(list(dict.fromkeys(wanted)), progress))
+        return Trees(tuple(found[layer] for layer in order), host)
 
-                with open_blob(store, layer, lambda done, total: progress(layer[:12], done, total)) as stream:
-                    unpack(
-                        stream.read,
-                        destination,
-                        media_type=stream.media_type,
-                        diff_id=meta.diff_id,
-                        userxattr=identity.userns,
-                        privileged=identity.privileged,
-                    )
-            return store.layers.add_tree(layer, destination)
+    def tree(self, layer: str, progress: Progress = _silent) -> str:
+        """The directory of one layer, unpacked from its blob if need be."""
+        with self._store.layers.lock(layer):
+            tree = self._store.layers.tree(layer)
+            if tree is not None:
+                return tree
+            meta = self._store.layers.get(layer)
+            if meta is None:
+                raise StoreCorrupt(
+                    f"layer {layer[:12]} is named but not in the store",
+                    hint="run `pybuild cache verify`, then build again",
+                )
+            from buildkit_py.image.unpack import unpack
+
+            with (
+                self._store.work_dir("unpack") as work,
+                self._fetcher().open_blob(layer, lambda done, total: progress(layer[:12], done, total)) as stream,
+            ):
+                destination = work.path + "/diff"
+                unpack(
+                    stream.read,
+                    destination,
+                    media_type=stream.blob.media_type,
+                    diff_id=meta.diff_id,
+                    userxattr=self._identity.userns,
+                    privileged=self._identity.privileged,
+                )
+                return self._store.layers.add_tree(layer, destination)
+
+    def _several(self, layers: list[str], progress: Progress) -> dict[str, str]:
+        if len(layers) == 1:
+            return {layers[0]: self.tree(layers[0], progress)}
+        import threading
+        from _queue import Empty, SimpleQueue
+
+        todo: SimpleQueue[str] = SimpleQueue()
+        for layer in layers:
+            todo.put(layer)
+        made: dict[str, str] = {}
+        problems: list[BaseException] = []
+
+        def work() -> None:
+            while not problems:
+                try:
+                    layer = todo.get_nowait()
+                except Empty:
+                    return
+                try:
+                    made[layer] = self.tree(layer, progress)
+                except BaseException as problem:  # raised again by the caller's thread
+                    problems.append(problem)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(_AT_ONCE, len(layers)))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if problems:
+            raise problems[0]
+        return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from buildkit_py.digest import key_of
@@ -57,7 +58,7 @@ class StoreCache:
 
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         """Whether any record was ever made by this op, whatever it stood on."""
-        return self._store.records.has(key_of("op", parts))
+        return os.path.exists(self._store.records.path(key_of("op", parts)))
 
     def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
         """File a fresh result under both keys ("" for one that is not known)."""

@@ -1,0 +1,98 @@
+"""A session: the open store, the process's identity and the sandbox launcher, for the life of one command."""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from buildkit_py.config import Config
+    from buildkit_py.executor.materialize import Materializer
+    from buildkit_py.registry.client import Client
+    from buildkit_py.registry.fetch import Fetcher
+    from buildkit_py.registry.resolve import ImageResolver
+    from buildkit_py.sandbox.launch import Launcher
+    from buildkit_py.sandbox.userns import Identity
+    from buildkit_py.store.leases import Hold
+    from buildkit_py.store.store import Store
+
+
+class Session:
+    """A context manager. `sandboxes`: sandboxes may be wanted, so their fork server starts at once.
+
+    An ordinary user's process enters its user namespace here, before it has
+    threads. Raises `SandboxError` where the machine does not allow that,
+    `StoreError`, `UsageError` for a bad configuration.
+    """
+
+    def __init__(self, store: str = "", *, sandboxes: bool = False) -> None:
+        from buildkit_py.config import load
+        from buildkit_py.sandbox.userns import enter
+        from buildkit_py.store.store import Store
+
+        self.began = time.monotonic()
+        self.config: Config = load(os.environ)
+        self.identity: Identity = enter()
+        self._launcher: Launcher | None = None
+        self._client: Client | None = None
+        if sandboxes:
+            self.launcher()
+        self.store: Store = Store.open(store)
+        self.hold: Hold = self.store.hold()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._launcher is not None:
+            self._launcher.close()
+        self.hold.release()
+
+    def clock(self) -> float:
+        """Seconds since the session began."""
+        return time.monotonic() - self.began
+
+    def launcher(self) -> Launcher:
+        """The launcher of sandboxes; its fork server is started when first asked for."""
+        if self._launcher is None:
+            from buildkit_py.sandbox.launch import Launcher
+
+            self._launcher = Launcher.start()
+        return self._launcher
+
+    def client(self) -> Client:
+        """The client of registries, made when first asked for; one for all threads."""
+        if self._client is None:
+            from buildkit_py.registry.client import Client
+            from buildkit_py.registry.mirrors import Routes
+
+            self._client = Client(
+                Routes(
+                    mirrors=tuple((one.name, one.mirrors) for one in self.config.registries if one.mirrors),
+                    insecure=tuple(one.name for one in self.config.registries if one.insecure),
+                    ca_bundle=self.config.ca_bundle,
+                )
+            )
+        return self._client
+
+    def resolver(self) -> ImageResolver:
+        """Finds images in the store and in registries."""
+        from buildkit_py.registry.resolve import ImageResolver
+
+        return ImageResolver(self.store, self.client())
+
+    def fetcher(self) -> Fetcher:
+        """Gets the blobs of layers that are not here."""
+        from buildkit_py.registry.fetch import Fetcher
+
+        return Fetcher(self.store, self.client())
+
+    def materializer(self) -> Materializer:
+        """Gets layers as directories."""
+        from buildkit_py.executor.materialize import Materializer
+
+        return Materializer(self.store, self.identity, self.fetcher)

@@ -1,0 +1,115 @@
+"""From a file and what is wanted of it to targets: which door the file goes through."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.api.request import TargetSummary
+from buildkit_py.errors import SourceError
+from buildkit_py.events import Notice
+from buildkit_py.frontend.target import Options, Resolved
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.api.request import BuildRequest
+    from buildkit_py.api.session import Session
+    from buildkit_py.api.witness import Witness
+    from buildkit_py.events import Emit
+    from buildkit_py.frontend.buildfile.syntax import Buildfile
+    from buildkit_py.frontend.target import Target
+    from buildkit_py.registry.resolve import ImageResolver
+    from buildkit_py.source_map import Position
+
+
+class _Resolver:
+    """The frontends' `Resolver`: the registry's, made when the first image is named."""
+
+    def __init__(self, session: Session, pull: bool, witness: Witness) -> None:
+        self._session = session
+        self._pull = pull
+        self._witness = witness
+        self._images: ImageResolver | None = None
+
+    def resolve(self, reference: str, platform: str, position: Position | None) -> Resolved:
+        """What an image name stands for now."""
+        if self._images is None:
+            self._images = self._session.resolver()
+        found = self._images.resolve(reference, platform, position, pull=self._pull)
+        if "://" in reference:
+            # An archive or a layout on disk: it is looked at each time, so the first tier must look, too.
+            self._witness.impure(f"{reference} is read anew by each build")
+        else:
+            self._witness.names.append(self._session.store.images.path(found.reference))
+        return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
+
+
+def targets(request: BuildRequest, session: Session, witness: Witness, emit: Emit) -> tuple[Target, ...]:
+    """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise."""
+    options = Options(
+        context=request.context,
+        build_args=request.build_args,
+        build_contexts=request.build_contexts,
+        platform=request.platform,
+        network=request.network,
+        hosts=request.hosts,
+        no_cache=request.no_cache,
+        no_cache_filter=request.no_cache_filter,
+    )
+    resolver = _Resolver(session, request.pull, witness)
+
+    def notice(message: str, position: Position | None, hint: str) -> None:
+        emit(Notice("warning", message, position, hint))
+
+    if is_python(request.file):
+        from buildkit_py.frontend.python.load import load
+        from buildkit_py.frontend.python.lower import call
+
+        witness.file(request.file)
+        module = load(request.file, witness)
+        wanted = [(target.name, dict(target.parameters)) for target in request.targets]
+        return call(module, wanted, options, resolver, witness)
+    from buildkit_py.frontend.buildfile.lower import lower
+
+    names = tuple(target.name for target in request.targets if target.name)
+    extra = tuple(pair for target in request.targets for pair in target.parameters)
+    if extra:
+        # A parameter of a stage is an ARG: `pybuild Buildfile web --VERSION=2` is `--build-arg VERSION=2`.
+        options = options.replace(build_args=(*options.build_args, *extra))
+    tree = _parse(request.file, session.store.path("memo"), witness)
+    file = "" if request.file == "-" else request.file
+    return lower(tree, options, resolver, witness, targets=names, file=file, notice=notice)
+
+
+def outline(file: str) -> tuple[TargetSummary, ...]:
+    """The targets of a file, without resolving or building anything."""
+    from buildkit_py.api.witness import Witness
+
+    witness = Witness()
+    if is_python(file):
+        from buildkit_py.frontend.python.load import load
+        from buildkit_py.frontend.python.lower import targets as summaries
+
+        found = summaries(load(file, witness))
+    else:
+        from buildkit_py.frontend.buildfile.lower import outline as buildfile_outline
+
+        found = buildfile_outline(_parse(file, "", witness))
+    return tuple(TargetSummary(one.name, one.description, one.default, one.parameters) for one in found)
+
+
+def is_python(file: str) -> bool:
+    """Whether a file goes through the Python door; only its name decides, never what is in it."""
+    return file.endswith(".py")
+
+
+def _parse(file: str, cache_dir: str, witness: Witness) -> Buildfile:
+    from buildkit_py.frontend.buildfile.parse import parse_file, parse_text
+
+    if file == "-":
+        witness.impure("the Buildfile came from standard input")
+        return parse_text(sys.stdin.buffer.read(), "<stdin>", cache_dir=cache_dir)
+    witness.file(file)
+    if os.path.isdir(file):
+        raise SourceError("this is a directory, not a Buildfile", at=file, hint=f"pybuild build {file}")
+    return parse_file(file, name=os.path.relpath(file), cache_dir=cache_dir)

@@ -1,0 +1,50 @@
+"""A witness: everything outside the graph that a build looked at, so that the next one can prove nothing changed.
+
+Implements the frontends' `Inputs`. What it saw is later compared by the
+first tier of the command line, with nothing imported.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from buildkit_py.store.scan import racy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.scan import Stamp
+
+
+class Witness:
+    """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans;
+    `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, Stamp | None] = {}
+        self.names: list[str] = []
+        self.scans: list[bytes] = []
+        self.held: list[str] = []
+        self.unprovable: list[str] = []
+
+    def file(self, path: str) -> None:
+        """A file was read, or looked for in vain. Call it before reading: a later change then shows."""
+        path = os.path.abspath(path)
+        if path in self.files:
+            return
+        try:
+            seen = os.stat(path)
+        except OSError:
+            self.files[path] = None
+            return
+        if racy(seen.st_ctime_ns, seen.st_mtime_ns, time.time_ns()):
+            self.unprovable.append(f"{path} was written a moment ago")
+        self.files[path] = (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
+
+    def env(self, name: str, value: str | None) -> None:
+        """An environment variable was read. Nothing to note: a memo is named by the whole environment."""
+
+    def impure(self, what: str) -> None:
+        """Something was done that cannot be checked later."""
+        self.unprovable.append(what)

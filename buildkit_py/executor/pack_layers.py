@@ -1,0 +1,145 @@
+"""Packing layers that the store has as files into the blobs that an image names, ahead of when they are asked for.
+
+Packing begins when a step's layer is there, in a thread of its own, while
+later steps run; whoever needs the blob waits for that one only.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from buildkit_py.store.layers import LayerBlob
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildkit_py.executor.materialize import Materializer
+    from buildkit_py.image.pack import Packed
+    from buildkit_py.image.recompress import Recompressed
+    from buildkit_py.store.store import Store
+
+ORIGIN = "origin"
+NONE = "none"
+# `pack` itself keeps two threads busy with one layer.
+_AT_ONCE = 1
+
+
+class Packer:
+    """Packs layers of `store` with one compression. `epoch`: later times become these seconds."""
+
+    def __init__(
+        self,
+        store: Store,
+        materializer: Materializer,
+        compression: str,
+        level: int = 0,
+        epoch: int | None = None,
+    ) -> None:
+        self._store = store
+        self._materializer = materializer
+        self._compression = compression
+        self._level = level
+        self._epoch = epoch
+        self.variant = variant(compression, level, epoch)
+        self._condition = threading.Condition()
+        self._queue: list[str] = []
+        self._taken: dict[str, LayerBlob | BaseException | None] = {}
+        self._threads = 0
+
+    def begin(self, layer: str) -> None:
+        """Pack a layer in the background, if it is not packed yet."""
+        with self._condition:
+            if layer in self._taken:
+                return
+            self._taken[layer] = None
+            self._queue.append(layer)
+            if self._threads < _AT_ONCE:
+                self._threads += 1
+                threading.Thread(target=self._work, name="pack-layers", daemon=True).start()
+
+    def blob(self, layer: str) -> LayerBlob:
+        """The blob of a layer; waits for it or makes it. Raises what packing raised."""
+        with self._condition:
+            if layer in self._queue:
+                self._queue.remove(layer)
+                del self._taken[layer]
+            if layer in self._taken:
+                while (got := self._taken[layer]) is None:
+                    self._condition.wait()
+                if isinstance(got, BaseException):
+                    raise got
+                return got
+            self._taken[layer] = None
+        return self._settle(layer)
+
+    def _work(self) -> None:
+        while True:
+            with self._condition:
+                if not self._queue:
+                    self._threads -= 1
+                    return
+                layer = self._queue.pop(0)
+            try:
+                self._settle(layer)
+            except BaseException:  # kept in `_taken` for whoever asks for this blob
+                continue
+
+    def _settle(self, layer: str) -> LayerBlob:
+        got: LayerBlob | BaseException | None = None
+        try:
+            got = self._make(layer)
+            return got
+        except BaseException as problem:
+            got = problem
+            raise
+        finally:
+            with self._condition:
+                self._taken[layer] = got
+                self._condition.notify_all()
+
+    def _make(self, layer: str) -> LayerBlob:
+        """Find or make the blob. A pulled layer keeps the blob it came as: its image names that one."""
+        layers = self._store.layers
+        for name in (ORIGIN, self.variant):
+            held = layers.blob(layer, name) if name != ORIGIN else layers.described(layer, name)
+            if held is not None:
+                return held
+        plain = layers.blob(layer, NONE) if self._epoch is None else None
+        tree = None if plain is not None else self._materializer.tree(layer)
+        with layers.lock(layer):
+            held = layers.blob(layer, self.variant)
+            if held is not None:
+                return held
+            with self._store.blobs.writer() as writer:
+                packed = self._pack(writer.write, plain, tree)
+                writer.commit(packed.digest)
+            blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
+            layers.set_blob(layer, self.variant, blob)
+            return blob
+
+
+    def _pack(
+        self, write: Callable[[bytes], object], plain: LayerBlob | None, tree: str | None
+    ) -> Packed | Recompressed:
+        if plain is not None:
+            from buildkit_py.image.recompress import recompress
+
+            with self._store.blobs.open(plain.digest) as reader:
+                return recompress(reader.read, write, compression=self._compression, level=self._level)
+        from buildkit_py.image.overlay_diff import diff
+        from buildkit_py.image.pack import pack
+
+        assert tree is not None
+        entries = diff(tree, hash_files=False)
+        return pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch)
+
+
+def variant(compression: str, level: int, epoch: int | None) -> str:
+    """The name under which a layer's blob of this kind is kept."""
+    name = compression
+    if level:
+        name += f"-{level}"
+    if epoch is not None:
+        name += f"-e{epoch}"
+    return name
