@@ -105,6 +105,13 @@ class IgnoreRules:
         return frozenset(spots)
 
     def _level(self, hits: tuple[bool, ...], spots: frozenset[tuple[int, int]], states: tuple[State, ...]) -> Level:
+        verdict = _last(self.rules, hits)
+        indexes = [index for index, rule in enumerate(self.rules) if rule.automaton is not None]
+        waiting = {index for index, _ in spots}
+        waiting.update([index for index, state in zip(indexes, states, strict=True) if state])
+        if all([self.rules[index].negated != verdict for index in waiting]):
+            # Whatever else matches, it says what has been said.
+            spots, states = frozenset(), (frozenset(),) * len(states)
         key = (hits, spots, states)
         level = self._levels.get(key)
         if level is None:
