@@ -17,8 +17,10 @@ class RootFilesystem(Record):
     """Layer directories in overlay form, lowest first, under a writable `upper` (with its `work`).
 
     `upper` empty: read-only. `host`: the lowest layer is this machine's own
-    root, below `layers`. `volatile` skips overlay's syncs. No directory of
-    the list may be changed while the sandbox lives.
+    root, below `layers`; directories named in `hide` are then covered with
+    empty ones. `volatile` skips overlay's syncs. `work` is empty and on the
+    file system of `upper`. No directory of the list may be changed while the
+    sandbox lives.
     """
 
     layers: tuple[str, ...] = ()
@@ -26,6 +28,7 @@ class RootFilesystem(Record):
     work: str = ""
     host: bool = False
     volatile: bool = True
+    hide: tuple[str, ...] = ()
 
 
 class SandboxMount(Record):
@@ -83,6 +86,14 @@ class SandboxSpec(Record):
         out["root"] = dict(zip(self.root.__fields__, self.root.values(), strict=True))
         out["mounts"] = [dict(zip(m.__fields__, m.values(), strict=True)) for m in self.mounts]
         return out
+
+    @staticmethod
+    def from_wire(wire: dict[str, Any]) -> SandboxSpec:
+        """The spec that `wire` described."""
+        fields = dict(wire)
+        fields["root"] = RootFilesystem(**wire["root"])
+        fields["mounts"] = tuple([SandboxMount(**mount) for mount in wire["mounts"]])
+        return SandboxSpec(**fields)
 
 
 class Exit(Record):

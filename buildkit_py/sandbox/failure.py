@@ -1,0 +1,37 @@
+"""Why a sandbox could not be set up, in a form that crosses a socket: stage, errno, subject."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class SetupFailure(Exception):
+    """`stage` is what was being done ("mount /proc"), `errno` 0 if no system call failed, `subject` a path or detail."""
+
+    def __init__(self, stage: str, errno: int = 0, subject: str = "") -> None:
+        super().__init__(stage, errno, subject)
+        self.stage = stage
+        self.errno = errno
+        self.subject = subject
+
+
+class stage:
+    """`with stage("mount", path):` turns an `OSError` inside into a `SetupFailure` that names it."""
+
+    __slots__ = ("name", "subject")
+
+    def __init__(self, name: str, subject: str | bytes = "") -> None:
+        self.name = name
+        self.subject = subject
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, OSError):
+            subject = self.subject.decode("utf-8", "replace") if isinstance(self.subject, bytes) else self.subject
+            raise SetupFailure(self.name, error.errno or 0, subject) from error

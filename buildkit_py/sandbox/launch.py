@@ -1,0 +1,279 @@
+"""Starts sandboxes: through a fork server for builds, directly for a single foreground command.
+
+The builder's side. It imports nothing that a no-op build would have to pay
+for; the set-up itself (`init`) is loaded in the fork server, or here only by
+`foreground`.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+
+import _signal
+import _socket
+import _thread
+from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.spec import Exit
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildkit_py.sandbox.spec import SandboxSpec
+
+_PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[1]); from buildkit_py.sandbox.fork_server import serve; "
+    "serve(3, int(sys.argv[2]))"
+)
+_SIGKILL = 9
+_LARGEST_MESSAGE = 1 << 17
+# Signals that a person or a supervisor sends to a foreground command: HUP INT QUIT USR1 USR2 TERM CONT WINCH
+FORWARDED = (1, 2, 3, 10, 12, 15, 18, 28)
+
+
+class Sandbox:
+    """One running process tree, whose first process is `pid`. Made by `Launcher.spawn` or `foreground`."""
+
+    def __init__(self, channel: _socket.socket, spec: SandboxSpec, *, pid: int = 0, pidfd: int = -1) -> None:
+        self._channel = channel
+        self._upper = spec.root.upper
+        self._lock = _thread.allocate_lock()
+        self._pidfd = pidfd
+        self._owned = pid != 0  # a child of this very process, not of the fork server
+        self._started = time.monotonic()
+        self._ready = False
+        self._ended = False
+        self._stubs: list[tuple[str, bytes, int, int, int]] = []
+        self._failure: tuple[str, int, str] | None = None
+        self._exit: Exit | None = None
+        self.pid = pid
+        self._terminal = -1
+
+    @property
+    def terminal_fd(self) -> int:
+        """The builder's side of the sandbox's terminal; the caller closes it. Raises `SandboxError`."""
+        with self._lock:
+            while not self._ready and not self._ended:
+                self._receive()
+        if self._failure is not None:
+            raise _error(*self._failure)
+        return self._terminal
+
+    def wait(self) -> Exit:
+        """Block until the whole process tree is gone, and take its mount points out of the upper directory.
+
+        Raises `SandboxError` if the command could not be started for a reason
+        other than the command itself (those are codes 126 and 127).
+        """
+        with self._lock:
+            while not self._ended:
+                self._receive()
+            if self._exit is None and self._owned:
+                self._exit = _reap(self.pid, self._started)
+            self._close()
+            stubs, self._stubs = self._stubs, []
+        if stubs:
+            from buildkit_py.sandbox.paths import remove_stubs
+            from buildkit_py.sandbox.userns import overlay_xattr
+
+            remove_stubs(self._upper, stubs, overlay_xattr())
+        if self._failure is not None:
+            raise _error(*self._failure)
+        if self._exit is None:
+            raise SandboxError("the process that starts sandboxes ended before its sandbox")
+        return self._exit
+
+    def kill(self, signum: int) -> None:
+        """Send a signal to the first process; nothing if it has ended.
+
+        It is process 1 of its namespace: what it has no handler for it does not
+        notice, except SIGKILL and SIGSTOP.
+        """
+        pidfd = self._pidfd
+        if pidfd >= 0:
+            try:
+                _signal.pidfd_send_signal(pidfd, signum)
+            except OSError:
+                pass  # it has ended, and perhaps the descriptor is closed
+
+    def destroy(self) -> None:
+        """Kill the whole process tree; `wait` then returns."""
+        self.kill(_SIGKILL)
+
+    def await_start(self) -> None:
+        """Block until the process exists or has failed to. Raises `SandboxError` for the latter."""
+        with self._lock:
+            while self._pidfd < 0 and not self._ended:
+                self._receive()
+            if self._pidfd < 0:
+                self._close()
+                raise _error(*(self._failure or ("the process that starts sandboxes has ended", 0, "")))
+
+    def _receive(self) -> None:
+        try:
+            data, ancillary, _, _ = self._channel.recvmsg(
+                _LARGEST_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError:
+            data, ancillary = b"", []
+        if not data:
+            self._ended = True
+            if self._exit is None and self._failure is None and not self._owned:
+                self.destroy()  # the fork server died: nobody else is left to do it
+            return
+        fd = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
+        message: tuple[Any, ...] = marshal.loads(data)
+        if message[0] == "pid":
+            self.pid, self._pidfd = message[1], fd
+        elif message[0] == "ready":
+            self._stubs, self._terminal, self._ready = message[1], fd, True
+        elif message[0] == "error":
+            self._failure = message[1:]
+        elif message[0] == "exit":
+            self._exit = Exit(_code(message[1]), message[2], message[3])
+            self._ended = True
+
+    def _close(self) -> None:
+        self._channel.close()
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+class Launcher:
+    """The builder's handle of its fork server. `spawn` may be called by many threads at once."""
+
+    def __init__(self, control: _socket.socket, pid: int) -> None:
+        self._control = control
+        self._pid = pid
+
+    @classmethod
+    def start(cls) -> Launcher:
+        """Start the server and return at once; it gets ready while the builder imports the rest of itself.
+
+        An ordinary user calls `userns.enter` first.
+        """
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        arguments = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, _PACKAGE_PARENT, str(os.getpid())]
+        # The server has none of our variables: nothing of them can get into a sandbox.
+        env = {name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"}
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, 2, 1),
+            (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
+        ]
+        try:
+            pid = os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsigmask=())
+        except OSError as error:
+            raise SandboxError(f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable) from error
+        theirs.close()
+        return cls(ours, pid)
+
+    def spawn(self, spec: SandboxSpec, *, stdin: int = -1, stdout: int, stderr: int) -> Sandbox:
+        """Start `spec`. `stdin` -1 is /dev/null; the descriptors stay the caller's. Raises `SandboxError`."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        memory = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+        try:
+            view = memoryview(marshal.dumps(spec.wire()))
+            while view:
+                view = view[os.write(memory, view) :]
+            descriptors = [theirs.fileno(), memory, *([stdin] if stdin >= 0 else []), stdout, stderr]
+            rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in descriptors])
+            self._control.sendmsg([b"spawn"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        except OSError as error:
+            ours.close()
+            raise SandboxError("the process that starts sandboxes has ended") from error
+        finally:
+            os.close(memory)
+            theirs.close()
+        sandbox = Sandbox(ours, spec)
+        sandbox.await_start()
+        return sandbox
+
+    def close(self) -> None:
+        """End the server and every sandbox that it still runs; returns when they are gone."""
+        if self._pid:
+            self._control.close()
+            pid, self._pid = self._pid, 0
+            os.waitpid(pid, 0)
+
+    def __enter__(self) -> Launcher:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def foreground(spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
+    """Start `spec` as a child of this process, without a fork server. Only for a process with one thread.
+
+    Raises `SandboxError`.
+    """
+    from buildkit_py.sandbox import init
+    from buildkit_py.sandbox.program import host_interpreters
+
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    parent = os.pidfd_open(os.getpid())
+    try:
+        host = init.Host(parent, host_interpreters())
+        pid, pidfd = init.spawn(spec, host, theirs.fileno(), init.Stdio(stdin, stdout, stderr))
+    except OSError as error:
+        ours.close()
+        raise _error("make the sandbox's namespaces", error.errno or 0, "") from error
+    finally:
+        os.close(parent)
+        theirs.close()
+    return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
+
+
+def run_foreground(spec: SandboxSpec) -> Exit:
+    """Run `spec` on this process's own standard input, output and error until it ends, passing signals on.
+
+    Only for the main thread of a process with one thread. Raises `SandboxError`.
+    """
+    sandbox = foreground(spec)
+    before = {number: _signal.signal(number, lambda got, _: sandbox.kill(got)) for number in FORWARDED}
+    try:
+        return sandbox.wait()
+    finally:
+        for number, handler in before.items():
+            _signal.signal(number, handler)
+
+
+def _reap(pid: int, started: float) -> Exit:
+    _, status, usage = os.wait4(pid, 0)
+    return Exit(_code(status), time.monotonic() - started, usage.ru_maxrss * 1024)
+
+
+def _code(status: int) -> int:
+    if os.WIFSIGNALED(status):
+        return 128 + os.WTERMSIG(status)
+    return os.WEXITSTATUS(status)
+
+
+def _error(stage: str, errno: int, subject: str) -> SandboxError:
+    """A set-up failure in words."""
+    message = f"cannot {stage}: {os.strerror(errno).lower()}" if errno else stage
+    at = subject if subject.startswith("/") else None
+    notes = (f"the kernel says: {subject}",) if subject and errno and at is None else ()
+    if subject and not errno and at is None:
+        message += f" ({subject})"
+    return SandboxError(message, at=at, notes=notes, hint=_HINTS.get((stage, errno), ""))
+
+
+_INFO = "`pybuild info` says what this machine allows"
+_HINTS = {
+    ("make the sandbox's namespaces", 1): f"the kernel forbids new namespaces here; {_INFO}",
+    ("make the sandbox's namespaces", 28): "raise the limits: sysctl -a | grep user.max_.*_namespaces",
+    ("make the sandbox's namespaces", 22): f"this kernel lacks a kind of namespace; {_INFO}",
+    ("mount /proc", 1): "in a container whose /proc is masked the kernel allows no new one; "
+    "start that container with --security-opt systempaths=unconfined, or run as root",
+    ("mount", 1): f"the kernel forbids this mount here; {_INFO}",
+    ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
+    ("mount the layers", 19): "load the overlay file system: modprobe overlay",
+    ("become the user", 22): f"only one user id is mapped here; give this user a range in /etc/subuid; {_INFO}",
+}

@@ -1,0 +1,125 @@
+"""Finding and starting the sandbox's program, with the exit codes of a shell: 127 not found, 126 not executable.
+
+Until the exec, this process is this machine's Python interpreter, and
+`/proc/self/exe` inside leads to its file. A program that is a link to it, or
+a script with it as interpreter, would come to run with a handle on that file,
+and could write to it (CVE-2019-5736). So whatever the exec would open is
+looked at first, and a way through a magic link of /proc is refused.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.mounts import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_ENOENT, _EACCES, _ENOTDIR, _ELOOP = 2, 13, 20, 40
+_MOST_INTERPRETERS = 5  # the kernel's limit for scripts of scripts
+_SHEBANG_BYTES = 256  # the kernel's BINPRM_BUF_SIZE
+
+
+class Refused(Exception):
+    """A program that leads through a magic link."""
+
+
+class Program:
+    """A command to start: its arguments, environment and where its name may be found.
+
+    `interpreters` are the binfmt_misc interpreters that the kernel would look up inside.
+    """
+
+    def __init__(self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...]) -> None:
+        self._argv = [encode(argument) for argument in argv]
+        self._env = env
+        name = self._argv[0]
+        self._bare = b"/" not in name
+        path = env.get(b"PATH", DEFAULT_PATH)
+        self._candidates = [part + b"/" + name for part in path.split(b":") if part] if self._bare else [name]
+        if not name:
+            self._candidates = []
+        self._interpreters = interpreters
+
+    def inspect(self) -> None:
+        """Refuse magic links, with the rights of root and inside the root. Raises `Refused`."""
+        for path in self._interpreters:
+            _inspect(path)
+        for path in self._candidates:
+            _inspect(path)
+
+    def start(self) -> NoReturn:
+        """Exec, or say on standard error why not and exit with the code that a shell would give."""
+        denied = 0
+        for path in self._candidates:
+            try:
+                os.execve(path, self._argv, self._env)
+            except OSError as error:
+                if error.errno not in (_ENOENT, _ENOTDIR):
+                    denied = error.errno or _EACCES
+                    if denied != _EACCES:
+                        break
+        if denied:
+            self._fail(os.strerror(denied).lower(), NOT_EXECUTABLE)
+        self._fail("executable file not found in $PATH" if self._bare else "no such file or directory", NOT_FOUND)
+
+    def refuse(self, refused: Refused) -> NoReturn:
+        self._fail(f"refused, {refused} leads out of the sandbox", NOT_EXECUTABLE)
+
+    def _fail(self, why: str, code: int) -> NoReturn:
+        os.write(2, b'exec: "' + self._argv[0] + b'": ' + why.encode() + b"\n")
+        os._exit(code)
+
+
+def _inspect(path: bytes) -> None:
+    for _ in range(_MOST_INTERPRETERS + 1):
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+        try:
+            fd = syscalls.openat2(syscalls.AT_FDCWD, path, flags, syscalls.RESOLVE_NO_MAGICLINKS)
+        except OSError as error:
+            if error.errno == _ELOOP:
+                raise Refused(os.fsdecode(path)) from error
+            return  # the exec will say what is wrong
+        try:
+            head = os.read(fd, _SHEBANG_BYTES)
+        except OSError:
+            return
+        finally:
+            os.close(fd)
+        if not head.startswith(b"#!"):
+            return
+        words = head[2:].split(b"\n", 1)[0].replace(b"\0", b" ").split()
+        if not words:
+            return
+        path = words[0]
+
+
+def host_interpreters() -> tuple[bytes, ...]:
+    """Interpreters registered with binfmt_misc that are looked up at exec time, in the caller's root.
+
+    Those with flag F were opened when they were registered and are none of our business.
+    """
+    out = []
+    base = b"/proc/sys/fs/binfmt_misc"
+    try:
+        names = os.listdir(base)
+    except OSError:
+        return ()
+    for name in names:
+        if name in (b"register", b"status"):
+            continue
+        try:
+            fd = os.open(base + b"/" + name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        text = os.read(fd, 4096)
+        os.close(fd)
+        fields = dict(line.partition(b" ")[::2] for line in text.splitlines())
+        if b"F" not in fields.get(b"flags:", b"") and b"interpreter" in fields:
+            out.append(fields[b"interpreter"])
+    return tuple(out)

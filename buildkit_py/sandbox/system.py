@@ -1,0 +1,203 @@
+"""The mounts that every sandbox has: /proc, /sys and /dev, as docker's build gives them.
+
+They are made, detached, before the root changes: in a user namespace the
+kernel allows new /proc and /sys mounts only while the old ones are in sight.
+Device nodes are binds of this machine's own, so that every other mount can
+be `nodev`: with CAP_MKNOD, which docker leaves to steps, a step can make the
+node of a disk, but never open it, whether or not there is a device cgroup.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.failure import SetupFailure, stage
+from buildkit_py.sandbox.mounts import NODEV, NOEXEC, NOSUID, RDONLY, make_filesystem, make_tmpfs
+from buildkit_py.sandbox.paths import MountPoints
+
+_DEVICES = {
+    b"null": (1, 3),
+    b"zero": (1, 5),
+    b"full": (1, 7),
+    b"random": (1, 8),
+    b"urandom": (1, 9),
+    b"tty": (5, 0),
+}
+_LINKS = {
+    b"fd": b"/proc/self/fd",
+    b"stdin": b"/proc/self/fd/0",
+    b"stdout": b"/proc/self/fd/1",
+    b"stderr": b"/proc/self/fd/2",
+    b"ptmx": b"pts/ptmx",
+}
+# The list of the OCI default and moby's later additions; what this kernel has not is passed over.
+_MASKED = (
+    b"proc/acpi",
+    b"proc/asound",
+    b"proc/interrupts",
+    b"proc/kcore",
+    b"proc/keys",
+    b"proc/latency_stats",
+    b"proc/sched_debug",
+    b"proc/scsi",
+    b"proc/timer_list",
+    b"proc/timer_stats",
+    b"sys/devices/virtual/powercap",
+    b"sys/firmware",
+)
+_READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
+_DIRECTORY, _CHARACTER_DEVICE = 0o040000, 0o020000
+_EPERM, _EBUSY = 1, 16
+
+
+class SystemMounts:
+    """The detached mounts, ready to be attached. `tty_group`: group 5 exists in this user namespace."""
+
+    def __init__(self, *, tty_group: bool) -> None:
+        all_off = NOSUID | NODEV | NOEXEC
+        with stage("mount", "/proc"):
+            self._proc = make_filesystem(b"proc", all_off, {})
+        with stage("mount", "/sys"):
+            self._sys = _make_sys()
+            self._cgroup = _make_cgroup()
+        with stage("mount", "/dev"):
+            self._dev = make_tmpfs(NOSUID | NODEV, {b"mode": b"755", b"size": b"65536k"})
+            for name in _DEVICES:
+                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._dev))
+            for name, target in _LINKS.items():
+                os.symlink(target, name, dir_fd=self._dev)
+            for name in (b"pts", b"shm", b"mqueue"):
+                os.mkdir(name, 0o755, dir_fd=self._dev)
+        pts = {b"ptmxmode": b"0666", b"mode": b"0620"}
+        if tty_group:
+            pts[b"gid"] = b"5"
+        with stage("mount", "/dev/pts"):
+            self._pts = make_filesystem(b"devpts", NOSUID | NOEXEC, pts)
+        with stage("mount", "/dev/shm"):
+            self._shm = make_tmpfs(all_off, {b"mode": b"1777", b"size": b"65536k"})
+        with stage("mount", "/dev/mqueue"):
+            self._mqueue = make_filesystem(b"mqueue", all_off, {})
+        with stage("mount", "an empty directory"):
+            self._empty = make_tmpfs(all_off | RDONLY, {b"size": b"4k", b"nr_inodes": b"2", b"mode": b"755"})
+        self._nodes = {name: _open_device(name, numbers) for name, numbers in _DEVICES.items()}
+
+    def attach(self, root: int, points: MountPoints) -> None:
+        """Mount everything into the root filesystem `root`. Raises `SetupFailure`."""
+        for target, tree in ((b"/proc", self._proc), (b"/sys", self._sys), (b"/dev", self._dev)):
+            fd = points.open_own_directory(target)
+            with stage("mount", target):
+                syscalls.move_mount(tree, fd)
+            os.close(fd)
+        for name, tree in ((b"pts", self._pts), (b"shm", self._shm), (b"mqueue", self._mqueue)):
+            with stage("mount", b"/dev/" + name):
+                syscalls.move_mount(tree, self._dev, name)
+        for name, tree in self._nodes.items():
+            with stage("mount", b"/dev/" + name):
+                syscalls.move_mount(tree, self._dev, name)
+        if self._cgroup >= 0:
+            with stage("mount", "/sys/fs/cgroup"):
+                syscalls.move_mount(self._cgroup, self._sys, b"fs/cgroup")
+        for path in _READ_ONLY:
+            self._protect(root, path)
+        attached = False
+        for path in _MASKED:
+            attached = self._mask(root, path, attached)
+
+    def make_console(self, slave: int) -> None:
+        """Bind the pseudo-terminal `slave` over /dev/console."""
+        with stage("mount", "/dev/console"):
+            os.close(os.open(b"console", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._dev))
+            tree = syscalls.open_tree(slave, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
+            syscalls.move_mount(tree, self._dev, b"console")
+            os.close(tree)
+
+    def hide(self, root: int, path: bytes) -> None:
+        """Cover a directory of the root, if it is there, with an empty read-only one."""
+        self._mask(root, path.lstrip(b"/"), attached=True)
+
+    def _mask(self, root: int, path: bytes, attached: bool) -> bool:
+        fd = _find(root, path)
+        if fd < 0:
+            return attached
+        with stage("mask", path):
+            source = self._nodes[b"null"]
+            clone = True
+            if os.fstat(fd).st_mode & 0o170000 == _DIRECTORY:
+                source, clone, attached = self._empty, attached, True
+            if clone:
+                source = syscalls.open_tree(source, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
+            syscalls.move_mount(source, fd)
+            if clone:
+                os.close(source)
+            os.close(fd)
+        return attached
+
+    @staticmethod
+    def _protect(root: int, path: bytes) -> None:
+        fd = _find(root, path)
+        if fd < 0:
+            return
+        with stage("make read-only", path):
+            tree = syscalls.open_tree(fd, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
+            syscalls.mount_setattr(tree, RDONLY)
+            syscalls.move_mount(tree, fd)
+            os.close(tree)
+            os.close(fd)
+
+
+def _find(root: int, path: bytes) -> int:
+    try:
+        return syscalls.openat2(root, path, os.O_PATH, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+    except OSError as error:
+        raise SetupFailure("mask", error.errno or 0, path.decode("utf-8", "replace")) from error
+
+
+def _make_sys() -> int:
+    try:
+        return make_filesystem(b"sysfs", NOSUID | NODEV | NOEXEC | RDONLY, {})
+    except OSError as error:
+        if error.errno != _EPERM:
+            raise
+    # In a user namespace that does not own the network namespace, a new sysfs is refused: show the host's, read-only,
+    # as rootless podman and BuildKit do.
+    tree = syscalls.open_tree(syscalls.AT_FDCWD, b"/sys", syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
+    syscalls.mount_setattr(tree, NOSUID | NODEV | NOEXEC | RDONLY, recursive=True)
+    return tree
+
+
+def _make_cgroup() -> int:
+    """This sandbox's own view of a unified cgroup hierarchy; -1 where there is none or none may be mounted.
+
+    Version 1 hierarchies are not shown: nothing inside has limits that they could tell of.
+    """
+    try:
+        fd = os.open(b"/sys/fs/cgroup", os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    try:
+        if syscalls.filesystem_magic(fd) != syscalls.CGROUP2_MAGIC:
+            return -1
+        return make_filesystem(b"cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, {})
+    except OSError as error:
+        if error.errno in (_EPERM, _EBUSY):
+            return -1
+        raise
+    finally:
+        os.close(fd)
+
+
+def _open_device(name: bytes, numbers: tuple[int, int]) -> int:
+    """A detached bind of one of this machine's device nodes, checked to be what its name says (CVE-2025-31133)."""
+    path = b"/dev/" + name
+    with stage("open the device", path):
+        tree = syscalls.open_tree(
+            syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_SYMLINK_NOFOLLOW
+        )
+        status = os.fstat(tree)
+    found = (os.major(status.st_rdev), os.minor(status.st_rdev))
+    if status.st_mode & 0o170000 != _CHARACTER_DEVICE or found != numbers:
+        raise SetupFailure("this machine's device is not what its name says", 0, path.decode())
+    return tree
