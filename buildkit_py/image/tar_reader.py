@@ -24,6 +24,7 @@ Member = namedtuple(
     "Member", ("name", "flag", "mode", "uid", "gid", "size", "time", "link", "major", "minor", "xattrs")
 )
 
+_member = tuple.__new__
 _NO_XATTRS: tuple[tuple[str, bytes], ...] = ()
 _XATTR = b"SCHILY.xattr."
 _KNOWN = frozenset((REGULAR, LINK, SYMBOLIC, CHARACTER, BLOCK_DEVICE, DIRECTORY, PIPE))
@@ -49,11 +50,45 @@ class TarReader:
     def __iter__(self) -> Iterator[Member]:
         """Raises `SourceError` for what is damaged, truncated or over a limit."""
         count = 0
-        while (member := self._next()) is not None:
+        limit = self._limits.entries
+        while True:
+            member = self._plain() or self._next()
+            if member is None:
+                return
             count += 1
-            if count > self._limits.entries:
-                raise SourceError(f"an archive of more than {self._limits.entries} entries")
+            if count > limit:
+                raise SourceError(f"an archive of more than {limit} entries")
             yield member
+
+    def _plain(self) -> Member | None:
+        """The next member where it is an ordinary file whose header is like that of others; else None.
+
+        What `_next` would say, in a third of the time: most members of a layer
+        differ from those around them in name, size and time only.
+        """
+        buffer = self._buffer
+        at = self._at + self._left + self._skip
+        block = buffer[at : at + 512]
+        tail = self._tails.get(block[156:])
+        numbers = self._numbers.get(block[100:124])
+        if tail is None or numbers is None or self._global or tail[0] != REGULAR or tail[2] or block[124] & 0x80:
+            return None
+        try:
+            size = int(block[124:135], 8)
+            seconds = int(block[136:147], 8)
+            check = int(block[148:154], 8)
+        except ValueError:
+            return None
+        mode, uid, gid, owner_sum = numbers
+        name = block[:100]
+        total = owner_sum + tail[5] + (adler32(name) & 0xFFFF) + (adler32(block[124:148]) & 0xFFFF) + 254
+        name = name.rstrip(b"\0")
+        if total != check or not name or b"\0" in name or name[-1] == 0x2F or size < 0 or seconds < 0:
+            return None
+        self._at = at + 512
+        self._left = size
+        self._skip = -size % 512
+        return _member(Member, (name, REGULAR, mode, uid, gid, size, seconds * 10**9, b"", 0, 0, _NO_XATTRS))
 
     # -- bytes ---------------------------------------------------------------
 
@@ -99,7 +134,12 @@ class TarReader:
     def data(self) -> bytes:
         """The current member's data in one piece; only for members known to be small."""
         size = self._left
-        piece = self._exactly(size)
+        start = self._at
+        if len(self._buffer) - start < size:
+            piece = self._exactly(size)
+        else:
+            self._at = start + size
+            piece = self._buffer[start : start + size]
         self._left = 0
         return piece
 

@@ -13,15 +13,21 @@ import stat
 from buildkit_py.errors import SandboxError, SourceError
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
+from buildkit_py.image.small_files import SmallFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
+    from buildkit_py.image.small_files import SmallFile
+
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
 _IMPLIED_MODE = 0o755
+# Stands in `made` for files whose attributes nobody asked to keep.
+_SOME_FILE = Entry("", FILE)
+_BATCH = 48
 
 
 class TreeWriter:
@@ -39,6 +45,8 @@ class TreeWriter:
         self._ignore_owners = ignore_owners
         self._me = os.geteuid(), os.getegid()
         self._umask = _umask()
+        self._batch: list[SmallFile] = []  # of the directory `self._fd`
+        self._small_files = SmallFiles(self._me, self._umask)
         self._late: dict[str, Entry] = {}  # directories whose attributes wait for the end
         self._real: dict[str, str] = {}  # parents that lead through a link, and where to
         self._whiteouts: set[str] = set()
@@ -56,13 +64,42 @@ class TreeWriter:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._small_files.close()
         self._directories.close()
         self._link_sources.close()
 
     # -- one entry -----------------------------------------------------------
 
+    def small_file(self, path: str, item: SmallFile) -> None:
+        """An ordinary file in one piece: like `file` without anything rare, for there are many of them.
+
+        It is there after the next call of another method.
+        """
+        parent, _, _ = path.rpartition("/")
+        if parent != self._parent or path in self.made or len(self._batch) >= _BATCH:
+            self._settle()
+            path = self._enter(Entry(path, FILE), parent)[0]
+            if path in self.made:
+                self._clear(item[0], path)
+        if not item[0]:
+            raise SourceError("the archive has a file without a name")
+        self._batch.append(item)
+        self.bytes += len(item[5])
+        self.made[path] = _SOME_FILE
+
+    def _settle(self, *, wait: bool = False) -> None:
+        """Hand over the collected small files; with `wait` have them all on disk."""
+        if self._batch:
+            batch, self._batch = self._batch, []
+            self._small_files.add(self._fd, batch)
+        if wait:
+            refused = self._small_files.wait()
+            for name, _, uid, gid, _, _ in refused:
+                self._owner_problem(Entry(name, FILE, 0, uid, gid), OSError(errno.EPERM, ""))
+
     def file(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> str:
         """A FILE with its bytes; the path it really got."""
+        self._settle()
         path, _, mode, uid, gid, _, mtime, *_ = entry
         parent, _, name = path.rpartition("/")
         if parent != self._parent:
@@ -101,6 +138,7 @@ class TreeWriter:
 
     def other(self, entry: Entry) -> None:
         """Any entry but a FILE."""
+        self._settle()
         kind = entry.kind
         if kind == DIR:
             self._directory(entry)
@@ -132,6 +170,7 @@ class TreeWriter:
 
     def opaque(self, path: str) -> None:
         """Hide what lower layers have in a directory of this layer."""
+        self._settle()
         if not path:
             raise SourceError("the layer hides the whole root of the layers below it, which an overlay cannot do")
         entry = self._enter(Entry(f"{path}/x", DIR), path)
@@ -142,6 +181,7 @@ class TreeWriter:
 
     def finish(self) -> None:
         """Give the directories their attributes."""
+        self._settle(wait=True)
         for path in reversed(list(self._late)):
             entry = self._late[path]
             parent, _, name = path.rpartition("/")
@@ -201,6 +241,7 @@ class TreeWriter:
             raise SourceError(f"{entry.path} in the archive is a hard link to {entry.target}, which is no file of it")
         if path == entry.path:
             return
+        self._settle(wait=True)
         if there.kind in (CHAR, BLOCK) and not self._devices:
             self.devices_lost += 1
         else:
@@ -299,6 +340,7 @@ class TreeWriter:
 
     def _clear(self, name: str, path: str) -> None:
         """Remove what is at a name of the current directory, with everything below it."""
+        self._settle(wait=True)
         self.replaced = True
         self._whiteouts.discard(path)
         if _is_directory(name, self._fd):

@@ -25,7 +25,7 @@ from buildkit_py.image.member import clean_path, entry_of
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.image.pipeline import Feed, Stage
 from buildkit_py.image.tar_header import OPAQUE_MARK, WHITEOUT_PREFIX
-from buildkit_py.image.tar_reader import TarReader
+from buildkit_py.image.tar_reader import REGULAR, TarReader
 from buildkit_py.image.tree_writer import TreeWriter
 from buildkit_py.record import Record
 
@@ -134,7 +134,12 @@ def _write_all(tar: TarReader, writer: TreeWriter, hash_files: bool) -> int:
     count = 0
     for member in tar:
         count += 1
-        entry = layer_entry(clean_path(member[0], clamp=False), member)
+        path = clean_path(member[0], clamp=False)
+        _, flag, mode, uid, gid, size, mtime, _, _, _, xattrs = member
+        if flag == REGULAR and size <= _SMALL and not xattrs and not hash_files and ".wh." not in path:
+            writer.small_file(path, (path.rpartition("/")[2], mode, uid, gid, mtime, tar.data()))
+            continue
+        entry = layer_entry(path, member)
         if entry is None:
             continue
         if entry[1] == FILE:
