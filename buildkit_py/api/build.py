@@ -9,6 +9,7 @@ from buildkit_py.api.session import Session
 from buildkit_py.api.targets import outline as file_outline
 from buildkit_py.api.targets import targets as lower_targets
 from buildkit_py.api.witness import Witness
+from buildkit_py.api.write_out import WriteOut, wants_image
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import BuildFinished, BuildStarted
 
@@ -56,10 +57,7 @@ class _Build:
         self.epoch = request.epoch if request.epoch is not None else (0 if request.reproducible else None)
         self.compression = _COMPRESSIONS[request.compression or session.config.compression]
         self.makes_images = bool(
-            request.tags
-            or request.iidfile
-            or request.metadata_file
-            or any(output.kind in ("oci", "docker", "registry") for output in request.outputs)
+            request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
         )
 
     def run(self) -> BuildResult:
@@ -69,7 +67,7 @@ class _Build:
         title = os.path.relpath(request.file) if request.file != "-" else "standard input"
         self.emit(BuildStarted(build_id, title))
         makes_images = self.makes_images or any(target.tags for target in targets)
-        if makes_images or any(output.kind == "registry" for output in request.outputs):
+        if makes_images:
             _refuse_host_images(targets)
         packer = self._packer() if makes_images and not request.dry_run else None
         executor = self._executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
@@ -85,6 +83,7 @@ class _Build:
             self._finish(False, solution)
             raise _first(solution.failures)
         results = self._write_out(targets, solution, packer)
+        self._hold(results)
         self._finish(True, solution)
         return BuildResult(results, session.clock(), solution.ran, solution.cached)
 
@@ -135,8 +134,6 @@ class _Build:
     def _write_out(
         self, targets: tuple[Target, ...], solution: Solution, packer: Packer | None
     ) -> tuple[TargetResult, ...]:
-        from buildkit_py.api.write_out import WriteOut
-
         out = WriteOut(self.request, self.session, self.emit, packer, self.epoch)
         results = []
         for target in targets:
@@ -144,6 +141,30 @@ class _Build:
             results.append(out.target(target, result, alone=len(targets) == 1))
         out.metadata(results)
         return tuple(results)
+
+    def _hold(self, results: tuple[TargetResult, ...]) -> None:
+        """Note what of the store the answer stands on: layers, blobs of images, names, files written."""
+        store, held = self.session.store, self.witness.held
+        for result in results:
+            for layer in store.snapshots.layers(result.snapshot):
+                held.append(store.layers.path(layer) + "/meta")
+                tree = store.layers.tree(layer)
+                if tree is not None:
+                    held.append(tree)
+                elif (blob := store.layers.any_blob(layer)) is not None:
+                    held.append(store.blobs.path(blob[1].digest))
+            if result.image:
+                from buildkit_py.exporter.image import load
+
+                image = load(store, result.image)
+                held += [store.blobs.path(digest) for digest in (result.image, image.manifest.config.digest)]
+                held += [
+                    store.blobs.path(layer.digest) for layer in image.manifest.layers if store.blobs.has(layer.digest)
+                ]
+            self.witness.names += [store.images.path(tag) for tag in result.tags]
+        for path in (self.request.iidfile, self.request.metadata_file, *(one.dest for one in self.request.outputs)):
+            if path and path != "-":
+                self.witness.file(path)
 
     def _finish(self, ok: bool, solution: Solution) -> None:
         self.emit(BuildFinished(ok, self.session.clock(), solution.ran, solution.cached))
@@ -194,8 +215,6 @@ def _secrets(given: tuple[Secret, ...]) -> Callable[[str], bytes | None]:
             with open(secret.file, "rb") as file:
                 return file.read()
         except OSError as problem:
-            raise SourceError(
-                f"the secret `{id}` cannot be read: {problem.strerror}", at=secret.file
-            ) from problem
+            raise SourceError(f"the secret `{id}` cannot be read: {problem.strerror}", at=secret.file) from problem
 
     return value

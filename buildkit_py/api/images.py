@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import ImageNotFound, StoreCorrupt, UsageError
+from buildkit_py.errors import ImageNotFound, StoreCorrupt, StoreError, UsageError
 from buildkit_py.image import document as config_json
 from buildkit_py.image import manifest as manifest_json
 from buildkit_py.image import reference
@@ -24,6 +24,7 @@ _SHORTEST = 4
 class ImageSummary(Record):
     """A name of the store and what it stands for. `digest` is the manifest's, `id` the config's.
 
+    `platform` is "damaged", and the rest empty, where the store no longer has the image whole.
     `size` is that of the compressed layers; `created` is RFC 3339, "" where the image does not say.
     """
 
@@ -139,7 +140,11 @@ def load(store: Store, digest: str) -> tuple[Manifest, ImageDocument]:
 
 
 def _summary(store: Store, name: str, digest: str) -> ImageSummary:
-    manifest, document = load(store, digest)
+    try:
+        manifest, document = load(store, digest)
+    except StoreError:
+        # One damaged image must not hide the others, and can be removed only by one who sees it.
+        return ImageSummary(name, digest, "", "", 0, "damaged")
     platform = "/".join(part for part in (document.os, document.architecture, document.variant) if part)
     size = sum(layer.size for layer in manifest.layers)
     return ImageSummary(name, digest, manifest.config.digest, document.created, size, platform)
@@ -176,7 +181,7 @@ def _find(store: Store, text: str) -> Found:
 def _manifest_of(store: Store, digest: str) -> str:
     """The digest itself, or that of the image whose config it is (what docker calls its id)."""
     for _, manifest, _ in store.images.all():
-        if manifest != digest and load(store, manifest)[0].config.digest == digest:
+        if manifest != digest and _summary(store, "", manifest).id == digest:
             return manifest
     return digest
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from buildkit_py.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.image.config import ImageConfig
+
 
 class Secret(Record):
     """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`."""
@@ -70,6 +74,8 @@ class TargetResult(Record):
     tags: tuple[str, ...] = ()
     # step names with what happened to each, for --dry-run: (name, "CACHED" | "RUN" | "UNKNOWN", reason)
     plan: tuple[tuple[str, str, str], ...] = ()
+    # what a container of this target runs
+    config: ImageConfig | None = None
 
 
 class BuildResult(Record):

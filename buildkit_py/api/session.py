@@ -68,15 +68,8 @@ class Session:
         """The client of registries, made when first asked for; one for all threads."""
         if self._client is None:
             from buildkit_py.registry.client import Client
-            from buildkit_py.registry.mirrors import Routes
 
-            self._client = Client(
-                Routes(
-                    mirrors=tuple((one.name, one.mirrors) for one in self.config.registries if one.mirrors),
-                    insecure=tuple(one.name for one in self.config.registries if one.insecure),
-                    ca_bundle=self.config.ca_bundle,
-                )
-            )
+            self._client = Client(self.config)
         return self._client
 
     def resolver(self) -> ImageResolver:

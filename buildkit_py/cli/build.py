@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from buildkit_py.cli.options import Command, Option, parse
 
@@ -89,18 +90,29 @@ def _build(parsed: Parsed) -> int:
 
         return print_targets(parsed)
     from buildkit_py.api.build import build
+    from buildkit_py.api.witness import Witness
+    from buildkit_py.cli import first_tier
     from buildkit_py.cli.progress import kind_from, shown
 
+    memo = first_tier.memo_path(sys.argv[1:])
+    witness = Witness()
     request = build_request(parsed, os.environ, os.getcwd())
     kind = parsed.one("progress") or kind_from(os.environ)
     if parsed.has("quiet"):
         kind = "quiet"
-    result = shown(kind, lambda emit: build(request, emit))
+    result = shown(kind, lambda emit: build(request, emit, witness))
     if request.dry_run:
         from buildkit_py.cli.listing import print_plan
 
         print_plan(result)
-    elif kind == "quiet":
-        for target in result.targets:
-            print(target.image or target.snapshot)
+        return 0
+    out = "".join((target.image or target.snapshot) + "\n" for target in result.targets) if kind == "quiet" else ""
+    sys.stdout.write(out)
+    if kind != "json":
+        from buildkit_py.cli.remember import remember
+
+        steps = result.ran + result.cached
+        names = ", ".join(target.name for target in result.targets)
+        err = "" if kind == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
+        remember(memo, request, witness, out, err)
     return 0

@@ -235,13 +235,16 @@ class ContextTree:
             own = os.fstat(fd)
             known = self._notes.of_directory(path)
             prefix = f"{path}/" if path else ""
+            level = self.rules.level(path) if self.rules is not None else None
+            if level is not None and level.settled and not level.default:
+                level = None  # no rule can match anything from here on
             children: list[Entry] = []
             kept: list[str] = []
             stamps: list[int] = []
             for name in sorted(os.listdir(fd)):
                 child = prefix + name
-                ignored = self.rules is not None and self.rules.ignored(child)
-                if ignored and not self.rules.may_reinclude(child):  # type: ignore[union-attr]
+                ignored = level is not None and level.ignores(name)
+                if ignored and level is not None and not level.below(name).reincludes:
                     continue
                 try:
                     seen = os.stat(name, dir_fd=fd, follow_symlinks=False)

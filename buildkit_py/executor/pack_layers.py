@@ -26,7 +26,10 @@ _AT_ONCE = 1
 
 
 class Packer:
-    """Packs layers of `store` with one compression. `epoch`: later times become these seconds."""
+    """Packs layers of `store` with one compression. `epoch`: later times become these seconds.
+
+    `force`: pulled layers are packed anew, too.
+    """
 
     def __init__(
         self,
@@ -35,7 +38,10 @@ class Packer:
         compression: str,
         level: int = 0,
         epoch: int | None = None,
+        *,
+        force: bool = False,
     ) -> None:
+        self._force = force
         self._store = store
         self._materializer = materializer
         self._compression = compression
@@ -101,10 +107,10 @@ class Packer:
     def _make(self, layer: str) -> LayerBlob:
         """Find or make the blob. A pulled layer keeps the blob it came as: its image names that one."""
         layers = self._store.layers
-        for name in (ORIGIN, self.variant):
-            held = layers.blob(layer, name) if name != ORIGIN else layers.described(layer, name)
-            if held is not None:
-                return held
+        held = None if self._force else layers.described(layer, ORIGIN)
+        held = held or layers.blob(layer, self.variant)
+        if held is not None:
+            return held
         plain = layers.blob(layer, NONE) if self._epoch is None else None
         tree = None if plain is not None else self._materializer.tree(layer)
         with layers.lock(layer):
@@ -117,7 +123,6 @@ class Packer:
             blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
             layers.set_blob(layer, self.variant, blob)
             return blob
-
 
     def _pack(
         self, write: Callable[[bytes], object], plain: LayerBlob | None, tree: str | None

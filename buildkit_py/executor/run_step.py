@@ -104,8 +104,8 @@ class Mounts:
     def _add_cache(self, mount: Mount, target: str, tree: Trees | None) -> None:
         held = self._store.mounts.acquire(mount.id or target, mount.sharing)
         self._held.append(held)
-        if held.fresh:
-            # Owner and mode count for a new directory only; an old one keeps what the steps made of it.
+        if not os.listdir(held.path):
+            # Owner and mode count for a new directory only; one in use keeps what the steps made of it.
             if tree is not None:
                 from buildkit_py.executor.seed import seed
 

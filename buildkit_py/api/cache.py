@@ -1,0 +1,47 @@
+"""The store as a person looks after it: what takes how much, making it smaller, checking it."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.config import store_root
+from buildkit_py.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.usage import Share
+    from buildkit_py.store.verify import Problem
+
+
+def place() -> str:
+    """The directory of the usual store."""
+    return store_root(os.environ)
+
+
+def usage(store: str = "") -> tuple[Share, ...]:
+    """What each kind of thing takes of the disk. `store` is the store's directory, "" for the usual one."""
+    from buildkit_py.store.usage import usage as measure
+
+    return measure(_owned(store))
+
+
+def prune(*, everything: bool = False, store: str = "") -> tuple[Share, ...]:
+    """Remove what no image needs and no build used of late, or all that no running build uses; what went."""
+    from buildkit_py.store.gc import prune as collect
+
+    return collect(_owned(store), everything)
+
+
+def verify(*, repair: bool = True, store: str = "") -> tuple[Problem, ...]:
+    """Read everything and compare it with its name; what is damaged, which `repair` takes out of use."""
+    from buildkit_py.store.verify import verify as check
+
+    return check(_owned(store), repair)
+
+
+def _owned(store: str) -> Store:
+    """The store, as one who may read and remove all of it: layers of an ordinary user hold files of other owners."""
+    from buildkit_py.sandbox.userns import enter
+
+    enter()
+    return Store.open(store)
