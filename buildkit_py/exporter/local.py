@@ -5,8 +5,9 @@ name. Nothing is written outside: every directory is opened below the last
 without following a link, and a link that stands where a directory belongs is
 replaced. Each file appears whole, under its name at once.
 
-Without root, owners and device files cannot be made: everything then belongs
-to who runs the build, and devices are left out and named in the answer.
+Without root (the uid 0 of a user namespace is none), owners and device files
+cannot be made as they should: everything then belongs to who runs the build,
+and devices are left out and named in the answer.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class _Copy:
         self._directories = directories
         self._dest = dest
         self._latest = None if epoch is None else epoch * _SECOND
-        self._privileged = os.geteuid() == 0
+        self._privileged = _is_root()
         self._files = 0
         self._bytes = 0
         self._left_out: list[str] = []
@@ -198,6 +199,18 @@ class _Copy:
             os.unlink(name, dir_fd=parent)
         except FileNotFoundError:
             pass
+
+
+def _is_root() -> bool:
+    """Whether we are the machine's root, to whom every owner is what it says (user_namespaces(7), uid_map)."""
+    if os.geteuid() != 0:
+        return False
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            first = file.readline().split()
+    except OSError:
+        return True
+    return first[:2] == ["0", "0"] and int(first[2]) >= 1 << 31
 
 
 def _copy_bytes(source: int, target: int, size: int) -> None:

@@ -34,10 +34,11 @@ _ATTRIBUTES = {
 class Output(Record):
     """One output, checked. `dest` "-" is standard output.
 
-    `attributes` are all but `type` and `dest`, as given; the other fields are what they mean. `names` are full image names. `compression` "" leaves the choice to the
-    build. `force`: base layers are packed anew too. `directory`: a layout as a
-    directory and not as an archive. `docker_types`: docker's media types.
-    `insecure`: the registry may be reached without checked encryption.
+    `attributes` are all but `type` and `dest`, as given; the other fields are
+    what they mean. `names` are full image names. `compression` "" leaves the
+    choice to the build. `force`: base layers are packed anew too. `directory`:
+    a layout as a directory and not as an archive. `docker_types`: docker's
+    media types. `insecure`: the registry may be reached without checked encryption.
     """
 
     kind: str
