@@ -109,7 +109,7 @@ class IgnoreRules:
         indexes = [index for index, rule in enumerate(self.rules) if rule.automaton is not None]
         waiting = {index for index, _ in spots}
         waiting.update([index for index, state in zip(indexes, states, strict=True) if state])
-        if all([self.rules[index].negated != verdict for index in waiting]):
+        if all(self.rules[index].negated != verdict for index in waiting):
             # Whatever else matches, it says what has been said.
             spots, states = frozenset(), (frozenset(),) * len(states)
         key = (hits, spots, states)
