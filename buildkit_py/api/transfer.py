@@ -9,9 +9,6 @@ from buildkit_py.api.session import Session
 from buildkit_py.errors import UsageError
 from buildkit_py.events import BuildFinished, BuildStarted, StepFinished, StepProgress, StepQueued, StepStarted
 from buildkit_py.image import reference
-from buildkit_py.registry.client import Client
-from buildkit_py.registry.fetch import Fetcher
-from buildkit_py.registry.resolve import ImageResolver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,10 +32,9 @@ def push(text: str, emit: Emit, store: str = "") -> str:
     name = reference.parse(text)
     with Session(store) as session:
         found = find(text, session.store.root)
-        client = Client(session.config)
 
         def work(progress: Callable[[int, int], None]) -> str:
-            return send(session.store, client, found.digest, name, progress=progress)
+            return send(session.store, session.client(), found.digest, name, progress=progress)
 
         emit(BuildStarted("", f"push {text}", 1))
         digest = _step(session, emit, f"push {name.familiar}", work)
@@ -54,9 +50,7 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
     if "://" in text:
         raise UsageError(f"`{text}` is no name of an image in a registry")
     with Session(store) as session:
-        client = Client(session.config)
-        fetcher = Fetcher(session.store, client)
-        resolver = ImageResolver(session.store, client)
+        fetcher, resolver = session.fetcher(), session.resolver()
         emit(BuildStarted("", f"pull {text}"))
         image = _step(session, emit, f"resolve {text}", lambda _: resolver.resolve(text, platform, pull=True))
         layers = list(dict.fromkeys(image.layers))

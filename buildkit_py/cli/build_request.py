@@ -75,14 +75,13 @@ def _outputs(parsed: Parsed, cwd: str) -> tuple[OutputSpec, ...]:
     if parsed.all("output"):
         from buildkit_py.exporter.output import parse_output
 
-        specs += [_absolute(parse_output(text), cwd) for text in parsed.all("output")]
+        for text in parsed.all("output"):
+            output = parse_output(text)
+            dest = output.dest if output.dest == "-" else _path(output.dest, cwd)
+            specs.append(OutputSpec(output.kind, dest, output.attributes))
     if parsed.has("push"):
         specs.append(OutputSpec("registry"))
     return tuple(specs)
-
-
-def _absolute(spec: OutputSpec, cwd: str) -> OutputSpec:
-    return spec if spec.dest in ("", "-") else spec.replace(dest=_path(spec.dest, cwd))
 
 
 def _path(text: str, cwd: str) -> str:

@@ -10,6 +10,7 @@ from buildkit_py.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
+    from buildkit_py.store.usage import Share
 
 _ONLY = {"all": "prune", "keep": "verify"}
 
@@ -21,14 +22,15 @@ def parser() -> Command:
         "show, shrink or check the store",
         ("pybuild cache du [--json]", "pybuild cache prune [--all] [--json]", "pybuild cache verify [--keep] [--json]"),
         (
-            Option(("-a", "--all"), "prune: images too, not only what no image needs"),
+            Option(("-a", "--all"), "prune: images too, and whatever its age"),
             Option(("--keep",), "verify: only report what is damaged, do not remove it"),
             Option(("--json",), "print the answer as JSON"),
         ),
         about=(
-            "`du` shows what takes how much of the disk. `prune` removes what no image and no running build needs; "
-            "later builds have to do it again. `verify` reads everything, takes what is damaged out of use, and ends "
-            "with 5 if there was any."
+            "`du` shows what takes how much of the disk. `prune` removes what no image needs and no build used in the "
+            "last seven days; with `--all`, everything that no running build uses. What was removed is made again "
+            "when it is wanted. `verify` reads everything, takes what is damaged out of use, and ends with 5 if there "
+            "was any."
         ),
         least=1,
         most=1,
@@ -43,34 +45,24 @@ def main(argv: list[str]) -> int:
     for option, owner in _ONLY.items():
         if parsed.has(option) and word != owner:
             raise UsageError(f"`pybuild cache {word}` has no `--{option}`", hint=f"it belongs to `{owner}`")
-    return {"du": _du, "prune": _prune, "verify": _verify}[word](parsed)
+    from buildkit_py.api import cache
+
+    if word == "du":
+        return _shares(cache.usage(), ("KIND", "COUNT", "ON DISK"), parsed.has("json"))
+    if word == "prune":
+        return _shares(cache.prune(everything=parsed.has("all")), ("REMOVED", "COUNT", "FREED"), parsed.has("json"))
+    return _verify(parsed)
 
 
-def _du(parsed: Parsed) -> int:
-    from buildkit_py.api.cache import usage
+def _shares(shares: tuple[Share, ...], heads: tuple[str, ...], as_json: bool) -> int:
     from buildkit_py.report import units
     from buildkit_py.report.table import table
 
-    shares = usage()
-    if parsed.has("json"):
+    if as_json:
         return _json({share.kind: {"count": share.count, "bytes": share.bytes} for share in shares})
     rows = [(share.kind, str(share.count), units.size(share.bytes)) for share in shares]
     rows.append(("total", "", units.size(sum(share.bytes for share in shares))))
-    sys.stdout.write(table(("KIND", "COUNT", "ON DISK"), rows, right=(1, 2)))
-    return 0
-
-
-def _prune(parsed: Parsed) -> int:
-    from buildkit_py.api.cache import prune
-    from buildkit_py.report import units
-    from buildkit_py.report.table import table
-
-    shares = prune(everything=parsed.has("all"))
-    if parsed.has("json"):
-        return _json({share.kind: {"count": share.count, "bytes": share.bytes} for share in shares})
-    rows = [(share.kind, str(share.count), units.size(share.bytes)) for share in shares if share.count]
-    rows.append(("total", "", units.size(sum(share.bytes for share in shares))))
-    sys.stdout.write(table(("REMOVED", "COUNT", "FREED"), rows, right=(1, 2)))
+    sys.stdout.write(table(heads, rows, right=(1, 2)))
     return 0
 
 
@@ -81,9 +73,9 @@ def _verify(parsed: Parsed) -> int:
 
     problems = verify(repair=not parsed.has("keep"))
     if parsed.has("json"):
-        _json(list(problems))
+        _json([{name: getattr(problem, name) for name in problem.__fields__} for problem in problems])
     else:
-        sys.stdout.writelines(visible(problem) + "\n" for problem in problems)
+        sys.stdout.writelines(visible(str(problem)) + "\n" for problem in problems)
     return StoreCorrupt.exit_code if problems else 0
 
 

@@ -8,6 +8,7 @@ anything else           a bug: one line and the path of a crash report; 70 (EX_S
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -22,6 +23,8 @@ else:
     import _signal  # `signal` is this and enums, which take 3 ms to make
 
 INTERNAL_ERROR = 70
+# Everything that writes to the store or exports names its own full disk; what is left is standard output.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _BROKEN_PIPE = 128 + int(_signal.SIGPIPE)
 
 
@@ -53,9 +56,9 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except BrokenPipeError:
         code = _BROKEN_PIPE
     except OSError as problem:  # a full disk below `> file` shows only here
-        code = say(PybuildError(f"standard output could not be written: {problem.strerror}"))
+        code = _unwritten(problem)
     if code == _BROKEN_PIPE:
-        _silence()
+        _silence(1, 2)
     return code
 
 
@@ -83,6 +86,8 @@ def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:
     except BrokenPipeError:
         return _BROKEN_PIPE
     except Exception as bug:
+        if isinstance(bug, OSError) and bug.errno in _FULL:
+            return _unwritten(bug)
         return _crash(bug, argv)
 
 
@@ -102,6 +107,12 @@ def say(error: PybuildError) -> int:
     except BrokenPipeError:
         return _BROKEN_PIPE
     return error.exit_code
+
+
+def _unwritten(problem: OSError) -> int:
+    code = say(PybuildError(f"the output could not be written: {problem.strerror}"))
+    _silence(1)
+    return code
 
 
 def _crash(bug: Exception, argv: list[str]) -> int:
@@ -127,9 +138,9 @@ def _crash(bug: Exception, argv: list[str]) -> int:
     return INTERNAL_ERROR
 
 
-def _silence() -> None:
-    """Point the standard streams nowhere, so that the interpreter's last flush has nothing to complain about."""
+def _silence(*fds: int) -> None:
+    """Point standard streams nowhere, so that the interpreter's last flush has nothing to complain about."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for fd in (1, 2):
+    for fd in fds:
         os.dup2(nowhere, fd)
     os.close(nowhere)

@@ -160,7 +160,9 @@ class _Reader:
             name, letters = "-" + letters[0], letters[1:]
             option = self.table.get(name)
             if option is None:
-                raise self._wrong(f"unknown option `{name}`", near("-" + word, self.table))
+                raise self._wrong(
+                    f"unknown option `{name}`", near("-" + word, (n for n in self.table if n.startswith("--")))
+                )
             if option.value and letters:
                 self._put(option, name, letters.removeprefix("="))
                 return

@@ -62,14 +62,15 @@ def parser() -> Command:
 
 def main(argv: list[str]) -> int:
     """Run what the command line says; its exit code, or 125 where it could not be started."""
-    from buildkit_py.api.run import prepare
     from buildkit_py.cli.guard import Reported, say
-    from buildkit_py.cli.progress import shown
 
     try:
         request = run_request(parse(parser(), argv), os.environ, os.getcwd())
         if request.terminal and request.interactive and not sys.stdin.isatty():
             raise UsageError("`-it` needs standard input to be a terminal", hint="leave `-t` out")
+        from buildkit_py.api.run import prepare
+        from buildkit_py.cli.progress import shown
+
         return shown("auto", lambda emit: prepare(request, emit)).run()
     except Reported:
         return NOT_STARTED

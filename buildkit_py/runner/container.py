@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import UsageError
 from buildkit_py.image.config import DEFAULT_PATH, setenv
+from buildkit_py.sandbox.resolv import hosts_file, resolv_conf
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
 TYPE_CHECKING = False
@@ -16,18 +17,9 @@ if TYPE_CHECKING:
     from buildkit_py.api.request import RunRequest
     from buildkit_py.image.config import ImageConfig
 
-_LOCAL_HOSTS = (
-    "127.0.0.1\tlocalhost\n"
-    "::1\tlocalhost ip6-localhost ip6-loopback\n"
-    "fe00::\tip6-localnet\n"
-    "ff00::\tip6-mcastprefix\n"
-    "ff02::1\tip6-allnodes\n"
-    "ff02::2\tip6-allrouters\n"
-)
-
 
 def container_spec(
-    config: ImageConfig, request: RunRequest, root: RootFilesystem, *, hostname: str, resolv_conf: bytes
+    config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str
 ) -> SandboxSpec:
     """The spec of the sandbox. Raises `UsageError` where there is nothing to run.
 
@@ -43,8 +35,8 @@ def container_spec(
         hostname=hostname,
         network=request.network,
         mounts=(*_image_volumes(config, request, root), *_binds(request), _hostname_file(hostname)),
-        hosts=hosts(request, hostname),
-        resolv_conf=resolv_conf,
+        hosts=hosts_file(hostname, request.hosts),
+        resolv_conf=resolv_conf(network=request.network),
         writable_etc=True,
         terminal=request.terminal,
         read_only_root=request.read_only,
@@ -70,12 +62,6 @@ def environment(config: ImageConfig, request: RunRequest, hostname: str) -> tupl
     for name, value in (*config.env, *request.env):
         env = setenv(env, name, value)
     return env
-
-
-def hosts(request: RunRequest, hostname: str) -> bytes:
-    """/etc/hosts, made from nothing: this machine's own would tell more than the container is to know."""
-    lines = [_LOCAL_HOSTS, *(f"{address}\t{name}\n" for name, address in request.hosts), f"127.0.1.1\t{hostname}\n"]
-    return "".join(lines).encode("utf-8", "surrogateescape")
 
 
 def _binds(request: RunRequest) -> tuple[SandboxMount, ...]:

@@ -14,7 +14,6 @@ import termios
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as _signal
-    from collections.abc import Callable
     from typing import Any
 else:
     import _signal
@@ -87,12 +86,11 @@ class Resizing:
         _signal.signal(_signal.SIGWINCH, self._before)
 
 
-def pass_through(master: int, stdin: int, stdout: int, ended: Callable[[], bool]) -> None:
+def pass_through(master: int, stdin: int, stdout: int) -> bool:
     """Copy between a pseudo-terminal's `master` and our `stdin` and `stdout` until the other side has gone.
 
-    `stdin` -1 sends nothing. The other side has gone when reading fails with EIO; where a process left
-    behind keeps it open, `ended` says that the command itself is done. Raises `BrokenPipeError` when
-    nobody reads `stdout`.
+    `stdin` -1 sends nothing. The other side is the terminal of a pid namespace, so it has gone when
+    process 1 has. False if our own terminal went first: it hung up.
     """
     os.set_blocking(master, False)
     to_master = b""
@@ -100,27 +98,20 @@ def pass_through(master: int, stdin: int, stdout: int, ended: Callable[[], bool]
         reading = [master]
         if stdin >= 0 and len(to_master) < _PIECE:
             reading.append(stdin)
-        readable, writable, _ = select.select(reading, [master] if to_master else [], [], 0.2)
+        readable, writable, _ = select.select(reading, [master] if to_master else [], [])
         if master in readable:
             piece = _read(master)
             if piece == b"":
-                return
-            _write_all(stdout, piece or b"")
-        elif ended():
-            return
+                return True
+            if not _write_all(stdout, piece or b""):
+                return False
         if stdin in readable:
             typed = _read(stdin)
-            if typed == b"":
-                stdin = -1
-                typed = b"\x04"  # what Ctrl-D at the start of a line is
+            if typed == b"":  # a raw terminal has no end of file but its hanging up
+                return False
             to_master += typed or b""
         if writable:
-            try:
-                to_master = to_master[os.write(master, to_master) :]
-            except BlockingIOError:
-                pass
-            except OSError:  # EIO: the other side has gone; reading says so in the next round
-                to_master, stdin = b"", -1
+            to_master = to_master[_write(master, to_master) :]
 
 
 def _read(fd: int) -> bytes | None:
@@ -133,7 +124,24 @@ def _read(fd: int) -> bytes | None:
         return b""
 
 
-def _write_all(fd: int, data: bytes) -> None:
+def _write(fd: int, data: bytes) -> int:
+    """How many bytes the other side took; all of them if it has gone, which reading will tell."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(data)
+
+
+def _write_all(fd: int, data: bytes) -> bool:
+    """Whether somebody is still there to see it."""
     left = memoryview(data)
     while left:
-        left = left[os.write(fd, left) :]
+        try:
+            left = left[os.write(fd, left) :]
+        except BlockingIOError:  # standard output was made non-blocking by whoever shares it
+            select.select([], [fd], [])
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,199 @@
+"""Running an image or a target in the foreground: from a request to an exit code."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.api.session import Session
+from buildkit_py.errors import ContextError, UsageError
+from buildkit_py.runner.memo import Runnable, recall, remember
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.api.request import RunRequest
+    from buildkit_py.events import Emit
+    from buildkit_py.executor.materialize import Trees
+    from buildkit_py.runner.foreground import Start
+    from buildkit_py.sandbox.spec import SandboxSpec
+    from buildkit_py.store.work import WorkDir
+
+# What a Buildfile may be called, so that a file named like an image does not stand in for it.
+_FILES = ("Buildfile", "Dockerfile", "dockerfile", "Containerfile")
+
+
+class Container:
+    """A container that is ready to start. `run` is called once; it releases what was held."""
+
+    def __init__(self, request: RunRequest, session: Session, work: WorkDir, spec: SandboxSpec, start: Start) -> None:
+        self.spec = spec
+        self._request = request
+        self._session = session
+        self._work = work
+        self._start = start
+
+    def run(self) -> int:
+        """Run it to its end; its exit code. Raises `SandboxError` where it cannot be set up."""
+        from buildkit_py.runner.foreground import run_in_foreground
+
+        with self._session:
+            try:
+                return run_in_foreground(self._start, self.spec, interactive=self._request.interactive)
+            finally:
+                self._work.discard()
+
+
+def run(request: RunRequest, emit: Emit) -> int:
+    """Run what a request says; its exit code. Raises as `prepare` does."""
+    return prepare(request, emit).run()
+
+
+def prepare(request: RunRequest, emit: Emit) -> Container:
+    """Build, pull and unpack what has to be, which `emit` hears of; the container, not yet started.
+
+    Raises whatever building does, `ImageNotFound` and other `SourceError`s, `UsageError`, `StoreError`,
+    `SandboxError`.
+    """
+    place = buildfile_place(request.what)
+    if place is None:
+        session = Session(request.store)
+        try:
+            from buildkit_py.sandbox.launch import foreground
+
+            return _container(request, session, _from_image(request, session, emit), emit, foreground)
+        except BaseException:
+            session.__exit__(None, None, None)
+            raise
+    runnable_of = _build(request, *place, emit)
+    # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
+    session = Session(request.store, sandboxes=True)
+    try:
+        return _container(request, session, runnable_of, emit, session.launcher().spawn)
+    except BaseException:
+        session.__exit__(None, None, None)
+        raise
+
+
+def buildfile_place(what: str) -> tuple[str, str] | None:
+    """The absolute path of a Buildfile and the target ("" for the default one) that `FILE[:TARGET]` names.
+
+    None where `what` is an image's name. A path begins with `/`, `./` or `../`, or its last part is called
+    like a Buildfile. Raises `ContextError` for a path that leads to no file.
+    """
+    file, _, target = what.partition(":")
+    name = file.rpartition("/")[2]
+    is_path = file.startswith(("/", "./", "../"))
+    if not is_path and not (name.startswith(_FILES) or name.endswith(".py")):
+        return None
+    if os.path.isfile(file):
+        return os.path.abspath(file), target
+    if is_path:
+        raise ContextError(f"there is no file `{file}`", hint="write FILE:TARGET, or the name of an image")
+    return None
+
+
+def _build(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
+    from buildkit_py.api.build import build, built_config
+    from buildkit_py.api.request import BuildRequest, WantedTarget
+    from buildkit_py.store.store import Store
+
+    wanted = BuildRequest(
+        file=file,
+        context=os.path.dirname(file),
+        targets=(WantedTarget(target),),
+        pull=request.pull,
+        store=request.store,
+    )
+    built = build(wanted, emit).targets
+    if len(built) != 1:
+        raise UsageError(f"`{request.what}` is {len(built)} targets", hint="name one of them: FILE:TARGET")
+    store = Store.open(request.store)
+    layers = store.snapshots.layers(built[0].snapshot) if built[0].snapshot else ()
+    return Runnable(layers, built_config(store, built[0]))
+
+
+def _from_image(request: RunRequest, session: Session, emit: Emit) -> Runnable:
+    from buildkit_py.image import reference
+
+    store = session.store
+    digest = None
+    if not request.pull and "://" not in request.what:
+        try:
+            digest = store.images.get(str(reference.parse(request.what)))
+        except UsageError:
+            from buildkit_py.api.images import find
+
+            digest = find(request.what, store.root).digest
+        if digest is not None:
+            known = recall(store, digest)
+            if known is not None:
+                return known
+    return _resolve(request, session, emit, digest)
+
+
+def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | None) -> Runnable:
+    from buildkit_py.errors import ImageNotFound
+    from buildkit_py.registry.resolve import load_image
+
+    found = load_image(session.store, digest) if digest is not None else None
+    if found is None:
+        try:
+            found = session.resolver().resolve(request.what, pull=request.pull)
+        except ImageNotFound:
+            # A name that only looks like one may be the beginning of a digest, which no registry knows.
+            from buildkit_py.api.images import find
+
+            found = load_image(session.store, find(request.what, session.store.root).digest)
+            if found is None:
+                raise
+    runnable = Runnable(found.layers, found.document.config)
+    remember(session.store, found.digest, runnable)
+    return runnable
+
+
+def _container(request: RunRequest, session: Session, runnable: Runnable, emit: Emit, start: Start) -> Container:
+    from buildkit_py.runner.container import container_spec
+    from buildkit_py.sandbox.spec import RootFilesystem
+
+    store = session.store
+    for layer in runnable.layers:
+        store.layers.get(layer)  # so that no prune takes it while it is mounted
+    trees = _trees(session, runnable.layers, emit)
+    work = store.work_dir("run")
+    try:
+        for name in ("upper", "work"):
+            os.mkdir(f"{work.path}/{name}", 0o755)
+        root = RootFilesystem(
+            layers=trees.directories,
+            upper=f"{work.path}/upper",
+            work=f"{work.path}/work",
+            host=trees.host,
+            hide=(store.root,) if trees.host else (),
+        )
+        hostname = request.hostname or os.urandom(6).hex()
+        spec = container_spec(runnable.config, request, root, hostname)
+    except BaseException:
+        work.discard()
+        raise
+    return Container(request, session, work, spec, start)
+
+
+def _trees(session: Session, layers: tuple[str, ...], emit: Emit) -> Trees:
+    """The layers as directories; those that have to be fetched or unpacked are seen as steps."""
+    from buildkit_py.events import StepFinished, StepProgress, StepQueued, StepStarted
+
+    missing = [layer for layer in dict.fromkeys(layers) if session.store.layers.tree(layer) is None]
+    began = session.clock()
+    step = "unpack"
+    if missing:
+        emit(StepQueued(step, f"unpack {len(missing)} layer{'s' if len(missing) > 1 else ''}"))
+        emit(StepStarted(step, began))
+    state = "FAILED"
+    try:
+        trees = session.materializer().trees(
+            layers, lambda layer, done, total: emit(StepProgress(step, layer[:12], done, total))
+        )
+        state = "DONE"
+    finally:
+        if missing:
+            emit(StepFinished(step, state, session.clock() - began, session.clock()))
+    return trees

@@ -1,0 +1,102 @@
+"""A container in the foreground: its signals, its terminal, and its exit code for the one who waits."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.sandbox.launch import FORWARDED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as _signal
+    from types import FrameType
+    from typing import Any, Protocol
+
+    from buildkit_py.sandbox.launch import Sandbox
+    from buildkit_py.sandbox.spec import SandboxSpec
+
+    class Start(Protocol):
+        """Starts a sandbox: `launch.foreground`, or a launcher's `spawn` where this process has threads."""
+
+        def __call__(self, spec: SandboxSpec, *, stdin: int, stdout: int, stderr: int) -> Sandbox: ...
+else:
+    import _signal
+
+_HANGUP, _INTERRUPT, _TERMINATE, _RESIZED = 1, 2, 15, 28
+# Process 1 does not notice a signal that it has no handler for. docker's command line gives up at the third.
+_PATIENCE = 3
+
+
+def run_in_foreground(start: Start, spec: SandboxSpec, *, interactive: bool) -> int:
+    """Run a sandbox on this process's standard streams until it ends; its exit code, 128+n for signal n.
+
+    Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is gone by then.
+    """
+    with Forwarding() as forwarding:
+        stdin = 0 if interactive and not spec.terminal else -1
+        sandbox = start(spec, stdin=stdin, stdout=1, stderr=2)
+        try:
+            forwarding.to(sandbox)
+            if spec.terminal:
+                _serve_terminal(sandbox, interactive)
+            return sandbox.wait().code
+        except BaseException:
+            sandbox.destroy()
+            raise
+
+
+class Forwarding:
+    """Passes on the signals that this process gets, for the length of a `with`; early ones wait for the sandbox."""
+
+    def __init__(self) -> None:
+        self._sandbox: Sandbox | None = None
+        self._early: list[int] = []
+        self._before: dict[int, Any] = {}
+        self._asked = 0
+
+    def __enter__(self) -> Forwarding:
+        for number in FORWARDED:
+            # What is ignored here (`nohup`, a shell's background job) is to stay so for the one inside.
+            if _signal.getsignal(number) != _signal.SIG_IGN:
+                self._before[number] = _signal.signal(number, self._pass_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            _signal.signal(number, handler)
+
+    def to(self, sandbox: Sandbox) -> None:
+        """Name the sandbox that gets them."""
+        self._sandbox = sandbox
+        while self._early:
+            sandbox.kill(self._early.pop(0))
+
+    def _pass_on(self, number: int, _frame: FrameType | None) -> None:
+        if self._sandbox is None:
+            self._early.append(number)
+            return
+        if number in (_INTERRUPT, _TERMINATE):
+            self._asked += 1
+            if self._asked >= _PATIENCE:
+                self._sandbox.destroy()
+                return
+        self._sandbox.kill(number)
+
+
+def _serve_terminal(sandbox: Sandbox, interactive: bool) -> None:
+    from buildkit_py.runner.terminal import Raw, Resizing, pass_through
+
+    master = sandbox.terminal_fd
+    try:
+        seen = 0 if os.isatty(0) else 1
+        with Resizing(seen, master):
+            if interactive:
+                with Raw(0):
+                    stayed = pass_through(master, 0, 1)
+            else:
+                stayed = pass_through(master, -1, 1)
+    finally:
+        os.close(master)
+    if not stayed:
+        sandbox.kill(_HANGUP)
+        sandbox.destroy()

@@ -1,0 +1,59 @@
+"""What an image runs, remembered under its digest: a run that finds it needs neither the manifest nor JSON.
+
+An image's digest names its content, so what is remembered of it is never out
+of date; a damaged memo fails its seal and counts as absent.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.image.config import ImageConfig
+from buildkit_py.record import Record
+from buildkit_py.store.sealed import read_regular, seal, unseal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.store import Store
+
+_FORMAT = 1
+
+
+class Runnable(Record):
+    """Layers by their ids, lowest first, and the part of the configuration that a container is made from."""
+
+    layers: tuple[str, ...]
+    config: ImageConfig
+
+
+def remember(store: Store, digest: str, runnable: Runnable) -> None:
+    """Note what the image of that manifest digest runs. Raises `StoreError`."""
+    config = runnable.config
+    value = (
+        _FORMAT,
+        runnable.layers,
+        config.env,
+        config.cmd,
+        config.entrypoint,
+        config.working_dir,
+        config.user,
+        config.volumes,
+    )
+    store.work.write(_path(store, digest), seal(value))
+
+
+def recall(store: Store, digest: str) -> Runnable | None:
+    """What was noted; None if nothing was."""
+    try:
+        data = read_regular(_path(store, digest))
+        if data is None:
+            return None
+        number, layers, env, cmd, entrypoint, working_dir, user, volumes = unseal(data)
+    except ValueError:
+        return None
+    if number != _FORMAT:
+        return None
+    config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, working_dir=working_dir, user=user, volumes=volumes)
+    return Runnable(layers, config)
+
+
+def _path(store: Store, digest: str) -> str:
+    return store.path("memo", f"run-{digest.removeprefix('sha256:')}")
