@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 class SetupFailure(Exception):
-    """`stage` is what was being done ("mount /proc"), `errno` 0 if no system call failed, `subject` a path or detail."""
+    """`stage` is what was being done ("mount"), `errno` 0 if no system call failed, `subject` a path or detail."""
 
     def __init__(self, stage: str, errno: int = 0, subject: str = "") -> None:
         super().__init__(stage, errno, subject)

@@ -16,6 +16,8 @@ The channel then carries marshalled tuples, one a message:
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
 import gc
 import marshal
 import os
@@ -23,8 +25,6 @@ import select
 import sys
 import time
 
-import _signal
-import _socket
 from buildkit_py.sandbox import init
 from buildkit_py.sandbox.program import host_interpreters
 from buildkit_py.sandbox.spec import SandboxSpec
@@ -123,7 +123,7 @@ def _finish(child: _Running) -> None:
 
 def _tell(channel: int, message: tuple[object, ...]) -> None:
     try:
-        os.write(channel, marshal.dumps(message))
+        os.write(channel, marshal.dumps(message))  # type: ignore[arg-type]
     except OSError:
         pass  # the builder has let go of this sandbox
 

@@ -13,13 +13,13 @@ in one fixed order; each part is a function below. Three rules hold:
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
 import marshal
 import os
 import select
 import sys
 
-import _signal
-import _socket
 from buildkit_py.sandbox import capabilities, passwd, syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
 from buildkit_py.sandbox.mounts import NOSUID, RDONLY, Prepared, Sources, encode, make_tmpfs
@@ -296,7 +296,7 @@ def _give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgro
 
 
 def _report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:
-    data = marshal.dumps(message)
+    data = marshal.dumps(message)  # type: ignore[arg-type]
     if fd < 0:
         os.write(channel, data)
         return
@@ -328,5 +328,3 @@ def _is_mapped(gid: int) -> bool:
 
 def _may_set_groups() -> bool:
     return _read_own(b"setgroups").strip() == b"allow"
-
-

@@ -7,14 +7,14 @@ for; the set-up itself (`init`) is loaded in the fork server, or here only by
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
+import _thread
 import marshal
 import os
 import sys
 import time
 
-import _signal
-import _socket
-import _thread
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.spec import Exit
 
@@ -169,7 +169,9 @@ class Launcher:
         try:
             pid = os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsigmask=())
         except OSError as error:
-            raise SandboxError(f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable) from error
+            raise SandboxError(
+                f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable
+            ) from error
         theirs.close()
         return cls(ours, pid)
 

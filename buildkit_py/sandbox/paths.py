@@ -60,7 +60,9 @@ class MountPoints:
             except FileNotFoundError:
                 return self._make(target, directory=True)
         except OSError as error:
-            raise SetupFailure("mount: the image has something other than a directory at", error.errno or 0, _text(target)) from error
+            raise SetupFailure(
+                "mount: the image has something other than a directory at", error.errno or 0, _text(target)
+            ) from error
 
     def make_directory(self, path: bytes) -> None:
         """`path` as a directory that stays, its missing parents included. Raises `OSError`."""

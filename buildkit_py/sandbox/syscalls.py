@@ -141,9 +141,7 @@ def pivot_root(new: bytes, old: bytes) -> None:
 
 
 def open_tree(directory: int, path: bytes, flags: int) -> int:
-    return _checked(
-        _syscall(_long(_OPEN_TREE), directory, path, ctypes.c_uint(flags | OPEN_TREE_CLOEXEC)), "open_tree"
-    )
+    return _checked(_syscall(_long(_OPEN_TREE), directory, path, ctypes.c_uint(flags | OPEN_TREE_CLOEXEC)), "open_tree")
 
 
 def move_mount(tree: int, directory: int, path: bytes = b"") -> None:
@@ -254,6 +252,13 @@ def open_pty_peer(master: int) -> int:
 def take_controlling_terminal(fd: int) -> None:
     tiocsctty = 0x540E
     _checked(_libc.ioctl(fd, ctypes.c_ulong(tiocsctty), ctypes.c_long(0)), "ioctl TIOCSCTTY")
+
+
+def landlock_abi() -> int:
+    """The kernel's Landlock version, 0 without it."""
+    landlock_create_ruleset, create_ruleset_version = 444, 1
+    result = _syscall(_long(landlock_create_ruleset), None, ctypes.c_size_t(0), ctypes.c_uint(create_ruleset_version))
+    return max(int(result), 0)
 
 
 def sethostname(name: bytes) -> None:

@@ -193,9 +193,7 @@ def _open_device(name: bytes, numbers: tuple[int, int]) -> int:
     """A detached bind of one of this machine's device nodes, checked to be what its name says (CVE-2025-31133)."""
     path = b"/dev/" + name
     with stage("open the device", path):
-        tree = syscalls.open_tree(
-            syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_SYMLINK_NOFOLLOW
-        )
+        tree = syscalls.open_tree(syscalls.AT_FDCWD, path, syscalls.OPEN_TREE_CLONE | syscalls.AT_SYMLINK_NOFOLLOW)
         status = os.fstat(tree)
     found = (os.major(status.st_rdev), os.minor(status.st_rdev))
     if status.st_mode & 0o170000 != _CHARACTER_DEVICE or found != numbers:

@@ -57,7 +57,7 @@ def enter() -> Identity:
         owner = int(maps[0][1]) if inside else 0
         why = "only one id is mapped in the namespace that pybuild was started in" if single else ""
         return Identity(not inside, inside, single, owner, gid, why)
-    ranges, why = _find_ranges(uid)
+    ranges, why = find_ranges(uid)
     ready, told = os.pipe(), os.pipe()
     helper = os.fork() if not why else 0
     if not why and helper == 0:
@@ -118,7 +118,7 @@ def _map_one(uid: int, gid: int) -> None:
         ) from error
 
 
-def _find_ranges(uid: int) -> tuple[dict[str, list[tuple[int, int]]], str]:
+def find_ranges(uid: int) -> tuple[dict[str, list[tuple[int, int]]], str]:
     """The user's ranges by kind, and why they cannot be used ("" if they can)."""
     import pwd
 

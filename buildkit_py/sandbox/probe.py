@@ -1,0 +1,145 @@
+"""What this machine offers to sandboxes, each finding with the line that mends it: for `pybuild info`.
+
+Findings come from trying, not from version numbers, where trying is cheap
+and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.record import Record
+from buildkit_py.sandbox import seccomp, syscalls, userns
+
+_OLDEST_KERNEL = (5, 12)  # mount_setattr
+
+
+class Finding(Record):
+    """One line of `pybuild info`. `ok` False means that something is missing; `fix` says how to get it."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+def probe() -> tuple[Finding, ...]:
+    """Look at this machine. Changes nothing; takes a few milliseconds."""
+    return (
+        _kernel(),
+        _overlayfs(),
+        _user_namespaces(),
+        _id_range(),
+        _id_programs(),
+        _seccomp(),
+        _cgroups(),
+        _network(),
+        _tun(),
+        _landlock(),
+    )
+
+
+def _kernel() -> Finding:
+    release = os.uname().release
+    numbers = release.split("-")[0].split(".")
+    version = tuple([int(part) for part in numbers[:2] if part.isdigit()])
+    ok = version >= _OLDEST_KERNEL
+    return Finding("kernel", ok, f"Linux {release}", "" if ok else "use Linux 5.12 or newer")
+
+
+def _overlayfs() -> Finding:
+    filesystems = _read("/proc/filesystems").split()
+    if "overlay" in filesystems:
+        return Finding("overlay file system", True, "in the kernel")
+    ok = os.path.exists(f"/lib/modules/{os.uname().release}/kernel/fs/overlayfs")
+    return Finding(
+        "overlay file system", False, "a module, not loaded" if ok else "missing", "as root: modprobe overlay"
+    )
+
+
+def _user_namespaces() -> Finding:
+    ok = _try_user_namespace()
+    detail = "may be made" if ok else "are refused"
+    return Finding("user namespaces", ok, detail, "" if ok else userns.refusal_fix())
+
+
+def _try_user_namespace() -> bool:
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+            code = 0
+        except OSError:
+            pass
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def _id_range() -> Finding:
+    uid = os.geteuid()
+    if uid == 0:
+        return Finding("user id range", True, "root needs none")
+    ranges, why = userns.find_ranges(uid)
+    if why:
+        reason, _, fix = why.partition(": ")
+        return Finding("user id range", False, f"single id ({reason})", fix)
+    count = sum([count for _, count in ranges["uid"]])
+    return Finding("user id range", True, f"{count} ids")
+
+
+def _id_programs() -> Finding:
+    missing = [name for name in ("newuidmap", "newgidmap") if not userns.find_program(name)]
+    fix = "as root: apt-get install uidmap (elsewhere: shadow-utils)" if missing else ""
+    return Finding("newuidmap, newgidmap", not missing, "missing: " + ", ".join(missing) if missing else "found", fix)
+
+
+def _seccomp() -> Finding:
+    if not seccomp.supported():
+        fix = "run steps with --security-opt seccomp=unconfined, or on x86_64 or aarch64"
+        return Finding("system call filter", False, f"no table for {os.uname().machine}", fix)
+    ok = os.path.exists("/proc/sys/kernel/seccomp/actions_avail")
+    return Finding(
+        "system call filter",
+        ok,
+        "docker's default policy" if ok else "the kernel has none",
+        "" if ok else "use a kernel with CONFIG_SECCOMP_FILTER",
+    )
+
+
+def _cgroups() -> Finding:
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        controllers = _read("/sys/fs/cgroup/cgroup.controllers").split()
+        return Finding("cgroups", True, "version 2: " + " ".join(controllers))
+    found = sorted([name for name in ("memory", "pids", "cpu") if os.path.isdir(f"/sys/fs/cgroup/{name}")])
+    if found:
+        return Finding("cgroups", True, "version 1: " + " ".join(found))
+    return Finding("cgroups", False, "not mounted: no limits", "as root: mount -t cgroup2 none /sys/fs/cgroup")
+
+
+def _network() -> Finding:
+    return Finding("network of steps", True, "the host's, unless --network=none; an isolated one is not there yet")
+
+
+def _tun() -> Finding:
+    path = "/dev/net/tun"
+    if not os.path.exists(path):
+        return Finding(path, False, "missing", "as root: modprobe tun")
+    ok = os.access(path, os.R_OK | os.W_OK)
+    return Finding(path, ok, "usable" if ok else "not for this user", "" if ok else f"as root: chmod 666 {path}")
+
+
+def _landlock() -> Finding:
+    abi = syscalls.landlock_abi()
+    if abi:
+        return Finding("landlock", True, f"ABI {abi}")
+    return Finding("landlock", False, "not in this kernel or off", "boot with lsm=landlock,… on a kernel with it")
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        return ""
