@@ -86,7 +86,7 @@ class _Prune:
 
     def _records(self) -> None:
         old = []
-        for key in self.store.records.keys():
+        for key in self.store.records.names():
             if _modified(self.store.records.path(key)) >= self.records_before:
                 self._keep_record(key)
             else:

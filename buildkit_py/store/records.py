@@ -124,12 +124,12 @@ class Records:
 
     def all(self) -> Iterator[tuple[str, StepRecord]]:
         """Every (key, record without its parts), in no order. A record may be filed under two keys."""
-        for key in self.keys():
+        for key in self.names():
             record = self.read(key, parts=False)
             if record is not None:
                 yield key, record
 
-    def keys(self) -> Iterator[str]:
+    def names(self) -> Iterator[str]:
         """The keys of all records, read or not."""
         return shard_names(self.dir)
 

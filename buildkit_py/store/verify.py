@@ -100,7 +100,7 @@ def _snapshots(store: Store) -> Iterator[Problem]:
 
 
 def _records(store: Store) -> Iterator[Problem]:
-    for key in sorted(store.records.keys()):
+    for key in sorted(store.records.names()):
         path = store.records.path(key)
         record = store.records.read(key)
         if record is None:

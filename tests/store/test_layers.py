@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.errors import StoreError
+from buildkit_py.store.layers import LayerBlob, LayerMeta
+from buildkit_py.store.store import Store
+from tests.store.samples import TAR, add_layer
+
+ID = "a" * 64
+META = LayerMeta(ID, "b" * 64, entries=1, size=3)
+
+
+def tree(store: Store, text: str = "one") -> str:
+    work = store.work_dir("test")
+    upper = Path(work.path, "upper")
+    upper.mkdir()
+    (upper / "file").write_text(text)
+    return str(upper)
+
+
+def test_a_layer_with_tree_and_blob(store: Store) -> None:
+    assert store.layers.get(ID) is None
+    assert store.layers.tree(ID) is None
+    assert not store.layers.present(ID)
+    digest = store.blobs.put(b"tar")
+    blob = LayerBlob(digest, digest, 3, TAR)
+    meta = META.replace(diff_id=digest, origin=("registry", "docker.io/x"), impure=True)
+    assert store.layers.add(meta, tree(store), ("tar", blob)) == meta
+    again = Store.open(store.root)
+    assert again.layers.get(ID) == meta
+    assert Path(again.layers.tree(ID) or "", "file").read_text() == "one"
+    assert again.layers.blob(ID, "tar") == blob
+    assert again.layers.any_blob(ID) == ("tar", blob)
+    assert again.layers.variants(ID) == ["tar"]
+    assert list(again.layers.all()) == [meta]
+    assert again.layers.delete(ID)
+    assert not again.layers.delete(ID)
+    assert again.layers.get(ID) is None
+    assert store.blobs.has(digest)
+
+
+def test_an_existing_layer_is_kept_and_gets_what_it_lacks(store: Store) -> None:
+    store.layers.add(META)
+    assert not store.layers.present(ID)
+    digest = store.blobs.put(b"tar")
+    blob = LayerBlob(digest, digest, 3, TAR)
+    more = META.replace(diff_id=digest, origin=("somewhere",), entries=99)
+    filled = store.layers.add(more, tree(store, "one"), ("tar", blob))
+    assert filled == META.replace(diff_id=digest, origin=("somewhere",))
+    assert store.layers.get(ID) == filled
+    other = tree(store, "two")
+    store.layers.add(more.replace(diff_id="sha256:" + "0" * 64), other, ("tar", blob.replace(size=9)))
+    assert store.layers.get(ID) == filled
+    assert Path(store.layers.tree(ID) or "", "file").read_text() == "one"
+    assert store.layers.blob(ID, "tar") == blob
+    assert Path(other, "file").read_text() == "two"  # left to its work dir
+
+
+def test_a_blob_that_is_gone_is_not_offered_but_described(store: Store) -> None:
+    digest = "sha256:" + "1" * 64
+    blob = LayerBlob(digest, digest, 3, TAR)
+    store.layers.add(META.replace(origin=("registry",)), blob=("origin", blob))
+    assert store.layers.blob(ID, "origin") is None
+    assert store.layers.any_blob(ID) is None
+    assert store.layers.described(ID, "origin") == blob
+    assert store.layers.present(ID)
+
+
+def test_adding_a_tree_later(store: Store) -> None:
+    store.layers.add(META)
+    path = store.layers.add_tree(ID, tree(store, "one"))
+    assert path == store.layers.tree(ID)
+    assert store.layers.add_tree(ID, tree(store, "two")) == path
+    assert Path(path, "file").read_text() == "one"
+    with pytest.raises(StoreError, match="files"):
+        store.layers.add_tree("c" * 64, tree(store))
+    with pytest.raises(StoreError, match="no layer"):
+        store.layers.set_blob("c" * 64, "tar", LayerBlob("", "", 0, ""))
+    assert store.layers.get("c" * 64) is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "empty", "absent", "link", "directory", "not a layer at all"])
+def test_a_damaged_description_makes_the_layer_absent(store: Store, damage: str) -> None:
+    store.layers.add(META, tree(store))
+    meta = Path(store.layers.path(ID), "meta")
+    if damage == "flip":
+        data = bytearray(meta.read_bytes())
+        data[-1] ^= 1
+        meta.write_bytes(data)
+    elif damage == "empty":
+        meta.write_bytes(b"")
+    elif damage == "link":
+        meta.rename(meta.parent / "elsewhere")
+        meta.symlink_to("elsewhere")
+    else:
+        meta.unlink()
+        if damage == "directory":
+            meta.mkdir()
+        elif damage == "not a layer at all":
+            store.work.remove(str(meta.parent))
+            meta.parent.write_text("a file")
+    assert Store.open(store.root).layers.get(ID) is None
+    assert not os.path.lexists(store.layers.path(ID))
+    assert store.layers.add(META, tree(store)) == META
+    assert store.layers.get(ID) == META
+
+
+def test_a_damaged_note_on_a_blob_is_dropped(store: Store) -> None:
+    meta = add_layer(store, "one")
+    Path(store.layers.path(meta.id), "blob-tar").write_bytes(b"nonsense")
+    assert store.layers.any_blob(meta.id) is None
+    assert store.layers.variants(meta.id) == []
+    assert store.layers.get(meta.id) == meta
+
+
+def test_a_description_under_another_name_is_not_believed(store: Store) -> None:
+    store.layers.add(META)
+    os.rename(store.layers.path(ID), store.layers.path("c" * 64))
+    assert store.layers.get("c" * 64) is None
+
+
+@pytest.mark.parametrize("id", ["", "..", "a", "A" * 64, "../" + "a" * 61])
+def test_only_ids_become_paths(store: Store, id: str) -> None:
+    for method in (store.layers.get, store.layers.tree, store.layers.lock, store.layers.delete, store.layers.any_blob):
+        with pytest.raises(ValueError, match="not a layer id"):
+            method(id)
+
+
+@pytest.mark.parametrize("variant", ["", "a/b", "..", "a b"])
+def test_only_plain_words_are_variants(store: Store, variant: str) -> None:
+    if variant != "..":  # harmless: the file is `blob-..`
+        with pytest.raises(ValueError, match="not a variant"):
+            store.layers.blob(ID, variant)
+
+
+def _race(root: str, number: int, gate: object) -> None:
+    store = Store.open(root)
+    gate.wait()  # type: ignore[attr-defined]
+    for round in range(20):
+        id = f"{round:064x}"
+        with store.work_dir("race") as work:
+            upper = Path(work.path, "upper")
+            upper.mkdir()
+            for name in ("one", "two", "three"):
+                (upper / name).write_text(str(number))
+            meta = LayerMeta(id, id, size=number)
+            got = store.layers.add(meta, str(upper))
+        digest = store.blobs.put(b"the same for all %d" % round)
+        store.layers.set_blob(id, "tar", LayerBlob(digest, digest, 1, TAR))
+        assert store.layers.get(id) == got
+        texts = {p.read_text() for p in Path(store.layers.tree(id) or "").iterdir()}
+        assert len(texts) == 1
+    os._exit(0)
+
+
+def test_sixteen_processes_race_for_the_same_layers(store: Store) -> None:
+    context = multiprocessing.get_context("fork")
+    gate = context.Barrier(16)
+    racers = [context.Process(target=_race, args=(store.root, n, gate)) for n in range(16)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert [racer.exitcode for racer in racers] == [0] * 16
+    metas = list(store.layers.all())
+    assert len(metas) == 20
+    for meta in metas:
+        files = list(Path(store.layers.tree(meta.id) or "").iterdir())
+        assert {file.read_text() for file in files} == {str(meta.size)}
+        assert len(files) == 3
+        assert store.layers.any_blob(meta.id) is not None
+    assert os.listdir(store.path("quarantine")) == []
+
+
+def test_the_lock_is_one_for_all(store: Store) -> None:
+    with store.layers.lock(ID):
+        assert not Store.open(store.root).layers.lock(ID).acquire(wait=False)
+        assert Store.open(store.root).layers.lock("b" * 64).acquire(wait=False)
