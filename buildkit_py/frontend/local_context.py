@@ -7,6 +7,7 @@ import os
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.graph.op import Copy, CopyPath, LocalSource
 from buildkit_py.graph.step import Step
+from buildkit_py.patterns import IgnoreRules, read_ignore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,18 +45,20 @@ def context_step(
             continue
         except OSError as problem:
             raise ContextError(f"cannot read the ignore file: {problem.strerror}", at=path) from problem
-        patterns = _read(data, path)
+        patterns = read_ignore(data)
+        _check(patterns, path)
         break
+    _check(extra, position)
     return Step(LocalSource(name, root, patterns + extra), name=f"[{name}] {root}", position=position)
 
 
-def _read(data: bytes, path: str) -> tuple[str, ...]:
-    from buildkit_py.patterns import read_ignore
-
+def _check(patterns: tuple[str, ...], at: object) -> None:
+    if not patterns:
+        return
     try:
-        return tuple(read_ignore(data))
+        IgnoreRules(patterns)
     except ValueError as problem:
-        raise BuildfileError(str(problem), at=path) from problem
+        raise BuildfileError(f"a bad ignore pattern: {problem}", at=at) from problem
 
 
 def sealed(source: Step, path: str, *, label: str = "", stage: str = "", position: Position | None = None) -> Step:

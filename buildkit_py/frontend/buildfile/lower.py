@@ -7,7 +7,7 @@ does to a stage is in `lower_stage.py`, what it means in `assemble.py`.
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound
+from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound, PybuildError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
@@ -20,6 +20,7 @@ from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
+from buildkit_py.source_map import Position, caret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.syntax import Buildfile, From, Instruction
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
     from buildkit_py.graph.step import Step
-    from buildkit_py.source_map import Position
 
     Notify: TypeAlias = Callable[[str, Position, str], None]
 
@@ -69,7 +69,22 @@ def lower(
     and what the resolver raises.
     """
     tell = notice or _silent
-    wanted = targets or ("",)
+    try:
+        return _lower(tree, options, resolver, inputs, targets or ("",), file, tell)
+    except PybuildError as problem:
+        _show_line(problem, tree.path, file)
+        raise
+
+
+def _lower(
+    tree: Buildfile,
+    options: Options,
+    resolver: Resolver,
+    inputs: Inputs,
+    wanted: tuple[str, ...],
+    file: str,
+    tell: Notify,
+) -> tuple[Target, ...]:
     # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
     per_target = any(
         pair.key == "TARGETSTAGE" for node in tree.instructions if isinstance(node, Arg) for pair in node.pairs
@@ -80,8 +95,7 @@ def lower(
         if shared is None or per_target:
             shared = Build(tree, options, resolver, inputs, target_name=name, file=file, notice=tell)
         out.append(shared.target(name))
-    if shared is not None:
-        _tell_of_unused_args(tree, options, tell)
+    _tell_of_unused_args(tree, options, tell)
     return tuple(out)
 
 
@@ -339,6 +353,20 @@ def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> N
         if name in declared or name in predefined or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
             continue
         notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared))
+
+
+def _show_line(problem: PybuildError, name: str, file: str) -> None:
+    """Give an error that points into this Buildfile the source line, with a caret below its place."""
+    at = problem.at
+    if problem.excerpt or not file or not isinstance(at, Position) or at.file != name:
+        return
+    try:
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            text = lines.read().split("\n")[at.line - 1].rstrip("\r")
+    except (OSError, IndexError):
+        return
+    word = text[at.column - 1 :].split(" ", 1)[0]
+    problem.excerpt = caret(text, at.column, len(word))
 
 
 def _start(tree: Buildfile) -> Position:

@@ -6,7 +6,6 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
-from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.local_context import sealed
 from buildkit_py.graph.op import Mount, Pipe
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.syntax import Flag, RunStep
     from buildkit_py.graph.step import Step
     from buildkit_py.source_map import Position
-
-_NETWORKS = ("default", "none", "host")
 
 
 def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
@@ -34,10 +31,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
             case "mount":
                 _mount(lowering, stage, flag, mounts, sources)
             case "network":
-                network = flag.value or ""
-                if network not in _NETWORKS:
-                    hint = did_you_mean(network, _NETWORKS) or f"one of {', '.join(_NETWORKS)}"
-                    raise BuildfileError(f"unknown network mode `{network}`", at=at, hint=hint)
+                network = flag.value or "default"
             case "security":
                 if flag.value != "sandbox":
                     raise BuildfileError(f"RUN --security={flag.value} is not allowed in this build", at=at)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower import Build
     from buildkit_py.frontend.buildfile.stages import StageNode
-    from buildkit_py.frontend.buildfile.syntax import Command, Flag, HealthcheckStep, Instruction, Pair
+    from buildkit_py.frontend.buildfile.syntax import Command, HealthcheckStep, Instruction, Pair
     from buildkit_py.source_map import Position
 
 # Instructions that BuildKit numbers in its step names.
@@ -82,7 +82,7 @@ class StageLowering:
                 return assemble.shell(stage, node.argv)
             case syntax.StopSignal():
                 signal = self.expand(stage, node.signal.text, node.signal.position)
-                return assemble.stop_signal(stage, signal, position=where)
+                return assemble.stop_signal(stage, signal, position=self.place(node.signal.position))
             case syntax.HealthcheckStep():
                 return assemble.healthcheck(stage, self._healthcheck(node), position=where)
             case syntax.OnBuild():
@@ -156,16 +156,13 @@ class StageLowering:
             return Healthcheck(("NONE",))
         command = node.command
         test = ("CMD", *command.argv) if command.argv is not None else ("CMD-SHELL", command.shell or "")
-        values = {flag.name.replace("-", "_"): self._check_value(flag) for flag in node.flags}
+        values: dict[str, int] = {}
+        for flag in node.flags:
+            # The parser has seen that these are numbers and durations; an empty one is not given.
+            if flag.value:
+                number = int(flag.value) if flag.name == "retries" else parse_duration(flag.value)
+                values[flag.name.replace("-", "_")] = number
         return Healthcheck(test, **values)
-
-    def _check_value(self, flag: Flag) -> int:
-        text = flag.value or ""
-        try:
-            return int(text) if flag.name == "retries" else parse_duration(text)
-        except ValueError as problem:
-            kind = "number" if flag.name == "retries" else "duration such as 30s or 1m30s"
-            raise BuildfileError(f"`{text}` is not a {kind}", at=self.place(flag.position)) from problem
 
 
 def _argv(stage: Stage, command: Command) -> tuple[str, ...]:
