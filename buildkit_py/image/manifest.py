@@ -101,12 +101,13 @@ def parse(data: bytes, media_type: str = "") -> Manifest | Index:
     Raises `Malformed` where the document breaks a rule or contradicts that.
     """
     value = strict_json.parse_object(data, limit=MAX_MANIFEST, what="manifest")
-    if "fsLayers" in value or value.get("schemaVersion") == 1:
+    version = strict_json.integer(value, "schemaVersion", "manifest", None)
+    if version == 1 or "fsLayers" in value:
         raise Malformed(
             "the manifest has docker's schema 1, which carries no checkable digests",
             hint="push the image again with a current tool",
         )
-    if strict_json.integer(value, "schemaVersion", "manifest", None) != 2:
+    if version != 2:
         raise Malformed("`schemaVersion` of the manifest is not 2")
     is_index, is_manifest = "manifests" in value, "layers" in value or "config" in value
     if is_index and is_manifest:

@@ -149,18 +149,24 @@ def parse(headers: list[str]) -> list[Challenge]:
             while at < len(header) and header[at] not in ' ,=\t"':
                 at += 1
             word = header[start:at]
-            if at < len(header) and header[at] == "=" and current and word:
-                value, at = _value(header, at + 1)
-                found[-1][1][word.lower()] = value
-            elif word:
+            after = at
+            while after < len(header) and header[after] in " \t":
+                after += 1
+            if not word:
+                at = _value(header, at)[1] if header[at] == '"' else at + 1
+            elif header[after : after + 1] != "=":
                 current = word.lower()
                 found.append((current, {}))
-            else:
-                at += 1
+            elif current:
+                value, at = _value(header, after + 1)
+                found[-1][1][word.lower()] = value
     return [Challenge(scheme, fields.get("realm", ""), fields.get("service", "")) for scheme, fields in found]
 
 
 def _value(header: str, at: int) -> tuple[str, int]:
+    """The token or quoted text from there on, and where it ends."""
+    while at < len(header) and header[at] in " \t":
+        at += 1
     if at < len(header) and header[at] == '"':
         at += 1
         letters = []

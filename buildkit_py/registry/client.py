@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import quote, urlencode
 
 from buildkit_py.config import Config
 from buildkit_py.digest import is_sha256
@@ -23,7 +23,7 @@ from buildkit_py.registry.auth import Authorizer
 from buildkit_py.registry.credentials import Credentials
 from buildkit_py.registry.mirrors import Endpoint
 from buildkit_py.registry.retry import PASSING, retry_after, retrying
-from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, origin_of, shown
+from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Client:
             place = response.header("Location")
             if not place:
                 raise RegistryError("the registry names no place for the upload", at=shown(response.url))
-            place = urljoin(response.url, place)
+            place = join(response.url, place)
             place += ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
             self._finish(endpoint, place, scope, digest, body)
 

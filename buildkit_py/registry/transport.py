@@ -79,6 +79,14 @@ def origin_of(url: str) -> Origin:
     return Origin(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
 
 
+def join(url: str, target: str) -> str:
+    """The URL that a `Location` header means. Raises `RegistryError` where it cannot be read."""
+    try:
+        return urljoin(url, target)
+    except ValueError as problem:
+        raise RegistryError("the server named an address that cannot be read", at=shown(url)) from problem
+
+
 def shown(url: str) -> str:
     """A URL without user, password and query: those carry credentials and signatures."""
     try:
@@ -200,7 +208,7 @@ class Transport:
             response.close()
             if not target:
                 raise RegistryError("the server redirects to nowhere", at=shown(url))
-            following = urljoin(url, target)
+            following = join(url, target)
             there = origin_of(following)
             if origin.scheme == "https" and there.scheme == "http":
                 raise RegistryError("the server redirects from https to http", at=shown(following))

@@ -1,0 +1,402 @@
+"""Who gets to see which credential: tokens, realms, redirects, helpers (isolation.md R6, R7, R9, R10, R13)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from buildkit_py.config import Config
+from buildkit_py.errors import PybuildError, RegistryError
+from buildkit_py.image import reference
+from buildkit_py.registry.auth import Challenge, parse
+from buildkit_py.registry.client import Client
+from buildkit_py.registry.push import push
+from buildkit_py.registry.resolve import ImageResolver
+from buildkit_py.store.store import Store
+from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
+from tests.images import sample
+from tests.needs import need
+from tests.registry_server import COMMAND, HTPASSWD, PASSWORD, USER, registry_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "hunter2-and-more"
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    with fake_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(str(tmp_path / "store"))
+
+
+def client_with(tmp_path: Path, logins: dict[str, object], **env: str) -> Client:
+    (tmp_path / "docker").mkdir(exist_ok=True)
+    (tmp_path / "docker/config.json").write_text(json.dumps(logins))
+    return Client(env={"DOCKER_CONFIG": str(tmp_path / "docker"), **env}, sleep=lambda seconds: None)
+
+
+def basic(user: str = "me", password: str = SECRET) -> dict[str, str]:
+    return {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def guard(fake: FakeRegistry, realm: str = "", lifetime: int = 300) -> list[Request]:
+    """Let the fake want a token from its own /token; what /token was asked."""
+    asked: list[Request] = []
+
+    def fault(handler: Handler, request: Request) -> bool:
+        if request.path.startswith("/token"):
+            asked.append(request)
+            token = f"t{len(asked)}"
+            return handler.reply(200, json.dumps({"token": token, "expires_in": lifetime}).encode())
+        if request.path == "/v2/" or request.headers.get("Authorization", "").startswith("Bearer t"):
+            return False
+        where = realm or f"http://{fake.address}/token"
+        return handler.reply(401, WWW_Authenticate=f'Bearer realm="{where}",service="svc",scope="repository:evil:*"')
+
+    fake.faults.append(fault)
+    return asked
+
+
+def test_an_anonymous_token_is_asked_for_once(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample({"a": b"1"}, {"b": b"2"})
+    fake.add(image)
+    asked = guard(fake)
+    client = client_with(tmp_path, {})
+    resolver = ImageResolver(store, client)
+    assert resolver.resolve(f"{fake.address}/team/app").digest == image.digest
+    assert len(asked) == 1
+    query = parse_qs(urlsplit(asked[0].path).query)
+    assert query == {"service": ["svc"], "scope": ["repository:team/app:pull"]}, "the scope is ours, not the server's"
+    assert "Authorization" not in asked[0].headers
+    client.close()
+
+
+def test_a_login_buys_the_token(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert asked[0].headers["Authorization"] == "Basic " + basic()["auth"]
+    assert all(request.headers.get("Authorization", "Bearer").startswith("Bearer") for request in fake.seen("/v2/")), (
+        "the password goes to the token server only"
+    )
+    client.close()
+
+
+def test_an_identity_token_is_posted(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: {"identitytoken": SECRET}}})
+    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert asked[0].method == "POST"
+    form = parse_qs(asked[0].body.decode())
+    assert form["refresh_token"] == [SECRET]
+    assert form["grant_type"] == ["refresh_token"]
+    assert SECRET not in asked[0].path
+    client.close()
+
+
+def test_a_token_that_ran_out_is_renewed(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    fake.add(image)
+    asked = guard(fake)
+    client = client_with(tmp_path, {})
+    resolver = ImageResolver(store, client)
+    resolver.resolve(f"{fake.address}/app")
+
+    def forgotten(handler: Handler, request: Request) -> None:
+        handler.reply(401, WWW_Authenticate=f'Bearer realm="http://{fake.address}/token"')
+
+    fake.faults.insert(0, once(forgotten, "/manifests/"))
+    assert resolver.resolve(f"{fake.address}/app", pull=True).digest == image.digest
+    assert len(asked) == 2
+    client.close()
+
+
+def test_a_registry_that_always_says_401(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+
+    def always(handler: Handler, request: Request) -> bool:
+        if request.path.startswith("/token"):
+            return handler.reply(200, json.dumps({"token": f"t{len(fake.requests)}"}).encode())
+        if request.path == "/v2/":
+            return False
+        return handler.reply(401, WWW_Authenticate=f'Bearer realm="http://{fake.address}/token"')
+
+    fake.faults.append(always)
+    with pytest.raises(RegistryError, match="denies access") as caught:
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert "docker login" in caught.value.hint
+    assert SECRET not in repr(vars(caught.value)) + str(caught.value)
+    assert len(fake.requests) < 10
+    client.close()
+
+
+@pytest.mark.parametrize("realm", ["http://192.0.2.1/token", "file:///etc/passwd", "ftp://x/y", "http://[", "token"])
+def test_a_realm_elsewhere_without_encryption_gets_nothing(
+    fake: FakeRegistry, store: Store, tmp_path: Path, realm: str
+) -> None:
+    fake.add(sample())
+    guard(fake, realm=realm)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+    with pytest.raises(RegistryError) as caught:
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert SECRET not in repr(vars(caught.value))
+    client.close()
+
+
+@pytest.mark.parametrize("answer", [b"{", b"[]", b'{"token": 5}', b'{"token": "a\\r\\nX-Evil: 1"}', b"{}"])
+def test_a_token_server_that_talks_nonsense(fake: FakeRegistry, store: Store, tmp_path: Path, answer: bytes) -> None:
+    fake.add(sample())
+    client = client_with(tmp_path, {})
+    guard(fake)
+    fake.faults.insert(0, once(lambda handler, request: handler.reply(200, answer), "/token", times=9))
+    with pytest.raises(RegistryError, match="token server"):
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    client.close()
+
+
+def test_a_redirect_to_another_host_leaves_the_token_behind(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    fake.add(image)
+    guard(fake)
+    client = client_with(tmp_path, {})
+    with fake_registry() as elsewhere:
+        config = image.blobs[image.config]
+        elsewhere.faults.append(lambda handler, request: handler.reply(200, config))
+        fake.faults.insert(
+            0,
+            once(
+                lambda handler, request: handler.reply(307, Location=f"http://{elsewhere.address}/blob?sig=1"),
+                image.config,
+                times=2,
+            ),
+        )
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        assert [request.path for request in elsewhere.requests] == ["/blob?sig=1"]
+        assert "Authorization" not in elsewhere.requests[0].headers
+    client.close()
+
+
+def test_a_redirect_on_the_same_host_keeps_it(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    fake.add(image)
+    guard(fake)
+    client = client_with(tmp_path, {})
+    fake.blobs["moved"] = image.blobs[image.config]
+    fake.faults.insert(
+        0, once(lambda handler, request: handler.reply(302, Location="/v2/app/blobs/moved"), image.config)
+    )
+    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert fake.seen("moved")[0].headers["Authorization"].startswith("Bearer ")
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("file:///etc/passwd", "only http and https"),
+        ("/v2/app/blobs/again", "more than 10 times"),
+        ("", "redirects to nowhere"),
+        ("http://[broken", "cannot be read"),
+    ],
+)
+def test_redirects_that_are_not_followed(
+    fake: FakeRegistry, store: Store, tmp_path: Path, target: str, message: str
+) -> None:
+    image = sample()
+    fake.add(image)
+    client = client_with(tmp_path, {})
+    headers = {"Location": target} if target else {}
+    fake.faults.append(once(lambda handler, request: handler.reply(307, **headers), "/blobs/", times=50))
+    with pytest.raises(RegistryError, match=message):
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert len(fake.seen("/blobs/")) <= 11
+    client.close()
+
+
+def test_basic_with_a_real_registry(store: Store, tmp_path: Path) -> None:
+    need(COMMAND)
+    image = sample({"a": b"1"})
+    image.put(store)
+    with registry_server(tmp_path / "registry", htpasswd=HTPASSWD) as host:
+        name = reference.parse(f"{host}/team/app:1")
+        stranger = client_with(tmp_path, {})
+        with pytest.raises(RegistryError, match="denies access"):
+            push(store, stranger, image.digest, name)
+        wrong = client_with(tmp_path, {"auths": {host: basic(USER, SECRET)}})
+        with pytest.raises(RegistryError, match="denies access") as caught:
+            push(store, wrong, image.digest, name)
+        assert SECRET not in repr(vars(caught.value)) + str(caught.value)
+        known = client_with(tmp_path, {"auths": {f"https://{host}": basic(USER, PASSWORD)}})
+        assert push(store, known, image.digest, name) == image.digest
+        other = Store.open(str(tmp_path / "other"))
+        assert ImageResolver(other, known).resolve(str(name)).digest == image.digest
+        for client in (stranger, wrong, known):
+            client.close()
+
+
+def helper(tmp_path: Path, name: str, script: str) -> str:
+    """A credential helper on a PATH of its own."""
+    path = tmp_path / "bin" / f"docker-credential-{name}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return f"{path.parent}:/usr/bin:/bin"
+
+
+def test_a_credential_helper_is_asked(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    answer = json.dumps({"ServerURL": "x", "Username": "me", "Secret": SECRET})
+    path = helper(tmp_path, "test", f"read server; echo \"$1 $server\" > {tmp_path}/log\necho '{answer}'")
+    logins = {"credHelpers": {fake.address: "test"}, "auths": {fake.address: basic("no", "no")}}
+    client = client_with(tmp_path, logins, PATH=path)
+    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert (tmp_path / "log").read_text() == f"get {fake.address}\n"
+    assert base64.b64decode(asked[0].headers["Authorization"].split()[1]).decode() == f"me:{SECRET}"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (f"echo 'no: {SECRET}'; exit 3", "failed with status 3"),
+        (f"echo '{SECRET}'", "no proper answer"),
+    ],
+)
+def test_a_helper_that_fails_tells_no_secret(
+    fake: FakeRegistry, store: Store, tmp_path: Path, script: str, message: str
+) -> None:
+    fake.add(sample())
+    guard(fake)
+    client = client_with(tmp_path, {"credsStore": "bad"}, PATH=helper(tmp_path, "bad", script))
+    with pytest.raises(RegistryError, match=message) as caught:
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert SECRET not in repr(vars(caught.value)) + str(caught.value)
+    client.close()
+
+
+def test_a_helper_without_an_entry_means_anonymous(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    path = helper(tmp_path, "empty", "echo 'credentials not found in native keychain'; exit 1")
+    client = client_with(tmp_path, {"credsStore": "empty"}, PATH=path)
+    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert "Authorization" not in asked[0].headers
+    client.close()
+
+
+@pytest.mark.parametrize(
+    "logins",
+    [
+        {"credHelpers": {"HOST": "../../evil"}},
+        {"credHelpers": {"HOST": "not-installed-anywhere"}},
+        {"auths": {"HOST": {"auth": "%%%"}}},
+        {"auths": []},
+    ],
+)
+def test_a_broken_file_of_logins(fake: FakeRegistry, store: Store, tmp_path: Path, logins: dict[str, object]) -> None:
+    fake.add(sample())
+    guard(fake)
+    client = client_with(tmp_path, json.loads(json.dumps(logins).replace("HOST", fake.address)))
+    with pytest.raises(RegistryError) as caught:
+        ImageResolver(store, client).resolve(f"{fake.address}/app")
+    assert any("config.json" in note for note in caught.value.notes)
+    client.close()
+
+
+def test_an_upload_elsewhere_gets_no_token(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    image.put(store)
+    guard(fake)
+    client = client_with(tmp_path, {})
+    with fake_registry() as elsewhere:
+        elsewhere.faults.append(lambda handler, request: handler.reply(201))
+
+        def uploads(handler: Handler, request: Request) -> bool:
+            if request.method == "POST":
+                return handler.reply(202, Location=f"http://{elsewhere.address}/put?state=1")
+            return request.method == "PUT" and handler.reply(201)
+
+        fake.faults.append(uploads)
+        push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+        puts = elsewhere.requests
+        assert {request.method for request in puts} == {"PUT"}
+        assert all("Authorization" not in request.headers for request in puts)
+        assert {parse_qs(urlsplit(request.path).query)["digest"][0] for request in puts} == {
+            *image.layers,
+            image.config,
+        }
+    client.close()
+
+
+def test_a_registry_that_stores_something_else(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    image.put(store)
+    client = client_with(tmp_path, {})
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location="/put")
+        return request.method == "PUT" and handler.reply(201, Docker_Content_Digest="sha256:" + "0" * 64)
+
+    fake.faults.append(uploads)
+    with pytest.raises(PybuildError, match="the registry stored sha256:000"):
+        push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+    client.close()
+
+
+def test_a_proxy_is_used_and_loopback_is_not_proxied(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    from buildkit_py.config import RegistryConfig
+
+    image = sample()
+    fake.add(image)
+    config = Config(registries=(RegistryConfig("registry.invalid", ("http://registry.invalid",)),))
+    env = {"HOME": str(tmp_path), "http_proxy": f"http://me:{SECRET}@{fake.address}"}
+    client = Client(config, env=env, sleep=lambda seconds: None)
+
+    def strip(handler: Handler, request: Request) -> bool:
+        # A proxy is asked for whole URLs; behind it is the fake itself.
+        assert handler.path.startswith("http://registry.invalid/v2/")
+        handler.path = urlsplit(handler.path).path
+        return False
+
+    fake.faults.append(strip)
+    found = ImageResolver(store, client).resolve("registry.invalid/app")
+    assert found.digest == image.digest
+    credential = fake.requests[0].headers["Proxy-Authorization"]
+    assert base64.b64decode(credential.split()[1]).decode() == f"me:{SECRET}"
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ('Bearer realm="https://a/b",service="s"', [Challenge("bearer", "https://a/b", "s")]),
+        (
+            'Basic realm="x, y", Bearer realm="https://z"',
+            [Challenge("basic", "x, y"), Challenge("bearer", "https://z")],
+        ),
+        ('bearer  realm = "a"', [Challenge("bearer", "a")]),
+        ('Bearer realm="a\\"b"', [Challenge("bearer", 'a"b')]),
+        ("Basic", [Challenge("basic")]),
+        ("Bearer realm=plain", [Challenge("bearer", "plain")]),
+        ('Bearer realm="unterminated', [Challenge("bearer", "unterminated")]),
+        ('="x", , ,"', []),
+    ],
+)
+def test_challenges(header: str, expected: list[Challenge]) -> None:
+    assert parse([header]) == expected
