@@ -22,7 +22,7 @@ from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import DIR, FILE
 from buildkit_py.image.order import in_order
 from buildkit_py.image.pipeline import Stage
-from buildkit_py.image.tar_header import BLOCK_SIZE, END, PADDING, HeaderWriter
+from buildkit_py.image.tar_header import BLOCK_SIZE, END, PADDING, WHITEOUT_PREFIX, HeaderWriter
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -63,19 +63,22 @@ def pack(
     level: int = 0,
     epoch: int | None = None,
     hash_files: bool = False,
+    learn: Callable[[Entry, bytes], object] | None = None,
 ) -> Packed:
     """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
 
     `epoch`: times later than these seconds become it. `hash_files`: also take
-    the content digest. Raises `ContextError` for a file that is not what its
+    the content digest. `learn`: told the BLAKE3 of each FILE, so that whoever
+    keeps digests need not read it again. Raises `ContextError` for a file that is not what its
     entry says, `OSError` for one that cannot be read, and what `write` raises.
     """
     ordered = in_order(entries)
+    _refuse_forged(ordered)
     sink = _Sink(write, compression, level, expected=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
     content = ContentDigest() if hash_files else None
     try:
         with Directories("/") as directories:
-            _write_members(ordered, sink, directories, content, epoch)
+            _write_members(ordered, sink, directories, content, epoch, learn)
         sink.put(END)
         diff_id, digest = sink.finish()
     except BaseException:
@@ -92,12 +95,26 @@ def pack(
     )
 
 
-def _write_members(
+def _refuse_forged(ordered: list[Entry]) -> None:
+    """A layer says by the name `.wh.NAME` that NAME is gone, so no file of a layer can be called so."""
+    if not any([".wh." in entry[0] for entry in ordered]):
+        return
+    for entry in ordered:
+        if entry.path.rpartition("/")[2].startswith(WHITEOUT_PREFIX):
+            raise ContextError(
+                f"{entry.path}: a file whose name begins with `{WHITEOUT_PREFIX}` cannot be in a layer",
+                at=entry.source or None,
+                hint="the format of image layers keeps such names for what is deleted (OCI image-spec, layer.md)",
+            )
+
+
+def _write_members(  # noqa: PLR0917 - the packing's whole state, for one loop
     ordered: list[Entry],
     sink: _Sink,
     directories: Directories,
     content: ContentDigest | None,
     epoch: int | None,
+    learn: Callable[[Entry, bytes], object] | None,
 ) -> None:
     from blake3 import blake3
 
@@ -121,7 +138,7 @@ def _write_members(
                 put(headers.opaque_mark(entry[0]))
             continue
         size, source, data, known = entry[5], entry[11], entry[12], entry[13]
-        hashed = content is not None or known is not None
+        hashed = content is not None or known is not None or learn is not None
         digest = b""
         if data is not None:
             if len(data) != size:
@@ -167,6 +184,8 @@ def _write_members(
             put(PADDING[size % BLOCK_SIZE])
         if content is not None:
             content.add(entry, digest)
+        if learn is not None:
+            learn(entry, digest)
 
 
 def _copy(fd: int, wanted: int, put: Callable[[bytes], None], hasher: blake3 | None) -> int:

@@ -84,7 +84,7 @@ def unpack(
 
     source = Counted(read)
     kind = kind_of(media_type, source.peek(6))
-    plain = _limited(decompress(source.read, kind), source, limits)
+    plain = limited(decompress(source.read, kind), source, limits)
     hasher = hashlib.sha256()
     stage = Stage(hasher.update, "layer-hash")
 
@@ -178,7 +178,7 @@ def read_entries(
     """
     source = Counted(read)
     kind = kind_of(media_type, source.peek(6))
-    tar = TarReader(_limited(decompress(source.read, kind), source, limits), limits)
+    tar = TarReader(limited(decompress(source.read, kind), source, limits), limits)
     found: dict[str, Entry] = {}
     for member in tar:
         entry = layer_entry(clean_path(member.name, clamp=False), member)
@@ -219,7 +219,8 @@ def layer_entry(path: str, member: Member) -> Entry | None:
     return entry_of(member, path, clamp=False)
 
 
-def _limited(pieces: Iterator[bytes], source: Counted, limits: Limits) -> Iterator[bytes]:
+def limited(pieces: Iterator[bytes], source: Counted, limits: Limits) -> Iterator[bytes]:
+    """The same pieces, until they are more than the limits allow (`SourceError`)."""
     total = 0
     for piece in pieces:
         total += len(piece)

@@ -1,0 +1,113 @@
+"""Archives that ADD takes apart: tar, plain or in gzip, bzip2, xz or zstd, known by their content.
+
+An archive becomes entries. Nothing is written by the names in it: the bytes
+of its files go into numbered files of a work directory, so whatever a name
+says, it can only end up as a path of the layer. `..` stops at the root.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ContextError, SourceError
+from buildkit_py.image.compress import Counted, decompress, kind_of_bytes
+from buildkit_py.image.entry import DIR, FILE, HARDLINK, Entry
+from buildkit_py.image.limits import DEFAULT, Limits
+from buildkit_py.image.member import clean_path, entry_of
+from buildkit_py.image.tar_reader import TarReader
+from buildkit_py.image.unpack import limited
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+# Small files stay in memory, for creating one costs more than keeping it; but not without end.
+_IN_MEMORY = 1 << 14
+_ALL_IN_MEMORY = 16 << 20
+
+
+def archive_entries(file: Entry, work: str, limits: Limits = DEFAULT) -> list[Entry] | None:
+    """The entries of an archive, of a name that comes twice the last; None for a file that is no archive.
+
+    In the order of the archive. A file is no archive if its first header is
+    none, as docker has it; damage after that is an error. An entry of the path
+    "" gives the destination itself its attributes. Bytes that do not stay in
+    memory go below the directory `work`. Raises `ContextError`.
+    """
+    try:
+        with _open(file) as stream:
+            return _read(stream, os.path.realpath(work) if work else "", limits)
+    except SourceError as problem:
+        raise ContextError(f"{problem.message} (unpacking {file.path})", at=file.source) from problem
+    except OSError as problem:
+        raise ContextError(f"{file.path} cannot be unpacked ({problem.strerror})", at=file.source) from problem
+
+
+def _open(file: Entry) -> BinaryIO:
+    if file.data is not None:
+        import io
+
+        return io.BytesIO(file.data)
+    return open(os.open(file.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+
+
+def _read(stream: BinaryIO, work: str, limits: Limits) -> list[Entry] | None:
+    source = Counted(stream.read)
+    plain = decompress(source.read, kind_of_bytes(source.peek(6)))
+    tar = TarReader(limited(plain, source, limits), limits)
+    members = iter(tar)
+    try:
+        member = next(members, None)
+    except SourceError:
+        return None
+    if member is None:
+        return None
+    found: dict[str, Entry] = {}
+    held = count = 0
+    while member is not None:
+        count += 1
+        path = clean_path(member.name, clamp=True)
+        entry = entry_of(member, path, clamp=True)
+        if path or entry.kind == DIR:
+            if entry.kind == FILE:
+                if entry.size <= _IN_MEMORY and held + entry.size <= _ALL_IN_MEMORY:
+                    held += entry.size
+                    entry = entry._replace(data=tar.data())
+                else:
+                    if not work:
+                        raise ValueError("an archive is unpacked, but there is no work directory")
+                    entry = entry._replace(source=_spool(tar.rest(), f"{work}/{count}", entry.mtime))
+            found.pop(path, None)
+            found[path] = entry
+        member = next(members, None)
+    if not tar.ended:
+        raise SourceError("the archive is truncated: it has no end mark")
+    return _consistent(found)
+
+
+def _spool(pieces: Iterator[bytes | memoryview], path: str, mtime: int) -> str:
+    """Keep bytes in a new file with the time that its entry has, which is what `pack` will look for."""
+    with open(path, "xb") as out:
+        for piece in pieces:
+            out.write(piece)
+    os.utime(path, ns=(mtime, mtime))
+    return path
+
+
+def _consistent(found: dict[str, Entry]) -> list[Entry]:
+    """Hard links must lead to what the archive has before them, and what they share is a file."""
+    out: list[Entry] = []
+    seen: dict[str, Entry] = {}
+    for path, entry in found.items():
+        if entry.kind == HARDLINK:
+            target = seen.get(entry.target)
+            if target is None or target.kind == DIR:
+                raise SourceError(f"{path} in the archive is a hard link to {entry.target}, which is no file of it")
+            if target.kind == HARDLINK:
+                entry = entry._replace(target=target.target)
+            elif target.kind != FILE:
+                entry = target._replace(path=path)
+        seen[path] = entry
+        out.append(entry)
+    return out
