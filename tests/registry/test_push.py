@@ -1,0 +1,167 @@
+"""Pushing to a real registry, and what others pull from it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildkit_py.errors import PybuildError, StoreError
+from buildkit_py.image import reference
+from buildkit_py.registry.client import Client
+from buildkit_py.registry.fetch import Fetcher
+from buildkit_py.registry.push import push
+from buildkit_py.registry.resolve import ImageResolver
+from buildkit_py.store.store import Store
+from tests.fake_registry import fake_registry, once
+from tests.images import sample
+from tests.needs import need
+from tests.registry_server import COMMAND, registry_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    need(COMMAND)
+    with registry_server(tmp_path / "registry") as host:
+        yield host
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.open(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    made = Client(env={"HOME": str(tmp_path)}, sleep=lambda seconds: None)
+    yield made
+    made.close()
+
+
+def test_what_is_pushed_is_pulled(registry: str, store: Store, client: Client, tmp_path: Path) -> None:
+    image = sample({"a": os.urandom(300_000)}, {"b": b"2"}, {"c": b"3"})
+    image.put(store)
+    steps: list[tuple[int, int]] = []
+    name = reference.parse(f"{registry}/team/app:v1")
+    assert push(store, client, image.digest, name, progress=lambda d, t: steps.append((d, t))) == image.digest
+    assert (
+        steps[-1][0] == steps[-1][1] == sum(len(data) for data in image.blobs.values()) - len(image.blobs[image.digest])
+    )
+    other = Store.open(str(tmp_path / "other"))
+    for text in (f"{registry}/team/app:v1", f"{registry}/team/app@{image.digest}"):
+        found = ImageResolver(other, client).resolve(text)
+        assert found.digest == image.digest
+    fetcher = Fetcher(other, client)
+    for layer, digest in zip(found.layers, image.layers, strict=True):
+        assert fetcher.ensure_blob(layer) == digest
+        assert other.blobs.read(digest) == image.blobs[digest]
+
+
+def test_a_pulled_layer_moves_within_a_registry_without_coming_here(
+    registry: str, store: Store, client: Client, tmp_path: Path
+) -> None:
+    image = sample({"a": b"1"}, {"b": b"2"})
+    image.put(store)
+    push(store, client, image.digest, reference.parse(f"{registry}/first:1"))
+    other = Store.open(str(tmp_path / "other"))
+    found = ImageResolver(other, client).resolve(f"{registry}/first:1")
+    push(other, client, found.digest, reference.parse(f"{registry}/deep/second:2"))
+    assert not any(other.blobs.has(layer) for layer in image.layers)
+    third = Store.open(str(tmp_path / "third"))
+    found = ImageResolver(third, client).resolve(f"{registry}/deep/second:2")
+    assert Fetcher(third, client).ensure_blob(found.layers[1]) == image.layers[1]
+
+
+def test_a_pulled_layer_comes_through_here_to_another_registry(
+    registry: str, store: Store, client: Client, tmp_path: Path
+) -> None:
+    image = sample({"a": b"1"})
+    with fake_registry() as source:
+        source.add(image)
+        found = ImageResolver(store, client).resolve(f"{source.address}/app")
+        push(store, client, found.digest, reference.parse(f"{registry}/app:1"))
+    other = Store.open(str(tmp_path / "other"))
+    assert ImageResolver(other, client).resolve(f"{registry}/app:1").digest == image.digest
+
+
+def test_a_damaged_blob_is_not_pushed(registry: str, store: Store, client: Client) -> None:
+    image = sample({"a": os.urandom(2_000_000)})
+    image.put(store)
+    path = Path(store.blobs.path(image.layers[0]))
+    data = bytearray(path.read_bytes())
+    data[1_000_000] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+    with pytest.raises(PybuildError):
+        push(store, client, image.digest, reference.parse(f"{registry}/app:1"))
+    assert not client.has(reference.parse(f"{registry}/app:1"), image.layers[0])
+    with pytest.raises(PybuildError, match="not in the registry"):
+        client.manifest(reference.parse(f"{registry}/app:1"))
+
+
+def test_an_image_whose_layer_is_gone(registry: str, store: Store, client: Client) -> None:
+    image = sample({"a": b"1"})
+    image.put(store)
+    store.blobs.delete(image.layers[0])
+    with pytest.raises(StoreError, match="gone from the store"):
+        push(store, client, image.digest, reference.parse(f"{registry}/app:1"))
+
+
+def test_an_upload_that_fails_in_passing_is_sent_again(store: Store, client: Client) -> None:
+    image = sample({"a": os.urandom(500_000)})
+    image.put(store)
+    with fake_registry() as fake:
+        stored: list[bytes] = []
+
+        def uploads(handler, request) -> bool:  # type: ignore[no-untyped-def]
+            if request.method == "POST":
+                return bool(handler.reply(202, Location="/put?x=1"))
+            if request.path.startswith("/put"):
+                stored.append(request.body)
+            return request.method == "PUT" and bool(handler.reply(201))
+
+        fake.faults += [once(lambda handler, request: handler.reply(503), "/put", times=2), uploads]
+        push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+        assert sorted(stored) == sorted(image.blobs[digest] for digest in (*image.layers, image.config))
+
+
+@pytest.mark.peers
+def test_skopeo_pulls_what_is_pushed(registry: str, store: Store, client: Client, tmp_path: Path) -> None:
+    need("skopeo")
+    image = sample({"a": b"1"}, {"b": b"2"})
+    image.put(store)
+    push(store, client, image.digest, reference.parse(f"{registry}/app:1"))
+    source = f"docker://{registry}/app:1"
+    subprocess.run(
+        ["skopeo", "copy", "--quiet", "--src-tls-verify=false", source, f"dir:{tmp_path}/copy"], check=True, timeout=60
+    )
+    assert (tmp_path / "copy/manifest.json").read_bytes() == image.blobs[image.digest]
+    for digest in (*image.layers, image.config):
+        assert (tmp_path / "copy" / digest[7:]).read_bytes() == image.blobs[digest]
+
+
+@pytest.mark.peers
+def test_what_skopeo_pushes_is_pulled(registry: str, store: Store, client: Client, tmp_path: Path) -> None:
+    """Docker's media types and an index, as skopeo writes them."""
+    need("skopeo")
+    image = sample({"a": b"1"}, architecture="arm64", variant="v8")
+    image.put(store)
+    push(store, client, image.digest, reference.parse(f"{registry}/app:1"))
+    subprocess.run(
+        ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2"]
+        + [f"docker://{registry}/app:1", f"docker://{registry}/app:docker"],  # noqa: RUF005
+        check=True,
+        timeout=60,
+    )
+    found = ImageResolver(store, client).resolve(f"{registry}/app:docker", "linux/arm64")
+    raw = json.loads(store.blobs.read(found.digest))
+    assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
+    assert found.layers == tuple(diff_id[7:] for diff_id in image.diff_ids)
+    assert Fetcher(store, client).ensure_blob(found.layers[0]) == raw["layers"][0]["digest"]
