@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CARRIER = re.compile(r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD)(?:\s+|$)(?:--\S*\s+)*", re.IGNORECASE)
-_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]+)")
+_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)")
 
 
 class Opening(Record):

@@ -19,6 +19,8 @@ from buildkit_py.source_map import Position, caret
 
 # A physical line may not be longer than BuildKit's scanner buffer.
 MAX_LINE = 65535
+# How much of a physical line an error shows.
+MAX_SHOWN = 100
 # Go's unicode.IsSpace; str.strip() alone would also take U+001C to U+001F.
 SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005"
@@ -93,11 +95,14 @@ class Source:
     def error(self, message: str, row: int, column: int, *, width: int = 1, hint: str = "") -> BuildfileSyntaxError:
         """The error that stands at this place, with the line and a caret."""
         line = self.shown(row)
-        if len(line) > 160:
-            cut = max(0, column - 80)
-            excerpt = caret(line[cut : cut + 160], column - cut, min(width, 80))
+        width = max(1, min(width, len(line) - column + 1))
+        if len(line) > MAX_SHOWN:
+            cut = max(0, column - MAX_SHOWN // 2)
+            line, column_shown = line[cut : cut + MAX_SHOWN], column - cut
+            width = min(width, len(line) - column_shown + 1)
         else:
-            excerpt = caret(line, column, max(1, min(width, len(line) - column + 1)))
+            column_shown = column
+        excerpt = caret(line, column_shown, width)
         return BuildfileSyntaxError(message, at=Position(self.name, row, column), excerpt=excerpt, hint=hint)
 
     def _cut(self) -> None:

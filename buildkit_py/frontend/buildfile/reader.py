@@ -110,7 +110,7 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
         hint = "a name begins with a letter and holds letters, digits, `-`, `_` and `.`"
         return f"`{found}` cannot be the name of a stage", hint
     wanted = _names(allowed, keyword)
-    if keyword in ("ADD", "COPY") and before[-1] != keyword:
+    if keyword in ("ADD", "COPY") and "EXEC_FORM" not in allowed:
         wanted = "a destination"
     if not found:
         return f"{keyword} expects {wanted}, but the line ends", _usage(keyword)
