@@ -217,7 +217,7 @@ def _put_back(moved: str, path: str) -> None:
 def _newest(dir: str) -> int:
     """The latest modification of a directory or a file in it (appending to a log leaves its directory's alone)."""
     try:
-        return max(_modified(dir), *(_modified(f"{dir}/{name}") for name in os.listdir(dir)))
+        return max([_modified(dir), *(_modified(f"{dir}/{name}") for name in os.listdir(dir))])
     except (FileNotFoundError, NotADirectoryError):
         return _modified(dir)
 

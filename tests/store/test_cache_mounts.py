@@ -41,10 +41,10 @@ def test_private_ones_are_apart_and_reused(store: Store) -> None:
 
 def test_locked_ones_wait(store: Store) -> None:
     held = store.mounts.acquire("a", "locked")
-    order = []
+    order: list[int] = []
 
     def second() -> None:
-        with store.mounts.acquire("a", "locked", waiting=lambda pid: order.append(pid)):
+        with store.mounts.acquire("a", "locked", waiting=order.append):
             order.append(-1)
 
     thread = threading.Thread(target=second)

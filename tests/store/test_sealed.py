@@ -38,5 +38,5 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert read_regular(str(file), 40) == b"0123456789"
     assert read_regular(str(tmp_path / "absent")) is None
     for name in ("link", "dir", "fifo", "file/below"):
-        with pytest.raises(ValueError, match="regular|readable"):
+        with pytest.raises(ValueError, match=r"regular|readable"):
             read_regular(str(tmp_path / name))

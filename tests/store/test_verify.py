@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.store.store import Store
+from buildkit_py.store.verify import verify
+from tests.store.samples import add_image, add_layer, add_record, contents
+
+
+@pytest.fixture
+def full(store: Store) -> Store:
+    base, top = add_layer(store, "base"), add_layer(store, "top", unpacked=False)
+    add_image(store, "image", base, top)
+    add_record(store, "top", top.id, add_record(store, "base", base.id).snapshot)
+    return store
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def link(path: Path) -> None:
+    other = path.with_name("elsewhere")
+    path.rename(other)
+    path.symlink_to(other)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+DAMAGES = [flip, truncate, empty, link, directory, delete]
+
+
+def kinds(store: Store, repair: bool = True) -> set[str]:
+    return {problem.kind for problem in verify(store, repair)}
+
+
+def test_a_sound_store(full: Store) -> None:
+    before = contents(full)
+    assert verify(full) == ()
+    assert verify(full, repair=False) == ()
+    assert contents(full) == before
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("what", ["blob", "manifest", "meta", "note", "snapshot", "record", "image"])
+def test_damage_is_found_once_and_then_the_store_is_sound(
+    full: Store, what: str, damage: Callable[[Path], None]
+) -> None:
+    record = next(record for _, record in full.records.all() if record.name == "top")
+    layer = full.layers.any_blob(record.layer)
+    manifest = full.images.get("image")
+    assert layer is not None
+    assert manifest is not None
+    path = {
+        "blob": full.blobs.path(layer[1].digest),
+        "manifest": full.blobs.path(manifest),
+        "meta": full.layers.path(record.layer) + "/meta",
+        "note": full.layers.path(record.layer) + "/blob-tar",
+        "snapshot": full.snapshots.path(record.snapshot),
+        "record": full.records.path(record.key),
+        "image": full.images.path("image"),
+    }[what]
+    damage(Path(path))
+    unnoticed = damage is delete and what in ("record", "image")  # as if it had never been there
+    before = contents(full)
+    reported = verify(full, repair=False)
+    assert contents(full) == before
+    assert bool(reported) != unnoticed
+    problems = verify(full)
+    assert bool(problems) != unnoticed
+    for problem in problems:
+        assert str(problem).startswith(f"{problem.kind} {problem.name}: ")
+    assert verify(full) == ()
+    assert verify(Store.open(full.root)) == ()
+
+
+def test_what_stood_on_a_lost_blob_goes_too(full: Store) -> None:
+    record = next(record for _, record in full.records.all() if record.name == "top")
+    found = full.layers.any_blob(record.layer)
+    assert found is not None
+    flip(Path(full.blobs.path(found[1].digest)))
+    assert kinds(full) == {"blob", "layer", "snapshot", "record", "image"}
+    assert [r.name for _, r in full.records.all()] == ["base"]
+    assert full.images.all() == []
+    assert verify(full) == ()
+
+
+def test_a_layer_with_a_tree_outlives_its_blob(full: Store) -> None:
+    record = next(record for _, record in full.records.all() if record.name == "base")
+    found = full.layers.any_blob(record.layer)
+    assert found is not None
+    os.unlink(full.blobs.path(found[1].digest))
+    problems = verify(full)
+    assert [problem.kind for problem in problems] == ["image"]
+    assert full.layers.tree(record.layer)
+    assert verify(full) == ()
+
+
+def test_strangers(full: Store) -> None:
+    Path(full.blobs.dir, "readme").touch()
+    Path(full.layers.dir, "x").mkdir()
+    tree = next(full.layers.tree(meta.id) for meta in full.layers.all() if full.layers.tree(meta.id))
+    assert tree is not None
+    shutil.rmtree(tree)
+    Path(tree).symlink_to("/")
+    assert kinds(full) == {"blob", "layer"}
+    assert verify(full) == ()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads files of any mode")
+def test_a_file_that_may_not_be_read(full: Store) -> None:
+    manifest = full.images.get("image")
+    assert manifest is not None
+    os.chmod(full.blobs.path(manifest), 0)
+    assert kinds(full) == {"blob", "image"}
+    assert verify(full) == ()
