@@ -18,6 +18,7 @@ _ERRNO = 0x00050000
 _EPERM, _ENOSYS = 1, 38
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 _X32_BIT = 0x40000000
+_WIDE = ("x86_64", "aarch64")  # arguments of the others have 32 bits, whatever the upper half of the word says
 _PRIVATE_NUMBERS = 0xF0000  # from here on: 32-bit arm's own calls
 
 # machine → (AUDIT_ARCH value, column of the table, bit set in every number), as docker's archMap pairs them
@@ -47,25 +48,26 @@ def compile_filter(capabilities: int, machine: str = MACHINE) -> bytes:
     for arch, columns in by_arch.items():
         asm.label(f"arch-{arch:x}")
         asm.load(_NUMBER)
-        _search(asm, _intervals(columns, capabilities, wide=arch >= 0x80000000))
+        _search(asm, _intervals(columns, capabilities))
     return asm.assemble()
 
 
 _Leaf = tuple[int, int, tuple[policy.Condition, ...], bool]  # first number, action, argument rules, 64-bit arguments
 
 
-def _intervals(columns: list[tuple[str, int]], capabilities: int, *, wide: bool) -> list[_Leaf]:
+def _intervals(columns: list[tuple[str, int]], capabilities: int) -> list[_Leaf]:
     """The number line cut into pieces with one answer each, in order."""
     allowed = policy.allowed(capabilities)
     leaves: list[_Leaf] = []
 
-    def put(start: int, action: int, rules: tuple[policy.Condition, ...] = ()) -> None:
+    def put(start: int, wide: bool, action: int, rules: tuple[policy.Condition, ...] = ()) -> None:
         if leaves and not rules and not leaves[-1][2] and leaves[-1][1] == action:
             return
         leaves.append((start, action, rules, wide))
 
     for column, bit in columns:
         numbers = policy.numbers(column)
+        wide = column in _WIDE
         # As runc does: a number newer than the policy is not forbidden but unknown, so that programs fall back.
         newest = max(number for number in numbers.values() if number < _PRIVATE_NUMBERS)
         answers: dict[int, tuple[int, tuple[policy.Condition, ...]]] = {}
@@ -75,7 +77,7 @@ def _intervals(columns: list[tuple[str, int]], capabilities: int, *, wide: bool)
             elif name in policy.NO_SUCH_CALL:
                 answers[number] = (_ERRNO | _ENOSYS, ())
         for number in sorted({0, newest + 1, *answers, *[number + 1 for number in answers]}):
-            put(number | bit, *answers.get(number, (_ERRNO | (_EPERM if number <= newest else _ENOSYS), ())))
+            put(number | bit, wide, *answers.get(number, (_ERRNO | (_EPERM if number <= newest else _ENOSYS), ())))
     return leaves
 
 

@@ -214,7 +214,7 @@ timerfd_gettime64 - 410 - - 410; timerfd_settime 286 325 286 86 353; timerfd_set
 times 100 43 100 153 43; tkill 200 238 200 130 238; truncate 76 92 76 45 92; truncate64 - 193 - - 193;
 ugetrlimit - 191 - - 191; umask 95 60 95 166 60; umount - 22 - - -; umount2 166 52 166 39 52;
 uname 63 122 63 160 122; unlink 87 10 87 - 10; unlinkat 263 301 263 35 328; unshare 272 310 272 97 337;
-uretprobe 335 - - - -; utime 132 30 132 - -; utimensat 280 320 280 88 348; utimensat_time64 - 412 - - 412;
+uretprobe 335 - 335 - -; utime 132 30 132 - -; utimensat 280 320 280 88 348; utimensat_time64 - 412 - - 412;
 utimes 235 271 235 - 269; vfork 58 190 58 - 190; vhangup 153 111 153 58 111; vmsplice 278 316 532 75 343;
 wait4 61 114 61 260 114; waitid 247 284 529 95 280; waitpid - 7 - - -; write 1 4 1 64 4;
 writev 20 146 516 66 146;
