@@ -8,6 +8,8 @@ at a time, several at once.
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.errors import StoreCorrupt
 from buildkit_py.record import Record
 
@@ -91,6 +93,7 @@ class Materializer:
                 self._fetcher().open_blob(layer, lambda done, total: progress(layer[:12], done, total)) as stream,
             ):
                 destination = work.path + "/diff"
+                os.mkdir(destination, 0o755)
                 unpack(
                     stream.read,
                     destination,
@@ -98,6 +101,7 @@ class Materializer:
                     diff_id=meta.diff_id,
                     userxattr=self._identity.userns,
                     privileged=self._identity.privileged,
+                    ignore_owners=self._identity.single_id,
                 )
                 return self._store.layers.add_tree(layer, destination)
 
