@@ -46,7 +46,7 @@ def diff(upper: str, *, hash_files: bool) -> list[Entry]:
     return in_order(entries)
 
 
-def _walk(  # noqa: PLR0917 - one recursion, its state in its arguments
+def _walk(
     fd: int,
     where: str,
     prefix: str,

@@ -97,7 +97,7 @@ def pack(
 
 def _refuse_forged(ordered: list[Entry]) -> None:
     """A layer says by the name `.wh.NAME` that NAME is gone, so no file of a layer can be called so."""
-    if not any([".wh." in entry[0] for entry in ordered]):
+    if not any(".wh." in entry[0] for entry in ordered):
         return
     for entry in ordered:
         if entry.path.rpartition("/")[2].startswith(WHITEOUT_PREFIX):
@@ -108,7 +108,7 @@ def _refuse_forged(ordered: list[Entry]) -> None:
             )
 
 
-def _write_members(  # noqa: PLR0917 - the packing's whole state, for one loop
+def _write_members(
     ordered: list[Entry],
     sink: _Sink,
     directories: Directories,

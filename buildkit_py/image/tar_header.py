@@ -101,7 +101,7 @@ class HeaderWriter:
         raw = name.encode("utf-8", "surrogateescape")
         return self._long(raw, FILE, 0, 0, 0, 0, 0, "", 0, ())
 
-    def _long(  # noqa: PLR0917 - a header has that many fields
+    def _long(
         self,
         name: bytes,
         kind: str,
@@ -148,7 +148,7 @@ class HeaderWriter:
         return head + _ustar(short, _FLAGS[kind], mode, uid, gid, size, seconds, link, rdev, prefix)
 
 
-def _ustar(  # noqa: PLR0917 - a header has that many fields
+def _ustar(
     name: bytes,
     flag: bytes,
     mode: int,
