@@ -1,4 +1,4 @@
-"""Ignore rules and wildcards: tables worked out by hand from the rules, and a naive matcher as oracle."""
+"""Ignore rules: tables worked out by hand from the rules, and a naive matcher as oracle."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildkit_py.patterns import IgnoreRules, match, read_ignore
+from buildkit_py.patterns import IgnoreRules, read_ignore
 
 IGNORED = [
     # patterns, path, is it ignored
@@ -133,62 +133,6 @@ def test_malformed_patterns_are_errors(pattern: str) -> None:
         IgnoreRules(["ok", pattern])
 
 
-MATCH = [
-    # Go's own table for filepath.Match, and more
-    ("abc", "abc", True),
-    ("*", "abc", True),
-    ("*c", "abc", True),
-    ("a*", "a", True),
-    ("a*", "ab/c", False),
-    ("a*/b", "abc/b", True),
-    ("a*/b", "a/c/b", False),
-    ("a*b*c*d*e*/f", "axbxcxdxe/f", True),
-    ("a*b*c*d*e*/f", "axbxcxdxexxx/f", True),
-    ("a*b*c*d*e*/f", "axbxcxdxe/xxx/f", False),
-    ("a*b*c*d*e*/f", "axbxcxdxexxx/fff", False),
-    ("a*b?c*x", "abxbbxdbxebxczzx", True),
-    ("a*b?c*x", "abxbbxdbxebxczzy", False),
-    ("ab[c]", "abc", True),
-    ("ab[b-d]", "abc", True),
-    ("ab[e-g]", "abc", False),
-    ("ab[^c]", "abc", False),
-    ("ab[^b-d]", "abc", False),
-    ("ab[^e-g]", "abc", True),
-    ("a\\*b", "a*b", True),
-    ("a\\*b", "ab", False),
-    ("a?b", "a☺b", True),
-    ("a[^a]b", "a☺b", True),
-    ("a???b", "a☺b", False),
-    ("[a-ζ]*", "α", True),
-    ("*[a-ζ]", "A", False),
-    ("a?b", "a/b", False),
-    ("a*b", "a/b", False),
-    ("[\\]a]", "]", True),
-    ("[\\-]", "-", True),
-    ("[x\\-]", "x", True),
-    ("[x\\-]", "z", False),
-    ("[\\-x]", "x", True),
-    ("*x", "xxx", True),
-    ("**", "ab", True),
-    ("**", "a/b", False),
-    ("", "", True),
-    ("", "a", False),
-    ("[z-a]", "m", False),
-]
-
-
-@pytest.mark.parametrize(("pattern", "name", "matches"), MATCH)
-def test_match(pattern: str, name: str, matches: bool) -> None:
-    assert match(pattern, name) is matches
-
-
-@pytest.mark.parametrize("pattern", [pattern for pattern in BAD if pattern[0] != "!"])
-def test_match_refuses_malformed_patterns_whatever_the_name(pattern: str) -> None:
-    for name in ("", "a", "zzz"):
-        with pytest.raises(ValueError, match="bad pattern"):
-            match(pattern, name)
-
-
 # ---- against the rules written down as plainly as can be
 
 
@@ -245,6 +189,7 @@ PATTERN = st.builds(
 PATH = st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab", "bb", "c"]), min_size=1, max_size=4).map("/".join)
 
 
+@settings(deadline=None)
 @given(st.lists(PATTERN, min_size=1, max_size=4), st.lists(PATH, min_size=1, max_size=4))
 def test_the_rules_agree_with_a_naive_walk(patterns: list[str], paths: list[str]) -> None:
     rules = IgnoreRules(patterns)
@@ -252,6 +197,7 @@ def test_the_rules_agree_with_a_naive_walk(patterns: list[str], paths: list[str]
         assert rules.ignored(path) == naive(patterns, path), path
 
 
+@settings(deadline=None)
 @given(st.lists(PATTERN, min_size=1, max_size=4), PATH, PATH)
 def test_nothing_is_taken_back_below_a_directory_that_says_so(patterns: list[str], top: str, rest: str) -> None:
     rules = IgnoreRules(patterns)
@@ -259,19 +205,12 @@ def test_nothing_is_taken_back_below_a_directory_that_says_so(patterns: list[str
         assert naive(patterns, f"{top}/{rest}")
 
 
+@settings(deadline=None)
 @given(st.lists(PATTERN, min_size=1, max_size=3), PATH, PATH)
 def test_a_settled_level_answers_for_everything_below(patterns: list[str], top: str, rest: str) -> None:
     level = IgnoreRules(patterns).level(top)
     if level.settled:
         assert naive(patterns, f"{top}/{rest}") == level.default
-
-
-@given(st.lists(st.sampled_from(["a", "b", "*", "?", "[ab]", "[^b]"]), max_size=6), st.text("ab/", max_size=8))
-def test_match_agrees_with_an_expression(pieces: list[str], name: str) -> None:
-    pattern = re.sub(r"\*+", "*", "".join(pieces))
-    if "[^b]" in pattern and "/" in name:
-        return  # Go commits to the first place for what follows a star, which may differ where a class is a slash
-    assert match(pattern, name) == bool(naive_expression(pattern).match(name))
 
 
 def test_may_reinclude_is_exact() -> None:
@@ -315,7 +254,6 @@ HARD = [
 def test_no_pattern_explodes(pattern: str, name: str) -> None:
     # A matcher that backtracks would need longer than the machine will stand, not merely longer than the limit.
     assert not IgnoreRules([pattern]).ignored(name)
-    assert not match(pattern.replace("**", "*"), name)
 
 
 def test_common_patterns_do_not_load_re() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileError
@@ -250,6 +250,7 @@ FORM = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(FORM, min_size=20, max_size=60), st.text("ab", max_size=6))
 def test_a_shell_answers_the_same(words: list[str], value: str) -> None:
     script = "U=; unset U; E=\n" + "".join(f'printf "%s\\n" "{word}"\n' for word in words)
@@ -258,6 +259,7 @@ def test_a_shell_answers_the_same(words: list[str], value: str) -> None:
     assert [expand(word, env.get) for word in words] == said.split("\n")[:-1]
 
 
+@settings(deadline=None)
 @given(st.text("ab*?", max_size=7), st.text("ab", max_size=9))
 def test_trimming_takes_the_shortest_and_the_longest(pattern: str, value: str) -> None:
     import fnmatch
@@ -271,6 +273,7 @@ def test_trimming_takes_the_shortest_and_the_longest(pattern: str, value: str) -
     assert expand("${v%%" + pattern + "}", env) == (value[: min(starts)] if starts else value)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_every_word_expands_or_says_why_not(word: str) -> None:
     try:

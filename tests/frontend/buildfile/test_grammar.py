@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 import lark
 import pytest
@@ -18,6 +19,15 @@ def test_every_instruction_of_the_grammar_is_documented_and_flagged() -> None:
     keywords = {str(rule.origin.name).upper() for rule in grammar.parser("\\").rules} & set(reader.USAGE)
     assert keywords == set(reader.USAGE)
     assert set(flags.FLAGS) | flags.UNREAD <= set(reader.USAGE)
+
+
+def test_the_reference_names_every_instruction_and_every_flag() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "buildfile.md").read_text()
+    sections = {part.split("\n", 1)[0]: part for part in text.split("\n### ")[1:]}
+    assert set(reader.USAGE) <= set(sections)
+    for keyword, known in flags.FLAGS.items():
+        for flag in known:
+            assert f"[--{flag}" in sections[keyword], f"{keyword} --{flag}"
 
 
 def test_only_the_block_of_escapes_changes() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileSyntaxError
@@ -56,6 +56,7 @@ def test_every_offset_has_its_place() -> None:
     assert [line.place(offset) for offset in (0, 3, 4, 6, 7, 8)] == [(2, 3), (2, 6), (5, 1), (5, 3), (6, 1), (6, 2)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "bc ", "\\", "\n", "#", " ", "\t", "é"]), max_size=30))
 def test_the_map_leads_to_the_same_character(parts: list[str]) -> None:
     text = "".join(parts)
