@@ -117,12 +117,12 @@ class Sources:
 
     def _tree(self, mount: SandboxMount, target: bytes) -> Prepared:
         number = self._next()
-        empty = b"empty-%d" % number
         place = b"tree-%d" % number
+        empty = (b"empty-%d" % number, b"void-%d" % number)  # two: an overlay without upper wants two lowers
         with stage("mount the tree for", target):
-            for name in (empty, place):
+            for name in (place, *empty):
                 os.mkdir(name, 0o755, dir_fd=self._scaffold)
-            lowers = [os.open(empty, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._scaffold)]
+            lowers = [os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._scaffold) for name in empty]
         lowers += [open_directory(layer, "the layer") for layer in unique(mount.layers)]
         upper = work = -1
         if not mount.read_only:

@@ -57,6 +57,7 @@ def test_trees(box: Box, place: Path) -> None:
         SandboxMount("tree", "/empty", layers=()),
     )
     result = box.sh("cat /t/a /f; ls /t/d /d /empty; touch /w/new && ls /w; touch /t/no", mounts=mounts)
+    assert result.error == ""
     assert result.out.split() == ["highhigh/d:", "x", "y", "/empty:", "/t/d:", "x", "y", "a", "d", "new"]
     assert "Read-only" in result.err
     assert result.upper == {}
