@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 
+# Smaller transfers are over before anybody could read of them.
+_WORTH_SHOWING = 4 << 20
+
+
 class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
 
@@ -217,14 +221,14 @@ class LocalExecutor:
             for tree in trees:
                 if isinstance(tree, ContextTree):
                     tree.hash_files = True
-            entries = plan(op, trees, None if op.link else self._union(below))
-            new = make_layer.from_entries(
-                self.store,
-                "" if op.link else below,
-                entries,
-                compression=self._settings.compression,
-                impure=self._impure(below),
-            )
+            with self.store.work_dir("copy") as work:
+                new = make_layer.from_entries(
+                    self.store,
+                    "" if op.link else below,
+                    plan(op, trees, None if op.link else self._union(below), work=work.path),
+                    compression=self._settings.compression,
+                    impure=self._impure(below),
+                )
             digests = tuple(
                 source_digest(op, index, tree) if isinstance(tree, ContextTree) else ""
                 for index, tree in enumerate(trees)
@@ -238,7 +242,8 @@ class LocalExecutor:
 
     def _trees(self, snapshot: str, step_id: str) -> Trees:
         def progress(what: str, done: int, total: int) -> None:
-            self._emit(StepProgress(step_id, what, done, total))
+            if step_id and total > _WORTH_SHOWING:
+                self._emit(StepProgress(step_id, what, done, total))
 
         return self._materializer.trees(self.store.snapshots.layers(snapshot), progress)
 

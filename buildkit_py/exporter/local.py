@@ -44,19 +44,24 @@ class Copied(Record):
     left_out: tuple[str, ...]
 
 
-def export_local(trees: Sequence[str], dest: str, *, epoch: int | None = None) -> Copied:
+def export_local(trees: Sequence[str], dest: str, *, epoch: int | None = None, keep_owners: bool = True) -> Copied:
     """Copy what the layers in these directories (lowest first) come to into `dest`, which is made where missing.
 
-    `epoch`: no later time is set. Raises `ExportError` where the output cannot
-    be written, `StoreError` for a damaged layer.
+    `epoch`: no later time is set. `keep_owners` False: everything belongs to
+    who runs the build, whatever this process may do. Raises `ExportError`
+    where the output cannot be written, `StoreError` for a damaged layer.
     """
-    entries = flatten(trees)
+    return copy_entries(flatten(trees), dest, epoch=epoch, keep_owners=keep_owners)
+
+
+def copy_entries(entries: list[Entry], dest: str, *, epoch: int | None = None, keep_owners: bool = True) -> Copied:
+    """Copy entries, parents first, into the directory `dest`, which is made where missing; as `export_local`."""
     try:
         os.makedirs(dest, exist_ok=True)
         if not os.path.isdir(dest):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         with Directories(dest) as directories:
-            return _Copy(directories, dest, epoch).run(entries)
+            return _Copy(directories, dest, epoch, keep_owners).run(entries)
     except FileExistsError as problem:
         raise ExportError(
             "the destination is a file", at=dest, hint="for an archive write -o type=tar,dest=FILE"
@@ -68,7 +73,7 @@ def export_local(trees: Sequence[str], dest: str, *, epoch: int | None = None) -
 class _Copy:
     """One copy. Attributes of directories are set last, for what is put into one changes its times."""
 
-    def __init__(self, directories: Directories, dest: str, epoch: int | None) -> None:
+    def __init__(self, directories: Directories, dest: str, epoch: int | None, keep_owners: bool) -> None:
         self._directories = directories
         self._dest = dest
         self._latest = None if epoch is None else epoch * _SECOND

@@ -1,0 +1,38 @@
+"""Placing outputs: files of a target's filesystem that land in the project directory, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ExportError
+from buildkit_py.executor.union_tree import UnionTree
+from buildkit_py.exporter.local import Copied, copy_entries
+from buildkit_py.image.entry import DIR
+from buildkit_py.image.union import Union
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def place(trees: Sequence[str], source: str, base: str, dest: str, *, keep_owners: bool) -> Copied:
+    """Copy `source` of the filesystem that these layer directories (lowest first) make to `base`/`dest`.
+
+    A directory is copied with what is in it; a file keeps its name where
+    `dest` ends in a slash or is a directory. Raises `ExportError` where there
+    is no such source, or where `dest` would leave `base`, also through a link.
+    """
+    tree = UnionTree(Union(trees))
+    found = tree.lookup(source)
+    if found is None:
+        raise ExportError(f"there is no `{source}` to put into `{dest or '.'}`")
+    root = os.path.realpath(base)
+    target = os.path.realpath(os.path.join(root, dest))
+    if target != root and not target.startswith(root + "/"):
+        raise ExportError(f"`{dest}` leads out of the project directory", at=root)
+    if found.kind == DIR:
+        return copy_entries(list(tree.walk(source)), target, keep_owners=keep_owners)
+    name = os.path.basename(found.path)
+    if not dest.endswith("/") and dest not in ("", ".") and not os.path.isdir(target):
+        target, name = os.path.split(target)
+    return copy_entries([found._replace(path=name)], target, keep_owners=keep_owners)
