@@ -32,10 +32,10 @@ def accepts(value: object, wanted: Any) -> bool:
         return isinstance(value, wanted) or (wanted is float and type(value) is int)
     if isinstance(wanted, tuple):
         return isinstance(value, wanted)
-    from typeguard import TypeCheckError, check_type
+    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
     try:
-        check_type(value, wanted)
+        check_type(value, wanted, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
     except TypeCheckError:
         return False
     return True

@@ -82,8 +82,7 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
     except PybuildError as problem:
         if problem.at is None:
             problem.at = _place(problem.__traceback__, name, work.path)[0]
-        if not problem.excerpt and isinstance(problem.at, Position) and problem.at.file == name:
-            problem.excerpt = _line(work.path, problem.at.line)
+        show_line(problem, name, work.path)
         raise
     except SystemExit as problem:
         where, excerpt = _place(problem.__traceback__, name, work.path)
@@ -100,6 +99,12 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
         # Paths that the file itself added stay; the one taken away comes back.
         added = [entry for entry in sys.path if entry not in kept]
         sys.path[:] = [*before, *added]
+
+
+def show_line(problem: PybuildError, name: str, path: str) -> None:
+    """Give an error that points into this Buildfile.py the source line it points to."""
+    if not problem.excerpt and isinstance(problem.at, Position) and problem.at.file == name:
+        problem.excerpt = _line(path, problem.at.line)
 
 
 def _compile(source: bytes, path: str, name: str) -> Any:

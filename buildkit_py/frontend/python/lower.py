@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, UsageError
+from buildkit_py.errors import BuildfileError, PybuildError, UsageError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.python import session
 from buildkit_py.frontend.python.image import Image
-from buildkit_py.frontend.python.load import guarded
+from buildkit_py.frontend.python.load import guarded, show_line
 from buildkit_py.frontend.python.lower_image import ImageLowering
 from buildkit_py.frontend.python.parameters import from_command_line
 from buildkit_py.frontend.python.text import plain
@@ -110,6 +110,9 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
                     parameters=parameters,
                 )
             )
+    except PybuildError as problem:
+        show_line(problem, module.name, module.path)
+        raise
     finally:
         session.leave()
     return out

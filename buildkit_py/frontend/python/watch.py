@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 from collections.abc import Callable, Iterator, MutableMapping
 
 from buildkit_py.frontend.python.position import is_ours
@@ -48,8 +49,6 @@ class Watch:
         self._replaced: dict[str, Any] = {}
 
     def __enter__(self) -> Watch:
-        from _thread import get_ident
-
         self._thread = get_ident()
         self._replace("environ", _Environ(os.environ, self))
         for name in _STATS:
@@ -79,8 +78,6 @@ class Watch:
 
     def audit(self, event: str, args: tuple[Any, ...], frame: FrameType) -> None:
         """One audit event of the watched thread."""
-        from _thread import get_ident
-
         if self.paused or get_ident() != self._thread:
             return
         if event == "open":
@@ -91,7 +88,7 @@ class Watch:
                 self.inputs.impure(f"wrote {os.fsdecode(path)}")
             else:
                 self.saw_file(path)
-        elif event.startswith(_IMPURE) and not _by_import(frame):
+        elif not _by_import(frame):
             self.inputs.impure(event)
 
     def saw_file(self, path: Any) -> None:
@@ -163,7 +160,8 @@ class Unwatched:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _active:
+    # `sys._getframe` is an audited event itself, so what does not matter has to leave before it.
+    if _active and (event == "open" or event.startswith(_IMPURE)):
         _active[-1].audit(event, args, sys._getframe(1))
 
 

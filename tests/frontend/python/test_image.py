@@ -1,0 +1,107 @@
+"""Wrong use of images: every error at the user's line, naming the parameter, the type and the value."""
+
+import pytest
+
+from buildkit_py.errors import BuildfileError
+from tests.frontend.python.door import Door
+
+WRONG = [
+    ("Image(5)", "an image's name must be str or Text, got int 5"),
+    ('Image(" ")', "an image needs a name"),
+    ('Image("x", platform=1)', "`platform` of Image() must be str, got int 1"),
+    ("base.run()", "run() needs a command"),
+    ("base.run(5)", "the words of run() must be str, got int 5"),
+    ('base.run("a", 5)', "the words of run() must be str, got int 5"),
+    ("base.run([])", "run() needs a command"),
+    ('base.run("a", mounts=["/c"])', "each of `mounts` of run() must be CacheMount or SecretMount"),
+    ('base.run("a", network="lan")', "`network` of run() must be one of default, none, host"),
+    ('base.run("a", env={"A": 1})', "`A` of `env` of run() must be str, got int 1"),
+    ('base.copy("a")', "the first argument of copy() must be Tree or Image, got str 'a'"),
+    ('base.copy(src["a"], 5)', "`dest` of copy() must be str, got int 5"),
+    ('base.copy(src, exclude="*.o")', "`exclude` of copy() must be a list of str, got str '*.o'"),
+    ('base.copy(src, link="yes")', "`link` of copy() must be bool, got str 'yes'"),
+    ("src[5]", "a tree is indexed by paths, got int 5"),
+    ('src[""]', "a tree is indexed by paths, got str ''"),
+    ('src["a", "b"]["c"]', "a tree of several paths cannot be narrowed further"),
+    ("list(src)", "cannot be looped over"),
+    ("list(base)", "an image cannot be looped over"),
+    ('context("gone")', "the context `gone` is not a directory"),
+    ('context(".", ignore="x")', "`ignore` of context() must be a list of str"),
+    ('base.write("/d/", "x")', "write() needs the name of a file"),
+    ('base.write("/d", 5)', "`text` of write() must be str or bytes or Text, got int 5"),
+    ("base.workdir(None)", "`path` of workdir() must be str, got None"),
+    ('base.output("a", "../x")', "output() writes below the project"),
+    ('base.output("a", "/x")', "output() writes below the project"),
+    ("base.env(A=1)", "`A` of env() must be str, got int 1"),
+    ('base.env("A=1")', "env() takes a dict of str, got str 'A=1'"),
+    ("base.label({1: 'a'})", "the names of label() must be str, got int 1"),
+    ("base.user(0)", "`name` of user() must be str, got int 0"),
+    ('base.expose("x")', "is not a port"),
+    ("base.expose(1.5)", "each port of expose() must be int or str, got float 1.5"),
+    ("base.volume(1)", "volume() must be a list of str"),
+    ("base.shell()", "shell() needs at least one word"),
+    ('base.healthcheck("x", interval="soon")', "`interval` of healthcheck()"),
+    ('base.healthcheck("x", retries="3")', "`retries` of healthcheck() must be int"),
+    ("base.stop_signal(9)", "`signal` of stop_signal() must be str"),
+    ("base.x = 5", "an image is immutable, `x` cannot be set"),
+    ('Image.from_buildfile("f", args=["a"])', "`args` of Image.from_buildfile() takes a dict of str"),
+    ("cache(5)", "`path` of cache() must be str"),
+    ('cache("/c", sharing="x")', "`sharing` of cache() must be one of shared, private, locked"),
+    ('secret("")', "secret() needs an id"),
+    ("secret(5)", "`id` of secret() must be str"),
+    ('tmpfs("/t", size="1g")', "`size` of tmpfs() must be int"),
+    ('bind("a", "/b")', "the first argument of bind() must be Tree or Image"),
+    ('bind(src["a", "b"], "/b")', "bind() mounts one path"),
+    ("env(5)", "`name` of env() must be str"),
+    ('env("PYBUILD_TEST_UNSET")', "the environment variable `PYBUILD_TEST_UNSET` is not set"),
+    ('read("gone")', "cannot read `gone`: No such file or directory"),
+    ('base.run("a", mount=[])', "TypeError: Image.run() got an unexpected keyword argument 'mount'"),
+]
+
+
+@pytest.mark.parametrize(("expression", "message"), WRONG, ids=[expression for expression, _ in WRONG])
+def test_wrong_use(tmp_path, expression, message):
+    text = f"""
+base = Image("base")
+src = context(".")
+
+@target
+def app():
+    {expression}
+"""
+    with pytest.raises(BuildfileError) as caught:
+        Door(tmp_path, text).one()
+    problem = caught.value
+    assert message in problem.message
+    assert (problem.at.file, problem.at.line, problem.at.function) == ("Buildfile.py", 7, "app")
+    assert problem.excerpt.startswith(f"      {expression}\n")
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ('base.stop_signal("NOPE")', "`NOPE` is not a signal"),
+        ('base.copy(context("."), chmod="9")', "`9` is not a mode"),
+        ('base.run("x", mounts=[tmpfs("/")])', "cannot cover the whole filesystem"),
+        ('base.healthcheck("x", interval="1us")', "0 or at least 1ms"),
+        ('base.volume("")', "cannot be an empty path"),
+        ('Image("base", platform="a/b/c/d")', "is not a platform"),
+        ('Image("nowhere")', "there is no image `nowhere`"),
+    ],
+)
+def test_what_only_the_lowering_sees_is_placed_too(tmp_path, expression, message):
+    from buildkit_py.errors import PybuildError
+
+    with pytest.raises(PybuildError) as caught:
+        Door(tmp_path, f'base = Image("base")\n\n@target\ndef app():\n    return {expression}\n').one()
+    assert message in caught.value.message
+    assert str(caught.value.at) == "Buildfile.py:6 in app()"
+    assert caught.value.excerpt.startswith(f"      return {expression}\n")
+
+
+def test_images_show_where_they_were_made(tmp_path):
+    door = Door(
+        tmp_path,
+        'base = Image("base")\nassert repr(base) == "<Image of Buildfile.py:2:1>", base\n@target\ndef a(): pass\n',
+    )
+    assert door.module.targets

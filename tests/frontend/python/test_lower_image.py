@@ -1,0 +1,270 @@
+"""What the methods of an image mean."""
+
+import pytest
+
+from buildkit_py.errors import BuildfileError, ContextError
+from buildkit_py.frontend.target import Output
+from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Run
+from buildkit_py.graph.step import in_order
+from buildkit_py.image.config import DEFAULT_PATH, Healthcheck
+from tests.frontend.fakes import FakeResolver
+from tests.frontend.python.door import BASE, Door, image
+
+SECOND = 1_000_000_000
+
+CONFIG = [
+    ('env(A="1", B="2")', "env", (("PATH", "/bin"), ("A", "1"), ("B", "2")), "ENV A=1 B=2"),
+    ('env({"A.b": "1"})', "env", (("PATH", "/bin"), ("A.b", "1")), "ENV A.b=1"),
+    ('label({"org.x": "y"}, z="1")', "labels", (("org.x", "y"), ("z", "1")), "LABEL org.x=y z=1"),
+    ('user("app:app")', "user", "app:app", "USER app:app"),
+    ('expose(80, "53/udp")', "ports", ("80/tcp", "53/udp"), "EXPOSE map[53/udp:{} 80/tcp:{}]"),
+    ('volume("/a", "/b")', "volumes", ("/a", "/b"), "VOLUME [/a /b]"),
+    ('cmd("python", "-m", "app")', "cmd", ("python", "-m", "app"), 'CMD ["python" "-m" "app"]'),
+    ('cmd("exec app")', "cmd", ("/bin/sh", "-c", "exec app"), 'CMD ["/bin/sh" "-c" "exec app"]'),
+    ('cmd(["app"])', "cmd", ("app",), 'CMD ["app"]'),
+    ('entrypoint(["app"])', "entrypoint", ("app",), 'ENTRYPOINT ["app"]'),
+    ("entrypoint([])", "entrypoint", None, "ENTRYPOINT []"),
+    ('shell("/bin/bash", "-c")', "shell", ("/bin/bash", "-c"), "SHELL [/bin/bash -c]"),
+    ('stop_signal("INT")', "stop_signal", "INT", "STOPSIGNAL INT"),
+    (
+        'healthcheck("curl x", interval="1m30s", retries=3)',
+        "healthcheck",
+        Healthcheck(("CMD-SHELL", "curl x"), 90 * SECOND, retries=3),
+        """HEALTHCHECK &{["CMD-SHELL" "curl x"] "1m30s" "0s" "0s" "0s" '\\x03'}""",
+    ),
+    (
+        'healthcheck(["x"])',
+        "healthcheck",
+        Healthcheck(("CMD", "x")),
+        """HEALTHCHECK &{["CMD" "x"] "0s" "0s" "0s" "0s" '\\x00'}""",
+    ),
+    (
+        "healthcheck(None)",
+        "healthcheck",
+        Healthcheck(("NONE",)),
+        """HEALTHCHECK &{["NONE"] "0s" "0s" "0s" "0s" '\\x00'}""",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "field", "value", "created_by"), CONFIG, ids=[case[0] for case in CONFIG])
+def test_config(tmp_path, method, field, value, created_by):
+    made = image(tmp_path, f'Image("base").{method}')
+    assert getattr(made.config, field) == value
+    assert made.history[-1].created_by == created_by
+    assert made.history[-1].empty_layer
+
+
+def test_run_forms(tmp_path):
+    def argv(expression):
+        return image(tmp_path, f'Image("base").{expression}').step.op.argv
+
+    assert argv('run("make all")') == ("/bin/sh", "-c", "make all")
+    assert argv('run("make", "all")') == ("make", "all")
+    assert argv('run(["make"])') == ("make",)
+    assert argv('shell("/bin/bash", "-ec").run("x")') == ("/bin/bash", "-ec", "x")
+
+
+def test_run_arguments(tmp_path):
+    made = image(
+        tmp_path,
+        """(Image("base").workdir("/w").user("app").run("x", network="none", env={"A": "1"}, user="root", mounts=[
+            cache("/c"), cache("d", id="x", sharing="locked", mode=0o700), secret("s"), secret("t", env="T"),
+            secret("u", target="/u", required=False), tmpfs("/t", size=5), bind(Image("other")["/bin"], "/b"),
+            bind(context("."), "/src", read_only=False)]))""",
+    )
+    op = made.step.op
+    assert op.mounts == (
+        Mount("cache", "/c", read_only=False, id="/c"),
+        Mount("cache", "/w/d", read_only=False, id="x", sharing="locked", mode=0o700),
+        Mount("secret", "/run/secrets/s", id="s", mode=0o400, required=True),
+        Mount("secret", "", id="t", mode=0o400, env="T", required=True),
+        Mount("secret", "/u", id="u", mode=0o400),
+        Mount("tmpfs", "/t", read_only=False, size=5),
+        Mount("bind", "/b", 0, "/bin"),
+        Mount("bind", "/src", 1, "/", read_only=False),
+    )
+    assert isinstance(made.step.sources[0].op, ImageSource)
+    assert made.step.sources[1].op == Copy((CopyPath("/", wildcard=False),), "/")
+    assert (op.network, op.user, op.cwd, dict(op.env)["A"]) == ("none", "root", "/w", "1")
+    assert made.config.env == (("PATH", "/bin"),)
+
+
+def test_copy(tmp_path):
+    (tmp_path / ".dockerignore").write_text("*.log\n")
+    made = image(
+        tmp_path,
+        'Image("base").workdir("/app").copy(context(".", ignore=["tests"])["a", "b/"], chown="1", chmod="755",'
+        ' exclude=["*.o"], parents=True)',
+    )
+    assert made.step.op == Copy(
+        (CopyPath("a"), CopyPath("b/")), "/app/", owner="1", mode="755", exclude=("*.o",), parents=True
+    )
+    assert made.step.sources[0].op == LocalSource("context", str(tmp_path), ("*.log", "tests"))
+    assert isinstance(made.step.base.op, Mkdir)
+    assert made.history[-1].created_by == "COPY --parents --chown=1 --chmod=755 a b/ ./ # buildkit"
+
+
+def test_copy_from_images_and_add(tmp_path):
+    whole = image(tmp_path, 'scratch().copy(Image("other"), "/")')
+    assert whole.step.op == Copy((CopyPath("/"),), "/")
+    assert isinstance(whole.step.sources[0].op, ImageSource)
+    assert image(tmp_path, 'Image("base").copy(Image("other")["/usr"]["bin", "lib"])').step.op.items == (
+        CopyPath("/usr/bin"),
+        CopyPath("/usr/lib"),
+    )
+    added = image(tmp_path, 'Image("base").add(context()["x.tar"], "/d/")')
+    assert added.step.op.unpack
+    assert added.history[-1].created_by == "ADD x.tar /d/ # buildkit"
+
+
+def test_write(tmp_path):
+    made = image(tmp_path, 'Image("base").workdir("/w").write("etc/x.conf", "a=1\\n", mode=0o600, chown="app")')
+    assert made.step.op == Copy((Inline("x.conf", b"a=1\n"),), "/w/etc/x.conf", owner="app", mode="0600")
+    assert made.step.sources == ()
+    assert image(tmp_path, 'Image("base").write("/b", b"\\0")').step.op.items == (Inline("b", b"\0"),)
+
+
+def test_where_images_start(tmp_path):
+    empty = image(tmp_path, "scratch()")
+    assert (empty.step, empty.config.env, empty.host) == (None, (("PATH", DEFAULT_PATH),), False)
+    own = image(tmp_path, 'host().run("x")')
+    assert own.host
+    assert isinstance(own.step.base.op, HostSource)
+    resolver = FakeResolver(base=BASE)
+    made = image(tmp_path, 'Image("base:1", platform="linux/aarch64").run("x")', resolver=resolver)
+    assert resolver.asked == [("base:1", "linux/arm64")]
+    assert made.platform == made.step.op.platform == "linux/arm64"
+
+
+def test_named_contexts_and_settings_reach_this_door_too(tmp_path):
+    resolver = FakeResolver(other=BASE)
+    made = image(
+        tmp_path,
+        'Image("base").run("x")',
+        resolver=resolver,
+        build_contexts=(("base", "docker-image://other"),),
+        build_args=(("HTTP_PROXY", "p"),),
+        hosts=(("h", "1"),),
+        no_cache=True,
+    )
+    assert resolver.asked == [("other", "linux/amd64")]
+    assert made.step.op.proxy_env == (("HTTP_PROXY", "p"), ("http_proxy", "p"))
+    assert made.step.op.hosts == (("h", "1"),)
+    assert made.step.op.ignore_cache
+
+
+def test_no_cache_filter_names_targets(tmp_path):
+    text = """
+    @target
+    def base_image():
+        return Image("base").run("one")
+
+    @target
+    def app():
+        return base_image().run("two")
+    """
+    made = Door(tmp_path, text, no_cache_filter=("base-image",)).one()
+    flags = {step.op.argv[-1]: step.op.ignore_cache for step in in_order([made.step]) if isinstance(step.op, Run)}
+    assert flags == {"one": True, "two": False}
+
+
+def test_triggers_of_a_base_image_run(tmp_path):
+    resolver = FakeResolver(base=BASE.replace(on_build=("RUN trigger", "COPY a /")))
+    made = image(tmp_path, 'Image("base").run("own")', resolver=resolver)
+    runs = [step.op.argv[-1] for step in in_order([made.step]) if isinstance(step.op, Run)]
+    assert runs == ["trigger", "own"]
+    assert made.config.on_build == ()
+
+
+def test_outputs(tmp_path):
+    made = image(tmp_path, 'Image("base").workdir("/w").output("dist/*.whl", "dist").run("x").output("/log")')
+    assert made.outputs == (Output("/w/dist/*.whl", "dist"), Output("/log", ""))
+
+
+def test_a_stage_of_a_buildfile(tmp_path):
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/Dockerfile").write_text(
+        "ARG V=0\nFROM base AS web\nARG V\nRUN web $V\nCOPY f /\nFROM base\nRUN last\n"
+    )
+    door = Door(
+        tmp_path,
+        """
+        @target
+        def app():
+            return Image.from_buildfile("docker/Dockerfile", target="web", args={"V": "1"}).run("more")
+        """,
+    )
+    made = door.one()
+    steps = [step for step in in_order([made.step]) if not isinstance(step.op, LocalSource)]
+    assert [step.name for step in steps] == [
+        "[web 1/3] FROM base",
+        "[web 2/3] RUN web $V",
+        "[web 3/3] COPY f /",
+        "[app] RUN more",
+    ]
+    assert dict(steps[1].op.env)["V"] == "1"
+    assert str(steps[1].position) == "docker/Dockerfile:4:1"
+    assert steps[2].sources[0].op.root == str(tmp_path)
+    assert str(tmp_path / "docker/Dockerfile") in door.inputs.files
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "place"),
+    [
+        ('Image.from_buildfile("gone")', "there is no such file", "Buildfile.py:4 in app()"),
+        ('Image.from_buildfile("bad")', "NOPE", "bad:2:1"),
+        ('Image.from_buildfile("good", target="x")', "there is no target `x`", "Buildfile.py:4 in app()"),
+    ],
+)
+def test_a_buildfile_that_cannot_be_used(tmp_path, call, message, place):
+    (tmp_path / "bad").write_text("FROM base\nNOPE\n")
+    (tmp_path / "good").write_text("FROM base\n")
+    with pytest.raises(BuildfileError) as caught:
+        image(tmp_path, call)
+    assert message in caught.value.message
+    assert str(caught.value.at) == place
+
+
+def test_the_same_image_is_the_same_step(tmp_path):
+    text = """
+    src = context(".")
+
+    @target
+    def deps(python: str = "3"):
+        return Image("base").run(f"install {python}")
+
+    @target
+    def one():
+        return deps().copy(src["a"])
+
+    @target
+    def two():
+        return deps(python="3").copy(src["a"])
+    """
+    door = Door(tmp_path, text)
+    one, two = door.call("one", "two")
+    assert one.step.base is two.step.base
+    assert one.step.sources[0] is two.step.sources[0]
+    assert door.resolver.asked == [("base", "linux/amd64")]
+
+
+def test_a_context_that_goes_away(tmp_path):
+    (tmp_path / "sub").mkdir()
+    door = Door(tmp_path, 'src = context("sub")\n\n@target\ndef app():\n    return scratch().copy(src, "/")\n')
+    (tmp_path / "sub").rmdir()
+    with pytest.raises(ContextError) as caught:
+        door.one()
+    assert str(caught.value.at) == "Buildfile.py:2:1"
+
+
+def test_a_long_chain(tmp_path):
+    text = """
+    @target
+    def app():
+        image = Image("base")
+        for number in range(3000):
+            image = image.env({"N": str(number)})
+        return image
+    """
+    assert Door(tmp_path, text).one().config.env[-1] == ("N", "2999")

@@ -1,0 +1,149 @@
+"""What a Buildfile.py looked at becomes an input of the build."""
+
+import os
+import subprocess
+import threading
+
+import pytest
+
+from buildkit_py.frontend.python.watch import Unwatched, Watch
+from tests.frontend.fakes import SeenInputs
+from tests.frontend.python.door import Door
+
+
+@pytest.fixture
+def seen():
+    return SeenInputs()
+
+
+def test_files_read_and_files_missing(seen, tmp_path):
+    (tmp_path / "there").write_text("x")
+    with Watch(seen):
+        (tmp_path / "there").read_text()
+        with pytest.raises(FileNotFoundError):
+            open(tmp_path / "gone").close()
+    assert seen.files == [str(tmp_path / "there"), str(tmp_path / "gone")]
+    assert seen.impurities == []
+
+
+@pytest.mark.parametrize("look", [os.path.exists, os.path.isdir, os.path.islink, os.path.getmtime])
+def test_looking_is_reading(seen, tmp_path, look):
+    with Watch(seen):
+        look(str(tmp_path))
+    assert seen.files == [str(tmp_path)]
+
+
+def test_os_stat_itself(seen, tmp_path):
+    with Watch(seen):
+        os.stat(tmp_path)
+        os.stat(0)
+    assert seen.files == [str(tmp_path)]
+
+
+def test_environment_variables(seen, monkeypatch):
+    monkeypatch.setenv("PYBUILD_TEST_SET", "1")
+    monkeypatch.delenv("PYBUILD_TEST_UNSET", raising=False)
+    with Watch(seen):
+        assert os.environ["PYBUILD_TEST_SET"] == "1"
+        assert os.getenv("PYBUILD_TEST_UNSET", "d") == "d"
+        assert "PYBUILD_TEST_UNSET" not in os.environ
+        os.environ["PYBUILD_TEST_SET"] = "2"
+    assert os.environ["PYBUILD_TEST_SET"] == "2"
+    assert seen.variables == {"PYBUILD_TEST_SET": "1", "PYBUILD_TEST_UNSET": None}
+    assert seen.impurities == []
+
+
+@pytest.mark.parametrize("read_all", [dict, len, list, repr, lambda environ: environ.copy()])
+def test_all_variables_at_once_cannot_be_checked_later(seen, read_all):
+    with Watch(seen):
+        read_all(os.environ)
+    assert "all environment variables" in seen.impurities
+
+
+def listing(path):
+    os.listdir(path)
+
+
+def process(path):
+    subprocess.run(["true"], check=True)
+
+
+def writing(path):
+    with open(os.path.join(path, "new"), "w"):
+        pass
+
+
+def name_lookup(path):
+    import socket
+
+    socket.getaddrinfo("127.0.0.1", 80)
+
+
+@pytest.mark.parametrize(
+    ("act", "noted"),
+    [(listing, "os.listdir"), (process, "subprocess.Popen"), (writing, "wrote "), (name_lookup, "socket.getaddrinfo")],
+)
+def test_what_cannot_be_checked_later(seen, tmp_path, act, noted):
+    with Watch(seen):
+        act(str(tmp_path))
+    assert any(what.startswith(noted) for what in seen.impurities)
+
+
+def test_an_import_is_the_modules_source_and_lists_no_directory(seen, tmp_path, monkeypatch):
+    (tmp_path / "pybuild_watched.py").write_text("A = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with Watch(seen):
+        import pybuild_watched
+
+        assert pybuild_watched.A == 1
+    del __import__("sys").modules["pybuild_watched"]
+    with Watch(seen):
+        import pybuild_watched
+    assert set(seen.files) == {str(tmp_path / "pybuild_watched.py")}
+    assert seen.impurities == []
+
+
+def test_other_threads_and_our_own_work_are_not_watched(seen, tmp_path):
+    with Watch(seen):
+        thread = threading.Thread(target=os.listdir, args=(str(tmp_path),))
+        thread.start()
+        thread.join()
+        with Unwatched():
+            os.listdir(tmp_path)
+            os.stat(tmp_path)
+            dict(os.environ)
+    assert (seen.files, seen.impurities) == ([], [])
+
+
+def test_nothing_is_left_behind(seen):
+    before = (os.environ, os.stat, os.lstat, os.access, os.readlink)
+    with pytest.raises(ZeroDivisionError), Watch(seen):
+        raise ZeroDivisionError
+    assert (os.environ, os.stat, os.lstat, os.access, os.readlink) == before
+    os.listdir("/")
+    assert seen.impurities == []
+
+
+def test_a_whole_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYBUILD_TEST_NAME", "n")
+    (tmp_path / "version").write_text("1.2\n")
+    text = """
+    import pathlib
+
+    NAME = env("PYBUILD_TEST_NAME")
+
+    @target
+    def app():
+        version = read("version").strip()
+        extra = pathlib.Path(__file__).with_name("extra").exists()
+        return Image("base").env(V=version, N=NAME, X=str(extra), D=env("PYBUILD_TEST_OTHER", "d"))
+    """
+    door = Door(tmp_path, text)
+    assert door.one().config.env[1:] == (("V", "1.2"), ("N", "n"), ("X", "False"), ("D", "d"))
+    assert [path for path in dict.fromkeys(door.inputs.files) if path.startswith(str(tmp_path))] == [
+        str(tmp_path / "Buildfile.py"),
+        str(tmp_path / "version"),
+        str(tmp_path / "extra"),
+    ]
+    assert door.inputs.variables == {"PYBUILD_TEST_NAME": "n", "PYBUILD_TEST_OTHER": None}
+    assert door.inputs.impurities == []
