@@ -1,0 +1,44 @@
+"""What is remembered of an image comes back whole, or not at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildkit_py.image.config import ImageConfig
+from buildkit_py.runner.memo import Runnable, recall, remember
+from buildkit_py.store.store import Store
+
+DIGEST = "sha256:" + "a" * 64
+RUNNABLE = Runnable(
+    ("1" * 64, "2" * 64),
+    ImageConfig(
+        env=(("A", "ö\udcff"), ("B", "")),
+        cmd=(),
+        entrypoint=None,
+        working_dir="/w",
+        user="alice:staff",
+        volumes=("/data",),
+    ),
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store.open(str(tmp_path / "store"))
+
+
+def test_round_trip(store):
+    assert recall(store, DIGEST) is None
+    remember(store, DIGEST, RUNNABLE)
+    assert recall(store, DIGEST) == RUNNABLE
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", None])
+def test_damage_counts_as_absent(store, damage):
+    remember(store, DIGEST, RUNNABLE)
+    path = store.path("memo", "run-" + "a" * 64)
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(data[:-1] + b"?" if damage is None else damage)
+    assert recall(store, DIGEST) is None
