@@ -49,11 +49,16 @@ def read(fd: int, count: int) -> bytes:
 def test_raw_and_back(ours):
     _, tty = ours
     before = termios.tcgetattr(tty)
-    with pytest.raises(ZeroDivisionError), Raw(tty):
-        now = termios.tcgetattr(tty)
-        assert not now[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
-        assert not now[1] & termios.OPOST
-        raise ZeroDivisionError
+
+    def work() -> None:
+        with Raw(tty):
+            now = termios.tcgetattr(tty)
+            assert not now[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+            assert not now[1] & termios.OPOST
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
     assert termios.tcgetattr(tty) == before
 
 
