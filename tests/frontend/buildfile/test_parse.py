@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, BuildfileSyntaxError
 from buildkit_py.frontend.buildfile import syntax
 from buildkit_py.frontend.buildfile.parse import parse_file, parse_text
 from buildkit_py.source_map import Position
@@ -200,6 +202,7 @@ def test_healthcheck() -> None:
         (r"a\=b=c", [("a\\", "b=c")]),
         ("a=b\\\\", [("a", "b\\\\")]),
         ("ключ=значение", [("ключ", "значение")]),
+        ("a=b\u00a0c=d\u3000", [("a", "b"), ("c", "d")]),
     ],
 )
 def test_pairs(keyword: str, rest: str, pairs: list[tuple[str, str]]) -> None:
@@ -416,6 +419,27 @@ def test_no_line_explodes(line: str) -> None:
         parse_text(line, "B")
     except BuildfileError:
         return
+
+
+PIECES = (
+    *("FROM", "RUN", "COPY", "ENV", "ARG", "CMD", "ONBUILD", "HEALTHCHECK", "NONE", "AS", "SHELL", "EXPOSE"),
+    *("--", "--from=a", "--mount=", "--link", "[", "]", '"', "'", "\\", "`", "<<E", "<<-E", "E", "#", "# escape=`\n"),
+    *("=", "b=c", "$", "{", "\r", "\0", "\v", "é", "\u2028", "\ufeff", '["a"]', '["a",1]', "\n", "\n", " ", " "),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=25).map("".join))
+def test_any_text_parses_or_is_refused_with_a_place(text: str) -> None:
+    try:
+        tree = parse_text("FROM a\n" + text, "B")
+    except BuildfileSyntaxError as refusal:
+        problem = refusal
+    else:
+        assert tree.instructions
+        return
+    assert isinstance(problem.at, Position)
+    assert problem.message
 
 
 def test_a_cached_parse_loads_neither_lark_nor_re(tmp_path: Path) -> None:
