@@ -154,12 +154,9 @@ def test_what_skopeo_pushes_is_pulled(registry: str, store: Store, client: Clien
     image = sample({"a": b"1"}, architecture="arm64", variant="v8")
     image.put(store)
     push(store, client, image.digest, reference.parse(f"{registry}/app:1"))
-    subprocess.run(
-        ["skopeo", "copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2"]
-        + [f"docker://{registry}/app:1", f"docker://{registry}/app:docker"],  # noqa: RUF005
-        check=True,
-        timeout=60,
-    )
+    insecure = ("--src-tls-verify=false", "--dest-tls-verify=false")
+    names = (f"docker://{registry}/app:1", f"docker://{registry}/app:docker")
+    subprocess.run(["skopeo", "copy", "--quiet", *insecure, "--format", "v2s2", *names], check=True, timeout=60)
     found = ImageResolver(store, client).resolve(f"{registry}/app:docker", "linux/arm64")
     raw = json.loads(store.blobs.read(found.digest))
     assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
