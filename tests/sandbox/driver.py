@@ -13,10 +13,10 @@ import tempfile
 
 sys.path.insert(0, sys.argv[1])
 
-from buildkit_py.errors import SandboxError  # noqa: E402
-from buildkit_py.sandbox import userns  # noqa: E402
-from buildkit_py.sandbox.launch import Launcher  # noqa: E402
-from buildkit_py.sandbox.spec import SandboxSpec  # noqa: E402
+from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox import userns
+from buildkit_py.sandbox.launch import Launcher
+from buildkit_py.sandbox.spec import SandboxSpec
 
 
 def snapshot(upper: str) -> dict[str, tuple[int, int, int, bytes]]:

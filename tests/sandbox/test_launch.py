@@ -1,0 +1,305 @@
+"""The fork server's handle: many at once, signals, terminals, and that nothing outlives the builder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.launch import Launcher, Sandbox
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runs sandboxes in the test process, which has to be root")
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    with Launcher.start() as launcher:
+        yield launcher
+
+
+class Steps:
+    """Specs over the busybox root, each with an upper directory of its own."""
+
+    def __init__(self, rootfs: Path, base: Path) -> None:
+        self._rootfs = rootfs
+        self._base = base
+        self._count = 0
+
+    def __call__(self, *argv: str, env: tuple[tuple[str, str], ...] = (), terminal: bool = False) -> SandboxSpec:
+        self._count += 1
+        upper, work = self._base / f"upper-{self._count}", self._base / f"work-{self._count}"
+        upper.mkdir()
+        work.mkdir()
+        root = RootFilesystem(layers=(str(self._rootfs),), upper=str(upper), work=str(work))
+        return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"), *env), terminal=terminal)
+
+
+@pytest.fixture
+def steps(rootfs: Path, place: Path, request: pytest.FixtureRequest) -> Steps:
+    base = place / f"launch-{abs(hash(request.node.nodeid))}"
+    base.mkdir()
+    return Steps(rootfs, base)
+
+
+def _output(launcher: Launcher, spec: SandboxSpec) -> tuple[int, bytes]:
+    reader, writer = os.pipe()
+    sandbox = launcher.spawn(spec, stdout=writer, stderr=writer)
+    os.close(writer)
+    data = b""
+    while chunk := os.read(reader, 1 << 16):
+        data += chunk
+    os.close(reader)
+    return sandbox.wait().code, data
+
+
+def _marked(mark: str) -> list[int]:
+    """Processes whose environment has the mark."""
+    out = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if mark.encode() in Path(f"/proc/{name}/environ").read_bytes():
+                    out.append(int(name))
+            except OSError:
+                continue
+    return out
+
+
+def _eventually(condition: object, *, seconds: float = 20) -> bool:
+    """Whether `condition()` comes true; the limit is for hung tests, not a measure."""
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_thirty_at_once_from_threads(launcher: Launcher, steps: Steps) -> None:
+    specs = [steps("sh", "-c", f"echo {number}; exit {number}") for number in range(30)]
+    results: list[tuple[int, bytes] | None] = [None] * 30
+
+    def run(number: int) -> None:
+        results[number] = _output(launcher, specs[number])
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(number, f"{number}\n".encode()) for number in range(30)]
+
+
+def test_much_output_is_whole(launcher: Launcher, steps: Steps) -> None:
+    code, data = _output(launcher, steps("sh", "-c", "yes 0123456789abcde | head -c 16000000; echo; echo end"))
+    assert code == 0
+    assert data == b"0123456789abcde\n" * 1_000_000 + b"\nend\n"
+
+
+def test_a_broken_pipe_kills_the_writer_quietly(launcher: Launcher, steps: Steps) -> None:
+    assert _output(launcher, steps("sh", "-c", "yes | head -n 2")) == (0, b"y\ny\n")
+
+
+def test_a_background_process_does_not_hold_the_step(launcher: Launcher, steps: Steps) -> None:
+    mark = f"PYBUILD_TEST_MARK={os.getpid()}-background"
+    spec = steps("sh", "-c", "sleep 1000 & sh -c 'sleep 1000 & sleep 1000' & echo on", env=(tuple(mark.split("=")),))  # type: ignore[arg-type]
+    assert _output(launcher, spec) == (0, b"on\n")
+    assert _marked(mark) == []
+
+
+def test_standard_input(launcher: Launcher, steps: Steps) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"hello")
+    os.close(writer)
+    out_reader, out_writer = os.pipe()
+    sandbox = launcher.spawn(steps("cat"), stdin=reader, stdout=out_writer, stderr=2)
+    os.close(reader)
+    os.close(out_writer)
+    assert sandbox.wait().code == 0
+    assert os.read(out_reader, 100) == b"hello"
+    os.close(out_reader)
+
+
+def _started(launcher: Launcher, spec: SandboxSpec) -> Sandbox:
+    """A sandbox whose command has written its first byte."""
+    reader, writer = os.pipe()
+    sandbox = launcher.spawn(spec, stdout=writer, stderr=2)
+    os.close(writer)
+    assert os.read(reader, 1)
+    os.close(reader)
+    return sandbox
+
+
+def test_signals_and_destruction(launcher: Launcher, steps: Steps) -> None:
+    sandbox = _started(launcher, steps("sh", "-c", "trap 'exit 7' TERM; echo x; while :; do sleep 0.05; done"))
+    sandbox.kill(signal.SIGTERM)
+    assert sandbox.wait().code == 7
+    sandbox.kill(signal.SIGTERM)  # too late, and no error
+    sandbox = _started(launcher, steps("sh", "-c", "trap '' TERM; echo x; sleep 1000"))
+    sandbox.kill(signal.SIGTERM)
+    sandbox.destroy()
+    assert sandbox.wait().code == 128 + 9
+    assert sandbox.wait().code == 128 + 9
+
+
+def test_memory_and_time_are_told(launcher: Launcher, steps: Steps) -> None:
+    sandbox = launcher.spawn(steps("sh", "-c", "sleep 0.1"), stdout=1, stderr=2)
+    ended = sandbox.wait()
+    assert ended.seconds >= 0.1
+    assert ended.max_rss > 100_000
+
+
+def test_a_terminal(launcher: Launcher, steps: Steps) -> None:
+    script = "tty; test -t 0 && test -t 1 && test -t 2 && echo all; ls -l /dev/console; read x; echo got $x; stty size"
+    sandbox = launcher.spawn(steps("sh", "-c", script, terminal=True), stdout=1, stderr=2)
+    master = sandbox.terminal_fd
+    os.write(master, b"line\n")
+    data = b""
+    while True:
+        try:
+            chunk = os.read(master, 4096)
+        except OSError:
+            break  # EIO: the other side is closed
+        if not chunk:
+            break
+        data += chunk
+    os.close(master)
+    assert sandbox.wait().code == 0
+    lines = data.decode().replace("\r", "").splitlines()
+    assert "/dev/pts/0" in lines
+    assert "all" in lines
+    assert "got line" in lines
+
+
+def test_closing_ends_what_runs(steps: Steps) -> None:
+    mark = f"PYBUILD_TEST_MARK={os.getpid()}-close"
+    name, _, value = mark.partition("=")
+    with Launcher.start() as launcher:
+        sandbox = _started(launcher, steps("sh", "-c", "echo x; sleep 1000 & sleep 1000", env=((name, value),)))
+        assert _eventually(lambda: len(_marked(mark)) >= 2)
+    assert _marked(mark) == []
+    with pytest.raises(SandboxError, match="ended before its sandbox"):
+        sandbox.wait()
+    with pytest.raises(SandboxError, match="has ended"):
+        launcher.spawn(steps("true"), stdout=1, stderr=2)
+
+
+def test_the_server_may_die(steps: Steps) -> None:
+    launcher = Launcher.start()
+    mark = f"PYBUILD_TEST_MARK={os.getpid()}-server"
+    name, _, value = mark.partition("=")
+    sandbox = _started(launcher, steps("sh", "-c", "echo x; sleep 1000", env=((name, value),)))
+    os.kill(launcher._pid, signal.SIGKILL)
+    with pytest.raises(SandboxError, match="ended before its sandbox"):
+        sandbox.wait()
+    assert _eventually(lambda: not _marked(mark))
+    launcher.close()
+
+
+_BUILDER = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.sandbox.launch import Launcher, foreground
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+layer, base, mark, how = sys.argv[2:6]
+def spec(number):
+    for name in ("upper", "work"):
+        os.makedirs(f"{base}/{name}{number}")
+    root = RootFilesystem(layers=(layer,), upper=f"{base}/upper{number}", work=f"{base}/work{number}")
+    script = "echo x; sh -c 'sleep 1000 & sleep 1000' & setsid sleep 1000 & exec sleep 1000"
+    env, user = (("PATH", "/bin"), ("MARK", mark)), "alice" if number else ""
+    return SandboxSpec(root=root, argv=("sh", "-c", script), env=env, user=user)
+if how == "server":
+    launcher = Launcher.start()
+    running = [launcher.spawn(spec(number), stdout=1, stderr=2) for number in range(3)]
+else:
+    running = [foreground(spec(number)) for number in range(2)]
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("how", ["server", "foreground"])
+def test_killing_the_builder_leaves_nothing(how: str, rootfs: Path, place: Path) -> None:
+    mark = f"killed-{how}-{os.getpid()}"
+    base = place / f"kill-{how}"
+    base.mkdir()
+    root = str(Path(__file__).parents[2])
+    builder = subprocess.Popen(
+        [sys.executable, "-c", _BUILDER, root, str(rootfs), str(base), mark, how], stdout=subprocess.PIPE
+    )
+    assert builder.stdout is not None
+    wanted = 3 if how == "server" else 2
+    data = b""
+    while len(data) < 2 * wanted:
+        data += os.read(builder.stdout.fileno(), 16)
+    assert _eventually(lambda: len(_marked(mark)) >= 4 * wanted)
+    builder.kill()
+    builder.wait()
+    builder.stdout.close()
+    assert _eventually(lambda: not _marked(mark)), _marked(mark)
+    assert str(base) not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_the_foreground_way(rootfs: Path, place: Path) -> None:
+    base = place / "foreground"
+    base.mkdir()
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from buildkit_py.sandbox.launch import run_foreground\n"
+        "from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec\n"
+        "root = RootFilesystem(layers=(sys.argv[2],), upper=sys.argv[3] + '/up', work=sys.argv[3] + '/wk')\n"
+        "import os; os.mkdir(root.upper); os.mkdir(root.work)\n"
+        "spec = SandboxSpec(root=root, argv=('sh', '-c', sys.argv[4]), env=(('PATH', '/bin'),))\n"
+        "sys.exit(run_foreground(spec).code)\n"
+    )
+    command = "trap 'echo caught; exit 9' TERM; cat; echo ready; while :; do sleep 0.05; done"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(rootfs), str(base), command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"from outside\n")
+    process.stdin.close()
+    assert process.stdout.readline() == b"from outside\n"
+    assert process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout.read() == b"caught\n"
+    process.stdout.close()
+    assert process.wait() == 9
+
+
+def test_what_the_builder_imports() -> None:
+    """The handle is on the path of every build: it may not load what only a sandbox needs."""
+    script = "import buildkit_py.sandbox.launch, sys; print(*sys.modules)"
+    root = Path(__file__).parents[2]
+    out = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(root)!r}); {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not {"ctypes", "typing", "re", "enum", "socket", "signal", "json", "subprocess"} & set(out)
+
+
+def test_no_descriptors_leak(launcher: Launcher, steps: Steps) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    server = f"/proc/{launcher._pid}/fd"
+    _output(launcher, steps("true"))
+    open_there = len(os.listdir(server))
+    for _ in range(5):
+        _output(launcher, steps("true"))
+        _output(launcher, steps("nope"))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert _eventually(lambda: len(os.listdir(server)) <= open_there)
