@@ -33,11 +33,12 @@ class Container:
 
     def run(self) -> int:
         """Run it to its end; its exit code. Raises `SandboxError` where it cannot be set up."""
-        from buildkit_py.runner.foreground import run_in_foreground
+        from buildkit_py.runner.foreground import Forwarding, run_in_foreground
 
-        with self._session:
+        interactive = self._request.interactive
+        with Forwarding() as forwarding, self._session:
             try:
-                return run_in_foreground(self._start, self.spec, interactive=self._request.interactive)
+                return run_in_foreground(self._start, self.spec, forwarding, interactive=interactive)
             finally:
                 self._work.discard()
 

@@ -51,6 +51,9 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
         if _signal.getsignal(signum) == _signal.SIG_DFL:
             _signal.signal(signum, _end)
     code = _outcome(command, argv)
+    # Nothing is left to be ended: an impatient second Ctrl-C must not change the code while the interpreter ends.
+    for signum in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+        _signal.signal(signum, _signal.SIG_IGN)
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -27,26 +27,28 @@ _HANGUP, _INTERRUPT, _TERMINATE, _RESIZED = 1, 2, 15, 28
 _PATIENCE = 3
 
 
-def run_in_foreground(start: Start, spec: SandboxSpec, *, interactive: bool) -> int:
+def run_in_foreground(start: Start, spec: SandboxSpec, forwarding: Forwarding, *, interactive: bool) -> int:
     """Run a sandbox on this process's standard streams until it ends; its exit code, 128+n for signal n.
 
-    Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is gone by then.
+    Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is killed first.
     """
-    with Forwarding() as forwarding:
-        stdin = 0 if interactive and not spec.terminal else -1
-        sandbox = start(spec, stdin=stdin, stdout=1, stderr=2)
-        try:
-            forwarding.to(sandbox)
-            if spec.terminal:
-                _serve_terminal(sandbox, interactive)
-            return sandbox.wait().code
-        except BaseException:
-            sandbox.destroy()
-            raise
+    stdin = 0 if interactive and not spec.terminal else -1
+    sandbox = start(spec, stdin=stdin, stdout=1, stderr=2)
+    try:
+        forwarding.to(sandbox)
+        if spec.terminal:
+            _serve_terminal(sandbox, interactive)
+        return sandbox.wait().code
+    except BaseException:
+        sandbox.destroy()
+        raise
 
 
 class Forwarding:
-    """Passes on the signals that this process gets, for the length of a `with`; early ones wait for the sandbox."""
+    """Passes on the signals that this process gets, for the length of a `with`.
+
+    Those that come before the sandbox wait for it, those that come after its end mean nothing any more.
+    """
 
     def __init__(self) -> None:
         self._sandbox: Sandbox | None = None
