@@ -75,6 +75,14 @@ class Overlays:
                 if fd >= 0:
                     os.close(fd)
 
+    def group(self, lowers: list[int]) -> int:
+        """These directories as one, read-only, to be a lower directory of another overlay; closes them.
+
+        The kernel refuses a lower directory that lies below another one ("overlapping lowerdir path"), as
+        layers in a store do below this machine's root. The root of an overlay lies below nothing.
+        """
+        return self._attach(self.mount(lowers, attributes=syscalls.MOUNT_ATTR_RDONLY))
+
     def _mount_nested(self, lowers: list[int], upper: int, work: int, volatile: bool, attributes: int) -> int:
         most = _MOST_LOWERS if self._by_descriptor else _MOST_LOWERS_BY_STRING
         if len(lowers) >= 2 * most:

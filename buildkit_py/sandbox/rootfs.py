@@ -57,10 +57,11 @@ def mount_root(
         names = _copy_top_level(skeleton)
     elif spec.host:
         lowers += [open_directory("/", "this machine's root"), _make_fresh(scaffold)]
+        if spec.layers and os.stat(spec.layers[0]).st_dev == os.stat("/").st_dev:
+            lowers = [overlays.group(lowers)]
     lowers += [open_directory(layer, "the layer") for layer in unique(spec.layers)]
     if len(lowers) == 1:  # an overlay without upper wants two
-        os.mkdir(b"nothing", 0o755, dir_fd=scaffold)
-        lowers.append(os.open(b"nothing", _DIRECTORY, dir_fd=scaffold))
+        lowers.append(_empty(scaffold, b"nothing"))
     upper = work = -1
     if spec.upper:
         upper, work = open_directory(spec.upper, "the upper directory"), _work_directory(spec, b"root")
@@ -71,6 +72,12 @@ def mount_root(
     for name in names:
         _mount_host_directory(spec, scaffold, overlays, tree, name, stubs)
     return Root(tree, stubs)
+
+
+def _empty(scaffold: int, name: bytes) -> int:
+    with stage("make an empty directory", name):
+        os.mkdir(name, 0o755, dir_fd=scaffold)
+        return os.open(name, _DIRECTORY, dir_fd=scaffold)
 
 
 def _make_skeleton(skeleton: int, path: bytes, directory: bool) -> None:
@@ -158,6 +165,8 @@ def _mount_host_directory(
 ) -> None:
     lowers = [open_directory("/" + os.fsdecode(name), "this machine's directory")]
     status = os.fstat(lowers[0])
+    if any(encode(layer).startswith(b"/" + name + b"/") for layer in spec.layers):
+        lowers = [overlays.group([_empty(scaffold, b"under-" + name), *lowers])]
     for layer in unique(spec.layers):
         try:
             lowers.append(os.open(encode(layer) + b"/" + name, _DIRECTORY | os.O_NOFOLLOW))
@@ -176,9 +185,7 @@ def _mount_host_directory(
             upper = os.open(path, _DIRECTORY | os.O_NOFOLLOW)
         work = _work_directory(spec, b"dir-" + name)
     elif len(lowers) == 1:
-        with stage("make an empty directory for", name):
-            os.mkdir(b"below-" + name, 0o755, dir_fd=scaffold)
-            lowers.insert(0, os.open(b"below-" + name, _DIRECTORY, dir_fd=scaffold))
+        lowers.insert(0, _empty(scaffold, b"below-" + name))
     attributes = NODEV if spec.upper else NODEV | RDONLY
     tree = overlays.mount(lowers, upper=upper, work=work, volatile=spec.volatile, attributes=attributes)
     with stage("mount", name):
