@@ -332,7 +332,7 @@ def test_a_terminal_without_standard_input(terminal):
 def test_hanging_up_ends_the_container(machine, terminal):
     child = terminal("-it", "box", "sh", "-c", "trap '' HUP; echo ready; while true; do sleep 0.1; done")
     child.expect("ready")
-    os.close(child.child_fd)
+    child.ptyproc.fileobj.close()
     child.closed = child.ptyproc.closed = child.terminated = True
     _, status = os.waitpid(child.pid, 0)
     assert os.waitstatus_to_exitcode(status) in (137, 129)
