@@ -65,14 +65,18 @@ class IgnoreRules:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.rules = tuple([_Rule(_clean(text)) for pattern in patterns if (text := pattern.strip(_SPACE))])
+        automata = [(index, rule.automaton) for index, rule in enumerate(self.rules)]
+        self.automata = tuple([(index, automaton) for index, automaton in automata if automaton is not None])
         self._levels: dict[Any, Level] = {}
         spots = {(index, 0) for index, rule in enumerate(self.rules) if rule.automaton is None}
-        starts = tuple([rule.automaton.start for rule in self.rules if rule.automaton is not None])
+        starts = tuple([automaton.start for _, automaton in self.automata])
         self.top = self._level((False,) * len(self.rules), self._closed(spots), starts)
         self._known = {"": self.top}
 
     def ignored(self, path: str) -> bool:
-        """Whether a path is left out, by its own name or because it is below something that is."""
+        """Whether a path is left out, by its own name or because it is below something that is. The top never is."""
+        if not path:
+            return False
         parent, _, name = path.rpartition("/")
         level = self._known.get(parent)
         return (level if level is not None else self.level(parent)).ignores(name)
@@ -106,9 +110,8 @@ class IgnoreRules:
 
     def _level(self, hits: tuple[bool, ...], spots: frozenset[tuple[int, int]], states: tuple[State, ...]) -> Level:
         verdict = _last(self.rules, hits)
-        indexes = [index for index, rule in enumerate(self.rules) if rule.automaton is not None]
         waiting = {index for index, _ in spots}
-        waiting.update([index for index, state in zip(indexes, states, strict=True) if state])
+        waiting.update([index for (index, _), state in zip(self.automata, states, strict=True) if state])
         if all(self.rules[index].negated != verdict for index in waiting):
             # Whatever else matches, it says what has been said.
             spots, states = frozenset(), (frozenset(),) * len(states)
@@ -143,16 +146,15 @@ class Level:
             elif part not in (DEEP, REST):
                 self._names.setdefault(part, []).append(spot)
         self._any_glob = any_of([glob for _, _, glob in self._globs])
-        automata = [(index, rule) for index, rule in enumerate(owner.rules) if rule.automaton is not None]
-        self._automata = [entry for entry, state in zip(automata, states, strict=True) if state]
-        self.settled = not self._spots and not self._automata
-        open_rules = [index for index, _ in self._spots] + [index for index, _ in self._automata]
-        self.reincludes = any(owner.rules[index].negated for index in open_rules)
+        running = [index for (index, _), state in zip(owner.automata, states, strict=True) if state]
+        self._runs = bool(running)
+        self.settled = not self._spots and not running
+        self.reincludes = any(owner.rules[index].negated for index in [*running, *[spot[0] for spot in self._spots]])
         self.default = self._judge((), (frozenset(),) * len(states))[0]
 
     def ignores(self, name: str) -> bool:
         """Whether the entry of that name is left out."""
-        if self._automata:
+        if self._runs:
             return self._judge(self._advance(name), self._run(name))[0]
         if name in self._names or (self._any_glob is not None and self._any_glob(name)):
             return self._judge(self._advance(name), self._states)[0]
@@ -178,11 +180,10 @@ class Level:
 
     def _run(self, name: str) -> tuple[State, ...]:
         """The automata's states after the name."""
-        if not self._automata:
+        if not self._runs:
             return self._states
-        rules = [rule for rule in self._owner.rules if rule.automaton is not None]
-        states = zip(rules, self._states, strict=True)
-        return tuple([rule.automaton.run(state, name) for rule, state in states if rule.automaton is not None])
+        automata = zip(self._owner.automata, self._states, strict=True)
+        return tuple([automaton.run(state, name) for (_, automaton), state in automata])
 
     def _judge(self, advanced: tuple[tuple[int, int], ...], states: tuple[State, ...]) -> tuple[bool, Level | None]:
         key = (advanced, states)
@@ -197,10 +198,8 @@ class Level:
         rules = self._owner.rules
         matching = {index for index, part in advanced if part + 1 == len(rules[index].parts)}
         matching.update([index for index, part in self._spots if rules[index].parts[part] == REST])
-        running = iter(states)
-        for index, rule in enumerate(rules):
-            if rule.automaton is not None and rule.automaton.final in next(running):
-                matching.add(index)
+        automata = zip(self._owner.automata, states, strict=True)
+        matching.update([index for (index, automaton), state in automata if automaton.final in state])
         hits = list(self._hits)
         ignored = False
         for index, rule in enumerate(rules):
@@ -217,10 +216,9 @@ class Level:
         following.update([(index, part + 1) for index, part in advanced if part + 1 < len(owner.rules[index].parts)])
         # What has matched is matched for everything below and need not wait for more.
         spots = {spot for spot in following if not hits[spot[0]]}
-        automata = [(index, rule.automaton) for index, rule in enumerate(owner.rules) if rule.automaton is not None]
         entered = [
             frozenset() if hits[index] else automaton.step(state, "/")
-            for (index, automaton), state in zip(automata, states, strict=True)
+            for (index, automaton), state in zip(owner.automata, states, strict=True)
         ]
         return owner._level(hits, owner._closed(spots), tuple(entered))
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _LITERAL, _ONE, _STAR, _CLASS = "literal", "?", "*", "["
 # `**` in front of something: nothing, or anything that ends with a slash. `**` at the end: anything.
-DEEP, REST = "**/", "**"
+# No component is equal to one of these, since each holds a slash.
+DEEP, REST = "**/", "/**"
 _SLASH: Token = (_LITERAL, "/")
 _REMEMBERED = 50_000
 

@@ -50,6 +50,9 @@ IGNORED = [
     ([r"\*"], "*", True),
     ([r"\*"], "a", False),
     ([r"\d"], "d", True),
+    ([r"a/\*\*"], "a/**", True),
+    ([r"a/\*\*"], "a/b", False),
+    ([r"\*\*/b"], "a/b", False),
     (["[*]"], "*", True),
     ([".git", "**/.git"], "sub/.git/config", True),
     (["*", "!src"], "src/a.c", False),
@@ -91,6 +94,10 @@ def test_no_patterns_ignore_nothing() -> None:
     assert not rules.ignored("a/b")
     assert rules.top.settled
     assert not rules.may_reinclude("a")
+
+
+def test_the_context_itself_stays() -> None:
+    assert not IgnoreRules(["**", "*"]).ignored("")
 
 
 def test_a_rule_that_changes_nothing_is_not_remembered_for_what_is_below() -> None:
