@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -123,11 +124,15 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def fake_registry() -> Iterator[FakeRegistry]:
-    """A running fake; `address` is its `127.0.0.1:PORT`."""
+def fake_registry(certificate: str = "") -> Iterator[FakeRegistry]:
+    """A running fake; `address` is its `127.0.0.1:PORT`. With a PEM file of key and certificate it speaks TLS."""
     registry = FakeRegistry()
     server = _Server(("127.0.0.1", 0), type("Bound", (Handler,), {"registry": registry}))
     registry.address = f"127.0.0.1:{server.server_address[1]}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

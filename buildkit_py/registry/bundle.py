@@ -142,6 +142,9 @@ class PieceReader:
         self._at += len(data)
         return data
 
+    def interrupt(self) -> None:
+        """Nothing to do: a read of a local file does not wait for anyone."""
+
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)

@@ -55,6 +55,7 @@ CHUNK = 256 << 10
 AHEAD = 64
 # So much progress earns a broken transfer its full number of attempts again.
 EARNED = 8 << 20
+_PATIENCE = 1.0
 
 
 class Fetcher:
@@ -128,6 +129,14 @@ class _Source:
         self._broken = 0
         self._broken_at = 0
         self._stream: Response | PieceReader | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Give up, from another thread: a read that waits fails soon, and is not tried again."""
+        self._stopped = True
+        stream = self._stream
+        if stream is not None:
+            stream.interrupt()
 
     def read(self) -> bytes:
         while True:
@@ -141,7 +150,7 @@ class _Source:
                     self._broken = 0
                 self._broken += 1
                 self._broken_at = self._at
-                if self._broken >= ATTEMPTS:
+                if self._stopped or self._broken >= ATTEMPTS:
                     raise
                 self._sleep(pause(self._broken - 1, problem.retry_after))
                 continue
@@ -238,8 +247,12 @@ class _Incoming(_Closing):
     def close(self) -> None:
         with self._changed:
             self._stopped = True
+            ended = self._ended
             self._changed.notify()
-        self._thread.join()
+        if not ended:
+            self._source.stop()
+        # A thread that still connects is not waited for; it ends by itself and leaves nothing.
+        self._thread.join(_PATIENCE)
 
     def _receive(self) -> None:
         problem: BaseException | None = None

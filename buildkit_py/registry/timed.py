@@ -17,33 +17,44 @@ HEADER_SECONDS = 60.0
 LEAST_PROGRESS = 16 << 10
 
 
-class _TimedReader(io.RawIOBase):
+class TimedReader(io.RawIOBase):
     """A socket's bytes with a limit on the whole header and on the least speed of the body."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.deadline = time.monotonic() + HEADER_SECONDS
-        self.in_body = False
-        self.progress = 0
+    def __init__(
+        self, sock: socket.socket, *, header_seconds: float = HEADER_SECONDS, idle_seconds: float = IDLE_SECONDS
+    ) -> None:
+        self._sock = sock
+        self._idle = idle_seconds
+        self._deadline = time.monotonic() + header_seconds
+        self._in_body = False
+        self._progress = 0
 
     def readable(self) -> bool:
         return True
 
     def start_body(self) -> None:
-        self.in_body = True
-        self.deadline = time.monotonic() + IDLE_SECONDS
-        self.sock.settimeout(IDLE_SECONDS)
+        """From now on the limits of a body hold."""
+        self._in_body = True
+        self._deadline, self._progress = time.monotonic() + self._idle, 0
+        self._sock.settimeout(self._idle)
+
+    def interrupt(self) -> None:
+        """End the connection, so that a thread that waits for its bytes wakes up; for another thread to call."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
         now = time.monotonic()
-        if now >= self.deadline:
-            if not self.in_body or self.progress < LEAST_PROGRESS:
+        if now >= self._deadline:
+            if not self._in_body or self._progress < LEAST_PROGRESS:
                 raise TimeoutError("too slow")
-            self.deadline, self.progress = now + IDLE_SECONDS, 0
-        if not self.in_body:
-            self.sock.settimeout(min(self.deadline - now, IDLE_SECONDS))
-        count = self.sock.recv_into(buffer)
-        self.progress += count
+            self._deadline, self._progress = now + self._idle, 0
+        if not self._in_body:
+            self._sock.settimeout(min(self._deadline - now, self._idle))
+        count = self._sock.recv_into(buffer)
+        self._progress += count
         return count
 
 
@@ -51,14 +62,14 @@ class _TimedSocket:
     """What `http.client` wants of a socket when it makes a response: `makefile` and nothing more."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self.raw = _TimedReader(sock)
+        self.raw = TimedReader(sock)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(self.raw, 1 << 16)
 
 
 class TimedResponse(http.client.HTTPResponse):
-    """An `http.client` response over a `_TimedReader`; call `start_body` once the headers are there."""
+    """An `http.client` response over a `TimedReader`; call `start_body` once the headers are there."""
 
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None, url: str | None = None):
         timed = _TimedSocket(sock)

@@ -163,6 +163,10 @@ class Response:
             pass
         self.close()
 
+    def interrupt(self) -> None:
+        """Let a read that waits in another thread fail at once."""
+        self._raw.timed.interrupt()
+
     def close(self) -> None:
         """End the response; a body that was not read to its end costs the connection."""
         self._done(False)

@@ -1,0 +1,237 @@
+"""The connection itself: TLS, plain http where it is allowed, slow peers, proxies, addresses."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from buildkit_py.errors import RegistryError
+from buildkit_py.registry import proxy
+from buildkit_py.registry.client import Client
+from buildkit_py.registry.fetch import Fetcher
+from buildkit_py.registry.resolve import ImageResolver
+from buildkit_py.registry.retry import pause, retry_after
+from buildkit_py.registry.timed import TimedReader
+from buildkit_py.registry.transport import Transport, Unreachable, is_public, origin_of, shown
+from buildkit_py.store.store import Store
+from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
+from tests.images import sample
+from tests.needs import need
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Key and certificate of 127.0.0.1, that no one vouches for, in one file."""
+    need("openssl")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(path))
+    name = ("-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "30", "-out", f"{path}.crt")
+    subprocess.run(["openssl", "req", "-x509", *key, *name], check=True, capture_output=True)
+    with path.open("a") as file:
+        file.write(Path(f"{path}.crt").read_text())
+    return str(path)
+
+
+@pytest.fixture
+def secure(certificate: str) -> Iterator[FakeRegistry]:
+    with fake_registry(certificate) as registry:
+        yield registry
+
+
+def get(transport: Transport, registry: FakeRegistry, verify: bool = True) -> int:
+    try:
+        response = transport.request("GET", f"https://{registry.address}/v2/", verify=verify)
+        response.drain()
+        return response.status
+    finally:
+        transport.close()
+
+
+def test_a_certificate_that_no_one_vouches_for(secure: FakeRegistry) -> None:
+    with pytest.raises(RegistryError, match="certificate was refused") as caught:
+        get(Transport(env={}), secure)
+    assert "ca_bundle" in caught.value.hint
+    assert not isinstance(caught.value, Unreachable), "it is not tried again, and not in plain http"
+    assert get(Transport(env={}), secure, verify=False) == 200
+
+
+def test_authorities_of_ones_own(secure: FakeRegistry, certificate: str, tmp_path: Path) -> None:
+    assert get(Transport(ca_bundle=certificate, env={}), secure) == 200
+    assert get(Transport(env={"SSL_CERT_FILE": certificate}), secure) == 200
+    with pytest.raises(RegistryError, match="certificates cannot be read") as caught:
+        get(Transport(ca_bundle=str(tmp_path / "missing"), env={}), secure)
+    assert caught.value.at == str(tmp_path / "missing")
+
+
+def test_this_machine_may_speak_either(secure: FakeRegistry, tmp_path: Path) -> None:
+    image = sample()
+    secure.add(image)
+    client = Client(env={"HOME": str(tmp_path)}, sleep=lambda seconds: None)
+    found = ImageResolver(Store.open(str(tmp_path / "store")), client).resolve(f"{secure.address}/app")
+    assert found.digest == image.digest
+    client.close()
+
+
+def test_https_does_not_lead_to_http(secure: FakeRegistry) -> None:
+    with fake_registry() as plain:
+        secure.faults.append(lambda handler, request: handler.reply(307, Location=f"http://{plain.address}/x"))
+        with pytest.raises(RegistryError, match="from https to http"):
+            get(Transport(env={}), secure, verify=False)
+        assert plain.requests == []
+
+
+def test_connections_are_used_again(tmp_path: Path) -> None:
+    peers = []
+
+    def note(handler: Handler, request: Request) -> bool:
+        peers.append(handler.client_address)
+        return False
+
+    with fake_registry() as registry:
+        registry.faults.append(note)
+        registry.add(sample(), "latest")
+        transport = Transport(env={})
+        for path in ("/v2/", "/v2/app/manifests/latest", "/v2/missing/blobs/x", "/v2/"):
+            transport.request("GET", f"http://{registry.address}{path}").drain()
+        assert len(set(peers)) == 1
+        # One that the server closed meanwhile is replaced without anyone noticing.
+        registry.faults.append(once(lambda handler, request: setattr(handler, "close_connection", True), times=1))
+        assert transport.request("GET", f"http://{registry.address}/v2/").status == 200
+        transport.close()
+
+
+def trickle(pair: tuple[socket.socket, socket.socket], stop: threading.Event) -> threading.Thread:
+    def send() -> None:
+        while not stop.wait(0.005):
+            try:
+                pair[1].send(b"x")
+            except OSError:
+                return
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("in_body", [False, True], ids=["header", "body"])
+def test_a_peer_that_trickles_is_given_up(in_body: bool) -> None:
+    pair, stop = socket.socketpair(), threading.Event()
+    thread = trickle(pair, stop)
+    try:
+        reader = TimedReader(pair[0], header_seconds=0.2, idle_seconds=0.2)
+        if in_body:
+            reader.start_body()
+        with pytest.raises(TimeoutError):
+            b"".join(iter(lambda: reader.read(100), b""))
+    finally:
+        stop.set()
+        thread.join()
+        for end in pair:
+            end.close()
+
+
+def test_a_body_that_comes_along_is_not() -> None:
+    pair = socket.socketpair()
+    reader = TimedReader(pair[0], header_seconds=0.01, idle_seconds=0.05)
+    reader.start_body()
+    for _ in range(5):
+        pair[1].sendall(bytes(20_000))
+        left = 20_000
+        while left:
+            left -= len(reader.read(left))
+        threading.Event().wait(0.06)
+    for end in pair:
+        end.close()
+
+
+def test_giving_up_a_stalled_transfer(tmp_path: Path) -> None:
+    image = sample({"a": bytes(1000)})
+    release = threading.Event()
+
+    def stall(handler: Handler, request: Request) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(image.blobs[image.layers[0]])))
+        handler.end_headers()
+        handler.wfile.write(image.blobs[image.layers[0]][:10])
+        handler.wfile.flush()
+        release.wait(30)
+
+    store = Store.open(str(tmp_path / "store"))
+    client = Client(env={"HOME": str(tmp_path)})
+    with fake_registry() as registry:
+        registry.add(image)
+        registry.faults.append(once(stall, image.layers[0]))
+        layer = ImageResolver(store, client).resolve(f"{registry.address}/app").layers[0]
+        stream = Fetcher(store, client).open_blob(layer)
+        assert stream.read(5) == image.blobs[image.layers[0]][:5]
+        stream.close()
+        assert not [thread for thread in threading.enumerate() if thread.name == "pybuild-fetch"]
+        assert not store.blobs.has(image.layers[0])
+        release.set()
+        assert Fetcher(store, client).ensure_blob(layer) == image.layers[0]
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("env", "scheme", "host", "expected"),
+    [
+        ({}, "https", "h.example", ""),
+        ({"https_proxy": "http://p:1"}, "https", "h.example", "http://p:1"),
+        ({"HTTPS_PROXY": "p:1"}, "https", "h.example", "http://p:1"),
+        ({"https_proxy": "http://p:1"}, "http", "h.example", ""),
+        ({"ALL_PROXY": "http://p:1"}, "http", "h.example", "http://p:1"),
+        ({"all_proxy": "http://p:1", "no_proxy": "*"}, "http", "h.example", ""),
+        ({"all_proxy": "http://p:1", "NO_PROXY": "x,.example"}, "http", "h.example", ""),
+        ({"all_proxy": "http://p:1", "no_proxy": "example"}, "http", "h.example", ""),
+        ({"all_proxy": "http://p:1", "no_proxy": "ample"}, "http", "h.example", "http://p:1"),
+        ({"all_proxy": "http://p:1", "no_proxy": "h.example:81"}, "http", "h.example", "http://p:1"),
+        ({"all_proxy": "http://p:1", "no_proxy": "h.example:80"}, "http", "h.example", ""),
+        ({"all_proxy": "http://p:1"}, "http", "localhost", ""),
+        ({"all_proxy": "http://p:1"}, "http", "127.0.0.1", ""),
+        ({"all_proxy": "http://p:1"}, "http", "127.0.0.example", "http://p:1"),
+        ({"HTTP_PROXY": "http://evil:1", "REQUEST_METHOD": "GET"}, "http", "h.example", ""),
+    ],
+)
+def test_proxies(env: dict[str, str], scheme: str, host: str, expected: str) -> None:
+    assert proxy.choose(env, scheme, host, 80) == expected
+
+
+def test_what_is_shown_of_a_url() -> None:
+    assert shown("https://me:secret@h.example:5000/p/a?X-Signature=abc#f") == "https://h.example:5000/p/a"
+    assert shown("http://[") == "an unreadable URL"
+    assert origin_of("http://h.example").port == 80
+    assert origin_of("https://h.example/x").port == 443
+    for bad in ("file:///x", "ftp://h/x", "http://", "http://h:port/", "//h/x", "javascript:x"):
+        with pytest.raises(RegistryError):
+            origin_of(bad)
+
+
+def test_public_addresses() -> None:
+    assert is_public("1.1.1.1")
+    for private in (
+        "10.0.0.1",
+        "127.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "",
+        "x",
+    ):
+        assert not is_public(private)
+
+
+def test_pauses() -> None:
+    assert [retry_after(text) for text in ("", "5", "-1", "soon", "9" * 20, "1.5")] == [0, 5, 0, 0, 0, 0]
+    assert all(0.1 <= pause(0) <= 0.3 for _ in range(50))
+    assert all(pause(n) <= 30 for n in range(40))
+    assert 30 <= pause(0, 1e9) <= 30.25
