@@ -63,6 +63,8 @@ class Stage(Record):
     the latest last. `args` are the ARGs declared so far, for history.
     `cmd_given` says that CMD stood in this very stage, which keeps it from
     being cleared by ENTRYPOINT. `host`: stands on this machine's own root.
+    `newest` is the last history entry after those of the base image; a chain
+    and not a tuple, which each of ten thousand steps would copy.
     """
 
     name: str
@@ -70,13 +72,34 @@ class Stage(Record):
     step: Step | None
     config: ImageConfig
     settings: Settings
-    history: tuple[History, ...] = ()
+    base_history: tuple[History, ...] = ()
+    newest: Entry | None = None
     env: Pairs = ()
     args: Pairs = ()
     author: str = ""
     host: bool = False
     ignore_cache: bool = False
     cmd_given: bool = False
+
+    @property
+    def history(self) -> tuple[History, ...]:
+        """The whole history, oldest first."""
+        own: list[History] = []
+        entry = self.newest
+        while entry is not None:
+            own.append(entry.value)
+            entry = entry.before
+        return (*self.base_history, *reversed(own))
+
+
+class Entry:
+    """One link of a stage's history. No `Record`: comparing or hashing a chain would walk it."""
+
+    __slots__ = ("before", "value")
+
+    def __init__(self, value: History, before: Entry | None) -> None:
+        self.value = value
+        self.before = before
 
 
 # Where a stage starts from
@@ -180,7 +203,7 @@ def run(
     current = dict(stage.env)
     args = tuple((name, current.get(name, value)) for name, value in stage.args)
     step = Step(op, stage.step, sources, label, stage.name, position)
-    return _commit(stage.replace(step=step), text.run_text(args, argv) + " # buildkit", layer=True)
+    return _commit(stage, text.run_text(args, argv) + " # buildkit", layer=True, step=step)
 
 
 def copy(
@@ -220,7 +243,7 @@ def copy(
     words += [f"--chmod={mode}"] * bool(mode)
     words += [item.path if isinstance(item, CopyPath) else f"<<{item.name}" for item in ordered_items]
     step = Step(op, stage.step, sources, label, stage.name, position)
-    return _commit(stage.replace(step=step), " ".join((*words, dest, "# buildkit")), layer=True)
+    return _commit(stage, " ".join((*words, dest, "# buildkit")), layer=True, step=step)
 
 
 def workdir(stage: Stage, path: str, *, label: str = "", position: Position | None = None) -> Stage:
@@ -232,9 +255,9 @@ def workdir(stage: Stage, path: str, *, label: str = "", position: Position | No
         path = join(previous, path)
     config = stage.config.replace(working_dir=path)
     if path == "/":
-        return _commit(stage.replace(config=config), "WORKDIR /")
+        return _commit(stage, "WORKDIR /", config=config)
     step = Step(Mkdir(path, stage.config.user), stage.step, (), label, stage.name, position)
-    return _commit(stage.replace(config=config, step=step), f"WORKDIR {path}", layer=True)
+    return _commit(stage, f"WORKDIR {path}", layer=True, config=config, step=step)
 
 
 # Instructions that change the config only
@@ -246,8 +269,8 @@ def set_env(stage: Stage, pairs: Pairs) -> Stage:
     for name, value in pairs:
         env = setenv(env, name, value)
         seen = _latest(seen, name, value)
-    stage = stage.replace(config=stage.config.replace(env=env), env=seen)
-    return _commit(stage, " ".join(("ENV", *(f"{name}={value}" for name, value in pairs))))
+    words = ("ENV", *(f"{name}={value}" for name, value in pairs))
+    return _commit(stage, " ".join(words), config=stage.config.replace(env=env), env=seen)
 
 
 def declare_args(stage: Stage, pairs: Iterable[tuple[str, str | None]]) -> Stage:
@@ -258,7 +281,7 @@ def declare_args(stage: Stage, pairs: Iterable[tuple[str, str | None]]) -> Stage
             seen = _latest(seen, name, value)
         args = (*args, (name, value or ""))
         words.append(name if value is None else f"{name}={value}")
-    return _commit(stage.replace(env=seen, args=args), " ".join(words))
+    return _commit(stage, " ".join(words), env=seen, args=args)
 
 
 def label(stage: Stage, pairs: Pairs) -> Stage:
@@ -266,19 +289,19 @@ def label(stage: Stage, pairs: Pairs) -> Stage:
     labels = stage.config.labels
     for name, value in pairs:
         labels = setenv(labels, name, value)
-    stage = stage.replace(config=stage.config.replace(labels=labels))
-    return _commit(stage, " ".join(("LABEL", *(f"{name}={value}" for name, value in pairs))))
+    words = ("LABEL", *(f"{name}={value}" for name, value in pairs))
+    return _commit(stage, " ".join(words), config=stage.config.replace(labels=labels))
 
 
 def user(stage: Stage, name: str) -> Stage:
     """USER: stored as written; looked up in the image only when a command runs."""
-    return _commit(stage.replace(config=stage.config.replace(user=name)), f"USER {name}")
+    return _commit(stage, f"USER {name}", config=stage.config.replace(user=name))
 
 
 def expose(stage: Stage, ports: tuple[str, ...]) -> Stage:
     """EXPOSE of ports as `ports.parse_ports` gives them."""
     config = stage.config.replace(ports=_union(stage.config.ports, ports))
-    return _commit(stage.replace(config=config), f"EXPOSE {text.port_map(ports)}")
+    return _commit(stage, f"EXPOSE {text.port_map(ports)}", config=config)
 
 
 def volume(stage: Stage, paths: tuple[str, ...], *, position: Position | None = None) -> Stage:
@@ -286,13 +309,13 @@ def volume(stage: Stage, paths: tuple[str, ...], *, position: Position | None = 
     if not all(paths):
         raise BuildfileError("a VOLUME cannot be an empty path", at=position)
     config = stage.config.replace(volumes=_union(stage.config.volumes, paths))
-    return _commit(stage.replace(config=config), f"VOLUME {text.plain_list(paths)}")
+    return _commit(stage, f"VOLUME {text.plain_list(paths)}", config=config)
 
 
 def cmd(stage: Stage, argv: tuple[str, ...]) -> Stage:
     """CMD. `ArgsEscaped` is what docker sets with it."""
     config = stage.config.replace(cmd=argv, args_escaped=True)
-    return _commit(stage.replace(config=config, cmd_given=True), f"CMD {text.quoted_list(argv)}")
+    return _commit(stage, f"CMD {text.quoted_list(argv)}", config=config, cmd_given=True)
 
 
 def entrypoint(stage: Stage, argv: tuple[str, ...]) -> Stage:
@@ -300,12 +323,12 @@ def entrypoint(stage: Stage, argv: tuple[str, ...]) -> Stage:
     config = stage.config.replace(entrypoint=argv or None)
     if not stage.cmd_given:
         config = config.replace(cmd=None)
-    return _commit(stage.replace(config=config), f"ENTRYPOINT {text.quoted_list(argv)}")
+    return _commit(stage, f"ENTRYPOINT {text.quoted_list(argv)}", config=config)
 
 
 def shell(stage: Stage, argv: tuple[str, ...]) -> Stage:
     """SHELL."""
-    return _commit(stage.replace(config=stage.config.replace(shell=argv)), f"SHELL {text.plain_list(argv)}")
+    return _commit(stage, f"SHELL {text.plain_list(argv)}", config=stage.config.replace(shell=argv))
 
 
 def healthcheck(stage: Stage, check: Healthcheck, *, position: Position | None = None) -> Stage:
@@ -315,7 +338,7 @@ def healthcheck(stage: Stage, check: Healthcheck, *, position: Position | None =
             raise BuildfileError("a health check's times are 0 or at least 1ms", at=position)
     if check.retries < 0:
         raise BuildfileError("a health check's retries cannot be negative", at=position)
-    return _commit(stage.replace(config=stage.config.replace(healthcheck=check)), text.healthcheck_text(check))
+    return _commit(stage, text.healthcheck_text(check), config=stage.config.replace(healthcheck=check))
 
 
 def stop_signal(stage: Stage, signal: str, *, position: Position | None = None) -> Stage:
@@ -326,7 +349,7 @@ def stop_signal(stage: Stage, signal: str, *, position: Position | None = None) 
         raise BuildfileError(
             f"`{signal}` is not a signal", at=position, hint="a name such as SIGTERM, or a number from 1 to 64"
         )
-    return _commit(stage.replace(config=stage.config.replace(stop_signal=signal)), f"STOPSIGNAL {signal}")
+    return _commit(stage, f"STOPSIGNAL {signal}", config=stage.config.replace(stop_signal=signal))
 
 
 def on_build(stage: Stage, trigger: str) -> Stage:
@@ -336,7 +359,7 @@ def on_build(stage: Stage, trigger: str) -> Stage:
 
 def maintainer(stage: Stage, author: str) -> Stage:
     """MAINTAINER."""
-    return _commit(stage.replace(author=author), f"MAINTAINER {author}")
+    return _commit(stage, f"MAINTAINER {author}", author=author)
 
 
 # Paths
@@ -396,5 +419,6 @@ def _union(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*old, *new)))
 
 
-def _commit(stage: Stage, created_by: str, *, layer: bool = False) -> Stage:
-    return stage.replace(history=(*stage.history, History(created_by, empty_layer=not layer)))
+def _commit(stage: Stage, created_by: str, *, layer: bool = False, **changes: object) -> Stage:
+    """The stage with these fields changed and one entry more in its history."""
+    return stage.replace(newest=Entry(History(created_by, empty_layer=not layer), stage.newest), **changes)
