@@ -5,12 +5,15 @@ from __future__ import annotations
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.report import color
 from buildkit_py.report.escape import line, visible
+from buildkit_py.source_map import Position, caret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
     from buildkit_py.events import Notice
+
+_MOST_SOURCE = 1 << 20
 
 
 def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
@@ -24,8 +27,9 @@ def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
         rule = color.paint("------", "dim", on)
         out += [rule, *([f" > {visible(step_name)}:"] if step_name else []), *(line(text) for text in error.tail), rule]
     out.append(_headline("error", error.message, error.at, on))
-    if error.excerpt:
-        out += [line(text) for text in error.excerpt.split("\n")]
+    excerpt = error.excerpt or _source_line(error.at)
+    if excerpt:
+        out += [line(text) for text in excerpt.split("\n")]
     out += [f"{color.paint('note:', 'note', on)} {_lines(note)}" for note in error.notes]
     if error.hint:
         out += ["", f"{color.paint('hint:', 'hint', on)} {_lines(error.hint)}"]
@@ -40,6 +44,22 @@ def notice_text(notice: Notice, stream: TextIO) -> str:
     if notice.hint:
         out.append(f"{color.paint('hint:', 'hint', on)} {_lines(notice.hint)}")
     return "\n".join(out) + "\n"
+
+
+def _source_line(at: object) -> str:
+    """The line of a file that a position names, with a caret; "" where there is none to show."""
+    if not isinstance(at, Position):
+        return ""
+    try:
+        with open(at.file, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.read(_MOST_SOURCE).split("\n")
+    except OSError:
+        return ""
+    if not 0 < at.line <= len(lines):
+        return ""
+    text = lines[at.line - 1].rstrip("\r")
+    word = text[at.column - 1 :].split(" ", 1)[0]
+    return caret(text, at.column, len(word))
 
 
 def _headline(kind: str, message: str, at: object, on: bool) -> str:
