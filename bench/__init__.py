@@ -1,0 +1,1 @@
+"""The benchmark: pybuild against docker, buildah, podman, ninja, runc and bare commands, in turn, on one machine."""

@@ -1,0 +1,1 @@
+"""The cases of the benchmark, a file a kind."""

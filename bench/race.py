@@ -1,0 +1,141 @@
+"""A race: contenders that do the same work, run in turn, round after round, and how long each took.
+
+In turn (A B C A B C …), because a machine's load drifts by the minute: what
+runs side by side may be divided, what ran an hour apart may not. Medians,
+because a disturbance only ever adds time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+# Nothing measured here takes minutes; what does is stuck.
+TIME_LIMIT = 600
+_TAIL = 1500
+
+
+class Failure(Exception):
+    """A contender's command failed; the message has the end of what it wrote."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One who runs in a race.
+
+    `commands` run one after another in `cwd` and are timed together. `prepare` runs before each round and is not
+    timed; it gets the round's number. `changing` gives variables that differ from round to round.
+    """
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    cwd: str
+    env: Mapping[str, str]
+    prepare: Callable[[int], None] | None = None
+    changing: Callable[[int], Mapping[str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a contender took, a number a round; `unit` is "s" or "MB". `error`: why there are no more."""
+
+    name: str
+    values: tuple[float, ...] = ()
+    unit: str = "s"
+    error: str = ""
+
+    @property
+    def median(self) -> float:
+        """The median. Raises `statistics.StatisticsError` where nothing was measured."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """How much the rounds scatter: the width of their middle half, as a part of the median."""
+        if len(self.values) < 2:
+            return 0.0
+        first, _, third = statistics.quantiles(self.values, n=4, method="inclusive")
+        return (third - first) / self.median
+
+
+@dataclass
+class _Lane:
+    contender: Contender
+    values: list[float] = field(default_factory=list)
+    error: str = ""
+
+
+def race(
+    contenders: Sequence[Contender],
+    rounds: int,
+    *,
+    warm_up: int = 0,
+    before_round: Callable[[int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Sample]:
+    """Run the contenders in turn for a number of rounds, after `warm_up` rounds that do not count.
+
+    `before_round` changes what all of them build (rounds are numbered from 0, warm-up included). A contender that
+    fails leaves the race; its sample says why.
+    """
+    lanes = [_Lane(contender) for contender in contenders]
+    for number in range(warm_up + rounds):
+        if before_round is not None:
+            before_round(number)
+        for lane in lanes:
+            if lane.error:
+                continue
+            try:
+                seconds = run_once(lane.contender, number)
+            except Failure as failure:
+                lane.error = str(failure)
+                continue
+            if number >= warm_up:
+                lane.values.append(seconds)
+                say(f"round {number - warm_up + 1}/{rounds} {lane.contender.name} {seconds:.3f} s")
+    return [Sample(lane.contender.name, tuple(lane.values), error=lane.error) for lane in lanes]
+
+
+def run_once(contender: Contender, number: int) -> float:
+    """The seconds of one run. Raises `Failure`."""
+    if contender.prepare is not None:
+        contender.prepare(number)
+    env = dict(contender.env)
+    if contender.changing is not None:
+        env.update(contender.changing(number))
+    return sum(timed(command, contender.cwd, env) for command in contender.commands)
+
+
+def timed(command: Sequence[str], cwd: str, env: Mapping[str, str]) -> float:
+    """The seconds from starting a command to having its exit code. Raises `Failure` for one that is not 0."""
+    # Its output goes to a file in memory: a pipe would make this process a part of what is measured.
+    log = os.memfd_create("log")
+    try:
+        begin = time.perf_counter()
+        try:
+            process = subprocess.Popen(
+                command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except OSError as problem:
+            raise Failure(f"{command[0]}: {problem.strerror}") from problem
+        try:
+            code = process.wait(TIME_LIMIT)
+        except BaseException as problem:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if isinstance(problem, subprocess.TimeoutExpired):
+                raise Failure(f"{' '.join(command)}: still not done after {TIME_LIMIT} s") from problem
+            raise
+        seconds = time.perf_counter() - begin
+        if code:
+            size = os.fstat(log).st_size
+            tail = os.pread(log, _TAIL, max(0, size - _TAIL)).decode(errors="replace").strip()
+            raise Failure(f"{' '.join(command)}: exit code {code}\n{tail}")
+        return seconds
+    finally:
+        os.close(log)
