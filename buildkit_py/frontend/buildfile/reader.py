@@ -115,7 +115,9 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     if not found:
         return f"{keyword} expects {wanted}, but the line ends", _usage(keyword)
     hint = _usage(keyword)
-    if "AS" in allowed and nearest(found, ("AS",)):
+    if found.startswith("--"):
+        hint = f"flags stand right behind {keyword}"
+    elif "AS" in allowed and nearest(found, ("AS",)):
         hint = "did you mean `AS`?"
     elif "PAIR" in allowed:
         hint = "quote a value that holds spaces"

@@ -36,6 +36,24 @@ BROKEN = [
         ],
     ),
     (
+        "FROM a --platform=x",
+        [
+            "Buildfile:1:8: FROM expects `AS` or the end of the line, not `--platform=x`",
+            "  FROM a --platform=x",
+            "         ^^^^^^^^^^^^",
+            "hint: flags stand right behind FROM",
+        ],
+    ),
+    (
+        "ENV a=b --x",
+        [
+            "Buildfile:1:9: ENV expects `NAME=VALUE` or the end of the line, not `--x`",
+            "  ENV a=b --x",
+            "          ^^^",
+            "hint: flags stand right behind ENV",
+        ],
+    ),
+    (
         "FROM a as",
         [
             "Buildfile:1:10: FROM expects a stage name, but the line ends",
