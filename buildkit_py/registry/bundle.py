@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import tarfile
 
 from buildkit_py.errors import ImageNotFound, SourceError
 from buildkit_py.record import Record
@@ -70,6 +69,8 @@ class TarBundle:
     """The regular members of a tar archive; links lead to other members only."""
 
     def __init__(self, path: str) -> None:
+        import tarfile
+
         self.path = path
         self._pieces: dict[str, Piece] = {}
         links: dict[str, str] = {}

@@ -17,12 +17,12 @@ from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
-from buildkit_py.record import Record
 from buildkit_py.registry import mirrors
 from buildkit_py.registry.auth import Authorizer
 from buildkit_py.registry.credentials import Credentials
 from buildkit_py.registry.mirrors import Endpoint
-from buildkit_py.registry.retry import PASSING, retry_after, retrying
+from buildkit_py.registry.pull import Fetched
+from buildkit_py.registry.retry import ATTEMPTS, PASSING, retry_after, retrying
 from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 
 TYPE_CHECKING = False
@@ -36,14 +36,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MAX_ERROR = 64 << 10
-
-
-class Fetched(Record):
-    """A manifest's bytes, checked against `digest`; `media_type` is the server's word."""
-
-    data: bytes
-    media_type: str
-    digest: str
 
 
 class Client:
@@ -78,7 +70,7 @@ class Client:
         def ask(endpoint: Endpoint) -> Fetched:
             path = f"{reference.repository}/manifests/{reference.identifier}"
             headers = {"Accept": ", ".join(ACCEPTED)}
-            response = self._call(endpoint, "GET", path, _scope(reference), headers=headers)
+            response = self._once(endpoint, "GET", path, _scope(reference), headers=headers)
             if response.status != 200:
                 raise self._failure(response, f"`{reference.familiar}`", endpoint)
             data = response.read_all(MAX_MANIFEST)
@@ -89,19 +81,22 @@ class Client:
                 raise DigestMismatch(f"the manifest is {digest}, not {wanted}", at=shown(response.url))
             return Fetched(data, response.header("Content-Type").partition(";")[0].strip().lower(), digest)
 
-        return self._first(reference.registry, ask)
+        return self._first(reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint)))
 
-    def blob(self, reference: Reference, digest: str, start: int = 0) -> Response:
+    def small_blob(self, reference: Reference, digest: str, limit: int) -> bytes:
+        """The whole of a blob that is no larger than `limit`, unchecked. Raises as `blob` does."""
+        return self._retrying(lambda: self.blob(reference, digest, attempts=1).read_all(limit))
+
+    def blob(self, reference: Reference, digest: str, start: int = 0, *, attempts: int = ATTEMPTS) -> Response:
         """A blob's bytes from `start` on, unchecked: the reader compares the digest of the whole.
 
-        Raises `ImageNotFound`, `RegistryError`.
+        Raises `ImageNotFound`, `RegistryError`; reading raises `Broken` where the transfer breaks off.
         """
 
         def ask(endpoint: Endpoint) -> Response:
             headers = {"Range": f"bytes={start}-"} if start else {}
-            response = self._call(
-                endpoint, "GET", f"{reference.repository}/blobs/{digest}", _scope(reference), headers=headers
-            )
+            path = f"{reference.repository}/blobs/{digest}"
+            response = self._once(endpoint, "GET", path, _scope(reference), headers=headers)
             if start and response.status == 206:
                 if not response.header("Content-Range").replace(" ", "").startswith(f"bytes{start}-"):
                     response.close()
@@ -117,7 +112,9 @@ class Client:
                 left -= len(piece)
             return response
 
-        return self._first(reference.registry, ask)
+        return self._first(
+            reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint), attempts=attempts)
+        )
 
     # Writing
 
@@ -149,7 +146,7 @@ class Client:
         scope = _scope(reference, push=True)
 
         def transfer() -> None:
-            response = self._call(endpoint, "POST", f"{reference.repository}/blobs/uploads/", scope, body=b"")
+            response = self._once(endpoint, "POST", f"{reference.repository}/blobs/uploads/", scope, body=b"")
             if response.status != 202:
                 raise self._failure(response, f"`{reference.name}`", endpoint)
             response.drain()
@@ -160,7 +157,7 @@ class Client:
             place += ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
             self._finish(endpoint, place, scope, digest, body)
 
-        retrying(transfer, self._sleep)
+        self._retrying(transfer)
 
     def _finish(self, endpoint: Endpoint, place: str, scope: str, digest: str, body: Body) -> None:
         headers = {"Content-Type": "application/octet-stream"}
@@ -238,23 +235,35 @@ class Client:
         body: bytes | None = None,
     ) -> Response:
         """One request of the protocol, authorized, with passing failures tried again."""
+        return self._retrying(lambda: self._once(endpoint, method, path, scope, headers=headers, body=body))
+
+    def _retrying(self, action: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
+        return retrying(action, self._sleep, attempts=attempts)
+
+    def _once(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        scope: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """One request, authorized; raises `Broken` for a status that will pass."""
         url = f"{endpoint.base}/v2/{path}"
-
-        def once() -> Response:
-            # At most two answers to a challenge: a remembered token that ran out, and the one after it.
-            for chance in range(3):
-                sent = self._auth.header(endpoint, scope)
-                fields = {**(headers or {}), **({"Authorization": sent} if sent else {})}
-                response = self._transport.request(method, url, headers=fields, body=body, verify=endpoint.verify)
-                if response.status != 401:
-                    self._check_passing(response)
-                    return response
-                response.drain()
-                if chance == 2 or not self._auth.answer(endpoint, scope, response, sent):
-                    break
-            raise _denied(response, endpoint)
-
-        return retrying(once, self._sleep)
+        # At most two answers to a challenge: a remembered token that ran out, and the one after it.
+        for chance in range(3):
+            sent = self._auth.header(endpoint, scope)
+            fields = {**(headers or {}), **({"Authorization": sent} if sent else {})}
+            response = self._transport.request(method, url, headers=fields, body=body, verify=endpoint.verify)
+            if response.status != 401:
+                self._check_passing(response)
+                return response
+            response.drain()
+            if chance == 2 or not self._auth.answer(endpoint, scope, response, sent):
+                break
+        raise _denied(response, endpoint)
 
     def _check_passing(self, response: Response) -> None:
         if response.status in PASSING:

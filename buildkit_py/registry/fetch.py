@@ -140,19 +140,13 @@ class _Source:
 
     def read(self) -> bytes:
         while True:
+            if self._stream is None:
+                self._stream = self._open()  # tries again by itself
             try:
-                if self._stream is None:
-                    self._stream = self._open()
                 data = self._stream.read(CHUNK)
             except Broken as problem:
                 self.close()
-                if self._at - self._broken_at >= EARNED:
-                    self._broken = 0
-                self._broken += 1
-                self._broken_at = self._at
-                if self._stopped or self._broken >= ATTEMPTS:
-                    raise
-                self._sleep(pause(self._broken - 1, problem.retry_after))
+                self._pause_or_raise(problem)
                 continue
             self._at += len(data)
             if self._at > self._place.size:
@@ -160,6 +154,15 @@ class _Source:
             if not data and self._at < self._place.size:
                 raise DigestMismatch(f"the layer {self._place.digest} has {self._at} bytes, not {self._place.size}")
             return data
+
+    def _pause_or_raise(self, problem: Broken) -> None:
+        if self._at - self._broken_at >= EARNED:
+            self._broken = 0
+        self._broken += 1
+        self._broken_at = self._at
+        if self._stopped or self._broken >= ATTEMPTS:
+            raise problem
+        self._sleep(pause(self._broken - 1, problem.retry_after))
 
     def _open(self) -> Response | PieceReader:
         if self._place.piece is not None:

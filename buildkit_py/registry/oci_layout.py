@@ -16,9 +16,8 @@ from buildkit_py.image.manifest import MAX_MANIFEST, Descriptor, Index
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
 from buildkit_py.registry import bundle
-from buildkit_py.registry.client import Fetched
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import checked
+from buildkit_py.registry.pull import Fetched, checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ a step or a person needs their files.
 
 from __future__ import annotations
 
-import hashlib
-
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound
 from buildkit_py.image import document, manifest, platform
@@ -20,7 +18,6 @@ from buildkit_py.image.platform import Platform
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
 from buildkit_py.registry import origin
-from buildkit_py.registry.client import Fetched
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 
 TYPE_CHECKING = False
@@ -32,6 +29,14 @@ if TYPE_CHECKING:
 
 # An index may name an index; deeper nesting is nothing that a tool writes.
 MAX_DEPTH = 2
+
+
+class Fetched(Record):
+    """A manifest's bytes, checked against `digest`; `media_type` is the server's word."""
+
+    data: bytes
+    media_type: str
+    digest: str
 
 
 class Chosen(Record):
@@ -103,7 +108,9 @@ def checked(descriptor: Descriptor, data: bytes, limit: int, what: str) -> bytes
         raise Malformed(f"the {what} is larger than {limit >> 20} MiB")
     if len(data) != descriptor.size:
         raise DigestMismatch(f"the {what} has {len(data)} bytes, not {descriptor.size}")
-    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    from hashlib import sha256
+
+    digest = "sha256:" + sha256(data).hexdigest()
     if digest != descriptor.digest:
         raise DigestMismatch(f"the {what} is {digest}, not {descriptor.digest}")
     return data

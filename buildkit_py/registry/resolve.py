@@ -9,8 +9,6 @@ are local, and change under their name.
 
 from __future__ import annotations
 
-import threading
-
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import ImageNotFound, PybuildError, SourceError, StoreError, UsageError
 from buildkit_py.image import document, manifest, platform, reference
@@ -20,7 +18,6 @@ from buildkit_py.image.manifest import MAX_MANIFEST, Descriptor, Manifest
 from buildkit_py.image.platform import Platform
 from buildkit_py.image.reference import Reference
 from buildkit_py.record import Record
-from buildkit_py.registry import docker_archive, oci_layout
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import Chosen, choose, keep
 
@@ -48,6 +45,8 @@ class ImageResolver:
     """Resolves for one build: a name means one image from its beginning to its end. Shared by threads."""
 
     def __init__(self, store: Store, client: Client) -> None:
+        import threading
+
         self._store = store
         self._client = client
         self._lock = threading.Lock()
@@ -96,7 +95,7 @@ class ImageResolver:
         def read_blob(descriptor: Descriptor) -> bytes:
             if self._store.blobs.has(descriptor.digest):
                 return self._store.blobs.read(descriptor.digest)
-            return client.blob(name, descriptor.digest).read_all(MAX_CONFIG)
+            return client.small_blob(name, descriptor.digest, MAX_CONFIG)
 
         chosen = choose(client.manifest(name), wanted, read_manifest, read_blob)
         keep(
@@ -108,6 +107,8 @@ class ImageResolver:
         return _resolved(str(name), chosen)
 
     def _from_layout(self, text: str, wanted: Platform) -> ResolvedImage:
+        from buildkit_py.registry import oci_layout
+
         address = oci_layout.parse_address(text.removeprefix(OCI_LAYOUT))
         layout = oci_layout.Layout(address.path)
         chosen = choose(
@@ -120,6 +121,8 @@ class ImageResolver:
         return _resolved(text, chosen)
 
     def _from_archive(self, text: str) -> ResolvedImage:
+        from buildkit_py.registry import docker_archive
+
         path, name = docker_archive.parse_address(text.removeprefix(DOCKER_ARCHIVE))
         archive = docker_archive.Archive(path)
         chosen = archive.image(name)

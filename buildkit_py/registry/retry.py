@@ -24,9 +24,9 @@ ATTEMPTS = 5
 LONGEST_PAUSE = 30.0
 
 
-def retrying(action: Callable[[], T], sleep: Callable[[float], object]) -> T:
-    """What `action` returns, after at most `ATTEMPTS` calls; the last `Broken` is raised."""
-    for attempt in range(ATTEMPTS - 1):
+def retrying(action: Callable[[], T], sleep: Callable[[float], object], *, attempts: int = ATTEMPTS) -> T:
+    """What `action` returns, after at most that many calls; the last `Broken` is raised."""
+    for attempt in range(attempts - 1):
         try:
             return action()
         except Broken as problem:

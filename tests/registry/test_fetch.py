@@ -259,6 +259,33 @@ def test_a_passing_failure_is_tried_again(fake: FakeRegistry, store: Store, clie
     assert resolve(store, client, fake).digest == image.digest
 
 
+def test_a_passing_failure_that_stays_is_given_up(fake: FakeRegistry, store: Store, client: Client) -> None:
+    image = sample()
+    fake.add(image)
+    layer = resolve(store, client, fake).layers[0]
+    fake.faults.append(once(lambda handler, request: handler.reply(503), image.layers[0], times=1000))
+    with pytest.raises(RegistryError, match="answers 503"):
+        Fetcher(store, client, sleep=lambda seconds: None).ensure_blob(layer)
+    assert len(fake.seen(image.layers[0])) == 5
+
+
+@pytest.mark.parametrize("which", ["manifests", "config"])
+def test_a_document_that_breaks_off_is_read_again(fake: FakeRegistry, store: Store, client: Client, which: str) -> None:
+    image = sample()
+    fake.add(image)
+    part = {"manifests": "/manifests/", "config": image.config}[which]
+
+    def half(handler: Handler, request: Request) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100")
+        handler.end_headers()
+        handler.wfile.write(b"{")
+        handler.close_connection = True
+
+    fake.faults.append(once(half, part, times=2))
+    assert resolve(store, client, fake).digest == image.digest
+
+
 def test_a_lasting_failure_is_not(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.add(sample())
     fake.faults.append(once(lambda handler, request: handler.reply(418), "/manifests/", times=100))
