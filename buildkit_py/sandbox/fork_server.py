@@ -26,6 +26,7 @@ import sys
 import time
 
 from buildkit_py.sandbox import init
+from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.program import host_interpreters
 from buildkit_py.sandbox.spec import SandboxSpec
 
@@ -102,6 +103,8 @@ def _start(host: init.Host, descriptors: list[int]) -> _Running | None:
         rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, pidfd.to_bytes(4, sys.byteorder))
         sock.sendmsg([marshal.dumps(("pid", pid))], [rights])
         sock.close()
+    except SetupFailure as failure:
+        _tell(channel, ("error", failure.stage, failure.errno, failure.subject))
     except OSError as error:
         if child is None:
             _tell(channel, ("error", "make the sandbox's namespaces", error.errno or 0, ""))

@@ -44,24 +44,23 @@ _SETUP_FAILED = 125
 class Host:
     """What a sandbox inherits from the process that forks it.
 
-    `parent` is a pidfd of that process, `interpreters` see `program`,
-    `filters` caches compiled system call filters by capability mask,
-    `by_descriptor` see `overlay`.
+    `parent` is a pidfd of that process, `interpreters` see `program`;
+    compiled system call filters are kept by capability mask.
     """
 
-    def __init__(self, parent: int, interpreters: tuple[bytes, ...], *, by_descriptor: bool = True) -> None:
+    def __init__(self, parent: int, interpreters: tuple[bytes, ...]) -> None:
         self.parent = parent
         self.interpreters = interpreters
-        self.by_descriptor = by_descriptor
         self._filters: dict[int, bytes] = {}
 
-    def filter(self, spec: SandboxSpec) -> bytes:
-        """The compiled filter for `spec`, or b"" if it wants none or this machine is unknown."""
-        if not spec.seccomp or not supported():
-            return b""
-        if spec.capabilities not in self._filters:
-            self._filters[spec.capabilities] = compile_filter(spec.capabilities)
-        return self._filters[spec.capabilities]
+    def ready_filter(self, spec: SandboxSpec) -> bytes | None:
+        """The filter for `spec` if there is nothing left to compile; b"" if it wants none."""
+        return self._filters.get(spec.capabilities) if spec.seccomp else b""
+
+    def compile_filter(self, spec: SandboxSpec) -> bytes:
+        """The filter for `spec`, kept for the next one like it."""
+        program = self._filters[spec.capabilities] = compile_filter(spec.capabilities)
+        return program
 
 
 class Stdio:
@@ -78,9 +77,11 @@ class Stdio:
 def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[int, int]:
     """Fork a process that becomes the sandbox: its process id and pidfd. It reports on `channel`.
 
-    Only for processes with one thread. Raises `OSError` if the kernel gives no process or namespace.
+    Only for processes with one thread. Raises `OSError` if the kernel gives no process or namespace, and
+    `SetupFailure` if no filter can be made.
     """
-    program = host.filter(spec)
+    if spec.seccomp and not supported():
+        raise SetupFailure(f"filter system calls: the machine {syscalls.MACHINE} has no table")
     flags = (
         syscalls.CLONE_NEWNS
         | syscalls.CLONE_NEWPID
@@ -90,11 +91,22 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
     )
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
+    program = host.ready_filter(spec)
+    reader, writer = os.pipe() if program is None else (-1, -1)
     pid, pidfd = syscalls.clone(flags)
     if pid:
+        if program is None:  # compile it while the child mounts; it fits into the pipe
+            os.close(reader)
+            try:
+                os.write(writer, host.compile_filter(spec))
+            except BrokenPipeError:
+                pass  # the child is dead already, which shows when it is waited for
+            os.close(writer)
         return pid, pidfd
     try:
-        _enter(spec, host, program, channel, stdio)
+        if program is None:
+            os.close(writer)
+        _enter(spec, host, program, reader, channel, stdio)
     except SetupFailure as failure:
         _report(channel, ("error", failure.stage, failure.errno, failure.subject))
     except OSError as error:
@@ -105,9 +117,7 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
         os._exit(_SETUP_FAILED)
 
 
-def _enter(spec: SandboxSpec, host: Host, program: bytes, channel: int, stdio: Stdio) -> NoReturn:
-    if spec.seccomp and not program:
-        raise SetupFailure(f"filter system calls: the machine {syscalls.MACHINE} has no table")
+def _enter(spec: SandboxSpec, host: Host, program: bytes | None, reader: int, channel: int, stdio: Stdio) -> NoReturn:
     if not spec.argv:
         raise SetupFailure("start the command: there is none")
     _become_leader(host)
@@ -119,7 +129,7 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes, channel: int, stdio: S
 
     scaffold = _make_scaffold(spec)
     user_namespace = _in_user_namespace()
-    overlays = Overlays(scaffold, user_xattr=user_namespace, by_descriptor=host.by_descriptor)
+    overlays = Overlays(scaffold, user_xattr=user_namespace)
     prepared = _prepare_mounts(spec, scaffold, overlays)
     points = [(item.target, item.directory) for item in prepared]
     points += [(b"/proc", True), (b"/sys", True), (b"/dev", True)]
@@ -132,10 +142,10 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes, channel: int, stdio: S
     _change_root(root.tree)
     places = MountPoints(root.tree, upper)
     system.attach(root.tree, places)
-    for item in prepared:
-        item.attach(places)
     for path in spec.root.hide:
         system.hide(root.tree, encode(path))
+    for item in prepared:
+        item.attach(places)
 
     user = passwd.look_up(root.tree, spec.user)
     master = -1
@@ -146,10 +156,11 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes, channel: int, stdio: S
         with stage("make the root read-only"):
             syscalls.mount_setattr(root.tree, RDONLY)
     _wire(stdio, terminal=spec.terminal)
-    stubs = root.stubs + places.stubs
     command = Program(spec.argv, _environment(spec, user), host.interpreters)
+    if program is None:
+        program = _read_filter(reader)
 
-    _report(channel, ("ready", stubs), master)
+    _report(channel, ("ready", root.stubs + places.stubs), master)
     try:
         command.inspect()
     except Refused as refused:
@@ -158,6 +169,15 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes, channel: int, stdio: S
     _follow_parent(host)
     syscalls.close_from(3, on_exec=True)
     command.start()
+
+
+def _read_filter(reader: int) -> bytes:
+    program = b""
+    while chunk := os.read(reader, 1 << 16):
+        program += chunk
+    if not program:
+        raise SetupFailure("filter system calls: the builder did not compile the filter")
+    return program
 
 
 def _become_leader(host: Host) -> None:

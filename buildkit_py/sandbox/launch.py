@@ -216,6 +216,7 @@ def foreground(spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: in
     Raises `SandboxError`.
     """
     from buildkit_py.sandbox import init
+    from buildkit_py.sandbox.failure import SetupFailure
     from buildkit_py.sandbox.program import host_interpreters
 
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -223,6 +224,9 @@ def foreground(spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: in
     try:
         host = init.Host(parent, host_interpreters())
         pid, pidfd = init.spawn(spec, host, theirs.fileno(), init.Stdio(stdin, stdout, stderr))
+    except SetupFailure as failure:
+        ours.close()
+        raise _error(failure.stage, failure.errno, failure.subject) from failure
     except OSError as error:
         ours.close()
         raise _error("make the sandbox's namespaces", error.errno or 0, "") from error
@@ -274,6 +278,8 @@ _HINTS = {
     ("make the sandbox's namespaces", 22): f"this kernel lacks a kind of namespace; {_INFO}",
     ("mount /proc", 1): "in a container whose /proc is masked the kernel allows no new one; "
     "start that container with --security-opt systempaths=unconfined, or run as root",
+    ("make the mounts private", 1): f"this user's namespaces have no rights, as AppArmor may have it; {_INFO}",
+    ("make the mounts private", 13): f"this user's namespaces have no rights, as AppArmor may have it; {_INFO}",
     ("mount", 1): f"the kernel forbids this mount here; {_INFO}",
     ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
     ("mount the layers", 19): "load the overlay file system: modprobe overlay",

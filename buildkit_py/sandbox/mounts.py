@@ -79,6 +79,8 @@ class Sources:
         target = encode(mount.target)
         if not target.startswith(b"/"):
             raise SetupFailure("mount: the target is not an absolute path", 0, mount.target)
+        if not target.replace(b"/", b"").replace(b".", b""):
+            raise SetupFailure("mount: the target is the root itself", 0, mount.target)
         if mount.kind == "bind":
             return self._bind(mount, target)
         if mount.kind == "tree":

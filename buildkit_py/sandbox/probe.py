@@ -69,6 +69,8 @@ def _try_user_namespace() -> bool:
         code = 1
         try:
             syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+            # AppArmor lets the namespace be made and then leaves it without rights.
+            syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
             code = 0
         except OSError:
             pass

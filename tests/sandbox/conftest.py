@@ -97,7 +97,8 @@ class Box:
         """The output of a script that has to succeed."""
         result = self.sh(script, **fields)
         assert (result.code, result.error) == (0, ""), result
-        return result.out.splitlines()
+        lines: list[str] = result.out.splitlines()
+        return lines
 
 
 def _ensure_user(place: Path) -> None:

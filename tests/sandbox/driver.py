@@ -60,17 +60,18 @@ def run(launcher: Launcher, base: str, wire: dict[str, object], layers: list[dic
                 os.mkdir(f"{place}/{name}", 0o755)
                 root[name] = f"{place}/{name}"
         spec = SandboxSpec.from_wire({**wire, "root": root})
-        out, err = open(f"{place}/out", "w+b"), open(f"{place}/err", "w+b")
+        out, err = open(f"{place}/out", "wb"), open(f"{place}/err", "wb")
         result: dict[str, object] = {}
         try:
             ended = launcher.spawn(spec, stdout=out.fileno(), stderr=err.fileno()).wait()
             result.update(code=ended.code, max_rss=ended.max_rss, seconds=ended.seconds)
         except SandboxError as error:
             result.update(error=error.message, at=str(error.at or ""), hint=error.hint, notes=error.notes)
-        for name, file in (("out", out), ("err", err)):
-            file.seek(0)
-            result[name] = file.read().decode("utf-8", "replace")
-            file.close()
+        out.close()
+        err.close()
+        for name in ("out", "err"):
+            with open(f"{place}/{name}", "rb") as file:
+                result[name] = file.read().decode("utf-8", "replace")
         result["upper"] = snapshot(f"{place}/upper") if os.path.isdir(f"{place}/upper") else {}
         return result
     finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from buildkit_py.sandbox.spec import RootFilesystem
 from tests.sandbox.conftest import Box
 
 
-def _status(box: Box, **fields: object) -> dict[str, str]:
+def _status(box: Box, **fields: Any) -> dict[str, str]:
     # Without a shell: it ignores SIGQUIT for itself.
     result = box.run("/bin/cat", "/proc/self/status", **fields)
     assert (result.code, result.error) == (0, ""), result

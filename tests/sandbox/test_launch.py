@@ -280,6 +280,37 @@ def test_the_foreground_way(rootfs: Path, place: Path) -> None:
     assert process.wait() == 9
 
 
+def test_a_unified_cgroup_hierarchy_is_shown_read_only(rootfs: Path, place: Path) -> None:
+    base = place / "cgroup"
+    base.mkdir()
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from buildkit_py.sandbox import syscalls\n"
+        "from buildkit_py.sandbox.launch import Launcher\n"
+        "from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec\n"
+        "syscalls.unshare(syscalls.CLONE_NEWNS)\n"
+        "syscalls.mount(None, b'/', None, syscalls.MS_REC | syscalls.MS_PRIVATE)\n"
+        "syscalls.mount(b'none', b'/sys/fs/cgroup', b'cgroup2', 0)\n"
+        "root = RootFilesystem(layers=(sys.argv[2],), upper=sys.argv[3] + '/up', work=sys.argv[3] + '/wk')\n"
+        "import os; os.mkdir(root.upper); os.mkdir(root.work)\n"
+        "spec = SandboxSpec(root=root, argv=('sh', '-c', sys.argv[4]), env=(('PATH', '/bin'),))\n"
+        "with Launcher.start() as launcher: sys.exit(launcher.spawn(spec, stdout=1, stderr=2).wait().code)\n"
+    )
+    command = (
+        "cat /proc/self/cgroup; grep /sys/fs/cgroup /proc/self/mountinfo; ls /sys/fs/cgroup; mkdir /sys/fs/cgroup/x"
+    )
+    arguments = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(rootfs), str(base), command]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    lines = result.stdout.splitlines()
+    assert "0::/" in lines, result
+    mounts = [line for line in lines if " cgroup2 " in line]
+    assert len(mounts) == 1
+    assert "ro,nosuid,nodev,noexec" in mounts[0]
+    assert "cgroup.procs" in lines
+    assert result.returncode == 1
+    assert "Read-only" in result.stderr
+
+
 def test_what_the_builder_imports() -> None:
     """The handle is on the path of every build: it may not load what only a sandbox needs."""
     script = "import buildkit_py.sandbox.launch, sys; print(*sys.modules)"

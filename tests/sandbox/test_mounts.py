@@ -161,5 +161,6 @@ def test_images_with_traps_for_mount_points(box: Box, name: str, what: bytes) ->
 def test_kinds_and_targets_are_checked(box: Box) -> None:
     assert "unknown kind" in box.sh("true", mounts=(SandboxMount("magic", "/x"),)).error
     assert "absolute" in box.sh("true", mounts=(SandboxMount("tmpfs", "x"),)).error
+    assert "the root itself" in box.sh("true", mounts=(SandboxMount("tmpfs", "/./"),)).error
     assert "mounted on a file" in box.sh("true", mounts=(SandboxMount("tmpfs", "/etc/passwd"),)).error
     assert "mounted on a directory" in box.sh("true", mounts=(SandboxMount("file", "/etc"),)).error

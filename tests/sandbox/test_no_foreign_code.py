@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
+from typing import Any
 
 import pytest
 
@@ -69,12 +70,12 @@ def _poison() -> dict[str, bytes]:
         {"network": "none", "read_only_root": True},
     ],
 )
-def test_an_image_with_poisoned_modules(box: Box, fields: dict[str, object]) -> None:
+def test_an_image_with_poisoned_modules(box: Box, fields: dict[str, Any]) -> None:
     if fields.get("user") == "alice:staff" and box.single_id:
         pytest.skip("no other user is mapped")
     poison = _poison()
     argv = str(fields.get("argv", "true"))
-    rest = {name: value for name, value in fields.items() if name != "argv"}
+    rest: dict[str, Any] = {name: value for name, value in fields.items() if name != "argv"}
     result = box.run(argv, layers=[poison], **rest)
     assert not [path for path in result.upper if path.startswith("RAN")], result
     assert "internal" not in result.error
