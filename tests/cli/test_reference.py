@@ -12,7 +12,7 @@ from buildkit_py.cli.reference import reference
 
 DOCS = Path(buildkit_py.__file__).parent.parent / "docs"
 # `env.get("NAME"`, `environ["NAME"]`, and the one name that has a constant.
-READ = re.compile(r"""\b(?:env|environ|environment)(?:\.get\(|\[)b?"([A-Za-z_]+)"|_VARIABLE = "([A-Z_]+)\"""")
+READ = re.compile(r"""(?:\b|_)(?:env|environ|environment)(?:\.get\(|\[)b?"([A-Za-z_]+)"|_VARIABLE = "([A-Z_]+)\"""")
 
 
 def test_cli_is_up_to_date():
