@@ -126,9 +126,9 @@ def from_image(
 
 
 def from_stage(name: str, base: Stage, *, ignore_cache: bool = False) -> Stage:
-    """`FROM stage`: everything but its ONBUILD triggers; ARG values are inherited too."""
+    """`FROM stage`: everything but its ONBUILD triggers. ARG values are inherited, the list of ARGs is not."""
     config = base.config.replace(on_build=()) if base.config.on_build else base.config
-    return _ready(base.replace(name=name, config=config, cmd_given=False, ignore_cache=ignore_cache))
+    return _ready(base.replace(name=name, config=config, args=(), cmd_given=False, ignore_cache=ignore_cache))
 
 
 def image_step(resolved: Resolved, stage: str, label: str, position: Position | None) -> Step:
@@ -273,15 +273,19 @@ def set_env(stage: Stage, pairs: Pairs) -> Stage:
     return _commit(stage, " ".join(words), config=stage.config.replace(env=env), env=seen)
 
 
-def declare_args(stage: Stage, pairs: Iterable[tuple[str, str | None]]) -> Stage:
-    """ARG. None declares the name without a value: it is no variable then, but history shows it."""
-    seen, args, words = stage.env, stage.args, ["ARG"]
-    for name, value in pairs:
+def declare_args(stage: Stage, args: Iterable[tuple[str, str | None, str | None]]) -> Stage:
+    """ARG, as (name, value, default). Without a value the name is declared, but is no variable.
+
+    History shows the default and not the value, which may have come from
+    the command line.
+    """
+    seen, declared, words = stage.env, stage.args, ["ARG"]
+    for name, value, default in args:
         if value is not None:
             seen = _latest(seen, name, value)
-        args = (*args, (name, value or ""))
-        words.append(name if value is None else f"{name}={value}")
-    return _commit(stage, " ".join(words), env=seen, args=args)
+        declared = (*declared, (name, value or ""))
+        words.append(name if default is None else f"{name}={default}")
+    return _commit(stage, " ".join(words), env=seen, args=declared)
 
 
 def label(stage: Stage, pairs: Pairs) -> Stage:

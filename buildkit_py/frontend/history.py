@@ -1,4 +1,4 @@
-"""The texts of an image's history, byte for byte as BuildKit writes `created_by`.
+"""The texts of an image's history, byte for byte as the BuildKit of docker 26 writes `created_by`.
 
 They are Go's `%v` and `%q` of its own types, so this file says in Python what
 those verbs print. `tests/frontend/test_history.py` holds the strings.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from buildkit_py.image.config import Healthcheck
 
@@ -51,10 +51,9 @@ def port_map(ports: Iterable[str]) -> str:
     return "map[" + " ".join(f"{port}:{{}}" for port in sorted(set(ports))) + "]"
 
 
-def run_text(args: Iterable[tuple[str, str]], argv: Iterable[str]) -> str:
-    """`RUN |2 A=1 B=2 /bin/sh -c make`, with the ARGs declared so far in front; each name once."""
-    values = dict(args)
-    words = [f"{name}={value}" for name, value in values.items()]
+def run_text(args: Sequence[tuple[str, str]], argv: Iterable[str]) -> str:
+    """`RUN |2 A=1 B=2 /bin/sh -c make`, with the ARGs declared so far in front."""
+    words = [f"{name}={value}" for name, value in args]
     if words:
         words.insert(0, f"|{len(words)}")
     return "RUN " + " ".join([*words, *argv])

@@ -6,7 +6,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile import syntax
 from buildkit_py.frontend.buildfile.duration import parse_duration
-from buildkit_py.frontend.buildfile.expand import expand_words
+from buildkit_py.frontend.buildfile.expand import expand, expand_words
 from buildkit_py.frontend.buildfile.lower_run import lower_run
 from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
 from buildkit_py.frontend.ports import parse_ports
@@ -127,17 +127,27 @@ class StageLowering:
 
     def _args(self, stage: Stage, pairs: Iterable[Pair]) -> Stage:
         """ARG: `--build-arg`, else the default, else the global value; each pair sees those before it."""
-        declared: list[tuple[str, str | None]] = []
+        declared: list[tuple[str, str | None, str | None]] = []
         seen = stage
         for pair in pairs:
             value = self.build.build_args.get(pair.key)
-            if value is None and pair.value is not None:
-                value = self.expand(seen, pair.value, pair.position)
+            default = None
+            if value is not None and pair.value is not None:
+                default = self._unused_default(seen, pair.value)
+            elif pair.value is not None:
+                value = default = self.expand(seen, pair.value, pair.position)
             elif value is None:
                 value = self.build.globals.get(pair.key)
-            declared.append((pair.key, value))
+            declared.append((pair.key, value, default))
             seen = assemble.declare_args(stage, declared)
         return seen
+
+    def _unused_default(self, stage: Stage, word: str) -> str:
+        """A default that a build arg made void: history shows it, but whether it expands is no matter."""
+        try:
+            return expand(word, self._variables(stage).get, escape=self.build.tree.escape)
+        except BuildfileError:
+            return word
 
     def _expose(self, stage: Stage, node: syntax.Expose) -> Stage:
         scope = self._variables(stage)

@@ -156,7 +156,12 @@ def test_an_arg_reaches_commands_but_not_the_image():
 def test_a_derived_stage_inherits_args_but_its_env_comes_back_to_the_config():
     made = Lowered("FROM base AS p\nENV A=env\nARG A=arg B=b\nFROM p\nRUN x")
     assert dict(made.op.env) == {"PATH": "/bin", "LANG": "C", "A": "env", "B": "b"}
-    assert made.history[-1] == "RUN |2 A=env B=b /bin/sh -c x # buildkit"
+    assert made.history[-1] == "RUN /bin/sh -c x # buildkit"
+
+
+def test_history_shows_an_args_default_and_not_its_value():
+    made = Lowered("ARG G=g\nFROM base\nARG G V='de fault' B=${X:?}\nRUN x", build_args=(("V", "given"), ("B", "b")))
+    assert made.history == ["(ARG G V=de fault B=${X:?})", "RUN |3 G=g V=given B=b /bin/sh -c x # buildkit"]
 
 
 def test_proxy_variables_reach_commands_beside_the_key_unless_declared():
