@@ -37,7 +37,6 @@ _KINDS = {
     DIRECTORY: DIR,
     PIPE: FIFO,
 }
-_MAX_ID = (1 << 32) - 2  # the last one means "no change" to chown
 
 
 def clean_path(name: bytes, *, clamp: bool) -> str:
@@ -70,12 +69,10 @@ def clean_path(name: bytes, *, clamp: bool) -> str:
 def entry_of(member: Member, path: str, *, clamp: bool) -> Entry:
     """The entry of a member, without its bytes.
 
-    Raises `SourceError` for impossible owners, devices and links; a device
+    Raises `SourceError` for impossible devices and links; a device
     0:0 is refused, for on disk it would be an overlay whiteout.
     """
     kind = _KINDS[member.flag]
-    if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
-        raise SourceError(f"{path} in the archive has the owner {member.uid}:{member.gid}")
     target = ""
     rdev = 0
     if kind == SYMLINK:

@@ -28,7 +28,8 @@ _member = tuple.__new__
 _NO_XATTRS: tuple[tuple[str, bytes], ...] = ()
 _XATTR = b"SCHILY.xattr."
 _KNOWN = frozenset((REGULAR, LINK, SYMBOLIC, CHARACTER, BLOCK_DEVICE, DIRECTORY, PIPE))
-# Far ahead of 9999-12-31, and what no 64-bit time_t in nanoseconds overflows at.
+_MAX_ID = (1 << 32) - 2  # the next one means "no change" to chown
+# Far ahead, and what no 64-bit time_t in nanoseconds overflows at.
 _MAX_SECONDS = 1 << 33
 
 
@@ -195,6 +196,8 @@ class TarReader:
             if member.flag == b"S":
                 raise SourceError(f"{_shown(member.name)} is in GNU's sparse format, which is not supported")
             raise SourceError(f"{_shown(member.name)} has the unknown type {_shown(member.flag)!r}")
+        if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
+            raise SourceError(f"{_shown(member.name)} has the owner {member.uid}:{member.gid}")
         if size > self._limits.bytes:
             raise SourceError(f"{_shown(member.name)} claims {size} bytes")
         self._left = size

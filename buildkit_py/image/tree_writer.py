@@ -146,6 +146,11 @@ class TreeWriter:
         parent, _, name = entry.path.rpartition("/")
         if not name:
             raise SourceError("the archive replaces its own root")
+        if kind == HARDLINK:
+            # Before the link's own directory becomes the current one, for this may go elsewhere.
+            above, _, last = entry.target.rpartition("/")
+            above = self._resolve(above, make=False)
+            entry = entry._replace(target=f"{above}/{last}" if above else last)
         entry = self._enter(entry, parent)
         if kind == WHITEOUT:
             self._whiteout(entry, name)
@@ -171,10 +176,9 @@ class TreeWriter:
     def opaque(self, path: str) -> None:
         """Hide what lower layers have in a directory of this layer."""
         self._settle()
-        if not path:
+        where = self._enter(Entry(f"{path}/x", DIR), path).path.rpartition("/")[0]
+        if not where:
             raise SourceError("the layer hides the whole root of the layers below it, which an overlay cannot do")
-        entry = self._enter(Entry(f"{path}/x", DIR), path)
-        where = entry.path[:-2]
         os.setxattr(f"/proc/self/fd/{self._fd}", self._opaque, b"y")
         self._late[where] = self._late[where]._replace(opaque=True)
         self.made[where] = self._late[where]
@@ -233,28 +237,30 @@ class TreeWriter:
         self.made[path] = entry
 
     def _link(self, entry: Entry, name: str) -> None:
-        target = self._resolve(entry.target.rpartition("/")[0], make=False)
-        last = entry.target.rpartition("/")[2]
-        path = f"{target}/{last}" if target else last
-        there = self.made.get(path)
+        there = self.made.get(entry.target)
         if there is None or there.kind in (DIR, WHITEOUT):
             raise SourceError(f"{entry.path} in the archive is a hard link to {entry.target}, which is no file of it")
-        if path == entry.path:
+        if entry.target == entry.path:
             return
+        if entry.target.startswith(f"{entry.path}/"):
+            raise SourceError(f"{entry.path} in the archive is a hard link to what it would replace")
         self._settle(wait=True)
         if there.kind in (CHAR, BLOCK) and not self._devices:
             self.devices_lost += 1
         else:
-            source = self._link_sources.at(target)
+            above, _, last = entry.target.rpartition("/")
             self._anew(
                 entry,
                 name,
-                lambda: os.link(last, name, src_dir_fd=source, dst_dir_fd=self._fd, follow_symlinks=False),
+                lambda: os.link(
+                    last,
+                    name,
+                    src_dir_fd=self._link_sources.at(above),
+                    dst_dir_fd=self._fd,
+                    follow_symlinks=False,
+                ),
             )
-        if there.kind in (FILE, HARDLINK):
-            self.made[entry.path] = entry._replace(target=path)
-        else:
-            self.made[entry.path] = there._replace(path=entry.path)
+        self.made[entry.path] = entry if there.kind in (FILE, HARDLINK) else there._replace(path=entry.path)
 
     def _anew(self, entry: Entry, name: str, make: Callable[[], None]) -> None:
         try:
@@ -331,6 +337,7 @@ class TreeWriter:
                 if mode:
                     self._fd = fd
                     self._clear(part, whole)
+                    fd = self._fd
                 os.mkdir(part, 0o700, dir_fd=fd)
                 if hidden:
                     os.setxattr(f"/proc/self/fd/{fd}/{part}", self._opaque, b"y")

@@ -119,7 +119,8 @@ def hash_file_of(data: bytes) -> bytes:
 
 def test_a_growing_file_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "f"
-    path.write_bytes(bytes(8 << 20))
+    with path.open("wb") as out:
+        out.truncate(64 << 20)  # more than may wait in the pipeline
     entry = entry_for(path)
     grown = False
 
@@ -130,9 +131,8 @@ def test_a_growing_file_is_noticed(tmp_path: Path) -> None:
             with path.open("ab") as out:
                 out.write(b"more")
 
-    many = [entry, *[file(f"z{number:02}", os.urandom(1 << 20)) for number in range(3)]]
     with pytest.raises(ContextError, match="changed while it was being read"):
-        pack(many, write, compression="none")
+        pack([entry], write, compression="none")
 
 
 def test_no_link_is_followed_and_no_pipe_waited_for(tmp_path: Path) -> None:
