@@ -1,0 +1,126 @@
+"""The benchmark's own logic: rounds in turn, medians, verdicts, absent peers. Nothing here is timed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench import fixtures, verdict
+from bench.command import CASES
+from bench.race import Contender, Sample, race
+from bench.verdict import Report, at_least, at_most, under
+from bench.workbench import PEERS, present
+
+ENV = {"PATH": os.environ.get("PATH", os.defpath)}
+
+
+def writes(name: str, directory: Path) -> Contender:
+    return Contender(name, (("sh", "-c", f"echo {name} >> log"),), str(directory), ENV)
+
+
+def test_contenders_run_in_turn_and_warm_up_does_not_count(tmp_path: Path) -> None:
+    rounds: list[int] = []
+    samples = race([writes("a", tmp_path), writes("b", tmp_path)], 2, warm_up=1, before_round=rounds.append)
+    assert (tmp_path / "log").read_text().split() == ["a", "b"] * 3
+    assert rounds == [0, 1, 2]
+    assert [(sample.name, len(sample.values)) for sample in samples] == [("a", 2), ("b", 2)]
+
+
+def test_preparation_gets_the_round_and_its_variables_reach_the_command(tmp_path: Path) -> None:
+    prepared: list[int] = []
+    contender = Contender(
+        "a",
+        (("sh", "-c", "echo $ROUND >> log"),),
+        str(tmp_path),
+        ENV,
+        prepare=prepared.append,
+        changing=lambda number: {"ROUND": str(number)},
+    )
+    race([contender], 2)
+    assert prepared == [0, 1]
+    assert (tmp_path / "log").read_text().split() == ["0", "1"]
+
+
+def test_a_contender_that_fails_leaves_the_race_and_says_why(tmp_path: Path) -> None:
+    broken = Contender("broken", (("sh", "-c", "echo no luck >&2; exit 3"),), str(tmp_path), ENV)
+    missing = Contender("missing", ((str(tmp_path / "nothing"),),), str(tmp_path), ENV)
+    failed, absent, fine = race([broken, missing, writes("fine", tmp_path)], 2)
+    assert failed.values == ()
+    assert "exit code 3" in failed.error
+    assert "no luck" in failed.error
+    assert "No such file" in absent.error
+    assert (len(fine.values), fine.error) == (2, "")
+
+
+def test_the_median_and_the_scatter_of_the_middle_half() -> None:
+    sample = Sample("a", (5.0, 1.0, 3.0, 2.0, 100.0))
+    assert sample.median == 3.0
+    assert sample.spread == 1.0
+    assert Sample("one", (2.0,)).spread == 0.0
+
+
+@pytest.mark.parametrize(
+    ("check", "figure", "said"),
+    [
+        (at_least("docker", "pybuild", 8), 10.0, "PASS"),
+        (at_least("docker", "pybuild", 10.5), 10.0, "MISS"),
+        (at_most("pybuild", "docker", 0.1), 0.1, "PASS"),
+        (at_most("pybuild", "docker", 0.05), 0.1, "MISS"),
+        (under("docker", 2), 2.0, "PASS"),
+        (under("docker", 1.9), 2.0, "MISS"),
+        (at_least("podman", "pybuild", 1), None, "absent"),
+        (at_least("broken", "pybuild", 1), None, "FAILED"),
+    ],
+)
+def test_verdicts(check: verdict.Check, figure: float | None, said: str) -> None:
+    samples = [Sample("pybuild", (0.2, 0.1, 0.3)), Sample("docker", (2.0,)), Sample("broken", error="exit code 1")]
+    assert check.figure(samples) == (None if figure is None else pytest.approx(figure))
+    assert check.verdict(samples) == said
+
+
+def test_a_report_names_medians_figures_verdicts_and_errors() -> None:
+    samples = [Sample("pybuild", (0.012, 0.010, 0.011)), Sample("docker", (1.1,)), Sample("ninja", error="gone\nwhy")]
+    checks = (at_least("docker", "pybuild", 8), at_most("pybuild", "ninja", 5), under("docker", 1))
+    report = Report("noop", "nothing to do", samples, checks, ["a note"])
+    text = "\n".join(verdict.lines(report))
+    assert "pybuild   11.0 ms   (10.0 ms … 12.0 ms, n=3" in text
+    assert "ninja   FAILED: gone" in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["docker", "÷", "pybuild", "100.00", "wanted", "≥", "8", "PASS"] in rows
+    assert ["pybuild", "÷", "ninja", "-", "wanted", "≤", "5", "FAILED"] in rows
+    assert ["docker", "1.10", "s", "wanted", "≤", "1.00", "s", "MISS"] in rows
+    assert verdict.summary([report])[-1] == "FAILED 1, MISS 1, PASS 1"
+    [plain] = verdict.as_json([report])
+    assert plain["case"] == "noop"
+
+
+def test_smaller_sizes_are_not_judged() -> None:
+    report = Report("noop", "", [Sample("pybuild", (1.0,))], (under("pybuild", 2),), whole=False)
+    assert "PASS" not in "\n".join([*verdict.lines(report), *verdict.summary([report])])
+
+
+def test_only_peers_that_are_installed_take_part() -> None:
+    installed = {"docker", "dockerd", "ninja", "buildah"}
+    find = {name: f"/usr/bin/{name}" for name in installed}.get
+    assert present(tuple(PEERS), find) == ("docker", "ninja")
+    assert present(("ninja",), find) == ("ninja",)
+    with pytest.raises(ValueError, match="no peer `make`"):
+        present(("make",), find)
+
+
+def test_fixtures_have_the_sizes_that_their_names_say(tmp_path: Path) -> None:
+    paths = fixtures.tree(str(tmp_path), 250, 2048)
+    assert len({(tmp_path / path).read_bytes() for path in paths}) == 250
+    assert {(tmp_path / path).stat().st_size for path in paths} == {2048}
+    assert fixtures.twenty("base").count("\n") == 20
+    assert fixtures.late_edit("base").splitlines()[16].startswith("COPY")
+    assert fixtures.late_edit("base").count("\n") == 20
+    ladder = fixtures.ladder("base", 120)
+    assert (ladder.count("\nRUN "), ladder.count(" AS "), ladder.count("--from=")) == (120, 3, 3)
+    assert fixtures.ninja(20, ["a", "b"]).count("\nbuild ") == 20
+
+
+def test_every_case_says_what_it_is() -> None:
+    assert all(case.__doc__ for case in CASES.values())
