@@ -6,6 +6,7 @@ import os
 
 from buildkit_py.api.session import Session
 from buildkit_py.errors import ContextError, UsageError
+from buildkit_py.image.config import ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
 
 TYPE_CHECKING = False
@@ -93,7 +94,7 @@ def buildfile_place(what: str) -> tuple[str, str] | None:
 
 
 def _build(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
-    from buildkit_py.api.build import build, built_config
+    from buildkit_py.api.build import build
     from buildkit_py.api.request import BuildRequest, WantedTarget
     from buildkit_py.store.store import Store
 
@@ -109,7 +110,7 @@ def _build(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
         raise UsageError(f"`{request.what}` is {len(built)} targets", hint="name one of them: FILE:TARGET")
     store = Store.open(request.store)
     layers = store.snapshots.layers(built[0].snapshot) if built[0].snapshot else ()
-    return Runnable(layers, built_config(store, built[0]))
+    return Runnable(layers, built[0].config or ImageConfig())
 
 
 def _from_image(request: RunRequest, session: Session, emit: Emit) -> Runnable:
@@ -182,7 +183,7 @@ def _trees(session: Session, layers: tuple[str, ...], emit: Emit) -> Trees:
     """The layers as directories; those that have to be fetched or unpacked are seen as steps."""
     from buildkit_py.events import StepFinished, StepProgress, StepQueued, StepStarted
 
-    missing = [layer for layer in dict.fromkeys(layers) if session.store.layers.tree(layer) is None]
+    missing = [layer for layer in dict.fromkeys(layers) if _is_packed(session, layer)]
     began = session.clock()
     step = "unpack"
     if missing:
@@ -198,3 +199,13 @@ def _trees(session: Session, layers: tuple[str, ...], emit: Emit) -> Trees:
         if missing:
             emit(StepFinished(step, state, session.clock() - began, session.clock()))
     return trees
+
+
+def _is_packed(session: Session, layer: str) -> bool:
+    """Whether there is something to fetch or unpack: not for an empty layer, nor for this machine's own root."""
+    from buildkit_py.executor.materialize import HOST
+
+    if session.store.layers.tree(layer) is not None:
+        return False
+    meta = session.store.layers.get(layer)
+    return meta is None or not (meta.empty or meta.origin == HOST)

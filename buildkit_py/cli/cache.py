@@ -75,7 +75,7 @@ def _verify(parsed: Parsed) -> int:
     if parsed.has("json"):
         _json([{name: getattr(problem, name) for name in problem.__fields__} for problem in problems])
     else:
-        sys.stdout.writelines(visible(str(problem)) + "\n" for problem in problems)
+        sys.stdout.writelines(visible(str(problem)) + "\n" for problem in problems or ("nothing is damaged",))
     return StoreCorrupt.exit_code if problems else 0
 
 

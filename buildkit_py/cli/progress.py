@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
-    from buildkit_py.events import Emit
+    from buildkit_py.events import Emit, Event
     from buildkit_py.report.reporter import Reporter
 
     Result = TypeVar("Result")
@@ -65,3 +65,26 @@ def shown(kind: str, work: Callable[[Emit], Result]) -> Result:
     finally:
         for one in made:
             one.close()
+
+
+def if_busy(emit: Emit) -> Emit:
+    """An `emit` that keeps everything back until a step really runs: a run of what is there should be silent."""
+    from buildkit_py.events import Notice, StepProgress, StepStarted
+
+    held: list[Event] = []
+    busy = False
+    order = allocate_lock()
+
+    def pass_on(event: Event) -> None:
+        nonlocal busy
+        with order:
+            if not busy and not isinstance(event, (StepStarted, StepProgress, Notice)):
+                held.append(event)
+                return
+            if not busy:
+                busy = True
+                for earlier in held:
+                    emit(earlier)
+            emit(event)
+
+    return pass_on

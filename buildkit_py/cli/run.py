@@ -69,9 +69,9 @@ def main(argv: list[str]) -> int:
         if request.terminal and request.interactive and not sys.stdin.isatty():
             raise UsageError("`-it` needs standard input to be a terminal", hint="leave `-t` out")
         from buildkit_py.api.run import prepare
-        from buildkit_py.cli.progress import shown
+        from buildkit_py.cli.progress import if_busy, shown
 
-        return shown("auto", lambda emit: prepare(request, emit)).run()
+        return shown("auto", lambda emit: prepare(request, if_busy(emit))).run()
     except Reported:
         return NOT_STARTED
     except PybuildError as error:

@@ -63,7 +63,7 @@ class PlainReporter:
         """Show the error, below the failed step's last lines."""
         step_id = getattr(error, "step_id", "")
         name = self._steps.name(step_id) if step_id else ""
-        self._stream.write("\n" + error_text(error, self._stream.target, name))
+        self._stream.write("\n" * self._stream.used + error_text(error, self._stream.target, name))
 
     def close(self) -> None:
         """Nothing is left to do."""

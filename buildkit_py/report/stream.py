@@ -15,11 +15,13 @@ class Stream:
 
     A worker thread that reports has no use for a `BrokenPipeError`. So a reader that went away
     (`pybuild … 2>&1 | head`) is noted in `gone`, `on_gone` is called once, and later lines are dropped.
+    `used`: something was written.
     """
 
     def __init__(self, target: TextIO, on_gone: Callable[[], None] | None = None) -> None:
         self.target = target
         self.gone = False
+        self.used = False
         self._on_gone = on_gone
         self._lock = Lock()
 
@@ -28,6 +30,7 @@ class Stream:
         with self._lock:
             if self.gone:
                 return
+            self.used = True
             try:
                 self.target.write(text)
                 self.target.flush()

@@ -92,7 +92,7 @@ class TerminalReporter:
         self.close()
         step_id = getattr(error, "step_id", "")
         name = self._steps.name(step_id) if step_id else ""
-        self._stream.write("\n" + error_text(error, self._stream.target, name))
+        self._stream.write("\n" * self._stream.used + error_text(error, self._stream.target, name))
 
     def close(self) -> None:
         """Take the drawing off the terminal and give the cursor back."""

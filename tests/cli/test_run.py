@@ -134,6 +134,24 @@ def test_exit_codes_are_docker_s(machine, argv, code, message):
     assert machine.leftovers() == []
 
 
+def test_a_target_of_a_buildfile_is_built_first(machine):
+    (machine.home / "made").write_text("here\n")
+    (machine.home / "Buildfile").write_text(
+        "FROM box AS app\nWORKDIR /w\nCOPY made .\nRUN cat made > copy && rm made\n"
+        'ENV WHO=target\nENTRYPOINT ["sh", "-c"]\nCMD ["cat copy; echo $WHO"]\nFROM app AS bad\nRUN exit 3\n'
+    )
+    first = machine.run("Buildfile:app")
+    assert (first.returncode, first.stdout) == (0, "here\ntarget\n")
+    assert "RUN cat made > copy" in first.stderr
+    again = machine.run("Buildfile:app", "pwd; ls")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "/w\ncopy\n", "")
+    failed = machine.run("./Buildfile")
+    assert failed.returncode == 125
+    assert "ended with exit code 3" in failed.stderr
+    assert "no target `gone`" in machine.run("Buildfile:gone").stderr
+    assert machine.leftovers() == []
+
+
 def test_the_environment(machine):
     (machine.home / "vars").write_text("# note\nFILE=1\nHERE\n")
     done = machine.run("--env-file", "vars", "-e", "B=2", "-eHERE2", "-e", "GONE", "box", "env", HERE="h", HERE2="h2")
