@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python.position import here
+from buildkit_py.frontend.python.watch import Unwatched
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +33,14 @@ def accepts(value: object, wanted: Any) -> bool:
         return isinstance(value, wanted) or (wanted is float and type(value) is int)
     if isinstance(wanted, tuple):
         return isinstance(value, wanted)
-    from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+    # Importing typeguard lists directories for its plug-ins, which is no doing of the user's code.
+    with Unwatched():
+        from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
-    try:
-        check_type(value, wanted, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
-    except TypeCheckError:
-        return False
+        try:
+            check_type(value, wanted, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+        except TypeCheckError:
+            return False
     return True
 
 

@@ -89,6 +89,11 @@ def test_a_bind_from_a_stage_sees_the_stage():
     assert [source.name for source in step.sources] == ["[tools 1/1] FROM other"]
 
 
+def test_a_bind_may_name_a_stage_by_its_number():
+    _, step = mounts("--mount=from=0,target=/x")
+    assert step.sources[0].name == "[tools 1/1] FROM other"
+
+
 def test_the_same_path_twice_is_one_snapshot():
     _, step = mounts("--mount=source=a,target=/1 --mount=source=b,target=/2 --mount=source=a,target=/3")
     assert [mount.source for mount in step.op.mounts] == [0, 1, 0]

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -64,6 +65,12 @@ def listing(path):
     os.listdir(path)
 
 
+def threads(path):
+    thread = threading.Thread(target=len, args=(path,))
+    thread.start()
+    thread.join()
+
+
 def process(path):
     subprocess.run(["true"], check=True)
 
@@ -81,7 +88,13 @@ def name_lookup(path):
 
 @pytest.mark.parametrize(
     ("act", "noted"),
-    [(listing, "os.listdir"), (process, "subprocess.Popen"), (writing, "wrote "), (name_lookup, "socket.getaddrinfo")],
+    [
+        (threads, "_thread.start_"),
+        (listing, "os.listdir"),
+        (process, "subprocess.Popen"),
+        (writing, "wrote "),
+        (name_lookup, "socket.getaddrinfo"),
+    ],
 )
 def test_what_cannot_be_checked_later(seen, tmp_path, act, noted):
     with Watch(seen):
@@ -96,17 +109,24 @@ def test_an_import_is_the_modules_source_and_lists_no_directory(seen, tmp_path, 
         import pybuild_watched
 
         assert pybuild_watched.A == 1
-    del __import__("sys").modules["pybuild_watched"]
+    del sys.modules["pybuild_watched"]
     with Watch(seen):
         import pybuild_watched
     assert set(seen.files) == {str(tmp_path / "pybuild_watched.py")}
     assert seen.impurities == []
 
 
-def test_other_threads_and_our_own_work_are_not_watched(seen, tmp_path):
+def test_our_own_threads_and_our_own_work_are_not_watched(seen, tmp_path):
+    begin = threading.Event()
+
+    def work():
+        begin.wait()
+        os.listdir(tmp_path)
+
+    thread = threading.Thread(target=work)
+    thread.start()
     with Watch(seen):
-        thread = threading.Thread(target=os.listdir, args=(str(tmp_path),))
-        thread.start()
+        begin.set()
         thread.join()
         with Unwatched():
             os.listdir(tmp_path)
@@ -147,3 +167,26 @@ def test_a_whole_file(tmp_path, monkeypatch):
     ]
     assert door.inputs.variables == {"PYBUILD_TEST_NAME": "n", "PYBUILD_TEST_OTHER": None}
     assert door.inputs.impurities == []
+
+
+def test_checking_types_is_no_doing_of_the_file(tmp_path):
+    """In a fresh interpreter, because typeguard lists directories only when it is first imported."""
+    (tmp_path / "Buildfile.py").write_text(
+        "from buildkit_py import Image, target\n\n@target\ndef app(names: list[str] = []) -> Image:\n"
+        "    return Image('x')\n\napp(names=['a'])\n"
+    )
+    code = (
+        "import sys\nfrom buildkit_py.frontend.python.load import load\n"
+        "from tests.frontend.fakes import SeenInputs\n"
+        "seen = SeenInputs()\nload(sys.argv[1], seen)\nassert 'typeguard' in sys.modules\n"
+        "print(seen.files, seen.impurities)"
+    )
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "Buildfile.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert done.stdout.strip() == f"{[str(tmp_path / 'Buildfile.py')]} []", done.stderr
