@@ -64,6 +64,7 @@ CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 _CLONE_PIDFD = 0x1000
 _CLOSE_RANGE_CLOEXEC = 4
+_EAGAIN, _OPENAT2_TRIES = 11, 100_000
 
 PR_SET_PDEATHSIG: Final = 1
 PR_CAPBSET_READ: Final = 23
@@ -181,9 +182,14 @@ def fsmount(fs: int, attributes: int) -> int:
 
 def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> int:
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return _checked(
-        _syscall(_long(_OPENAT2), directory, path, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how))), "openat2"
-    )
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    for _ in range(_OPENAT2_TRIES):
+        fd = _syscall(_long(_OPENAT2), directory, path, ctypes.byref(how), size)
+        # The kernel answers so when anything at all was renamed or mounted while it followed a ".." below a root.
+        if fd >= 0 or ctypes.get_errno() != _EAGAIN:
+            break
+        os.sched_yield()
+    return _checked(fd, "openat2")
 
 
 def close_from(first: int, *, on_exec: bool) -> None:

@@ -100,6 +100,36 @@ def test_thirty_at_once_from_threads(launcher: Launcher, steps: Steps) -> None:
     assert results == [(number, f"{number}\n".encode()) for number in range(30)]
 
 
+def test_links_with_dots_are_followed_while_others_mount(launcher: Launcher, steps: Steps, place: Path) -> None:
+    """openat2 gives up on ".." when anything in the system is mounted meanwhile, and has to be asked again."""
+    layer = place / "dots"
+    (layer / "etc").mkdir(parents=True)
+    (layer / "etc/hosts").symlink_to("../../../run/x/../hosts")
+    specs = []
+    for _ in range(96):
+        spec = steps("cat", "/run/hosts")
+        root = spec.root.replace(layers=(*spec.root.layers, str(layer)))
+        specs.append(spec.replace(root=root, hosts=b"seen\n"))
+    failed: list[object] = []
+
+    def run(mine: list[SandboxSpec]) -> None:
+        for spec in mine:
+            try:
+                result = _output(launcher, spec)
+            except SandboxError as error:
+                failed.append(error)
+            else:
+                if result != (0, b"seen\n"):
+                    failed.append(result)
+
+    threads = [threading.Thread(target=run, args=(specs[number::8],)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+
+
 def test_much_output_is_whole(launcher: Launcher, steps: Steps) -> None:
     code, data = _output(launcher, steps("sh", "-c", "yes 0123456789abcde | head -c 16000000; echo; echo end"))
     assert code == 0
