@@ -97,8 +97,8 @@ def _apply(clause: Clause, old: int, directory: bool) -> int:
         return old | bits
     if operator == "-":
         return old & ~bits
+    clears |= 0o1000 if "o" in who else 0
     # chmod(1) keeps the set-id bits of a directory unless they are named.
     if not directory:
         clears |= (0o4000 if "u" in who else 0) | (0o2000 if "g" in who else 0)
-        clears |= 0o1000 if "o" in who else 0
-    return old & ~(clears & ~masked) | bits
+    return old & ~clears | bits

@@ -1,0 +1,88 @@
+"""`--chown`: names from the filesystem that is copied into, numbers as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.errors import BuildfileError, ContextError
+from buildkit_py.executor.chown import find_owner
+from buildkit_py.image.union import Union
+
+PASSWD = b"""root:x:0:0:root:/root:/bin/sh
+app:x:77:1000:An app:/srv:/bin/false
+short:x
+odd:x:many:1:::
+55:x:1:2:a name that is a number:/:/
+"""
+GROUP = b"root:x:0:\nstaff:x:50:app\nshort\n"
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Union:
+    etc = tmp_path / "layer" / "etc"
+    etc.mkdir(parents=True)
+    (etc / "passwd").write_bytes(PASSWD)
+    (etc / "group").write_bytes(GROUP)
+    return Union([str(tmp_path / "layer")])
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected"),
+    [
+        ("app", (77, 1000)),
+        ("app:staff", (77, 50)),
+        ("app:9", (77, 9)),
+        ("55", (55, 55)),
+        ("55:staff", (55, 50)),
+        ("0:0", (0, 0)),
+        ("4294967294", (4294967294, 4294967294)),
+    ],
+)
+def test_owners(base: Union, owner: str, expected: tuple[int, int]) -> None:
+    assert find_owner(owner, base) == expected
+
+
+@pytest.mark.parametrize(
+    ("owner", "words"),
+    [
+        ("nosuch", "unable to find user nosuch"),
+        ("app:nosuch", "unable to find group nosuch"),
+        ("short", "unable to find user short"),
+        (":staff", "unable to find user"),
+        ("app:", "unable to find group"),
+        ("odd", "has no number"),
+        ("4294967295", "out of range"),
+        ("99999999999", "out of range"),
+        ("-1", "unable to find user -1"),
+        ("٣", "unable to find user"),
+    ],
+)
+def test_owners_that_are_none(base: Union, owner: str, words: str) -> None:
+    with pytest.raises(BuildfileError, match=words):
+        find_owner(owner, base)
+
+
+def test_an_empty_filesystem_knows_numbers_only() -> None:
+    assert find_owner("7:8", None) == (7, 8)
+    with pytest.raises(BuildfileError, match="unable to find user app") as caught:
+        find_owner("app", None)
+    assert "as a number" in caught.value.hint
+
+
+def test_a_link_in_the_image_leads_to_the_image(tmp_path: Path) -> None:
+    etc = tmp_path / "layer" / "etc"
+    etc.mkdir(parents=True)
+    (etc / "passwd").symlink_to("/../../../../etc/shadow")
+    with pytest.raises(BuildfileError, match="unable to find user root"):
+        find_owner("root", Union([str(tmp_path / "layer")]))
+
+
+def test_a_huge_passwd_is_refused(tmp_path: Path) -> None:
+    etc = tmp_path / "layer" / "etc"
+    etc.mkdir(parents=True)
+    with (etc / "passwd").open("wb") as out:
+        out.truncate(10 << 20)
+    with pytest.raises(ContextError, match="more than 4194304 bytes"):
+        find_owner("root", Union([str(tmp_path / "layer")]))
