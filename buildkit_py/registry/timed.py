@@ -24,6 +24,8 @@ class TimedReader(io.RawIOBase):
         self, sock: socket.socket, *, header_seconds: float = HEADER_SECONDS, idle_seconds: float = IDLE_SECONDS
     ) -> None:
         self._sock = sock
+        # Unbuffered, it holds the socket open until we are closed, as `http.client` expects of a socket's file.
+        self._file = sock.makefile("rb", buffering=0)
         self._idle = idle_seconds
         self._deadline = time.monotonic() + header_seconds
         self._in_body = False
@@ -53,9 +55,14 @@ class TimedReader(io.RawIOBase):
             self._deadline, self._progress = now + self._idle, 0
         if not self._in_body:
             self._sock.settimeout(min(self._deadline - now, self._idle))
-        count = self._sock.recv_into(buffer)
+        count = self._file.readinto(buffer) or 0
         self._progress += count
         return count
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 class _TimedSocket:

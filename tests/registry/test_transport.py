@@ -17,7 +17,7 @@ from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.resolve import ImageResolver
 from buildkit_py.registry.retry import pause, retry_after
 from buildkit_py.registry.timed import TimedReader
-from buildkit_py.registry.transport import Transport, Unreachable, is_public, origin_of, shown
+from buildkit_py.registry.transport import Broken, Transport, Unreachable, is_public, origin_of, shown
 from buildkit_py.store.store import Store
 from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
 from tests.images import sample
@@ -106,6 +106,54 @@ def test_connections_are_used_again(tmp_path: Path) -> None:
         registry.faults.append(once(lambda handler, request: setattr(handler, "close_connection", True), times=1))
         assert transport.request("GET", f"http://{registry.address}/v2/").status == 200
         transport.close()
+
+
+@pytest.mark.parametrize("length", [True, False], ids=["with a length", "to the end"])
+def test_a_server_that_closes_after_each_answer(length: bool) -> None:
+    data = bytes(300_000)
+
+    def answer(handler: Handler, request: Request) -> bool:
+        handler.send_response(200)
+        handler.send_header("Connection", "close")
+        if length:
+            handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+        return True
+
+    with fake_registry() as registry:
+        registry.faults.append(answer)
+        transport = Transport(env={})
+        for _ in range(2):
+            assert transport.request("GET", f"http://{registry.address}/").read_all(1 << 20) == data
+        transport.close()
+
+
+def test_an_answer_in_chunks() -> None:
+    def answer(handler: Handler, request: Request) -> bool:
+        handler.send_response(200)
+        handler.send_header("Transfer-Encoding", "chunked")
+        handler.end_headers()
+        handler.wfile.write(b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\n\r\n")
+        return True
+
+    with fake_registry() as registry:
+        registry.faults.append(answer)
+        transport = Transport(env={})
+        for _ in range(2):
+            assert transport.request("GET", f"http://{registry.address}/").read_all(1 << 20) == b"hello world"
+        registry.faults[:] = [once(lambda handler, request: broken_chunk(handler))]
+        with pytest.raises(Broken, match="broke off"):
+            transport.request("GET", f"http://{registry.address}/").read_all(1 << 20)
+        transport.close()
+
+
+def broken_chunk(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.send_header("Transfer-Encoding", "chunked")
+    handler.end_headers()
+    handler.wfile.write(b"5\r\nhel")
+    handler.close_connection = True
 
 
 def trickle(pair: tuple[socket.socket, socket.socket], stop: threading.Event) -> threading.Thread:
