@@ -31,7 +31,6 @@ _IMPURE = (
     *("os.listdir", "os.scandir", "os.walk", "os.fwalk", "glob.", "shutil.", "ctypes."),
     *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown"),
     *("os.truncate", "os.utime", "os.getxattr", "os.listxattr", "os.setxattr", "os.removexattr"),
-    "_thread.start_new_thread",  # what another thread looks at is not seen
 )
 _STATS = ("stat", "lstat", "access", "readlink")
 
@@ -41,16 +40,20 @@ _hooked: list[bool] = []
 
 
 class Watch:
-    """`with Watch(inputs):` around the user's code. Only the thread that entered is watched."""
+    """`with Watch(inputs):` around the user's code, in this thread and those it starts.
+
+    Threads that run already are pybuild's own. `paused` is for `Unwatched`.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
         self.paused = False
-        self._thread = 0
+        self.others: set[int] = set()
+        self._telling: set[int] = set()
         self._replaced: dict[str, Any] = {}
 
     def __enter__(self) -> Watch:
-        self._thread = get_ident()
+        self.others = running_threads() - {get_ident()}
         self._replace("environ", _Environ(os.environ, self))
         for name in _STATS:
             self._replace(name, self._recording(getattr(os, name)))
@@ -71,22 +74,30 @@ class Watch:
 
     def _recording(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def recorded(path: Any, *args: Any, **named: Any) -> Any:
-            if not isinstance(path, int):
+            if named.get("dir_fd") is not None:
+                self.inputs.impure("a path below an open directory")
+            elif not isinstance(path, int):
                 self.saw_file(path)
             return function(path, *args, **named)
 
         return recorded
 
+    def blind(self) -> bool:
+        """Whether what happens now, in this thread, is none of the user's doing."""
+        thread = get_ident()
+        return self.paused or thread in self.others or thread in self._telling
+
     def audit(self, event: str, args: tuple[Any, ...], frame: FrameType) -> None:
         """One audit event of the watched thread."""
-        if self.paused or get_ident() != self._thread:
+        if self.blind():
             return
         if event == "open":
             path, _, flags = args
             if isinstance(path, int):
                 return
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND):
-                self.inputs.impure(f"wrote {os.fsdecode(path)}")
+                if not _by_import(frame):  # which writes .pyc files
+                    self.inputs.impure(f"wrote {os.fsdecode(path)}")
             else:
                 self.saw_file(path)
         elif not _by_import(frame):
@@ -94,9 +105,9 @@ class Watch:
 
     def saw_file(self, path: Any) -> None:
         """A file was opened or looked at. Python's own modules and ours belong to the tool's version."""
-        if self.paused:
+        if self.blind():
             return
-        self.paused = True
+        self._telling.add(get_ident())  # `inputs` looks at the file itself
         try:
             name = os.path.abspath(os.fsdecode(path))
             if is_ours(name) or (name.startswith(_STDLIB) and not any(part in name for part in _SITE)):
@@ -109,7 +120,7 @@ class Watch:
             else:
                 self.inputs.file(name)
         finally:
-            self.paused = False
+            self._telling.discard(get_ident())
 
 
 class _Environ(MutableMapping[str, str]):
@@ -120,7 +131,7 @@ class _Environ(MutableMapping[str, str]):
         self._watch = watch
 
     def __getitem__(self, name: str) -> str:
-        if isinstance(name, str) and not self._watch.paused:
+        if isinstance(name, str) and not self._watch.blind():
             self._watch.inputs.env(name, self._real.get(name))
         return self._real[name]
 
@@ -141,7 +152,7 @@ class _Environ(MutableMapping[str, str]):
 
     def copy(self) -> dict[str, str]:
         """All of them, as a plain dict."""
-        if not self._watch.paused:
+        if not self._watch.blind():
             self._watch.inputs.impure("all environment variables")
         return dict(self._real)
 
@@ -154,10 +165,17 @@ class Unwatched:
         self._was_paused = self._watch is not None and self._watch.paused
         if self._watch is not None:
             self._watch.paused = True
+            self._before = running_threads()
 
     def __exit__(self, *problem: object) -> None:
         if self._watch is not None:
             self._watch.paused = self._was_paused
+            self._watch.others |= running_threads() - self._before
+
+
+def running_threads() -> set[int]:
+    """The threads that run Python code now."""
+    return set(sys._current_frames())
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:

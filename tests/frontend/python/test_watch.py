@@ -65,12 +65,6 @@ def listing(path):
     os.listdir(path)
 
 
-def threads(path):
-    thread = threading.Thread(target=len, args=(path,))
-    thread.start()
-    thread.join()
-
-
 def process(path):
     subprocess.run(["true"], check=True)
 
@@ -89,7 +83,6 @@ def name_lookup(path):
 @pytest.mark.parametrize(
     ("act", "noted"),
     [
-        (threads, "_thread.start_"),
         (listing, "os.listdir"),
         (process, "subprocess.Popen"),
         (writing, "wrote "),
@@ -105,6 +98,7 @@ def test_what_cannot_be_checked_later(seen, tmp_path, act, noted):
 def test_an_import_is_the_modules_source_and_lists_no_directory(seen, tmp_path, monkeypatch):
     (tmp_path / "pybuild_watched.py").write_text("A = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     with Watch(seen):
         import pybuild_watched
 
@@ -114,6 +108,37 @@ def test_an_import_is_the_modules_source_and_lists_no_directory(seen, tmp_path, 
         import pybuild_watched
     assert set(seen.files) == {str(tmp_path / "pybuild_watched.py")}
     assert seen.impurities == []
+
+
+def test_threads_that_the_file_starts_are_watched(seen, tmp_path):
+    def work():
+        os.path.exists(tmp_path)
+        os.environ.get("PYBUILD_TEST_UNSET")
+
+    with Watch(seen):
+        for _ in range(3):
+            thread = threading.Thread(target=work)
+            thread.start()
+            thread.join()
+    assert str(tmp_path) in seen.files
+    assert "PYBUILD_TEST_UNSET" in seen.variables
+
+
+def test_threads_of_our_own_work_stay_our_own(seen, tmp_path):
+    begin = threading.Event()
+
+    def work():
+        begin.wait()
+        os.listdir(tmp_path)
+        os.path.exists(tmp_path)
+
+    thread = threading.Thread(target=work)
+    with Watch(seen):
+        with Unwatched():
+            thread.start()
+        begin.set()
+        thread.join()
+    assert (seen.files, seen.impurities) == ([], [])
 
 
 def test_our_own_threads_and_our_own_work_are_not_watched(seen, tmp_path):
