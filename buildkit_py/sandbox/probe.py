@@ -64,18 +64,18 @@ def _user_namespaces() -> Finding:
 
 
 def _try_user_namespace() -> bool:
-    pid = os.fork()
+    try:
+        pid, pidfd = syscalls.clone(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
+    except OSError:
+        return False
     if pid == 0:
-        code = 1
         try:
-            syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
             # AppArmor lets the namespace be made and then leaves it without rights.
             syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-            code = 0
-        except OSError:
-            pass
+            os._exit(0)
         finally:
-            os._exit(code)
+            os._exit(1)
+    os.close(pidfd)
     return os.waitpid(pid, 0)[1] == 0
 
 
