@@ -65,6 +65,7 @@ def _read(stream: BinaryIO, work: str, limits: Limits) -> list[Entry] | None:
         return None
     found: dict[str, Entry] = {}
     held = count = 0
+    spool = f"{work}/{len(os.listdir(work)) if work else 0}"  # another archive may have left its files there
     while member is not None:
         count += 1
         path = clean_path(member.name, clamp=True)
@@ -77,7 +78,7 @@ def _read(stream: BinaryIO, work: str, limits: Limits) -> list[Entry] | None:
                 else:
                     if not work:
                         raise ValueError("an archive is unpacked, but there is no work directory")
-                    entry = entry._replace(source=_spool(tar.rest(), f"{work}/{count}", entry.mtime))
+                    entry = entry._replace(source=_spool(tar.rest(), f"{spool}-{count}", entry.mtime))
             found.pop(path, None)
             found[path] = entry
         member = next(members, None)

@@ -191,6 +191,9 @@ class TarReader:
             return self._begin(member)
 
     def _begin(self, member: Member) -> Member:
+        if member.flag == REGULAR and member.name.endswith(b"/"):
+            # As v7 tar said it. Only the whole name counts: cut to 100 bytes, any may end so.
+            member = member._replace(flag=DIRECTORY)
         size = member.size if member.flag == REGULAR else 0
         if member.flag not in _KNOWN:
             if member.flag == b"S":
@@ -242,8 +245,6 @@ class TarReader:
             name = name[:end]
         if prefix:
             name = prefix + b"/" + name
-        if flag == REGULAR and name.endswith(b"/"):
-            flag = DIRECTORY  # as v7 tar said it
         size = _number(times[:12])
         if size < 0:
             raise SourceError(f"{_shown(name)} has a negative size")
@@ -264,8 +265,6 @@ class TarReader:
             raise SourceError("a name in the archive has a NUL in it")
         if name:
             changes["name"] = name
-            if member.flag == REGULAR and name.endswith(b"/"):
-                changes["flag"] = DIRECTORY
         if link:
             changes["link"] = link
         for field in ("uid", "gid", "size"):

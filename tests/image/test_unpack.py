@@ -405,6 +405,14 @@ def test_t10_a_directory_that_becomes_a_link_is_gone_with_what_it_had(tmp_path: 
     assert tree(tmp_path / "back") == {"d": "d"}
 
 
+def test_a_long_name_that_is_cut_after_a_slash_is_still_a_files(tmp_path: Path) -> None:
+    name = b"long/" * 20 + b"name"
+    for number, front in enumerate((member(b"L", b"L", name + b"\0"), b"")):
+        records = None if front else path_record(name)
+        unpacked(tar(front + member(name, data=b"x", records=records, **MINE)), tmp_path / f"out{number}")
+        assert (tmp_path / f"out{number}" / name.decode()).read_bytes() == b"x"
+
+
 def test_t11_odd_names_and_numbers(tmp_path: Path) -> None:
     out = tmp_path / "out"
     deep = b"/".join([b"n" * 99] * 20)

@@ -1,0 +1,228 @@
+"""ADD of archives: known by content, kept inside the root, damage told from "no archive".
+
+The attack cases T1 to T17 as ADD sees them; image/test_unpack has them for layers.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.errors import BuildfileError, ContextError
+from buildkit_py.executor.copy_plan import plan
+from buildkit_py.executor.union_tree import UnionTree
+from buildkit_py.executor.unpack_archive import archive_entries
+from buildkit_py.graph.op import Copy, CopyPath
+from buildkit_py.image.compress import compressor
+from buildkit_py.image.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry
+from buildkit_py.image.limits import Limits
+from buildkit_py.image.pack import pack
+from buildkit_py.image.union import Union
+from tests.image.tars import CHARACTER, DIRECTORY, LINK, SYMBOLIC, member, path_record, tar
+
+
+def zstd(data: bytes) -> bytes:
+    stream = compressor("zstd")
+    return stream.compress(data) + stream.flush()
+
+
+PLAIN = tar(
+    member(b"d/", DIRECTORY, mode=0o711, uid=5, gid=6),
+    member(b"d/f", data=b"small", mode=0o4755, uid=7, gid=8),
+    member(b"d/big", data=b"b" * 100_000),
+    member(b"l", SYMBOLIC, link=b"d/f"),
+    member(b"h", LINK, link=b"d/f"),
+)
+FORMS = {"tar": bytes, "gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstd}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> str:
+    path = tmp_path / "work"
+    path.mkdir()
+    return str(path)
+
+
+def source(tmp_path: Path, data: bytes, name: str = "archive") -> UnionTree:
+    root = tmp_path / "source"
+    root.mkdir(exist_ok=True)
+    (root / name).write_bytes(data)
+    return UnionTree(Union([str(root)]))
+
+
+def add(
+    tree: UnionTree, work: str, dest: str = "/n/", base: Union | None = None, **options: object
+) -> dict[str, Entry]:
+    op = Copy((CopyPath("archive"),), dest, unpack=True, **options)  # type: ignore[arg-type]
+    entries = plan(op, [tree], base, work=work)
+    pack(entries, lambda _: None)  # what is planned can be packed
+    return {entry.path: entry for entry in entries}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_known_by_its_content(tmp_path: Path, work: str, form: str) -> None:
+    found = add(source(tmp_path, FORMS[form](PLAIN)), work)
+    assert {path: entry.kind for path, entry in found.items()} == {
+        "n": DIR, "n/d": DIR, "n/d/big": FILE, "n/d/f": FILE, "n/h": HARDLINK, "n/l": SYMLINK,
+    }  # fmt: skip
+    assert found["n"].mode == 0o755
+    assert (oct(found["n/d"].mode), found["n/d"].uid, found["n/d"].gid) == ("0o711", 5, 6)
+    # h sorts after d/f, so d/f is the file of the two.
+    assert (oct(found["n/d/f"].mode), found["n/d/f"].data, found["n/h"].target) == ("0o4755", b"small", "n/d/f")
+    assert Path(found["n/d/big"].source).read_bytes() == b"b" * 100_000
+    assert found["n/d/big"].source.startswith(work)
+
+
+def test_chown_forces_the_owner_and_unpack_false_copies(tmp_path: Path, work: str) -> None:
+    tree = source(tmp_path, PLAIN)
+    found = add(tree, work, owner="3:4")
+    assert {(entry.uid, entry.gid) for entry in found.values()} == {(3, 4)}
+    (entry,) = plan(Copy((CopyPath("archive"),), "/x"), [tree], None)
+    assert (entry.path, entry.size) == ("x", len(PLAIN))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text", bytes(512), bytes(10240), gzip.compress(b"text"), PLAIN[:300], b"\x1f\x8b broken", PLAIN[1:]]
+)
+def test_what_is_no_archive_is_copied(tmp_path: Path, work: str, data: bytes) -> None:
+    found = add(source(tmp_path, data), work)
+    assert list(found) == ["n", "n/archive"]
+    assert found["n/archive"].size == len(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (PLAIN[:-2000], "truncated"),
+        (gzip.compress(PLAIN)[:-20], "truncated gzip"),
+        (tar(member(b"ok"))[:512] + b"garbage" * 200, "damaged"),
+        (tar(member(b"f"), member(b"h", LINK, link=b"/etc/passwd")), "no file of it"),
+        (tar(member(b"f"), member(b"h", LINK, link=b"later"), member(b"later")), "no file of it"),
+        (tar(member(b"f"), member(b"x", records=path_record(b"n" * 300))), "name of more than 255"),
+        (tar(member(b"f"), member(b"x", CHARACTER)), "0:0"),
+        (tar(member(b"f"), member(b"x", b"S")), "sparse"),
+    ],
+)
+def test_a_damaged_archive_is_an_error(tmp_path: Path, work: str, data: bytes, words: str) -> None:
+    with pytest.raises(ContextError, match=words) as caught:
+        add(source(tmp_path, data), work)
+    assert "archive" in caught.value.message
+
+
+def test_t1_t2_names_are_clamped_to_the_destination(tmp_path: Path, work: str) -> None:
+    data = tar(
+        member(b"/abs"),
+        member(b"../up"),
+        member(b"a/../../../up2"),
+        member(b"./dot"),
+        member(b"h", LINK, link=b"/../abs"),
+    )
+    found = add(source(tmp_path, data), work)
+    # The name that sorts first leads a file with several names.
+    assert list(found) == ["n", "n/abs", "n/dot", "n/h", "n/up", "n/up2"]
+    assert found["n/h"].target == "n/abs"
+
+
+def test_t3_t4_links_in_the_archive_lead_into_the_image(tmp_path: Path, work: str) -> None:
+    data = tar(
+        member(b"ln", SYMBOLIC, link=b"/etc"), member(b"ln/evil", data=b"e"),
+        member(b"up", SYMBOLIC, link=b"../../../.."), member(b"up/evil", data=b"e"),
+    )  # fmt: skip
+    found = add(source(tmp_path, data), work)
+    assert list(found) == ["etc", "etc/evil", "evil", "n", "n/ln", "n/up"]
+
+
+def test_links_of_the_base_are_followed_but_a_directory_takes_their_place(tmp_path: Path, work: str) -> None:
+    root = tmp_path / "base"
+    (root / "usr/lib").mkdir(parents=True)
+    (root / "lib").symlink_to("usr/lib")
+    (root / "full").mkdir()
+    (root / "full/x").touch()
+    (root / "f").touch()
+    base = Union([str(root)])
+    tree = source(tmp_path, tar(member(b"lib/so", data=b"1")))
+    assert list(add(tree, work, "/", base)) == ["usr", "usr/lib", "usr/lib/so"]
+    tree = source(tmp_path, tar(member(b"lib/", DIRECTORY), member(b"lib/so", data=b"1")))
+    assert list(add(tree, work, "/", base)) == ["lib", "lib/so"]
+    # As tar does it, and other than COPY: a file takes a directory's place, and the other way round.
+    tree = source(tmp_path, tar(member(b"full", data=b"1"), member(b"f/", DIRECTORY), member(b"f/g")))
+    found = add(tree, work, "/", base)
+    assert {path: entry.kind for path, entry in found.items()} == {"full": FILE, "f": DIR, "f/g": FILE}
+    source(tmp_path, tar(member(b"full")), "first")
+    tree = source(tmp_path, tar(member(b"full/", DIRECTORY)), "second")
+    (entry,) = plan(Copy((CopyPath("first"), CopyPath("second")), "/", unpack=True), [tree], base, work=work)
+    assert (entry.path, entry.kind, entry.opaque) == ("full", DIR, True)
+
+
+def test_t9_t10_the_last_of_several_wins(tmp_path: Path, work: str) -> None:
+    data = tar(
+        member(b"x", data=b"1"), member(b"y", LINK, link=b"x"), member(b"x", SYMBOLIC, link=b"/etc/passwd"),
+        member(b"x", data=b"last"), member(b"d/", DIRECTORY), member(b"d/f"), member(b"d", SYMBOLIC, link=b"/etc"),
+    )  # fmt: skip
+    with pytest.raises(ContextError, match="y in the archive is a hard link to x"):
+        add(source(tmp_path, data), work)
+    found = add(source(tmp_path, data[: 512 * 2] + data[512 * 3 :]), work)
+    assert (found["n/x"].data, found["n/d"].target) == (b"last", "/etc")
+    assert "n/d/f" not in found
+
+
+def test_t13_names_of_whiteouts_are_refused(tmp_path: Path, work: str) -> None:
+    with pytest.raises(ContextError, match=r"begins with `\.wh\.`"):
+        add(source(tmp_path, tar(member(b".wh.passwd"))), work)
+
+
+def test_t14_bombs(tmp_path: Path, work: str) -> None:
+    path = tmp_path / "bomb"
+    path.write_bytes(gzip.compress(tar(member(b"f"), member(b"zeros", data=bytes(8 << 20)))))
+    entry = Entry("bomb", FILE, size=path.stat().st_size, source=str(path))
+    with pytest.raises(ContextError, match="unpacks to more than"):
+        archive_entries(entry, work, Limits(ratio_from=1 << 20))
+    with pytest.raises(ContextError, match=r"claims|unpacks"):
+        archive_entries(entry, work, Limits(bytes=4 << 20))
+
+
+def test_two_archives_share_a_work_directory(tmp_path: Path, work: str) -> None:
+    source(tmp_path, tar(member(b"a", data=b"1" * 50_000)), "first")
+    tree = source(tmp_path, tar(member(b"b", data=b"2" * 50_000)), "second")
+    entries = plan(Copy((CopyPath("first"), CopyPath("second")), "/", unpack=True), [tree], None, work=work)
+    assert [Path(entry.source).read_bytes()[:1] for entry in entries] == [b"1", b"2"]
+
+
+def test_t17_what_python_writes_is_read(tmp_path: Path, work: str) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:xz", format=tarfile.GNU_FORMAT) as archive:
+        for number in range(50):
+            info = tarfile.TarInfo(f"{'long/' * 30}{number}")
+            info.size, info.mtime = 30_000, 1234.5  # type: ignore[assignment]
+            archive.addfile(info, io.BytesIO(os.urandom(30_000)))
+        null = tarfile.TarInfo("null")
+        null.type, null.devmajor, null.devminor = tarfile.CHRTYPE, 1, 3
+        archive.addfile(null)
+    found = add(source(tmp_path, out.getvalue()), work)
+    assert found["n/null"].kind == CHAR
+    assert sum(entry.kind == FILE for entry in found.values()) == 50
+
+
+def test_the_root_of_an_archive_gives_the_destination_its_attributes(tmp_path: Path, work: str) -> None:
+    tree = source(tmp_path, tar(member(b"./", DIRECTORY, mode=0o700, uid=9), member(b"./f")))
+    assert (oct(add(tree, work)["n"].mode), add(tree, work + "/..")["n"].uid) == ("0o700", 9)
+    assert list(add(tree, work, "/")) == ["f"]
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path: Path, work: str) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base/n").touch()
+    with pytest.raises(BuildfileError, match="cannot copy to non-directory: /n"):
+        add(source(tmp_path, PLAIN), work, "/n", Union([str(tmp_path / "base")]))
+
+
+def test_without_a_work_directory_large_files_have_no_place(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no work directory"):
+        add(source(tmp_path, PLAIN), "")
