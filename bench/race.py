@@ -8,6 +8,7 @@ because a disturbance only ever adds time.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import signal
 import statistics
@@ -43,10 +44,15 @@ class Contender:
 
 @dataclass(frozen=True)
 class Sample:
-    """What a contender took, a number a round; `unit` is "s" or "MB". `error`: why there are no more."""
+    """What a contender took, a number a round; `unit` is "s" or "MB". `error`: why there are no more.
+
+    `cpu` are the processor seconds of the same rounds, of its own processes and not of a daemon's: what little a
+    loaded machine can say of a contender that has none.
+    """
 
     name: str
     values: tuple[float, ...] = ()
+    cpu: tuple[float, ...] = ()
     unit: str = "s"
     error: str = ""
 
@@ -68,6 +74,7 @@ class Sample:
 class _Lane:
     contender: Contender
     values: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     error: str = ""
 
 
@@ -92,24 +99,28 @@ def race(
             if lane.error:
                 continue
             try:
-                seconds = run_once(lane.contender, number)
+                seconds, cpu = run_once(lane.contender, number)
             except Failure as failure:
                 lane.error = str(failure)
                 continue
             if number >= warm_up:
                 lane.values.append(seconds)
+                lane.cpu.append(cpu)
                 say(f"round {number - warm_up + 1}/{rounds} {lane.contender.name} {seconds:.3f} s")
-    return [Sample(lane.contender.name, tuple(lane.values), error=lane.error) for lane in lanes]
+    return [Sample(lane.contender.name, tuple(lane.values), tuple(lane.cpu), error=lane.error) for lane in lanes]
 
 
-def run_once(contender: Contender, number: int) -> float:
-    """The seconds of one run. Raises `Failure`."""
+def run_once(contender: Contender, number: int) -> tuple[float, float]:
+    """The seconds of one run, and its processor seconds. Raises `Failure`."""
     if contender.prepare is not None:
         contender.prepare(number)
     env = dict(contender.env)
     if contender.changing is not None:
         env.update(contender.changing(number))
-    return sum(timed(command, contender.cwd, env) for command in contender.commands)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = sum(timed(command, contender.cwd, env) for command in contender.commands)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def timed(command: Sequence[str], cwd: str, env: Mapping[str, str]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -81,9 +82,10 @@ def lines(report: Report) -> list[str]:
         if sample.values:
             extent = f"{amount(min(sample.values), sample.unit)} … {amount(max(sample.values), sample.unit)}"
             scatter = f", scatter {sample.spread:.0%}" if len(sample.values) > 2 else ""
+            cpu = f", cpu {amount(statistics.median(sample.cpu), 's')}" if sample.cpu else ""
             out.append(
                 f"    {sample.name:<{width}} {amount(sample.median, sample.unit):>9}"
-                f"   ({extent}, n={len(sample.values)}{scatter})"
+                f"   ({extent}, n={len(sample.values)}{scatter}{cpu})"
             )
         if sample.error:
             out += [f"    {sample.name:<{width}} FAILED: {part}" for part in sample.error.splitlines()[:1]]
@@ -135,7 +137,14 @@ def as_json(reports: Sequence[Report]) -> list[dict[str, object]]:
             "load": list(report.load),
             "notes": report.notes,
             "samples": [
-                {"name": s.name, "unit": s.unit, "values": list(s.values), "error": s.error} for s in report.samples
+                {
+                    "name": sample.name,
+                    "unit": sample.unit,
+                    "values": list(sample.values),
+                    "cpu": list(sample.cpu),
+                    "error": sample.error,
+                }
+                for sample in report.samples
             ],
             "checks": [
                 {

@@ -44,7 +44,7 @@ def memory(bench: Workbench) -> Report:
         except Failure as failure:
             samples.append(Sample(name, unit="MB", error=str(failure)))
         else:
-            samples.append(Sample(name, (megabytes,), "MB"))
+            samples.append(Sample(name, (megabytes,), unit="MB"))
     return Report(
         "memory",
         "peak memory of pybuild's own processes together",
