@@ -1,23 +1,20 @@
 """Records: the entries of the cache, each a file `records/ab/KEY` that says what a step with that key gave.
 
-The file has two sealed parts. The head holds all fields but `parts`, in
-canonical form. The tail holds `parts` as `marshal` version 4 writes them: a
-COPY may have a hundred thousand, which only `why` wants to see, and which
-would take a third of a second to read in canonical form.
+The file has two sealed values. The head holds all fields but `parts`, the
+tail holds `parts`: a COPY may have a hundred thousand of them, which only
+`why` wants to see.
 
     <head length, 8 digits>\\n<sealed head><sealed tail>
 """
 
 from __future__ import annotations
 
-import marshal
 import os
 
-from buildkit_py.digest import canonical, decode
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.locks import Lock
-from buildkit_py.store.sealed import read_regular, sealed_bytes, unsealed_bytes
+from buildkit_py.store.sealed import read_regular, seal, unseal
 from buildkit_py.store.shards import shard_names, shard_path
 
 TYPE_CHECKING = False
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from buildkit_py.store.leases import Leases
     from buildkit_py.store.work import Work
 
-_MARSHAL = 4
 _HEAD_AT = 9
 _FIRST_READ = 4096
 
@@ -87,13 +83,13 @@ class Records:
             end = _HEAD_AT + int(data[:_HEAD_AT])
             if not parts and len(data) < end:
                 data = read_regular(path, end) or b""
-            fields = list(decode(unsealed_bytes(data[_HEAD_AT:end])))
-            tail = marshal.loads(unsealed_bytes(data[end:])) if parts else ()
+            fields = list(unseal(data[_HEAD_AT:end]))
+            tail = unseal(data[end:]) if parts else ()
             fields.insert(StepRecord.__fields__.index("parts"), tail)
             record = StepRecord(*fields)
             if record.key == key and type(tail) is tuple:  # the seal does not cover the file's name
                 return record
-        except (ValueError, TypeError, EOFError):
+        except (ValueError, TypeError):
             pass
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a record") from problem
@@ -114,8 +110,8 @@ class Records:
         record = record.replace(key=key)
         fields = dict(zip(record.__fields__, record.values(), strict=True))
         parts = fields.pop("parts")
-        head = sealed_bytes(canonical(tuple(fields.values())))
-        data = b"%08d\n" % len(head) + head + sealed_bytes(marshal.dumps(parts, _MARSHAL))
+        head = seal(tuple(fields.values()))
+        data = b"%08d\n" % len(head) + head + seal(parts)
         self._work.write(self.path(key), data)
 
     def delete(self, key: str) -> bool:

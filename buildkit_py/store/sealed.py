@@ -1,6 +1,11 @@
-"""A sealed file: a value's canonical bytes under a BLAKE3 of them, so that damage never passes for data.
+"""A sealed file: a value under a BLAKE3 of its bytes, so that damage never passes for data.
 
-    <64 hex digits: BLAKE3 of all that follows the newline>\\n<canonical bytes>
+    <64 hex digits: BLAKE3 of all that follows the newline>\\n<the value as `marshal` version 4 writes it>
+
+The bytes stay on this machine and are in no key, so they need not be
+canonical: a build of a thousand steps reads two thousand of these files, and
+`marshal` reads one twenty times faster than `digest.decode`. It is only ever
+given bytes whose seal held.
 
 A file that was torn by a power cut, truncated or changed by a bad disk fails
 its seal and counts as absent. That is why these small files need no fsync.
@@ -9,26 +14,32 @@ its seal and counts as absent. That is why these small files need no fsync.
 from __future__ import annotations
 
 import errno
+import marshal
 import os
 import stat
 
-from buildkit_py.digest import blake3_hex, canonical, decode
+from buildkit_py.digest import blake3_hex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_VERSION = 4
 _SEAL = 65  # 64 hex digits and a newline
 
 
 def seal(value: Any) -> bytes:
     """The bytes of a sealed file that holds the value."""
-    return sealed_bytes(canonical(value))
+    return sealed_bytes(marshal.dumps(value, _VERSION))
 
 
 def unseal(data: bytes) -> Any:
     """The value in a sealed file's bytes. Raises `ValueError` unless they are exactly what `seal` wrote."""
-    return decode(unsealed_bytes(data))
+    payload = unsealed_bytes(data)
+    try:
+        return marshal.loads(payload)
+    except (EOFError, TypeError) as problem:  # sealed by something else
+        raise ValueError("not a marshalled value") from problem
 
 
 def sealed_bytes(payload: bytes) -> bytes:
