@@ -162,9 +162,10 @@ class _Build:
                     store.blobs.path(layer.digest) for layer in image.manifest.layers if store.blobs.has(layer.digest)
                 ]
             self.witness.names += [store.images.path(tag) for tag in result.tags]
-        for path in (self.request.iidfile, self.request.metadata_file, *(one.dest for one in self.request.outputs)):
-            if path and path != "-":
-                self.witness.file(path)
+        self.witness.names += [path for path in (self.request.iidfile, self.request.metadata_file) if path]
+        for output in self.request.outputs:
+            if output.dest and output.dest != "-":
+                self.witness.written(output.dest)
 
     def _finish(self, ok: bool, solution: Solution) -> None:
         self.emit(BuildFinished(ok, self.session.clock(), solution.ran, solution.cached))

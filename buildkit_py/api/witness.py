@@ -33,14 +33,22 @@ class Witness:
         path = os.path.abspath(path)
         if path in self.files:
             return
+        seen = self._take(path)
+        if seen is not None and racy(seen.st_ctime_ns, seen.st_mtime_ns, time.time_ns()):
+            self.unprovable.append(f"{path} was written a moment ago")
+
+    def written(self, path: str) -> None:
+        """A file was written by this build, so it is as fresh as can be and right all the same."""
+        self._take(os.path.abspath(path))
+
+    def _take(self, path: str) -> os.stat_result | None:
         try:
             seen = os.stat(path)
         except OSError:
             self.files[path] = None
-            return
-        if racy(seen.st_ctime_ns, seen.st_mtime_ns, time.time_ns()):
-            self.unprovable.append(f"{path} was written a moment ago")
+            return None
         self.files[path] = (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
+        return seen
 
     def env(self, name: str, value: str | None) -> None:
         """An environment variable was read. Nothing to note: a memo is named by the whole environment."""

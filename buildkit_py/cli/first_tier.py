@@ -32,15 +32,15 @@ def try_answer(argv: Sequence[str]) -> int | None:
     """The exit code, if the command line is a build whose memo holds; None: take the full path."""
     if not argv:
         return None
-    try:
-        path = memo_path(argv)
-        with open(path, "rb") as file:
-            memo = marshal.load(file) if posix.fstat(file.fileno()).st_size < 4096 else marshal.loads(file.read())
-        if memo["format"] != FORMAT or time.time() - memo["time"] > _BELIEVED or not _holds(memo):
-            return None
-        out, err = memo["out"], memo["err"]
-    except (OSError, ValueError, EOFError, TypeError, KeyError):
+    memo = _read(memo_path(argv))
+    if memo is None:
         return None
+    try:
+        if time.time() - memo["time"] > _BELIEVED or not _holds(memo):
+            return None
+    except OSError:  # something that was there is gone
+        return None
+    out, err = memo["out"], memo["err"]
     try:
         if err:
             sys.stderr.write(err)
@@ -52,6 +52,15 @@ def try_answer(argv: Sequence[str]) -> int | None:
     return 0
 
 
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path, "rb") as file:
+            memo: Any = marshal.loads(file.read())
+    except (OSError, ValueError, EOFError, TypeError):  # the last three: torn, or written by another Python
+        return None
+    return memo if type(memo) is dict and memo.get("format") == FORMAT else None
+
+
 def memo_path(argv: Sequence[str]) -> str:
     """Where the memo of a command line is: it is named by everything that the command line stands for."""
     from _blake2 import blake2b
@@ -59,7 +68,7 @@ def memo_path(argv: Sequence[str]) -> str:
     env = posix.environ
     home = env.get(b"PYBUILD_HOME")
     if not home:
-        cache = env.get(b"XDG_CACHE_HOME") or env[b"HOME"] + b"/.cache"
+        cache = env.get(b"XDG_CACHE_HOME") or env.get(b"HOME", b"") + b"/.cache"
         home = cache + b"/pybuild"
     whole = (
         FORMAT,
@@ -71,7 +80,7 @@ def memo_path(argv: Sequence[str]) -> str:
         sorted((name, value) for name, value in env.items() if name not in _VOLATILE),
     )
     name = blake2b(marshal.dumps(whole, 2), digest_size=16).hexdigest()
-    return f"{sys.intern(home.decode('utf-8', 'surrogateescape'))}/memo/{name}"
+    return f"{home.decode('utf-8', 'surrogateescape')}/memo/{name}"
 
 
 def _holds(memo: dict[str, Any]) -> bool:
@@ -100,7 +109,7 @@ def _holds(memo: dict[str, Any]) -> bool:
 
         for path, identity in memo["scans"]:
             with open(path, "rb") as file:
-                if identity(posix.fstat(file.fileno())) != identity:
+                if file_identity(posix.fstat(file.fileno())) != identity:
                     return False
                 scan = Scan.load(file.read())
             if scan is None or not scan.holds():
@@ -108,6 +117,6 @@ def _holds(memo: dict[str, Any]) -> bool:
     return True
 
 
-def identity(seen: Any) -> tuple[int, int, int]:
+def file_identity(seen: Any) -> tuple[int, int, int]:
     # Two builds may write a scan of one name; the memo must be read with its own.
     return (seen.st_ino, seen.st_ctime_ns, seen.st_size)

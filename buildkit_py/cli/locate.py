@@ -35,6 +35,14 @@ def locate(operand: str, file: str, cwd: str) -> tuple[str, str]:
     return (_named(file, context, cwd) if file else _found(context, operand)), context
 
 
+def candidates(operand: str, file: str, cwd: str) -> tuple[str, ...]:
+    """The paths whose being there decided what `locate` answered."""
+    path = os.path.normpath(os.path.join(cwd, operand))
+    if file and file != "-":
+        return tuple(os.path.normpath(os.path.join(start, file)) for start in (cwd, path))
+    return tuple(os.path.join(path, name) for name in NAMES) if os.path.isdir(path) else ()
+
+
 def _named(file: str, context: str, cwd: str) -> str:
     if file == "-":
         return "-"

@@ -30,7 +30,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, out: str, err: 
         for number, data in enumerate(witness.scans):
             name = f"{path}.{number}"
             _write(name, data)
-            scans.append((name, first_tier.identity(os.stat(name))))
+            scans.append((name, first_tier.file_identity(os.stat(name))))
         memo = {
             "format": first_tier.FORMAT,
             "time": time.time(),

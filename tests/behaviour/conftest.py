@@ -1,0 +1,116 @@
+"""`world`: a project and a store; each test that takes it runs as root and as an ordinary user with an id range."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.world import REPOSITORY, World, libraries, this_python
+from tests.needs import need
+
+USER = "pybuildtest"
+SHARED = Path("/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()) / f"pybuild-tests-{os.getuid()}"
+MODES = ("root", "user")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """A directory that all test processes share and that every user may read."""
+    SHARED.mkdir(mode=0o755, exist_ok=True)
+    SHARED.chmod(0o755)
+    return SHARED
+
+
+class _Once:
+    """What is made once for all test processes."""
+
+    def __init__(self, shared: Path, name: str) -> None:
+        self.path = shared / name
+        self._lock = shared / f"{name}.lock"
+
+    def __enter__(self) -> Path:
+        self._file = self._lock.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+@pytest.fixture(scope="session")
+def base_layout(shared: Path) -> Path:
+    """A base image of nothing but busybox and two users, as an OCI layout."""
+    need("busybox")
+    with _Once(shared, "busybox") as path:
+        if not (path / "index.json").exists():
+            from tests.behaviour.base_image import busybox_layout
+
+            busybox_layout(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def user_python(shared: Path) -> tuple[str, str]:
+    """An interpreter that an ordinary user may start, and its PYTHONPATH."""
+    for python in (this_python(), "/usr/bin/python3"):
+        real = Path(os.path.realpath(python))
+        if real.exists() and all(parent.stat().st_mode & 0o001 for parent in real.parents):
+            break
+    else:
+        pytest.skip("no Python interpreter that an ordinary user may start")
+    if not all(parent.stat().st_mode & 0o005 for parent in (REPOSITORY, *REPOSITORY.parents)):
+        pytest.skip("the checkout lies where an ordinary user may not read")
+    with _Once(shared, "python") as path:
+        note = path.with_suffix(".path")
+        if not note.exists():
+            note.write_text(libraries(python, shared))
+        return python, note.read_text()
+
+
+def _user() -> str:
+    with _Once(SHARED, "user"):
+        try:
+            pwd.getpwnam(USER)
+        except KeyError:
+            subprocess.run(["useradd", "-m", USER], check=True)
+        for kind in ("subuid", "subgid"):
+            if f"{USER}:" not in Path(f"/etc/{kind}").read_text():
+                subprocess.run(["usermod", f"--add-{kind}s", "100000-165535", USER], check=True)
+    return USER
+
+
+@pytest.fixture(params=MODES)
+def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> Iterator[World]:
+    """A world with `FROM busybox` at hand (as a named context)."""
+    mode = request.param
+    top = Path(tempfile.mkdtemp(prefix="world-", dir=shared))
+    prefix: tuple[str, ...] = ()
+    python, library = this_python(), str(REPOSITORY)
+    if mode == "root":
+        if os.geteuid() != 0:
+            pytest.skip("needs root")
+    elif os.geteuid() == 0:
+        need("setpriv", "newuidmap", "useradd")
+        user = _user()
+        prefix = ("setpriv", "--reuid", user, "--regid", user, "--clear-groups")
+        python, library = request.getfixturevalue("user_python")
+        shutil.chown(top, user, user)
+    made = World(top, mode, python, prefix, library)
+    if prefix:
+        shutil.chown(made.project, USER, USER)
+    try:
+        yield made
+    finally:
+        # Layers hold files of mapped owners and directories that nobody may write: only root removes all of them.
+        if os.geteuid() != 0:
+            made.run("cache", "prune", "--all", ok=False)
+        shutil.rmtree(top)
+        assert str(top) not in Path("/proc/self/mountinfo").read_text()

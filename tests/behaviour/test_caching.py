@@ -1,0 +1,70 @@
+"""What is run again, and what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.world import World
+
+DOCKERFILE = """\
+FROM busybox AS build
+RUN echo one > /one
+WORKDIR /src
+COPY src .
+RUN cat a.txt /one > /made
+FROM busybox
+COPY --from=build /made /made
+RUN test -s /made
+"""
+
+
+@pytest.fixture
+def project(world: World, base_layout: Path) -> World:
+    world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n", "src/sub/b.txt": "b\n"})
+    world.env["PYBUILD_TEST"] = "1"
+    return world
+
+
+def build(world: World, base_layout: Path, *argv: str) -> list[str]:
+    return world.ran(world.build("--build-context", f"busybox=oci-layout://{base_layout}", *argv))
+
+
+def test_a_rebuild_runs_nothing(project: World, base_layout: Path) -> None:
+    assert len(build(project, base_layout)) == 6
+    assert build(project, base_layout) == []
+
+
+def test_a_changed_file_reruns_what_stands_on_it(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    project.write({"src/a.txt": "changed\n"})
+    ran = build(project, base_layout)
+    assert [name.partition("] ")[2] for name in ran] == [
+        "COPY src .",
+        "RUN cat a.txt /one > /made",
+        "COPY --from=build /made /made",
+        "RUN test -s /made",
+    ]
+
+
+def test_a_file_that_the_result_does_not_show_stops_early(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    project.write({"src/sub/b.txt": "changed\n"})
+    ran = build(project, base_layout)
+    assert [name.partition("] ")[2] for name in ran] == ["COPY src .", "RUN cat a.txt /one > /made"]
+
+
+def test_an_old_state_is_still_known(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    project.write({"src/a.txt": "changed\n"})
+    build(project, base_layout)
+    project.write({"src/a.txt": "a\n"})
+    assert build(project, base_layout) == []
+
+
+def test_no_cache_runs_all_and_keeps_the_image(project: World, base_layout: Path) -> None:
+    build(project, base_layout, "-t", "x", "--iidfile", "first")
+    ran = build(project, base_layout, "-t", "x", "--iidfile", "second", "--no-cache")
+    assert [name for name in ran if "RUN" in name], ran
+    assert (project.project / "first").read_text() == (project.project / "second").read_text()
