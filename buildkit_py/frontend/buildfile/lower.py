@@ -13,7 +13,7 @@ from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
 from buildkit_py.frontend.buildfile.stages import StageTable
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.buildfile.syntax import Arg, OnBuild
+from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step
 from buildkit_py.frontend.named_context import NamedContexts
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.stages import StageNode
-    from buildkit_py.frontend.buildfile.syntax import Buildfile, From, Instruction
+    from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
     from buildkit_py.graph.step import Step
 
@@ -86,9 +86,7 @@ def _lower(
     tell: Notify,
 ) -> tuple[Target, ...]:
     # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
-    per_target = any(
-        pair.key == "TARGETSTAGE" for node in tree.instructions if isinstance(node, Arg) for pair in node.pairs
-    )
+    per_target = any("TARGETSTAGE" in node.source for node in tree.instructions if isinstance(node, Arg | From))
     shared: Build | None = None
     out: list[Target] = []
     for name in wanted:

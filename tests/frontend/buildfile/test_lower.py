@@ -92,6 +92,12 @@ def test_targetstage():
     assert dict(last.step.op.env)["TARGETSTAGE"] == "default"
 
 
+def test_targetstage_may_choose_the_base():
+    text = "FROM base AS a-base\nFROM other AS b-base\nFROM ${TARGETSTAGE}-base AS a\nFROM ${TARGETSTAGE}-base AS b"
+    made = Lowered(text, "a", "b")
+    assert [target.step.op.reference for target in made.targets] == ["base", "other"]
+
+
 def test_from_compares_case_and_from_flags_do_not():
     made = Lowered("FROM base AS Base\nRUN x\nFROM other AS Two\nCOPY --from=BASE /a /\nFROM two\n")
     assert made.resolver.asked == [("base", "linux/amd64"), ("other", "linux/amd64")]
