@@ -29,7 +29,7 @@ def unpacked(blob: bytes, dest: Path, media_type: str = "", **options: object) -
         io.BytesIO(blob).read,
         str(dest),
         media_type=media_type,
-        **{"userxattr": not AS_ROOT, "privileged": AS_ROOT, **options},  # type: ignore[arg-type]
+        **{"userxattr": not AS_ROOT, "privileged": AS_ROOT, "ignore_owners": not AS_ROOT, **options},  # type: ignore[arg-type]
     )
 
 

@@ -13,7 +13,7 @@ def member(
     data: bytes = b"",
     *,
     link: bytes = b"",
-    mode: int = 0o644,
+    mode: int | None = None,
     uid: int = 0,
     gid: int = 0,
     size: bytes | None = None,
@@ -23,6 +23,8 @@ def member(
     records: list[tuple[bytes, bytes]] | None = None,
 ) -> bytes:
     """One member with any header at all (but a right checksum)."""
+    if mode is None:
+        mode = 0o755 if flag == DIRECTORY else 0o644
     head = b"".join(
         (
             name[:100].ljust(100, b"\0"),

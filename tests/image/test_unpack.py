@@ -294,6 +294,7 @@ def test_t3_t4_writing_through_a_link_stays_inside(tmp_path: Path, way: bytes, o
 
 def test_a_layer_may_write_through_its_own_link(tmp_path: Path) -> None:
     blob = tar(
+        member(b"usr/", DIRECTORY, **MINE),
         member(b"usr/lib/", DIRECTORY, mode=0o711, **MINE),
         member(b"lib", SYMBOLIC, link=b"usr/lib", **MINE),
         inside(b"lib/a"),
@@ -533,6 +534,8 @@ TARGETS = [b"a", b"l", b"..", b"../../canary", b"/", b"a/b", b"l/x", b"../canary
             st.sampled_from(NAMES),
             st.sampled_from([REGULAR, LINK, SYMBOLIC, DIRECTORY, PIPE]),
             link=st.sampled_from(TARGETS),
+            uid=st.just(ME[0]),
+            gid=st.just(ME[1]),
         ),
         max_size=12,
     )
@@ -548,7 +551,9 @@ def test_no_combination_gets_out(tmp_path_factory: pytest.TempPathFactory, membe
     except SourceError:
         pass
     else:
-        assert result.content == content_digest(diff(str(base / "out"), hash_files=True))
+        # An ordinary user cannot give directories that no member names to root.
+        if not result.owners_lost:
+            assert result.content == content_digest(diff(str(base / "out"), hash_files=True))
     after = (canary / "secret").stat()
     assert (before.st_mtime_ns, before.st_ino, after.st_nlink) == (after.st_mtime_ns, after.st_ino, 1)
     assert os.listdir(canary) == ["secret"]
@@ -568,7 +573,7 @@ def test_another_digest_is_an_error(tmp_path: Path) -> None:
 def test_owners_that_cannot_be_given_are_an_error_or_counted(tmp_path: Path) -> None:
     blob = tar(member(b"d/", DIRECTORY, uid=1), member(b"f", uid=2, gid=3), member(b"l", SYMBOLIC, link=b"x", uid=4))
     with pytest.raises(SandboxError, match="which this process cannot give it"):
-        unpacked(blob, tmp_path / "strict")
+        unpacked(blob, tmp_path / "strict", ignore_owners=False)
     assert unpacked(blob, tmp_path / "loose", ignore_owners=True).owners_lost == 3
 
 
