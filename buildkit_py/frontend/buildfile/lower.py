@@ -68,7 +68,14 @@ def lower(
     build args that nothing declares. Raises `BuildfileError`, `ContextError`
     and what the resolver raises.
     """
-    tell = notice or _silent
+    told: set[tuple[str, Position]] = set()
+
+    def tell(message: str, at: Position, hint: str) -> None:
+        # Stages that several targets share may be lowered once for each.
+        if notice is not None and (message, at) not in told:
+            told.add((message, at))
+            notice(message, at, hint)
+
     try:
         return _lower(tree, options, resolver, inputs, targets or ("",), file, tell)
     except PybuildError as problem:
@@ -369,7 +376,3 @@ def _show_line(problem: PybuildError, name: str, file: str) -> None:
 
 def _start(tree: Buildfile) -> Position:
     return tree.instructions[0].position
-
-
-def _silent(message: str, at: Position, hint: str) -> None:
-    """Nobody wants to hear."""

@@ -92,6 +92,11 @@ def test_targetstage():
     assert dict(last.step.op.env)["TARGETSTAGE"] == "default"
 
 
+def test_a_notice_is_given_once_however_many_targets_there_are():
+    text = "ARG TARGETSTAGE\nFROM base AS a\nLABEL x=$NOPE\nFROM a AS b"
+    assert len(Lowered(text, "a", "b").notices) == 1
+
+
 def test_targetstage_may_choose_the_base():
     text = "FROM base AS a-base\nFROM other AS b-base\nFROM ${TARGETSTAGE}-base AS a\nFROM ${TARGETSTAGE}-base AS b"
     made = Lowered(text, "a", "b")
