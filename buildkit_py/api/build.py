@@ -10,7 +10,7 @@ from buildkit_py.api.targets import outline as file_outline
 from buildkit_py.api.targets import targets as lower_targets
 from buildkit_py.api.witness import Witness
 from buildkit_py.api.write_out import WriteOut, wants_image
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, UsageError
 from buildkit_py.events import BuildFinished, BuildStarted
 
 TYPE_CHECKING = False
@@ -108,8 +108,20 @@ class _Build:
             self.emit,
             self.session.clock,
             _secrets(self.request.secrets),
-            Settings(log_dir, self.session.config.network or "host", compression),
+            Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle()),
         )
+
+    def _ca_bundle(self) -> bytes:
+        path = os.environ.get("PYBUILD_CA_BUNDLE") or self.session.config.ca_bundle
+        if not path:
+            return b""
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as problem:
+            raise UsageError(
+                f"the certificates to trust cannot be read: {problem.strerror}", at=path, hint="see PYBUILD_CA_BUNDLE"
+            ) from problem
 
     def _solver(self, executor: LocalExecutor, packer: Packer | None, targets: tuple[Target, ...]) -> Solver:
         from buildkit_py.solver.solve import Solver

@@ -13,7 +13,7 @@ from buildkit_py.executor.context_tree import ContextTree, Notes
 from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec
+from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec, trusted
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Mkdir, Run
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
@@ -41,12 +41,14 @@ class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
 
     `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
+    `ca_bundle` are certificates that steps trust besides their own, b"" for none.
     `compression` is that of layers which are packed while they are made: what the image will want, or "none".
     """
 
     log_dir: str
     network: str = "host"
     compression: str = "none"
+    ca_bundle: bytes = b""
 
 
 class LocalExecutor:
@@ -189,6 +191,10 @@ class LocalExecutor:
                 upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
                 os.mkdir(upper, 0o755)
                 os.mkdir(overlay_work, 0o700)
+                if self._settings.ca_bundle:
+                    bundle, variables = trusted(self._settings.ca_bundle, op.env)
+                    mounts.specs.append(bundle)
+                    mounts.env.extend(variables)
                 network = self._settings.network if op.network == "default" else op.network
                 spec = sandbox_spec(
                     op,

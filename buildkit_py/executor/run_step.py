@@ -19,6 +19,17 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 PIPES = "/dev/pipes"
+# Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
+CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
+CA_VARIABLES = (
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "PIP_CERT",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "CARGO_HTTP_CAINFO",
+)
 
 
 def sandbox_spec(
@@ -42,6 +53,17 @@ def sandbox_spec(
         hosts=hosts_file(op.hostname, op.hosts),
         resolv_conf=resolv_conf,
     )
+
+
+def trusted(bundle: bytes, env: tuple[tuple[str, str], ...]) -> tuple[SandboxMount, tuple[tuple[str, str], ...]]:
+    """The mount and the variables that make a step trust a bundle of certificates, as behind a company's proxy.
+
+    Like a proxy's address it belongs to the machine: it is in no key, no
+    layer and no image. A variable that the step sets itself stays.
+    """
+    own = {name for name, _ in env}
+    variables = tuple((name, CA_BUNDLE) for name in CA_VARIABLES if name not in own)
+    return SandboxMount("file", CA_BUNDLE, data=bundle, mode=0o644), variables
 
 
 def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...]) -> bytes:
