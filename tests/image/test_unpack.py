@@ -534,6 +534,7 @@ TARGETS = [b"a", b"l", b"..", b"../../canary", b"/", b"a/b", b"l/x", b"../canary
             st.sampled_from(NAMES),
             st.sampled_from([REGULAR, LINK, SYMBOLIC, DIRECTORY, PIPE]),
             link=st.sampled_from(TARGETS),
+            mode=st.just(0o755),
             uid=st.just(ME[0]),
             gid=st.just(ME[1]),
         ),
