@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import signal as _signal
     from collections.abc import Callable
     from types import FrameType
+    from typing import NoReturn
 else:
     import _signal  # `signal` is this and enums, which take 3 ms to make
 
@@ -63,6 +64,18 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     if code == _BROKEN_PIPE:
         _silence(1, 2)
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart first, which takes 3 ms that nobody has any use for.
+
+    Everything that has to be given back was, by the context managers that held it; both streams are flushed.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        pass  # there is nobody left to tell
+    os._exit(code)
 
 
 def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:

@@ -42,7 +42,7 @@ Commands:
 
 
 def main() -> int:
-    """Run the command line in `sys.argv`; the process's exit code."""
+    """Run the command line in `sys.argv`; the process's exit code, or no return at all."""
     from buildkit_py.cli import first_tier
 
     code = first_tier.try_answer(sys.argv[1:])
@@ -50,7 +50,7 @@ def main() -> int:
         return code
     from buildkit_py.cli import guard
 
-    return guard.guarded(dispatch, sys.argv[1:])
+    guard.leave(guard.guarded(dispatch, sys.argv[1:]))
 
 
 def dispatch(argv: list[str]) -> int:

@@ -175,7 +175,7 @@ def test_a_bug_is_one_line_and_a_report(tmp_path):
 def test_help_imports_next_to_nothing(tmp_path):
     code = (
         "import sys; sys.argv = ['pybuild', '--help']\n"
-        "from buildkit_py.cli.main import main; before = set(sys.modules); main()\n"
+        "from buildkit_py.cli.main import dispatch; before = set(sys.modules); dispatch(sys.argv[1:])\n"
         "heavy = {'argparse', 're', 'enum', 'typing', 'json', 'pathlib', 'dataclasses', 'subprocess', 'rich', 'lark'}\n"
         "print(sorted(heavy & (set(sys.modules) - before)), file=sys.stderr)"
     )
