@@ -25,8 +25,8 @@ _ATTRIBUTES = {
     "tar": frozenset(("dest",)),
     "oci": _IMAGE | {"dest", "tar"},
     "docker": _IMAGE | {"dest", "tar"},
-    "image": _IMAGE | {"push", "registry.insecure"},
-    "registry": _IMAGE | {"push", "registry.insecure"},
+    "image": _IMAGE | {"push"},
+    "registry": _IMAGE | {"push"},
     "cacheonly": frozenset[str](),
 }
 
@@ -38,7 +38,7 @@ class Output(Record):
     what they mean. `names` are full image names. `compression` "" leaves the
     choice to the build. `force`: base layers are packed anew too. `directory`:
     a layout as a directory and not as an archive. `docker_types`: docker's
-    media types. `insecure`: the registry may be reached without checked encryption.
+    media types.
     """
 
     kind: str
@@ -50,7 +50,6 @@ class Output(Record):
     force: bool = False
     docker_types: bool = False
     directory: bool = False
-    insecure: bool = False
 
 
 def parse_output(text: str) -> Output:
@@ -133,7 +132,6 @@ def check(kind: str, dest: str, attributes: Iterable[tuple[str, str]]) -> Output
         force=_boolean(values, "force-compression", False),
         docker_types=docker_types,
         directory=directory,
-        insecure=_boolean(values, "registry.insecure", False),
     )
 
 

@@ -47,6 +47,7 @@ IDLE_CONNECTIONS = 16
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _USER_AGENT = "pybuild"
 _DRAINED = 4
+_BLOCK = 256 << 10
 
 
 class Unreachable(RegistryError):
@@ -314,11 +315,13 @@ class Transport:
         host, port = (via.host, via.port) if via else (origin.host, origin.port)
         connection: http.client.HTTPConnection
         if origin.scheme == "https":
-            connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=self._context(verify))
+            connection = http.client.HTTPSConnection(
+                host, port, timeout=CONNECT_SECONDS, context=self._context(verify), blocksize=_BLOCK
+            )
             if via:
                 connection.set_tunnel(origin.host, origin.port, headers=proxy.authorization(address))
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS, blocksize=1 << 18)
+            connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS, blocksize=_BLOCK)
         connection.response_class = TimedResponse
         return connection, False
 

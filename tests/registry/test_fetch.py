@@ -465,3 +465,15 @@ def test_bad_names(store: Store, client: Client, name: str) -> None:
     with pytest.raises(PybuildError, match="not an image name") as caught:
         ImageResolver(store, client).resolve(name, "linux/amd64", Position("Buildfile", 1))
     assert caught.value.at is not None
+
+
+def test_an_error_names_the_image_once(fake: FakeRegistry, store: Store, client: Client) -> None:
+    name = f"{fake.address}/app"
+    with pytest.raises(ImageNotFound) as caught:
+        ImageResolver(store, client).resolve(f"{name}:latest", "linux/amd64", Position("Buildfile", 3))
+    assert caught.value.message == f"`{name}` is not in the registry"
+    assert caught.value.notes == (f"at http://{fake.address}/v2/app/manifests/latest",)
+    fake.put("latest", b"{}")
+    with pytest.raises(SourceError) as other:
+        ImageResolver(store, client).resolve(name, "linux/amd64")
+    assert other.value.message.startswith(f"`{name}`: ")
