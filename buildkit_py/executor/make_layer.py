@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from buildkit_py.image.entry import Entry
     from buildkit_py.store.store import Store
 
+
 class NewLayer(Record):
     """`id` names the layer, `bytes` is the size of its files' contents."""
 
@@ -38,9 +39,7 @@ def from_directory(store: Store, base: str, upper: str, *, impure: bool) -> NewL
     return NewLayer(meta.id, meta.size)
 
 
-def from_entries(
-    store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool
-) -> NewLayer:
+def from_entries(store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool) -> NewLayer:
     """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
     Raises `ContextError` for a file that changed since it was listed.

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
         def push(self, base: str, layer: str) -> str:
             """The filesystem made of another and one more layer."""
 
+        def base_of(self, snapshot: str) -> str:
+            """The filesystem below the topmost layer; "" too where that is not known any more."""
+
         def content(self, snapshot: str) -> str:
             """The content digest of a filesystem."""
 
@@ -116,7 +119,7 @@ class Lookup:
         base = self.result.get(step.base) if step.base is not None else None
         if step.base is None or base is not None:
             below = base.snapshot if base is not None else ""
-            if keys.uses_base(step.op) and below != recorded_base(record):
+            if keys.uses_base(step.op) and below != self.cache.base_of(record.snapshot):
                 return None
             return Result(self.cache.push(below, record.layer), record.layer, record.text)
         # The record of the base is gone but this one is not: it holds if everything below is still there.
@@ -161,11 +164,3 @@ class Lookup:
         if isinstance(step.op, Copy) and not self.cache.has_op(self.parts[step]):
             return None
         return self.roots.context_digest(step, index)
-
-
-def recorded_base(record: StepRecord) -> str:
-    """The snapshot that a recorded result stands on, as its parts say."""
-    for part in record.parts:
-        if part[0] == "base":
-            return str(part[2])
-    return ""

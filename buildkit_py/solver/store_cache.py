@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from buildkit_py.digest import key_of
@@ -29,7 +28,7 @@ class StoreCache:
 
     def get(self, key: str) -> StepRecord | None:
         """The record under a key, if the layer that it names is present."""
-        record = self._store.records.get(key)
+        record = self._store.records.get(key, parts=False)
         return record if record is not None and self._store.layers.present(record.layer) else None
 
     def whole(self, snapshot: str) -> bool:
@@ -49,6 +48,15 @@ class StoreCache:
         """The filesystem made of another and one more layer."""
         return self._store.snapshots.push(base, layer)
 
+    def base_of(self, snapshot: str) -> str:
+        """The filesystem below the topmost layer; "" too where that is not known any more."""
+        from buildkit_py.errors import StoreCorrupt
+
+        try:
+            return self._store.snapshots.parent(snapshot)
+        except StoreCorrupt:
+            return ""
+
     def content(self, snapshot: str) -> str:
         """The content digest of a filesystem."""
         known = self._content.get(snapshot)
@@ -58,7 +66,7 @@ class StoreCache:
 
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         """Whether any record was ever made by this op, whatever it stood on."""
-        return os.path.exists(self._store.records.path(key_of("op", parts)))
+        return self._store.records.has(key_of("op", parts))
 
     def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
         """File a fresh result under both keys ("" for one that is not known)."""

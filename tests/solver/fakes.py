@@ -31,6 +31,9 @@ class MemoryCache:
     def push(self, base: str, layer: str) -> str:
         return f"{base}/{layer}"
 
+    def base_of(self, snapshot: str) -> str:
+        return snapshot.rpartition("/")[0]
+
     def content(self, snapshot: str) -> str:
         # A layer's name in these tests ends in its content; "@" separates; an empty layer adds nothing.
         return key_of(*[layer.partition("@")[2] for layer in snapshot.split("/") if not layer.endswith("@")])
