@@ -91,6 +91,8 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
     )
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
+    elif spec.network != "host":
+        raise SetupFailure(f"connect to a network: there is no network {spec.network}")
     program = host.ready_filter(spec)
     reader, writer = os.pipe() if program is None else (-1, -1)
     pid, pidfd = syscalls.clone(flags)
