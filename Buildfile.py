@@ -48,8 +48,8 @@ def wheel(python: str = "python3") -> Image:
     return scratch().copy(built(host(), python)["/src/dist"], "/").output("/", "dist")
 
 
-@target
-def test(python: str = "python3") -> Image:
+@target(name="test")
+def quick_tests(python: str = "python3") -> Image:
     """The quick part of the test suite, inside the sandbox."""
     return (
         sources(host())

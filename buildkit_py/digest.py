@@ -77,7 +77,7 @@ def _decode(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     tag = data[at : at + 1]
     if tag == b"n":
         return None, at + 1
-    if tag == b"t" or tag == b"f":
+    if tag in (b"t", b"f"):
         return tag == b"t", at + 1
     if tag == b"i":
         end = data.index(b";", at)

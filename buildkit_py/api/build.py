@@ -62,10 +62,17 @@ class _Build:
 
     def run(self) -> BuildResult:
         request, session = self.request, self.session
-        targets = lower_targets(request, session, self.witness, self.emit)
         build_id, log_dir = session.store.builds.create()
         title = os.path.relpath(request.file) if request.file != "-" else "standard input"
         self.emit(BuildStarted(build_id, title))
+
+        def run_now(step: Step) -> str:
+            solution = self._solver(self._executor(log_dir, "none"), None, ()).solve([step])
+            if solution.failures:
+                raise _first(solution.failures)
+            return solution.results[step].text
+
+        targets = lower_targets(request, session, self.witness, self.emit, run_now)
         makes_images = self.makes_images or any(target.tags for target in targets)
         if makes_images:
             _refuse_host_images(targets)
@@ -73,6 +80,7 @@ class _Build:
         executor = self._executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
         solver = self._solver(executor, packer, targets)
         roots = [target.step for target in targets if target.step is not None]
+        executor.expect(roots)
         if request.dry_run:
             return self._plan(solver, targets, roots)
         try:

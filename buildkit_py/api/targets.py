@@ -12,12 +12,15 @@ from buildkit_py.frontend.target import Options, Resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.session import Session
     from buildkit_py.api.witness import Witness
     from buildkit_py.events import Emit
     from buildkit_py.frontend.buildfile.syntax import Buildfile
     from buildkit_py.frontend.target import Target
+    from buildkit_py.graph.step import Step
     from buildkit_py.registry.resolve import ImageResolver
     from buildkit_py.source_map import Position
 
@@ -44,8 +47,13 @@ class _Resolver:
         return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
 
 
-def targets(request: BuildRequest, session: Session, witness: Witness, emit: Emit) -> tuple[Target, ...]:
-    """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise."""
+def targets(
+    request: BuildRequest, session: Session, witness: Witness, emit: Emit, run_now: Callable[[Step], str]
+) -> tuple[Target, ...]:
+    """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise.
+
+    `run_now` runs a step and gives its standard output, for a Buildfile.py that needs a text to go on.
+    """
     options = Options(
         context=request.context,
         build_args=request.build_args,
@@ -66,9 +74,9 @@ def targets(request: BuildRequest, session: Session, witness: Witness, emit: Emi
         from buildkit_py.frontend.python.lower import call
 
         witness.file(request.file)
-        module = load(request.file, witness)
+        module = load(request.file, witness, name=os.path.relpath(request.file))
         wanted = [(target.name, dict(target.parameters)) for target in request.targets]
-        return call(module, wanted, options, resolver, witness)
+        return call(module, wanted, options, resolver, witness, runner=run_now, notice=notice)
     from buildkit_py.frontend.buildfile.lower import lower
 
     names = tuple(target.name for target in request.targets if target.name)

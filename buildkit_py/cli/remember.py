@@ -20,8 +20,9 @@ def remember(path: str, request: BuildRequest, witness: Witness, out: str, err: 
     """Leave a memo, if the same command line could be answered from it.
 
     `path` is the command line's `first_tier.memo_path`, taken before the
-    process entered a user namespace and became another user. `out` and `err` are what the answer is. What cannot be written is not an
-    error: the next build takes the full path.
+    process entered a user namespace and became another user. `out` and `err`
+    are the answer. What cannot be written is not an error: the next build
+    takes the full path.
     """
     if witness.unprovable or not _can_be_a_no_op(request):
         return

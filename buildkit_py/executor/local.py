@@ -15,19 +15,21 @@ from buildkit_py.executor.output import Pump
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec, trusted
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Mkdir, Run
+from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
 
     from buildkit_py.events import Emit
     from buildkit_py.executor.tree import Tree
     from buildkit_py.graph.step import Step
+    from buildkit_py.image.entry import Entry
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.store.store import Store
@@ -74,6 +76,12 @@ class LocalExecutor:
         self._running = Running()
         self._contexts: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
         self._resolv_conf: bytes | None = None
+        self._stood_on: set[Step] = set()
+
+    def expect(self, targets: Iterable[Step]) -> None:
+        """Learn which steps others stand on: their layers are made as files, the others' as blobs."""
+        for step in in_order(targets):
+            self._stood_on.update(inputs(step))
 
     # -- roots
 
@@ -163,13 +171,7 @@ class LocalExecutor:
             case Mkdir() as op:
                 from buildkit_py.executor.mkdir import plan
 
-                new = make_layer.from_entries(
-                    self.store,
-                    below,
-                    plan(op, self._union(below)),
-                    compression=self._settings.compression,
-                    impure=self._impure(below),
-                )
+                new = self._keep(step, below, plan(op, self._union(below)))
             case op:
                 raise TypeError(f"not a step: {op!r}")
         result = Result(self.store.snapshots.push(below, new.id), new.id, text)
@@ -185,6 +187,7 @@ class LocalExecutor:
             op,
             [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources],
             self._secret,
+            self._materializer.identity,
         )
         try:
             with self.store.work_dir("run") as work:
@@ -228,13 +231,8 @@ class LocalExecutor:
                 if isinstance(tree, ContextTree):
                     tree.hash_files = True
             with self.store.work_dir("copy") as work:
-                new = make_layer.from_entries(
-                    self.store,
-                    "" if op.link else below,
-                    plan(op, trees, None if op.link else self._union(below), work=work.path),
-                    compression=self._settings.compression,
-                    impure=self._impure(below),
-                )
+                entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
+                new = self._keep(step, "" if op.link else below, entries, impure=self._impure(below))
             digests = tuple(
                 source_digest(op, index, tree) if isinstance(tree, ContextTree) else ""
                 for index, tree in enumerate(trees)
@@ -243,6 +241,19 @@ class LocalExecutor:
             problem.at = step.position or problem.at
             raise
         return new, digests
+
+    def _keep(
+        self, step: Step, below: str, entries: Sequence[Entry], impure: bool | None = None
+    ) -> make_layer.NewLayer:
+        """Make the layer of some entries in the form in which it is needed first."""
+        impure = self._impure(below) if impure is None else impure
+        if step in self._stood_on:
+            return make_layer.from_entries_as_files(
+                self.store, below, entries, self._materializer.identity, impure=impure
+            )
+        return make_layer.from_entries(
+            self.store, below, entries, compression=self._settings.compression, impure=impure
+        )
 
     # -- filesystems
 

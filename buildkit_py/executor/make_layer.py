@@ -7,6 +7,7 @@ name, keeps that, and everything above it hits.
 
 from __future__ import annotations
 
+import os
 import time
 
 from buildkit_py.record import Record
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildkit_py.image.entry import Entry
+    from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
 
 
@@ -51,6 +53,20 @@ def from_entries(store: Store, base: str, entries: Sequence[Entry], *, compressi
         blob.commit(packed.digest)
     meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)
     store.layers.add(meta, blob=(compression, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)))
+    return NewLayer(meta.id, meta.size)
+
+
+def from_entries_as_files(
+    store: Store, base: str, entries: Sequence[Entry], identity: Identity, *, impure: bool
+) -> NewLayer:
+    """The layer that holds these entries, as files, for a step that stands on it. Raises as `from_entries`."""
+    from buildkit_py.executor.write_tree import write_tree
+
+    with store.work_dir("layer") as work:
+        directory = work.path + "/diff"
+        os.mkdir(directory, 0o755)
+        meta = _meta(store, base, write_tree(entries, directory, identity), entries, impure)
+        store.layers.add(meta, diff=directory)
     return NewLayer(meta.id, meta.size)
 
 

@@ -45,7 +45,7 @@ class Materializer:
 
     def __init__(self, store: Store, identity: Identity, fetcher: Callable[[], Fetcher]) -> None:
         self._store = store
-        self._identity = identity
+        self.identity = identity
         self._fetcher = fetcher
 
     def trees(self, layers: Sequence[str], progress: Progress = _silent) -> Trees:
@@ -99,9 +99,9 @@ class Materializer:
                     destination,
                     media_type=stream.blob.media_type,
                     diff_id=meta.diff_id,
-                    userxattr=self._identity.userns,
-                    privileged=self._identity.privileged,
-                    ignore_owners=self._identity.single_id,
+                    userxattr=self.identity.userns,
+                    privileged=self.identity.privileged,
+                    ignore_owners=self.identity.single_id,
                 )
                 return self._store.layers.add_tree(layer, destination)
 

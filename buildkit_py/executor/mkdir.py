@@ -25,7 +25,9 @@ def plan(op: Mkdir, base: Union) -> list[Entry]:
         node = base.lookup(path)
         if node is None:
             if base.lookup(path, follow=False) is not None:
-                raise BuildfileError(f"`/{path}` is a symbolic link that leads nowhere, where WORKDIR needs a directory")
+                raise BuildfileError(
+                    f"`/{path}` is a symbolic link that leads nowhere, where WORKDIR needs a directory"
+                )
             return _below(base, at) + _new(op, base, at, parts[number:])
         if node.kind != DIR:
             raise BuildfileError(f"`/{path}` is not a directory, and WORKDIR needs one")

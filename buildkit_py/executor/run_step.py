@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from buildkit_py.graph.op import Mount, Run
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher, Sandbox
+    from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
 
 PIPES = "/dev/pipes"
@@ -83,8 +84,10 @@ class Mounts:
         op: Run,
         trees: Sequence[Trees | None],
         secret: Callable[[str], bytes | None],
+        identity: Identity,
     ) -> None:
         self._store = store
+        self._identity = identity
         self._step = step
         self._secret = secret
         self._held: list[object] = []
@@ -129,14 +132,19 @@ class Mounts:
         if not os.listdir(held.path):
             # Owner and mode count for a new directory only; one in use keeps what the steps made of it.
             if tree is not None:
-                from buildkit_py.executor.seed import seed
-
-                seed(tree, mount.path, held.path)
+                self._seed(tree, mount.path, held.path)
             else:
                 os.chmod(held.path, mount.mode if mount.mode >= 0 else 0o755)
                 if mount.uid or mount.gid:
                     os.chown(held.path, mount.uid, mount.gid)
         self.specs.append(SandboxMount("bind", target, source=held.path, read_only=mount.read_only))
+
+    def _seed(self, tree: Trees, path: str, directory: str) -> None:
+        """Give a new cache mount the contents that the Buildfile names."""
+        from buildkit_py.executor.write_tree import write_tree
+        from buildkit_py.image.union import Union
+
+        write_tree(Union(tree.directories).walk(path), directory, self._identity)
 
     def _add_secret(self, mount: Mount, target: str) -> None:
         value = self._secret(mount.id)

@@ -80,6 +80,9 @@ def busybox_layout(path: Path) -> None:
     }
     manifest = put(json.dumps(document).encode(), "application/vnd.oci.image.manifest.v1+json")
     (staged / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-    index = {"schemaVersion": 2, "manifests": [{**manifest, "annotations": {"org.opencontainers.image.ref.name": "latest"}}]}
+    index = {
+        "schemaVersion": 2,
+        "manifests": [{**manifest, "annotations": {"org.opencontainers.image.ref.name": "latest"}}],
+    }
     (staged / "index.json").write_text(json.dumps(index))
     staged.rename(path)

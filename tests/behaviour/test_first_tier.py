@@ -128,7 +128,10 @@ MUTATIONS: dict[str, tuple[Callable[[Path], object], bool]] = {
         ),
         True,
     ),
-    "a Buildfile that is looked for first appears": (lambda top: (top / "Buildfile").write_text("FROM busybox\n"), True),
+    "a Buildfile that is looked for first appears": (
+        lambda top: (top / "Buildfile").write_text("FROM busybox\n"),
+        True,
+    ),
     "an ignored file": (lambda top: (top / "src/ignored.o").write_text("other\n"), False),
     "a new ignored file": (lambda top: (top / "src/more.o").write_text("other\n"), False),
     "a file that no step takes": (lambda top: (top / "unrelated").write_text("x"), False),

@@ -31,7 +31,10 @@ GOLDEN = {
     "run": (RUN, "b4208f939743c1302a6da2ecd215090333c263c00200847d058dc5f06792e881"),
     "copy": (COPY, "a21fa9e5a8780d9e5fc8b9245db84f4db7536d5ff337cfab8e15d3ca42633e4e"),
     "mkdir": (Mkdir("/app", "app"), "74fd9627d8e94ed6e86bd70ebaeabfc60bf37e30b5623e600107046b06b149e9"),
-    "image": (ImageSource("sha256:" + "0" * 64, "linux/arm64/v8", ("1" * 64,), "debian:trixie"), "e5e8ae5d51b39fd7fa9b97da7019b3b5c0ea98b0627e685fba9c114c4b2a2cad"),
+    "image": (
+        ImageSource("sha256:" + "0" * 64, "linux/arm64/v8", ("1" * 64,), "debian:trixie"),
+        "e5e8ae5d51b39fd7fa9b97da7019b3b5c0ea98b0627e685fba9c114c4b2a2cad",
+    ),
     "host": (HostSource("debian 13"), "4da5d15a0a7f952701e8afcf0d2cdfbb50affb01aa52112722f4209205af16d9"),
 }
 
@@ -43,7 +46,10 @@ def test_definition_key(name: str) -> None:
 
 
 def test_content_key() -> None:
-    assert keys.content_key(keys.op_parts(RUN), "base", ("s",)) == "ff11625245c3f5c9641f44e0ae68dd61f4ff6e439fbe7f4f55fb23eecf9c0ea6"
+    assert (
+        keys.content_key(keys.op_parts(RUN), "base", ("s",))
+        == "ff11625245c3f5c9641f44e0ae68dd61f4ff6e439fbe7f4f55fb23eecf9c0ea6"
+    )
 
 
 def test_canonical_bytes() -> None:

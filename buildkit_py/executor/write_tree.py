@@ -1,0 +1,86 @@
+"""Writing entries as files: a layer's directory without the detour over a tar, or the first contents of a cache mount.
+
+The result is what packing and unpacking the same entries would give, times in
+whole seconds included, so that a layer has the same blob whichever way it came.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ContextError
+from buildkit_py.image.content import ContentDigest
+from buildkit_py.image.entry import FILE
+from buildkit_py.image.order import in_order
+from buildkit_py.image.tree_writer import TreeWriter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from blake3 import blake3
+
+    from buildkit_py.image.entry import Entry
+    from buildkit_py.sandbox.userns import Identity
+
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PIECE = 1 << 20
+_SECOND = 10**9
+
+
+def write_tree(entries: Iterable[Entry], dest: str, identity: Identity) -> str:
+    """Write entries, in any order, into the empty directory `dest`; the content digest of what was written.
+
+    Raises `ContextError` for a file that is not what its entry says any more.
+    """
+    from blake3 import blake3
+
+    content = ContentDigest()
+    with TreeWriter(
+        dest, userxattr=identity.userns, devices=identity.privileged, ignore_owners=identity.single_id
+    ) as writer:
+        for entry in in_order(entries):
+            placed = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
+            if entry.kind != FILE:
+                writer.other(placed)
+                if entry.opaque:
+                    writer.opaque(entry.path)
+                content.add(entry, b"")
+                continue
+            hasher = blake3()
+            if entry.data is not None:
+                hasher.update(entry.data)
+                writer.file(placed, (entry.data,) if entry.data else ())
+            else:
+                writer.file(placed, _pieces(entry, hasher))
+            digest = hasher.digest()
+            if entry.digest is not None and entry.digest != digest:
+                raise _changed(entry)
+            content.add(entry, digest)
+        writer.finish()
+    return content.hexdigest()
+
+
+def _pieces(entry: Entry, hasher: blake3) -> Iterator[bytes]:
+    """The bytes of a file, which must be the file that was listed from its first byte to its last."""
+    try:
+        fd = os.open(entry.source, _OPEN)
+    except OSError as problem:
+        raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
+    try:
+        count = 0
+        while piece := os.read(fd, _PIECE):
+            count += len(piece)
+            hasher.update(piece)
+            yield piece
+        seen = os.fstat(fd)
+        if count != entry.size or seen.st_mtime_ns != entry.mtime:
+            raise _changed(entry)
+    finally:
+        os.close(fd)
+
+
+def _changed(entry: Entry) -> ContextError:
+    return ContextError(
+        f"{entry.path} changed while it was being read", at=entry.source, hint="run the build again when it is at rest"
+    )
