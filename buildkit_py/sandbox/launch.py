@@ -241,13 +241,25 @@ def run_foreground(spec: SandboxSpec) -> Exit:
 
     Only for the main thread of a process with one thread. Raises `SandboxError`.
     """
-    sandbox = foreground(spec)
-    before = {number: _signal.signal(number, lambda got, _: sandbox.kill(got)) for number in FORWARDED}
+    running: list[Sandbox] = []
+    early: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        if running:
+            running[0].kill(number)
+        else:
+            early.append(number)
+
+    # Before the start: the command may be asked to end as soon as it shows that it runs.
+    before = {number: _signal.signal(number, forward) for number in FORWARDED}
     try:
-        return sandbox.wait()
+        running.append(foreground(spec))
+        for number in early:
+            running[0].kill(number)
+        return running[0].wait()
     finally:
         for number, handler in before.items():
-            _signal.signal(number, handler)
+            _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
 
 
 def _reap(pid: int, started: float) -> Exit:
