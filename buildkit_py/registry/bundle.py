@@ -102,6 +102,7 @@ class TarBundle:
 
 def open_bundle(path: str) -> Bundle:
     """The bundle at a path. Raises `ImageNotFound` where nothing is there, `SourceError` where it is no bundle."""
+    path = os.path.abspath(path)  # where a layer is gets remembered beyond this process and its directory
     try:
         mode = os.stat(path).st_mode
     except OSError as problem:

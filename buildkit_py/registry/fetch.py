@@ -131,6 +131,11 @@ class _Source:
         self._stream: Response | PieceReader | None = None
         self._stopped = False
 
+    @property
+    def where(self) -> str:
+        """The place of the bytes, for people."""
+        return self._place.piece.path if self._place.piece is not None else self._place.name
+
     def stop(self) -> None:
         """Give up, from another thread: a read that waits fails soon, and is not tried again."""
         self._stopped = True
@@ -263,6 +268,8 @@ class _Incoming(_Closing):
             self._transfer()
         except BaseException as error:  # raised again in the thread that reads
             problem = error
+            if isinstance(error, SourceError) and error.at is None:
+                error.at = self._source.where
         finally:
             self._source.close()
             self._writer.abort()

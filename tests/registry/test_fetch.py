@@ -211,8 +211,9 @@ def test_wrong_bytes_are_refused_and_leave_nothing(fake: FakeRegistry, store: St
     fake.add(LARGE)
     layer = LARGE.layers[0]
     fake.blobs[layer] = lie(fake.blobs[layer])
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatch) as caught:
         pull(store, client, fake)
+    assert str(caught.value.at).startswith(fake.address)
     assert layer not in blobs_of(store)
     fake.blobs[layer] = LARGE.blobs[layer]
     assert pull(store, client, fake) == LARGE.blobs[layer]

@@ -238,11 +238,22 @@ def test_an_archive_that_changed_after_it_was_resolved(store: Store, client: Cli
     old_archive(path, IMAGE)
     found = ImageResolver(store, client).resolve(f"docker-archive://{path}")
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(DigestMismatch) as caught:
         Fetcher(store, client).ensure_blob(found.layers[0])
+    assert caught.value.at == str(path)
     path.unlink()
     with pytest.raises(SourceError, match="cannot be read"):
         Fetcher(store, client).ensure_blob(found.layers[0])
+
+
+def test_a_relative_path_is_found_from_elsewhere(
+    store: Store, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, IMAGE)
+    monkeypatch.chdir(tmp_path)
+    found = ImageResolver(store, client).resolve("oci-layout://layout")
+    monkeypatch.chdir("/")
+    assert Fetcher(store, client).ensure_blob(found.layers[0]) == IMAGE.layers[0]
 
 
 @pytest.mark.peers
