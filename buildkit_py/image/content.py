@@ -41,12 +41,12 @@ class ContentDigest:
 
     def add(self, entry: Entry, digest: bytes) -> None:
         """One more entry, in order; `digest` is the BLAKE3 of a FILE's bytes, else unused."""
-        path, kind, mode, uid, gid, _, _, target, rdev, xattrs, opaque, *_ = entry
-        raw = path.encode("utf-8", "surrogateescape")
+        raw = entry[0].encode("utf-8", "surrogateescape")
+        if entry[1] == FILE and not entry[9]:  # nearly all there are
+            self._parts.append(b"f%d:%b%o,%d,%d;%b0;" % (len(raw), raw, entry[2], entry[3], entry[4], digest))
+            return
+        _, kind, mode, uid, gid, _, _, target, rdev, xattrs, opaque, *_ = entry
         if kind == FILE:
-            if not xattrs:
-                self._parts.append(b"f%d:%b%o,%d,%d;%b0;" % (len(raw), raw, mode, uid, gid, digest))
-                return
             head = b"f%d:%b%o,%d,%d;%b" % (len(raw), raw, mode, uid, gid, digest)
         elif kind == DIR:
             head = b"d%d:%b%o,%d,%d;%b" % (len(raw), raw, mode, uid, gid, b"o" if opaque else b"-")

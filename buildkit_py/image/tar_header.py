@@ -61,7 +61,7 @@ class HeaderWriter:
 
     def header(self, entry: Entry, seconds: int) -> bytes:
         """The header blocks of one entry, its time given in whole seconds."""
-        path, kind, mode, uid, gid, size, _, target, rdev, xattrs, *_ = entry
+        path, kind, mode, uid, gid, size, _, target, rdev, xattrs, _, _, _, _ = entry
         if kind == DIR:
             path = f"{path}/" if path else "./"
         elif kind == WHITEOUT:
