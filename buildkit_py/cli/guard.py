@@ -69,8 +69,11 @@ def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
 def leave(code: int) -> NoReturn:
     """End the process without taking the interpreter apart first, which takes 3 ms that nobody has any use for.
 
-    Everything that has to be given back was, by the context managers that held it; both streams are flushed.
+    What is to be given back was, by the context managers that held it and here by what is registered for the exit.
     """
+    import atexit
+
+    atexit._run_exitfuncs()
     try:
         sys.stderr.flush()
     except OSError:

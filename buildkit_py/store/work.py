@@ -59,6 +59,7 @@ class WorkDir:
             return
         try:
             self._work.remove(self.path)
+            self._work.forget(self.path)
         finally:
             os.close(fd)
 
@@ -71,7 +72,7 @@ class Work:
         self.dir = root + "/work"
         self.sets_aside = True  # False for a view that only looks
         self._scratch = ""
-        self._scratch_fd = -1
+        self._mine: set[str] = set()  # what this process made and has not removed
         self._mutex = _thread.allocate_lock()
 
     def new(self, label: str) -> WorkDir:
@@ -92,9 +93,7 @@ class Work:
         if not self._scratch:
             with self._mutex:
                 if not self._scratch:
-                    path, self._scratch_fd = self._make("scratch")
-                    self._scratch = path
-                    atexit.register(self._leave, os.getpid())
+                    self._scratch, _ = self._make("scratch")  # the descriptor holds it for as long as we live
         return f"{self._scratch}/{os.urandom(8).hex()}"
 
     def write(self, dest: str, data: bytes) -> None:
@@ -228,18 +227,29 @@ class Work:
                 os.close(work)
         except OSError as problem:
             raise store_error(problem, self.root, "make a directory in the store") from problem
+        if not self._mine:
+            atexit.register(self._leave, os.getpid())
+        self._mine.add(path)
         return path, fd
 
+    def forget(self, path: str) -> None:
+        """Note that a directory from `new` is gone."""
+        self._mine.discard(path)
+
     def _leave(self, pid: int) -> None:
-        """Remove the scratch when the process ends (a forked child leaves it to its parent)."""
+        """Remove what is left when the process ends: the scratch, and what an interrupt tore from its thread.
+
+        A forked child leaves it to its parent.
+        """
         if os.getpid() != pid:
             return
-        try:
-            for name in os.listdir(self._scratch):
-                remove_tree(f"{self._scratch}/{name}")
-            os.rmdir(self._scratch)
-        except OSError:
-            pass  # the next process to open the store sweeps it
+        for path in tuple(self._mine):
+            try:
+                for name in os.listdir(path):
+                    remove_tree(f"{path}/{name}")
+                os.rmdir(path)
+            except OSError:
+                pass  # a thread still writes to it: the next process to open the store sweeps it
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
