@@ -1,12 +1,8 @@
 """JSON progress: every event as one JSON object on a line of its own, for programs.
 
 `event` is the record's name in kebab case (`step-output`), the other members
-are its fields; a position is an object `{"file", "line", "column", "function",
-"via"}` or null. The first object has `"version": 1`. An error that ends the
-build is `{"event": "error", "message", "at", "excerpt", "hint", "notes",
-"exit_code"}` and, for a step, `step_id`, `code` and `tail`. Text is as the step
-wrote it; only ASCII is written, so control characters stay escaped, and a byte
-that was no UTF-8 is the lone surrogate U+DC00 + byte.
+are its fields; docs/reference/progress-json.md lists them. Only ASCII is
+written, so what a step's text would do to a terminal stays escaped.
 """
 
 from __future__ import annotations

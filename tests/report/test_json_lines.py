@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
+import buildkit_py
+from buildkit_py import events
 from buildkit_py.events import StepOutput
 from buildkit_py.report.json_lines import JsonReporter
 from buildkit_py.report.stream import Stream
 from tests.report.scripted import FAILED, GOOD, failure
 
 
-def objects(events, error=None):
+def objects(script, error=None):
     out = io.StringIO()
     reporter = JsonReporter(Stream(out))
-    for event in events:
+    for event in script:
         reporter.emit(event)
     if error is not None:
         reporter.failed(error)
@@ -53,3 +56,18 @@ def test_an_error_is_an_object_too():
         "code": 1,
         "tail": ["no luck"],
     }
+
+
+def test_every_event_and_member_is_documented():
+    page = Path(buildkit_py.__file__).parent.parent / "docs/reference/progress-json.md"
+    rows = {row.split("|")[1].strip(): row for row in page.read_text().splitlines() if row.startswith("| `")}
+    kinds = {type(event) for event in (*GOOD, *FAILED)}
+    assert kinds == {
+        kind for kind in vars(events).values() if isinstance(kind, type) and kind.__module__ == events.__name__
+    }
+    for event in (*GOOD, *FAILED):
+        (members,) = objects([event])
+        row = rows[f"`{members.pop('event')}`"]
+        assert [name for name in members if f"`{name}`" not in row] == []
+    (members,) = objects([], failure())
+    assert [name for name in members if f"`{name}`" not in rows["`error`"] and name != "event"] == []
