@@ -38,23 +38,31 @@ def diff(upper: str, *, hash_files: bool) -> list[Entry]:
     upper = os.path.realpath(upper)
     entries: list[Entry] = []
     links: dict[tuple[int, int], str] = {}
-    root = os.open(upper, _DIRECTORY)
-    try:
-        _walk(root, upper, "", entries, links, hash_files)
-    finally:
-        os.close(root)
+    # A list and no recursion, as a step may nest directories deeper than Python nests calls.
+    pending = [(upper, "")]
+    while pending:
+        where, prefix = pending.pop()
+        fd = os.open(where, _DIRECTORY)
+        try:
+            below = _list(fd, where, prefix, entries, links, hash_files)
+        finally:
+            os.close(fd)
+        pending += [(f"{where}/{name}", f"{prefix}{name}/") for name in below]
     return in_order(entries)
 
 
-def _walk(
+def _list(
     fd: int,
     where: str,
     prefix: str,
     entries: list[Entry],
     links: dict[tuple[int, int], str],
     hash_files: bool,
-) -> None:
-    """One directory, open as `fd`, at `where` on disk; `prefix` is its path in the layer, with a slash."""
+) -> list[str]:
+    """One directory, open as `fd`, at `where` on disk; the names of the directories in it.
+
+    `prefix` is its path in the layer, with a slash.
+    """
     # By path, as nothing changes the directory now and /proc/self/fd would cost twice as much.
     near = f"{where}/"
     below: list[str] = []
@@ -104,12 +112,7 @@ def _walk(
                 entries.append(Entry(path, device, *common, 0, st.st_mtime_ns, "", st.st_rdev, xattrs))
             elif kind == stat.S_IFIFO:
                 entries.append(Entry(path, FIFO, *common, 0, st.st_mtime_ns, "", 0, xattrs))
-    for name in below:
-        child = os.open(name, _DIRECTORY, dir_fd=fd)
-        try:
-            _walk(child, f"{where}/{name}", f"{prefix}{name}/", entries, links, hash_files)
-        finally:
-            os.close(child)
+    return below
 
 
 def read_xattrs(path: str, names: list[str]) -> tuple[tuple[tuple[str, bytes], ...], dict[str, bytes]]:

@@ -107,6 +107,8 @@ def unpack(
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull("no space left while unpacking a layer", at=dest) from problem
         raise
+    except RecursionError:
+        raise SourceError("the archive replaces directories that are nested too deeply") from None
     finally:
         stage.close()
     found = f"sha256:{hasher.hexdigest()}"

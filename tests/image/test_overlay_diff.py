@@ -133,3 +133,15 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "up").symlink_to("/etc")
     (entry,) = diff(str(tmp_path), hash_files=True)
     assert (entry.kind, entry.target) == (SYMLINK, "/etc")
+
+
+def test_directories_nested_deeper_than_python_nests_calls(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=fd)
+        below = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    assert len(diff(str(tmp_path), hash_files=False)) == 1200
+    subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
