@@ -25,7 +25,7 @@ LAYERS = [
     {"store"},
     {"graph", "image"},
     {"events", "config"},
-    {"digest", "source_map", "patterns"},
+    {"digest", "source_map", "patterns", "freeze"},
     {"wildcards"},
     {"errors", "record"},
 ]

@@ -6,8 +6,6 @@ import os
 
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
-from buildkit_py.api.targets import outline as file_outline
-from buildkit_py.api.targets import targets as lower_targets
 from buildkit_py.api.witness import Witness
 from buildkit_py.api.write_out import WriteOut, wants_image
 from buildkit_py.errors import PybuildError, UsageError
@@ -33,6 +31,8 @@ _COMPRESSIONS = {"zstd": "zstd", "gzip": "gzip", "uncompressed": "none", "none":
 
 def outline(file: str, context: str = "") -> tuple[TargetSummary, ...]:
     """What `--list` shows of a file. Raises `BuildfileError`."""
+    from buildkit_py.api.targets import outline as file_outline
+
     return file_outline(file)
 
 
@@ -44,6 +44,12 @@ def build(request: BuildRequest, emit: Emit, witness: Witness | None = None) -> 
     witness = witness if witness is not None else Witness()
     with Session(request.store, sandboxes=not request.dry_run) as session:
         return _Build(request, session, emit, witness).run()
+
+
+def rebuild(request: BuildRequest, targets: tuple[Target, ...], emit: Emit, witness: Witness) -> BuildResult:
+    """Build targets again that an earlier build lowered, whose Buildfile and all else it looked at are unchanged."""
+    with Session(request.store, sandboxes=True) as session:
+        return _Build(request, session, emit, witness).run(targets)
 
 
 class _Build:
@@ -60,7 +66,7 @@ class _Build:
             request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
         )
 
-    def run(self) -> BuildResult:
+    def run(self, targets: tuple[Target, ...] = ()) -> BuildResult:
         request, session = self.request, self.session
         build_id, log_dir = session.store.builds.create()
         title = os.path.relpath(request.file) if request.file != "-" else "standard input"
@@ -72,7 +78,13 @@ class _Build:
                 raise _first(solution.failures)
             return solution.results[step].text
 
-        targets = lower_targets(request, session, self.witness, self.emit, run_now)
+        if not targets:
+            from buildkit_py.api.targets import targets as lower
+
+            targets = lower(request, session, self.witness, run_now)
+        self.witness.targets = targets
+        for notice in self.witness.notices:
+            self.emit(notice)
         makes_images = self.makes_images or any(target.tags for target in targets)
         if makes_images:
             _refuse_host_images(targets)

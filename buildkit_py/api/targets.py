@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.session import Session
     from buildkit_py.api.witness import Witness
-    from buildkit_py.events import Emit
     from buildkit_py.frontend.buildfile.syntax import Buildfile
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
@@ -48,11 +47,13 @@ class _Resolver:
 
 
 def targets(
-    request: BuildRequest, session: Session, witness: Witness, emit: Emit, run_now: Callable[[Step], str]
+    request: BuildRequest, session: Session, witness: Witness, run_now: Callable[[Step], str]
 ) -> tuple[Target, ...]:
     """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise.
 
-    `run_now` runs a step and gives its standard output, for a Buildfile.py that needs a text to go on.
+    What is odd but no error goes to the witness's notices. `run_now` runs a
+    step and gives its standard output, for a Buildfile.py that needs a text to
+    go on.
     """
     options = Options(
         context=request.context,
@@ -67,7 +68,7 @@ def targets(
     resolver = _Resolver(session, request.pull, witness)
 
     def notice(message: str, position: Position | None, hint: str) -> None:
-        emit(Notice("warning", message, position, hint))
+        witness.notices.append(Notice("warning", message, position, hint))
 
     if is_python(request.file):
         from buildkit_py.frontend.python.load import load

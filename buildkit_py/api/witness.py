@@ -13,12 +13,15 @@ from buildkit_py.store.scan import racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.events import Notice
+    from buildkit_py.frontend.target import Target
     from buildkit_py.store.scan import Stamp
 
 
 class Witness:
     """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans;
     `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later.
+    `targets` is what the Buildfile came to, and `notices` what was odd about it.
     """
 
     def __init__(self) -> None:
@@ -27,6 +30,8 @@ class Witness:
         self.scans: list[bytes] = []
         self.held: list[str] = []
         self.unprovable: list[str] = []
+        self.notices: list[Notice] = []
+        self.targets: tuple[Target, ...] = ()
 
     def file(self, path: str) -> None:
         """A file was read, or looked for in vain. Call it before reading: a later change then shows."""

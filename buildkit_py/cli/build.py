@@ -94,6 +94,7 @@ def _build(parsed: Parsed) -> int:
     from buildkit_py.cli import first_tier
     from buildkit_py.cli.locate import candidates
     from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.remember import answer, remember
 
     memo = first_tier.memo_path(sys.argv[1:])
     witness = Witness()
@@ -109,13 +110,7 @@ def _build(parsed: Parsed) -> int:
 
         print_plan(result)
         return 0
-    out = "".join((target.image or target.snapshot) + "\n" for target in result.targets) if kind == "quiet" else ""
-    sys.stdout.write(out)
-    if kind != "json":
-        from buildkit_py.cli.remember import remember
-
-        steps = result.ran + result.cached
-        names = ", ".join(target.name for target in result.targets)
-        err = "" if kind == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
-        remember(memo, request, witness, out, err)
+    if kind == "quiet":
+        sys.stdout.write(answer(result))
+    remember(memo, request, witness, kind, result)
     return 0

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 1"
+FORMAT = "pybuild memo 2"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600
@@ -33,14 +33,17 @@ def try_answer(argv: Sequence[str]) -> int | None:
     if not argv:
         return None
     memo = _read(memo_path(argv))
-    if memo is None:
+    if memo is None or not _reads_the_same(memo):
         return None
-    try:
-        if time.time() - memo["time"] > _BELIEVED or not _holds(memo):
-            return None
-    except OSError:  # something that was there is gone
-        return None
-    out, err = memo["out"], memo["err"]
+    if memo["answers"] and _is_up_to_date(memo):
+        return _answer(memo["out"], memo["err"])
+    # Only what the steps take changed, so the graph need not be made again.
+    from buildkit_py.cli import guard, rebuild
+
+    guard.leave(guard.guarded(lambda _: rebuild.rebuild(memo, memo_path(argv)), list(argv)))
+
+
+def _answer(out: str, err: str) -> int | None:
     try:
         if err:
             sys.stderr.write(err)
@@ -83,10 +86,16 @@ def memo_path(argv: Sequence[str]) -> str:
     return f"{home.decode('utf-8', 'surrogateescape')}/memo/{name}"
 
 
-def _holds(memo: dict[str, Any]) -> bool:
-    lstat, stat = posix.lstat, posix.stat
-    # `names` are small files whose text counts: what a tag stands for, and that the machine was not restarted
-    # since, for then the store may have lost what was never synced.
+def _reads_the_same(memo: dict[str, Any]) -> bool:
+    """Whether the Buildfile, and all else that decided the graph and its names, is as it was.
+
+    `names` are small files whose text counts: what a tag stands for, and that
+    the machine was not restarted since, for then the store may have lost what
+    was never synced.
+    """
+    stat = posix.stat
+    if time.time() - memo["time"] > _BELIEVED:
+        return False
     for path, wanted in memo["files"].items():
         try:
             seen = stat(path)
@@ -96,24 +105,37 @@ def _holds(memo: dict[str, Any]) -> bool:
             continue
         if (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size) != wanted:
             return False
-    for path, text in memo["names"].items():
-        with open(path, "rb") as file:
-            if file.read(4096) != text:
-                return False
-    for path, size in memo["held"].items():
-        seen = lstat(path)
-        if size is not None and seen.st_size != size:
-            return False
-    if memo["scans"]:
-        from buildkit_py.store.scan import Scan
-
-        for path, identity in memo["scans"]:
+    try:
+        for path, text in memo["names"].items():
             with open(path, "rb") as file:
-                if file_identity(posix.fstat(file.fileno())) != identity:
+                if file.read(4096) != text:
                     return False
-                scan = Scan.load(file.read())
-            if scan is None or not scan.holds():
+    except OSError:
+        return False
+    return True
+
+
+def _is_up_to_date(memo: dict[str, Any]) -> bool:
+    """Whether nothing that a step takes changed, and the result is still there."""
+    lstat = posix.lstat
+    try:
+        for path, size in memo["held"].items():
+            if size is not None and lstat(path).st_size != size:
                 return False
+            if size is None:
+                lstat(path)
+        if memo["scans"]:
+            from buildkit_py.store.scan import Scan
+
+            for path, identity in memo["scans"]:
+                with open(path, "rb") as file:
+                    if file_identity(posix.fstat(file.fileno())) != identity:
+                        return False
+                    scan = Scan.load(file.read())
+                if scan is None or not scan.holds():
+                    return False
+    except OSError:
+        return False
     return True
 
 

@@ -7,25 +7,31 @@ import os
 import time
 
 from buildkit_py.cli import first_tier
+from buildkit_py.freeze import freeze
+from buildkit_py.graph.step import in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.api.request import BuildRequest
+    from buildkit_py.api.request import BuildRequest, BuildResult
     from buildkit_py.api.witness import Witness
 
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
-def remember(path: str, request: BuildRequest, witness: Witness, out: str, err: str) -> None:
+def remember(path: str, request: BuildRequest, witness: Witness, progress: str, result: BuildResult) -> None:
     """Leave a memo, if the same command line could be answered from it.
 
     `path` is the command line's `first_tier.memo_path`, taken before the
-    process entered a user namespace and became another user. `out` and `err`
-    are the answer. What cannot be written is not an error: the next build
+    process entered a user namespace and became another user. `progress` is
+    the kind of progress that was shown. What cannot be written is not an error: the next build
     takes the full path.
     """
-    if witness.unprovable or not _can_be_a_no_op(request):
+    if witness.unprovable or progress == "json" or not _can_be_a_no_op(request):
         return
+    out = answer(result) if progress == "quiet" else ""
+    names = ", ".join(target.name for target in result.targets)
+    steps = result.ran + result.cached
+    err = "" if progress == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
     try:
         scans = []
         for number, data in enumerate(witness.scans):
@@ -34,9 +40,14 @@ def remember(path: str, request: BuildRequest, witness: Witness, out: str, err: 
             scans.append((name, first_tier.file_identity(os.stat(name))))
         memo = {
             "format": first_tier.FORMAT,
+            "answers": not witness.notices,
+            "request": freeze(request),
+            "graph": freeze(witness.targets, in_order([one.step for one in witness.targets if one.step is not None])),
+            "notices": freeze(tuple(witness.notices)),
+            "progress": progress,
             "time": time.time(),
             "files": witness.files,
-            "names": {name: _text(name) for name in (*witness.names, _BOOT)},
+            "names": {name: _text(name) for name in {*witness.names, _BOOT}},
             "held": {name: None if os.path.isdir(name) else os.lstat(name).st_size for name in witness.held},
             "scans": scans,
             "out": out,
@@ -45,6 +56,11 @@ def remember(path: str, request: BuildRequest, witness: Witness, out: str, err: 
         _write(path, marshal.dumps(memo, 4))
     except (OSError, KeyError, ValueError):
         return
+
+
+def answer(result: BuildResult) -> str:
+    """What a quiet build prints: for each target the digest of its image, or else the name of its filesystem."""
+    return "".join((target.image or target.snapshot) + "\n" for target in result.targets)
 
 
 def _can_be_a_no_op(request: BuildRequest) -> bool:

@@ -1,0 +1,35 @@
+"""The second tier: a build whose Buildfile is unchanged goes on from the graph that the last one made of it.
+
+Reading a Buildfile, resolving its images and lowering it costs more than
+running a step; and mostly it is the sources that change.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from buildkit_py.api.build import rebuild as build_again
+from buildkit_py.api.witness import Witness
+from buildkit_py.cli.progress import shown
+from buildkit_py.cli.remember import answer, remember
+from buildkit_py.freeze import thaw
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def rebuild(memo: dict[str, Any], path: str) -> int:
+    """Build what the memo at `path` remembers; the exit code. Raises as a build does."""
+    request = thaw(memo["request"])
+    targets = thaw(memo["graph"])
+    witness = Witness()
+    witness.files.update(memo["files"])
+    witness.names += memo["names"]
+    witness.notices += thaw(memo["notices"])
+    progress = memo["progress"]
+    result = shown(progress, lambda emit: build_again(request, targets, emit, witness))
+    if progress == "quiet":
+        sys.stdout.write(answer(result))
+    remember(path, request, witness, progress, result)
+    return 0
