@@ -31,7 +31,8 @@ class Contender:
     """One who runs in a race.
 
     `commands` run one after another in `cwd` and are timed together. `prepare` runs before each round and is not
-    timed; it gets the round's number. `changing` gives variables that differ from round to round.
+    timed; it gets the round's number. `changing` gives variables that differ from round to round. `most`: it takes
+    part in no more counted rounds than that (0: all), for one that is so slow that its scatter does not matter.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Contender:
     env: Mapping[str, str]
     prepare: Callable[[int], None] | None = None
     changing: Callable[[int], Mapping[str, str]] | None = None
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,8 @@ def race(
         if before_round is not None:
             before_round(number)
         for lane in lanes:
-            if lane.error:
+            most = lane.contender.most
+            if lane.error or (most and number >= warm_up + most):
                 continue
             try:
                 seconds, cpu = run_once(lane.contender, number)

@@ -130,7 +130,7 @@ class Workbench:
         commands = [(*self.storage("buildah"), *build)]
         if save:
             commands.append((*self.storage("buildah"), "push", "-q", tag, f"oci-archive:{save}"))
-        return Contender("buildah", tuple(commands), cwd, self.env, prepare)
+        return Contender("buildah", tuple(commands), cwd, self.env, prepare, most=3)
 
     def other(
         self,

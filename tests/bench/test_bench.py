@@ -28,6 +28,13 @@ def test_contenders_run_in_turn_and_warm_up_does_not_count(tmp_path: Path) -> No
     assert [(sample.name, len(sample.values)) for sample in samples] == [("a", 2), ("b", 2)]
 
 
+def test_a_slow_contender_may_take_part_in_fewer_rounds(tmp_path: Path) -> None:
+    slow = Contender("slow", (("sh", "-c", "echo slow >> log"),), str(tmp_path), ENV, most=1)
+    samples = race([slow, writes("a", tmp_path)], 3, warm_up=1)
+    assert (tmp_path / "log").read_text().split() == ["slow", "a", "slow", "a", "a", "a"]
+    assert [len(sample.values) for sample in samples] == [1, 3]
+
+
 def test_preparation_gets_the_round_and_its_variables_reach_the_command(tmp_path: Path) -> None:
     prepared: list[int] = []
     contender = Contender(
