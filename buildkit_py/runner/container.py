@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from buildkit_py.image.config import ImageConfig
 
 
-def container_spec(
-    config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str
-) -> SandboxSpec:
+def container_spec(config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str) -> SandboxSpec:
     """The spec of the sandbox. Raises `UsageError` where there is nothing to run.
 
     `root` has a writable upper even where the request says read-only: mount points that the image
