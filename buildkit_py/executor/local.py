@@ -77,6 +77,7 @@ class LocalExecutor:
         self._contexts: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
+        self._taken: dict[tuple[Step, int], str] = {}
 
     def expect(self, targets: Iterable[Step]) -> None:
         """Learn which steps others stand on: their layers are made as files, the others' as blobs."""
@@ -102,16 +103,19 @@ class LocalExecutor:
 
     def context_digest(self, step: Step, index: int) -> str:
         """The content digest of what a COPY takes from the context that is its source `index`."""
-        from buildkit_py.executor.copy_plan import source_digest
+        known = self._taken.get((step, index))
+        if known is None:
+            from buildkit_py.executor.copy_plan import source_digest
 
-        assert isinstance(step.op, Copy)
-        tree = self.context(step.sources[index].op)
-        tree.hash_files = True
-        try:
-            return source_digest(step.op, index, tree)
-        except PybuildError as problem:
-            problem.at = step.position or problem.at
-            raise
+            assert isinstance(step.op, Copy)
+            tree = self.context(step.sources[index].op)
+            tree.hash_files = True
+            try:
+                known = self._taken[step, index] = source_digest(step.op, index, tree)
+            except PybuildError as problem:
+                problem.at = step.position or problem.at
+                raise
+        return known
 
     def source_digest(self, step: Step, index: int, source: Result) -> str:
         """The content digest of what a step takes from the filesystem that is its source `index`."""
@@ -221,7 +225,7 @@ class LocalExecutor:
     def _copy(
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]
     ) -> tuple[make_layer.NewLayer, tuple[str, ...]]:
-        from buildkit_py.executor.copy_plan import plan, source_digest
+        from buildkit_py.executor.copy_plan import plan
 
         trees: list[Tree] = [
             self.context(source.local) if source.local is not None else self._tree(source) for source in sources
@@ -234,8 +238,8 @@ class LocalExecutor:
                 entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
                 new = self._keep(step, "" if op.link else below, entries, impure=self._impure(below))
             digests = tuple(
-                source_digest(op, index, tree) if isinstance(tree, ContextTree) else ""
-                for index, tree in enumerate(trees)
+                self.context_digest(step, index) if source.local is not None else ""
+                for index, source in enumerate(sources)
             )
         except PybuildError as problem:
             problem.at = step.position or problem.at

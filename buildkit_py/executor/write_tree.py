@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _PIECE = 1 << 20
+_SMALL = 1 << 16
 _SECOND = 10**9
 
 
@@ -40,6 +41,15 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity) -> str:
         dest, userxattr=identity.userns, devices=identity.privileged, ignore_owners=identity.single_id
     ) as writer:
         for entry in in_order(entries):
+            if entry[1] == FILE and entry[5] <= _SMALL and not entry[9]:
+                data = _whole(entry)
+                digest = blake3(data).digest()
+                if entry[13] is not None and entry[13] != digest:
+                    raise _changed(entry)
+                content.add(entry, digest)
+                path, mtime = entry[0], entry[6] // _SECOND * _SECOND
+                writer.small_file(path, (path.rpartition("/")[2], entry[2], entry[3], entry[4], mtime, data))
+                continue
             placed = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
             if entry.kind != FILE:
                 writer.other(placed)
@@ -59,6 +69,23 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity) -> str:
             content.add(entry, digest)
         writer.finish()
     return content.hexdigest()
+
+
+def _whole(entry: Entry) -> bytes:
+    """All bytes of a small file."""
+    if entry[12] is not None:
+        return entry[12]  # type: ignore[no-any-return]
+    try:
+        fd = os.open(entry[11], _OPEN)
+    except OSError as problem:
+        raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
+    try:
+        data = os.read(fd, entry[5] + 1)
+        if len(data) != entry[5] or os.fstat(fd).st_mtime_ns != entry[6]:
+            raise _changed(entry)
+        return data
+    finally:
+        os.close(fd)
 
 
 def _pieces(entry: Entry, hasher: blake3) -> Iterator[bytes]:

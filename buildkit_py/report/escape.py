@@ -7,8 +7,8 @@ reads. All of them are shown (`\\x1b[2J`, `\\r`, `\\u202e`) and none is obeyed.
 
 from __future__ import annotations
 
-_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_INVISIBLE = (0x00AD, 0x200B, 0x2060, 0x2028, 0x2029, 0xFEFF, *range(0xE0000, 0xE0080))
+_BIDI = frozenset((0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+_INVISIBLE = frozenset((0x00AD, 0x200B, 0x2060, 0x2028, 0x2029, 0xFEFF, *range(0xE0000, 0xE0080)))
 _NAMED = {ord("\r"): "\\r", ord("\n"): "\\n", ord("\a"): "\\a", ord("\b"): "\\b"}
 
 
@@ -20,11 +20,19 @@ def _written(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-_SHOWN: dict[int, str] = {
-    code: _NAMED.get(code, _written(code))
-    for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI, *_INVISIBLE, *range(0xD800, 0xE000))
-    if code != ord("\t")
-}
+class _Shown(dict[int, str]):
+    """The table for `str.translate`, filled as characters come up: nearly all text is printable and asks for none."""
+
+    def __missing__(self, code: int) -> str:
+        control = code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code < 0xE000
+        if (control and code != ord("\t")) or code in _BIDI or code in _INVISIBLE:
+            self[code] = _NAMED.get(code) or _written(code)
+        else:
+            self[code] = chr(code)
+        return self[code]
+
+
+_SHOWN = _Shown()
 
 
 def visible(text: str) -> str:
