@@ -138,7 +138,7 @@ class ContextTree:
             children = self._list(stack.pop())
             found += children
             stack.extend([child[0] for child in children if child[1] == DIR])
-        if all([child[0].isascii() for child in found]):
+        if all(child[0].isascii() for child in found):
             found.sort(key=_path)
         else:
             found.sort(key=_path_bytes)
@@ -179,9 +179,10 @@ class ContextTree:
             return f"there is no `{clean}` in the context `{self.root}`"
         return ""
 
-    def learn(self, path: str, digest: bytes) -> None:
-        """Take note of a digest that somebody else took of the file at `path` as it was listed."""
-        self._digests[path] = digest
+    def learn(self, digests: dict[str, bytes]) -> None:
+        """Take note of digests that somebody else took, by absolute path, of files as they were listed."""
+        cut = len(self.root) + 1
+        self._digests.update((source[cut:], digest) for source, digest in digests.items())
         self._walked.clear()
 
     def notes(self) -> tuple[bytes, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import RLock
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
@@ -78,6 +79,7 @@ class LocalExecutor:
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
+        self._looking = RLock()  # a ContextTree is for one thread at a time
 
     def expect(self, targets: Iterable[Step]) -> None:
         """Learn which steps others stand on: their layers are made as files, the others' as blobs."""
@@ -103,19 +105,20 @@ class LocalExecutor:
 
     def context_digest(self, step: Step, index: int) -> str:
         """The content digest of what a COPY takes from the context that is its source `index`."""
-        known = self._taken.get((step, index))
-        if known is None:
-            from buildkit_py.executor.copy_plan import source_digest
+        with self._looking:
+            known = self._taken.get((step, index))
+            if known is None:
+                from buildkit_py.executor.copy_plan import source_digest
 
-            assert isinstance(step.op, Copy)
-            tree = self.context(step.sources[index].op)
-            tree.hash_files = True
-            try:
-                known = self._taken[step, index] = source_digest(step.op, index, tree)
-            except PybuildError as problem:
-                problem.at = step.position or problem.at
-                raise
-        return known
+                assert isinstance(step.op, Copy)
+                tree = self.context(step.sources[index].op)
+                tree.hash_files = True
+                try:
+                    known = self._taken[step, index] = source_digest(step.op, index, tree)
+                except PybuildError as problem:
+                    problem.at = step.position or problem.at
+                    raise
+            return known
 
     def source_digest(self, step: Step, index: int, source: Result) -> str:
         """The content digest of what a step takes from the filesystem that is its source `index`."""
@@ -230,13 +233,25 @@ class LocalExecutor:
         trees: list[Tree] = [
             self.context(source.local) if source.local is not None else self._tree(source) for source in sources
         ]
+        contexts = [tree for tree in trees if isinstance(tree, ContextTree)]
+        # A file is read once: either its digest was wanted for the key, or it is taken while it is copied.
+        found: dict[str, bytes] = {}
         try:
-            for tree in trees:
-                if isinstance(tree, ContextTree):
-                    tree.hash_files = True
             with self.store.work_dir("copy") as work:
-                entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
-                new = self._keep(step, "" if op.link else below, entries, impure=self._impure(below))
+                with self._looking:
+                    for tree in contexts:
+                        tree.hash_files = False
+                    entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
+                new = self._keep(
+                    step,
+                    "" if op.link else below,
+                    entries,
+                    impure=self._impure(below),
+                    learn=lambda entry, digest: found.__setitem__(entry[11], digest),
+                )
+            with self._looking:
+                for tree in contexts:
+                    tree.learn({path: digest for path, digest in found.items() if path.startswith(tree.root + "/")})
             digests = tuple(
                 self.context_digest(step, index) if source.local is not None else ""
                 for index, source in enumerate(sources)
@@ -247,16 +262,22 @@ class LocalExecutor:
         return new, digests
 
     def _keep(
-        self, step: Step, below: str, entries: Sequence[Entry], impure: bool | None = None
+        self,
+        step: Step,
+        below: str,
+        entries: Sequence[Entry],
+        *,
+        learn: Callable[[Entry, bytes], object] | None = None,
+        impure: bool | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         impure = self._impure(below) if impure is None else impure
         if step in self._stood_on:
             return make_layer.from_entries_as_files(
-                self.store, below, entries, self._materializer.identity, impure=impure
+                self.store, below, entries, self._materializer.identity, impure=impure, learn=learn
             )
         return make_layer.from_entries(
-            self.store, below, entries, compression=self._settings.compression, impure=impure
+            self.store, below, entries, compression=self._settings.compression, impure=impure, learn=learn
         )
 
     # -- filesystems

@@ -16,11 +16,14 @@ from buildkit_py.store.layers import LayerBlob, LayerMeta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from buildkit_py.image.entry import Entry
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
+
+    Learn: TypeAlias = Callable[[Entry, bytes], object]
 
 
 class NewLayer(Record):
@@ -41,15 +44,18 @@ def from_directory(store: Store, base: str, upper: str, *, impure: bool) -> NewL
     return NewLayer(meta.id, meta.size)
 
 
-def from_entries(store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool) -> NewLayer:
+def from_entries(
+    store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool, learn: Learn | None = None
+) -> NewLayer:
     """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
-    Raises `ContextError` for a file that changed since it was listed.
+    `learn` hears the digest of each file. Raises `ContextError` for a file
+    that changed since it was listed.
     """
     from buildkit_py.image.pack import pack
 
     with store.blobs.writer() as blob:
-        packed = pack(entries, blob.write, compression=compression, hash_files=True)
+        packed = pack(entries, blob.write, compression=compression, hash_files=True, learn=learn)
         blob.commit(packed.digest)
     meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)
     store.layers.add(meta, blob=(compression, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)))
@@ -57,7 +63,13 @@ def from_entries(store: Store, base: str, entries: Sequence[Entry], *, compressi
 
 
 def from_entries_as_files(
-    store: Store, base: str, entries: Sequence[Entry], identity: Identity, *, impure: bool
+    store: Store,
+    base: str,
+    entries: Sequence[Entry],
+    identity: Identity,
+    *,
+    impure: bool,
+    learn: Learn | None = None,
 ) -> NewLayer:
     """The layer that holds these entries, as files, for a step that stands on it. Raises as `from_entries`."""
     from buildkit_py.executor.write_tree import write_tree
@@ -65,7 +77,7 @@ def from_entries_as_files(
     with store.work_dir("layer") as work:
         directory = work.path + "/diff"
         os.mkdir(directory, 0o755)
-        meta = _meta(store, base, write_tree(entries, directory, identity), entries, impure)
+        meta = _meta(store, base, write_tree(entries, directory, identity, learn), entries, impure)
         store.layers.add(meta, diff=directory)
     return NewLayer(meta.id, meta.size)
 
