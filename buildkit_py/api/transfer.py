@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from buildkit_py.api.images import find
 from buildkit_py.api.session import Session
@@ -67,6 +67,9 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
             waiting = [pool.submit(fetch, layer) for layer in wanted]
             try:
                 for one in waiting:
+                    # Short sleeps: the main thread does not notice a signal that comes just before a sleep.
+                    while not wait([one], 0.1).done:
+                        pass
                     one.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # What LayerMeta.origin says of this machine's own root filesystem, which is a layer like others but never unpacked.
 HOST = ("host",)
 _AT_ONCE = 4
+# The main thread does not notice a signal that comes just before it goes to sleep.
+_WAKES = 0.1
 
 
 class Trees(Record):
@@ -132,7 +134,8 @@ class Materializer:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_WAKES)
         if problems:
             raise problems[0]
         return made

@@ -23,6 +23,8 @@ ORIGIN = "origin"
 NONE = "none"
 # `pack` itself keeps two threads busy with one layer.
 _AT_ONCE = 1
+# The main thread does not notice a signal that comes just before it goes to sleep.
+_WAKES = 0.1
 
 
 class Packer:
@@ -72,7 +74,7 @@ class Packer:
                 del self._taken[layer]
             if layer in self._taken:
                 while (got := self._taken[layer]) is None:
-                    self._condition.wait()
+                    self._condition.wait(_WAKES)
                 if isinstance(got, BaseException):
                     raise got
                 return got

@@ -116,7 +116,12 @@ class Sink:
 
 
 def failure(problem: OSError, dest: str) -> ExportError:
-    """The error for an output that cannot be written."""
+    """The error for an output that cannot be written.
+
+    Raises the problem itself where nobody reads standard output any more: that is no failure of ours.
+    """
+    if dest == "-" and problem.errno == errno.EPIPE:
+        raise problem
     at = "standard output" if dest == "-" else dest
     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
         return ExportError("there is no space left for the output", at=at, hint="free some, or write elsewhere")

@@ -56,6 +56,8 @@ AHEAD = 64
 # So much progress earns a broken transfer its full number of attempts again.
 EARNED = 8 << 20
 _PATIENCE = 1.0
+# The main thread does not notice a signal that comes just before it goes to sleep.
+_WAKES = 0.1
 
 
 class Fetcher:
@@ -242,7 +244,7 @@ class _Incoming(_Closing):
         if not self._rest:
             with self._changed:
                 while not self._pieces and not self._ended:
-                    self._changed.wait()
+                    self._changed.wait(_WAKES)
                 if not self._pieces:
                     if self._problem is not None:
                         raise self._problem

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
             """End everything that runs, now; running `execute` calls raise."""
 
 
+# A signal that comes just before the main thread goes to sleep does not wake it: Python runs handlers between two
+# instructions. So it never sleeps for longer than this.
+_WAKES = 0.1
+
+
 class Solution:
     """What came of a solve: the result of each step, and how many ran or were there already."""
 
@@ -122,6 +127,8 @@ class Solver:
         return solution
 
     def _drive(self, plan: Plan, solution: Solution, todo: Any, done: Any) -> None:
+        from _queue import Empty
+
         busy = 0
         while True:
             while busy < self.jobs and (step := plan.next_ready()) is not None:
@@ -129,7 +136,10 @@ class Solver:
                 todo.put(step)
             if busy == 0:
                 return
-            step, state, result, problem, seconds = done.get()
+            try:
+                step, state, result, problem, seconds = done.get(True, _WAKES)
+            except Empty:
+                continue
             busy -= 1
             if problem is None and result is not None:
                 solution.results[step] = result
