@@ -81,13 +81,13 @@ def late_edit(base: str) -> str:
 def ladder(base: str, steps: int, height: int = 50) -> str:
     """That many RUN steps, in stages of `height` whose results the last stage gathers.
 
-    Not in one stage, for docker mounts no more than 128 layers.
+    Not in one stage, for docker mounts no more than 128 layers. No two steps are alike: equal ones would be run once.
     """
     text, stages = "", -(-steps // height)
     for stage in range(stages):
         text += f"FROM {base} AS s{stage}\n"
         runs = min(height, steps - stage * height)
-        text += "".join(f"RUN : {n}\n" for n in range(runs - 1)) + f"RUN echo {stage} > /r{stage}\n"
+        text += "".join(f"RUN : {stage} {n}\n" for n in range(runs - 1)) + f"RUN echo {stage} > /r{stage}\n"
     text += f"FROM {base}\n"
     return text + "".join(f"COPY --from=s{stage} /r{stage} /\n" for stage in range(stages))
 

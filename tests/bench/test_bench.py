@@ -126,6 +126,7 @@ def test_fixtures_have_the_sizes_that_their_names_say(tmp_path: Path) -> None:
     assert fixtures.late_edit("base").count("\n") == 20
     ladder = fixtures.ladder("base", 120)
     assert (ladder.count("\nRUN "), ladder.count(" AS "), ladder.count("--from=")) == (120, 3, 3)
+    assert len({line for line in ladder.splitlines() if line.startswith("RUN")}) == 120
     assert fixtures.ninja(20, ["a", "b"]).count("\nbuild ") == 20
 
 
