@@ -17,7 +17,7 @@ from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
-from buildkit_py.store.scan import TICK, Scan, racy
+from buildkit_py.store.scan import COARSE_TICK, TICK, Scan, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,16 @@ class ContextTree:
         """Take note of digests that somebody else took, by absolute path, of files as they were listed."""
         cut = len(self.root) + 1
         self._digests.update((source[cut:], digest) for source, digest in digests.items())
-        self._walked.clear()
+        new, get = tuple.__new__, digests.get
+        for path, (hashed, below) in self._walked.items():
+            if hashed:
+                continue
+            filled = [
+                new(Entry, (*entry[:13], digest)) if entry[13] is None and (digest := get(entry[11])) else entry
+                for entry in below
+            ]
+            whole = all(entry[13] is not None or entry[1] != FILE or entry[12] is not None for entry in filled)
+            self._walked[path] = (whole, filled)
 
     def notes(self) -> tuple[bytes, bytes]:
         """What the next build wants to know: the scan, and digests with extended attributes."""
@@ -256,6 +265,7 @@ class ContextTree:
             own = os.fstat(fd)
             known = self._notes.of_directory(path)
             prefix = f"{path}/" if path else ""
+            where, calm, new = full + "/", now - COARSE_TICK, tuple.__new__
             level = self.rules.level(path) if self.rules is not None else None
             if level is not None and level.settled and not level.default:
                 level = None  # no rule can match anything from here on
@@ -280,7 +290,17 @@ class ContextTree:
                 if note is not None and note[0] == stamp:
                     digest = note[1] if note[1] != _NO_DIGEST else None
                     attributes = self._notes.xattrs.get(child, ())
-                children.append(self._entry(child, seen, now, digest, attributes))
+                mode = seen.st_mode
+                if not stat_bits.S_ISREG(mode) or seen.st_nlink > 1 or max(stamp[0], stamp[1]) > calm:
+                    children.append(self._entry(child, seen, now, digest, attributes))
+                else:  # what `_entry` gives for an ordinary file that has long been at rest
+                    source = where + name
+                    if attributes is None:
+                        attributes = _xattrs(source)
+                    if digest is not None:
+                        self._digests[child] = digest
+                    fields = (child, FILE, mode & 0o7777, 0, 0, stamp[3], stamp[1])
+                    children.append(new(Entry, (*fields, "", 0, attributes, False, source, None, digest)))
                 kept.append(name)
                 stamps += stamp
         finally:
@@ -359,6 +379,8 @@ def _xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
+        return ()
+    if not names:
         return ()
     kept = sorted(name for name in names if name.startswith("user.") or name == "security.capability")
     found = []

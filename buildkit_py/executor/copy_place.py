@@ -13,6 +13,8 @@ from buildkit_py.image.order import in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from buildkit_py.image.union import Union
 
 _MAX_LINKS = 40
@@ -101,6 +103,18 @@ class Draft:
         self._new[path] = entry
         if entry[1] == HARDLINK:
             self._links.setdefault(entry.target, []).append(path)
+
+    def fill(self, prefix: str, entries: Iterable[Entry]) -> None:
+        """Put a whole tree, as it is, into a directory that was made just now: `place` for many with nothing there."""
+        new, put = tuple.__new__, self._new.__setitem__
+        for entry in entries:
+            path, kind = prefix + entry[0], entry[1]
+            if kind == HARDLINK:
+                entry = entry._replace(target=prefix + entry.target)
+                self._links.setdefault(entry.target, []).append(path)
+            elif kind == DIR:
+                self._fresh.add(path)
+            put(path, new(Entry, (path, *entry[1:])))
 
     def replace(self, entry: Entry) -> None:
         """Put an entry at its path as tar does: whatever is there goes, but that directories merge."""
