@@ -106,7 +106,9 @@ class Sources:
             os.fchmod(fd, mode)
             os.close(fd)
             tree = syscalls.open_tree(self._scaffold, name, syscalls.OPEN_TREE_CLONE)
-            syscalls.mount_setattr(tree, NOSUID | NODEV | NOEXEC | attributes)
+            # A file whose mode says that it is a program is run: a heredoc with `#!` is.
+            runs = 0 if mode & 0o111 else NOEXEC
+            syscalls.mount_setattr(tree, NOSUID | NODEV | runs | attributes)
         return Prepared(tree, target, False)
 
     def _bind(self, mount: SandboxMount, target: bytes) -> Prepared:
