@@ -41,6 +41,25 @@ _PUBLIC = {
     "tmpfs": "mounts",
 }
 
+# Not only documentation: `from buildkit_py import *` asks for these by name, and so loads them.
+__all__ = [
+    "Image",
+    "Text",
+    "Tree",
+    "bind",
+    "cache",
+    "context",
+    "env",
+    "fmt",
+    "git",
+    "host",
+    "read",
+    "scratch",
+    "secret",
+    "target",
+    "tmpfs",
+]
+
 
 def __getattr__(name: str) -> object:
     if name not in _PUBLIC:

@@ -43,3 +43,9 @@ def test_a_door_without_complex_types_does_not_load_typeguard(tmp_path):
         [sys.executable, "-c", code, str(tmp_path / "Buildfile.py")], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_all_names_come_with_a_star():
+    names: dict[str, object] = {}
+    exec("from buildkit_py import *", names)
+    assert set(NAMES) <= set(names)
