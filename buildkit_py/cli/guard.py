@@ -26,6 +26,7 @@ else:
 INTERNAL_ERROR = 70
 # Everything that writes to the store or exports names its own full disk; what is left is standard output.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_ENDING = (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP)
 _BROKEN_PIPE = 128 + int(_signal.SIGPIPE)
 
 
@@ -47,14 +48,13 @@ class Reported(Exception):
 
 def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     """Run a command; its exit code, or the one that what it raised stands for. Raises nothing."""
-    for signum in (_signal.SIGTERM, _signal.SIGHUP):
-        # `nohup pybuild …` has HUP ignored, and that is to stay so.
-        if _signal.getsignal(signum) == _signal.SIG_DFL:
+    for signum in _ENDING:
+        # `nohup pybuild …` has HUP ignored, a job in the background INT, and that is to stay so.
+        if _signal.getsignal(signum) in (_signal.SIG_DFL, _signal.default_int_handler):
             _signal.signal(signum, _end)
     code = _outcome(command, argv)
-    # Nothing is left to be ended: an impatient second Ctrl-C must not change the code while the interpreter ends.
-    for signum in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
-        _signal.signal(signum, _signal.SIG_IGN)
+    # Nothing is left to be ended, so nothing may change the code any more.
+    _ignore()
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -111,9 +111,17 @@ def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:
 
 
 def _end(signum: int, _frame: FrameType | None) -> None:
-    # A second one while everything is being cleaned up must not break that off half-way.
-    _signal.signal(signum, _signal.SIG_IGN)
+    # A second one while everything is being cleaned up must not break that off half-way. QUIT (Ctrl-\) still does.
+    _ignore()
+    if signum == _signal.SIGINT:
+        raise KeyboardInterrupt
     raise Ended(signum)
+
+
+def _ignore() -> None:
+    # Not SIG_IGN: Python would complain about those that have come and were not handled yet.
+    for signum in _ENDING:
+        _signal.signal(signum, lambda *_: None)
 
 
 def say(error: PybuildError) -> int:

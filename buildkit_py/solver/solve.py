@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 # A signal that comes just before the main thread goes to sleep does not wake it: Python runs handlers between two
 # instructions. So it never sleeps for longer than this.
 _WAKES = 0.1
+# How long what was interrupted may take to put its things away.
+_PATIENCE = 0.3
 
 
 class Solution:
@@ -115,16 +117,23 @@ class Solver:
 
         todo: SimpleQueue[Step | None] = SimpleQueue()
         done: SimpleQueue[tuple[Step, str, Result | None, BaseException | None, float]] = SimpleQueue()
-        started = self._start_workers(min(self.jobs, len(needed)), todo, done)
+        workers = self._start_workers(min(self.jobs, len(needed)), todo, done)
         try:
             self._drive(plan, solution, todo, done)
         except BaseException:
             self.executor.cancel()
+            self._end(workers, todo, _PATIENCE)
             raise
-        finally:
-            for _ in range(started):
-                todo.put(None)
+        self._end(workers, todo, 0.0)
         return solution
+
+    def _end(self, workers: list[Any], todo: Any, patience: float) -> None:
+        """Let the workers end, and give them so many seconds to put away what they were at."""
+        for _ in workers:
+            todo.put(None)
+        until = self.clock() + patience
+        for worker in workers:
+            worker.join(max(0.0, until - self.clock()))
 
     def _drive(self, plan: Plan, solution: Solution, todo: Any, done: Any) -> None:
         from _queue import Empty
@@ -182,7 +191,7 @@ class Solver:
             return "never run"
         return "what it stands on changed"
 
-    def _start_workers(self, count: int, todo: Any, done: Any) -> int:
+    def _start_workers(self, count: int, todo: Any, done: Any) -> list[Any]:
         import threading
 
         def work() -> None:
@@ -194,10 +203,11 @@ class Solver:
                 except BaseException as problem:  # handed to the owner of the plan, who decides
                     done.put((step, State.FAILED, None, problem, self.clock() - began))
 
-        for number in range(count):
-            # Daemons: after an interrupt nobody waits for a thread that is deep in a system call.
-            threading.Thread(target=work, name=f"step-{number}", daemon=True).start()
-        return count
+        # Daemons: after an interrupt nobody waits long for a thread that is deep in a system call.
+        workers = [threading.Thread(target=work, name=f"step-{number}", daemon=True) for number in range(count)]
+        for worker in workers:
+            worker.start()
+        return workers
 
     def _work_on(self, step: Step) -> tuple[str, Result]:
         """In a worker: the result of one step whose inputs are done, found or made."""

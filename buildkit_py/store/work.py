@@ -243,13 +243,13 @@ class Work:
         """
         if os.getpid() != pid:
             return
-        for path in tuple(self._mine):
+        for path in (*self._mine, *self._mine):  # twice: an interrupted thread may be moving one into the scratch
             try:
                 for name in os.listdir(path):
                     remove_tree(f"{path}/{name}")
                 os.rmdir(path)
             except OSError:
-                pass  # a thread still writes to it: the next process to open the store sweeps it
+                pass  # gone, or still written to: then the next process to open the store sweeps it
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
