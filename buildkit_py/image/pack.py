@@ -168,6 +168,8 @@ def _write_members(
                     digest = blake3(piece).digest()
                 # Looked at after reading: had it been written to meanwhile, its mtime would be another.
                 now = os_fstat(fd)
+            except BrokenPipeError:  # of whoever takes the bytes: reading a file has no such end
+                raise
             except OSError as problem:
                 raise _unreadable(entry, problem) from problem
             finally:
