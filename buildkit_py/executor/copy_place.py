@@ -44,15 +44,18 @@ class Draft:
         node = self._base.lookup(path, follow=False)
         return None if node is None else self._base.entry(node)
 
-    def resolve(self, path: str) -> str:
-        """Where a path leads, all links followed inside the root; what is missing stays as it is written."""
+    def resolve(self, path: str, root: str = "") -> str:
+        """Where a path below `root`, a directory, leads, links followed as if that were all; what is missing stays as
+        it is written."""
         waiting = [part for part in reversed(path.split("/")) if part not in ("", ".")]
-        done: list[str] = []
+        top = root.split("/") if root else []
+        done = list(top)
         links = 0
         while waiting:
             part = waiting.pop()
             if part == "..":
-                del done[-1:]
+                if len(done) > len(top):
+                    del done[-1:]
                 continue
             done.append(part)
             here = "/".join(done)
@@ -63,15 +66,15 @@ class Draft:
                 links += 1
                 if links > _MAX_LINKS:
                     raise BuildfileError(f"/{path} goes through more than {_MAX_LINKS} symbolic links")
-                done = [] if found.target.startswith("/") else done[:-1]
+                done = list(top) if found.target.startswith("/") else done[:-1]
                 waiting.extend([step for step in reversed(found.target.split("/")) if step not in ("", ".")])
             elif waiting:
                 raise BuildfileError(f"/{here} is not a directory, so nothing can be copied below it")
         return "/".join(done)
 
-    def directory(self, path: str) -> str:
-        """Have a directory at a path, links followed, parents made as needed (mode 0755); where it is."""
-        where = self.resolve(path)
+    def directory(self, path: str, root: str = "") -> str:
+        """Have a directory at a path below `root`, parents made as needed (mode 0755); where it is, links followed."""
+        where = self.resolve(path, root)
         parts = where.split("/") if where else []
         for depth in range(1, len(parts) + 1):
             here = "/".join(parts[:depth])

@@ -146,7 +146,8 @@ class _Placing:
             if not entry.path and not where:
                 continue  # the root itself is no entry of a layer
             parent, _, name = entry.path.rpartition("/")
-            inside = draft.directory(prefix + parent)
+            # Links lead where they would if the destination were the root, in which docker unpacks.
+            inside = draft.directory(parent, where)
             path = where if not name else f"{inside}/{name}" if inside else name
             moved[entry.path] = path
             uid, gid = self._owner or (entry.uid, entry.gid)
