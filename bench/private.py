@@ -38,7 +38,8 @@ def run_inside(script: str, argv: Sequence[str]) -> int:
     # Ctrl-C reaches the process inside as well, which ends in its own way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        return process.wait()
+        code = process.wait()
+        return code if code >= 0 else 128 - code
     finally:
         os.rmdir(root)
 
