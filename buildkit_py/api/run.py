@@ -8,6 +8,7 @@ from buildkit_py.api.session import Session
 from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.image.config import ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
+from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -162,8 +163,8 @@ def _container(request: RunRequest, session: Session, runnable: Runnable, emit: 
     trees = _trees(session, runnable.layers, emit)
     work = store.work_dir("run")
     try:
-        for name in ("upper", "work"):
-            os.mkdir(f"{work.path}/{name}", 0o755)
+        make_root(f"{work.path}/upper")
+        os.mkdir(f"{work.path}/work", 0o700)
         root = RootFilesystem(
             layers=trees.directories,
             upper=f"{work.path}/upper",

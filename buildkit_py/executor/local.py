@@ -20,6 +20,7 @@ from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
+from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ class LocalExecutor:
         try:
             with self.store.work_dir("run") as work:
                 upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
-                os.mkdir(upper, 0o755)
+                make_root(upper)
                 os.mkdir(overlay_work, 0o700)
                 if self._settings.ca_bundle:
                     bundle, variables = trusted(self._settings.ca_bundle, op.env)

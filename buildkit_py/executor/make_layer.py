@@ -7,12 +7,12 @@ name, keeps that, and everything above it hits.
 
 from __future__ import annotations
 
-import os
 import time
 
 from buildkit_py.record import Record
 from buildkit_py.store.chain import content_of, layer_id
 from buildkit_py.store.layers import LayerBlob, LayerMeta
+from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def from_entries_as_files(
 
     with store.work_dir("layer") as work:
         directory = work.path + "/diff"
-        os.mkdir(directory, 0o755)
+        make_root(directory)
         meta = _meta(store, base, write_tree(entries, directory, identity, learn), entries, impure)
         store.layers.add(meta, diff=directory)
     return NewLayer(meta.id, meta.size)

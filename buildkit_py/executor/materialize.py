@@ -8,10 +8,9 @@ at a time, several at once.
 
 from __future__ import annotations
 
-import os
-
 from buildkit_py.errors import StoreCorrupt
 from buildkit_py.record import Record
+from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Materializer:
                 self._fetcher().open_blob(layer, lambda done, total: progress(layer[:12], done, total)) as stream,
             ):
                 destination = work.path + "/diff"
-                os.mkdir(destination, 0o755)
+                make_root(destination)
                 unpack(
                     stream.read,
                     destination,

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import select
 
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.work import write_all
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,14 +40,15 @@ class Pump:
         return self._captured.decode("utf-8", "surrogateescape").rstrip("\n")
 
     def run(self, stdout: int, stderr: int) -> None:
-        """Read both pipes to their ends and close them."""
+        """Read both pipes to their ends and close them. Raises `StoreError` where the log cannot be written."""
         streams = {stdout: 1, stderr: 2}
         poll = select.poll()
         for fd in streams:
             poll.register(fd, select.POLLIN)
         written = 0
-        log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        log = -1
         try:
+            log = self._open_log()
             while streams:
                 for fd, _ in poll.poll():
                     piece = os.read(fd, 1 << 16)
@@ -54,15 +58,27 @@ class Pump:
                         self._end_of(streams.pop(fd))
                         continue
                     if written < LOG_LIMIT:
-                        os.write(log, piece)
                         written += len(piece)
-                        if written >= LOG_LIMIT:
-                            os.write(log, b"\n[pybuild: the log was cut here at %d bytes]\n" % written)
+                        cut = b"\n[pybuild: the log was cut here at %d bytes]\n" % written
+                        self._write_log(log, piece + cut if written >= LOG_LIMIT else piece)
                     self._take(streams[fd], piece)
         finally:
             for fd in streams:
                 os.close(fd)
-            os.close(log)
+            if log >= 0:
+                os.close(log)
+
+    def _open_log(self) -> int:
+        try:
+            return os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as problem:
+            raise store_error(problem, self._log, "write a step's log") from problem
+
+    def _write_log(self, log: int, data: bytes) -> None:
+        try:
+            write_all(log, data)
+        except OSError as problem:
+            raise store_error(problem, self._log, "write a step's log") from problem
 
     def _take(self, stream: int, piece: bytes) -> None:
         if stream == 1 and self._capture and len(self._captured) < _CAPTURE_LIMIT:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
-from buildkit_py.errors import BuildfileError, StepFailed
+from buildkit_py.errors import BuildfileError, SandboxError, StepFailed
 from buildkit_py.executor.output import Pump
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,9 +20,11 @@ if TYPE_CHECKING:
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher, Sandbox
     from buildkit_py.sandbox.userns import Identity
+    from buildkit_py.store.cache_mounts import CacheMount
     from buildkit_py.store.store import Store
 
 PIPES = "/dev/pipes"
+_STRICTNESS = ("shared", "private", "locked")
 # Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
 CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
 CA_VARIABLES = (
@@ -90,10 +95,11 @@ class Mounts:
         self._identity = identity
         self._step = step
         self._secret = secret
-        self._held: list[object] = []
+        self._caches: dict[str, CacheMount] = {}
         self.env: list[tuple[str, str]] = []
         self.specs: list[SandboxMount] = []
         try:
+            self._take_caches(op)
             for mount in op.mounts:
                 self._add(mount, trees[mount.source] if mount.source >= 0 else None, op)
         except BaseException:
@@ -106,11 +112,24 @@ class Mounts:
 
     def release(self) -> None:
         """Give the cache mounts back."""
-        while self._held:
-            self._held.pop().release()  # type: ignore[attr-defined]
+        while self._caches:
+            self._caches.popitem()[1].release()
+
+    def _take_caches(self, op: Run) -> None:
+        """Have each cache once, however often it is mounted, and all steps in one order.
+
+        A step that asked twice would wait for itself, and two with other orders for each other.
+        """
+        wanted: dict[str, str] = {}
+        for mount in op.mounts:
+            if mount.kind == "cache":
+                id = _cache_id(mount, op)
+                wanted[id] = max(wanted.get(id, "shared"), mount.sharing, key=_STRICTNESS.index)
+        for id in sorted(wanted):
+            self._caches[id] = self._store.mounts.acquire(id, wanted[id])
 
     def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
-        target = mount.target if mount.target.startswith("/") else f"{op.cwd.rstrip('/')}/{mount.target}"
+        target = _absolute(mount.target, op)
         match mount.kind:
             case "bind":
                 layers = tree.directories if tree is not None else ()
@@ -118,7 +137,7 @@ class Mounts:
                     SandboxMount("tree", target, layers=layers, path=mount.path, read_only=mount.read_only)
                 )
             case "cache":
-                self._add_cache(mount, target, tree)
+                self._add_cache(mount, target, tree, self._caches[_cache_id(mount, op)])
             case "tmpfs":
                 self.specs.append(SandboxMount("tmpfs", target, size=mount.size, mode=0o1777, read_only=False))
             case "secret":
@@ -126,9 +145,7 @@ class Mounts:
             case _:
                 raise BuildfileError(f"mounts of type `{mount.kind}` are not supported", at=self._step.position)
 
-    def _add_cache(self, mount: Mount, target: str, tree: Trees | None) -> None:
-        held = self._store.mounts.acquire(mount.id or target, mount.sharing)
-        self._held.append(held)
+    def _add_cache(self, mount: Mount, target: str, tree: Trees | None, held: CacheMount) -> None:
         if not os.listdir(held.path):
             # Owner and mode count for a new directory only; one in use keeps what the steps made of it.
             if tree is not None:
@@ -140,11 +157,25 @@ class Mounts:
         self.specs.append(SandboxMount("bind", target, source=held.path, read_only=mount.read_only))
 
     def _seed(self, tree: Trees, path: str, directory: str) -> None:
-        """Give a new cache mount the contents that the Buildfile names."""
+        """Give a new cache mount the contents that the Buildfile names.
+
+        All at once: nobody may take a half for the whole, neither a step that runs at the same time nor, after a
+        crash, the next build.
+        """
         from buildkit_py.executor.write_tree import write_tree
         from buildkit_py.image.union import Union
 
-        write_tree(Union(tree.directories).walk(path), directory, self._identity)
+        entries = Union(tree.directories).walk(path)
+        if not entries:
+            return
+        with self._store.work_dir("cache") as work:
+            make_root(f"{work.path}/data")
+            write_tree(entries, f"{work.path}/data", self._identity)
+            try:
+                os.rename(f"{work.path}/data", directory)  # which is empty, or else stays
+            except OSError as problem:
+                if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise store_error(problem, self._store.root, "fill a cache mount") from problem
 
     def _add_secret(self, mount: Mount, target: str) -> None:
         value = self._secret(mount.id)
@@ -163,6 +194,14 @@ class Mounts:
             self.specs.append(
                 SandboxMount("file", target, data=value, mode=mode, uid=mount.uid, gid=mount.gid, read_only=True)
             )
+
+
+def _absolute(target: str, op: Run) -> str:
+    return target if target.startswith("/") else f"{op.cwd.rstrip('/')}/{target}"
+
+
+def _cache_id(mount: Mount, op: Run) -> str:
+    return mount.id or _absolute(mount.target, op)
 
 
 class Running:
@@ -188,6 +227,15 @@ class Running:
             sandbox.destroy()
 
 
+def _abandon(sandbox: Sandbox) -> None:
+    """End a sandbox whose output nobody reads any more; it is gone before its directory is."""
+    sandbox.destroy()
+    try:
+        sandbox.wait()
+    except SandboxError:
+        pass  # what came first is the one to report
+
+
 def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: Pump, step: Step, step_id: str) -> None:
     """Run the command and wait for it. Raises `StepFailed` if its status is not zero."""
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
@@ -205,6 +253,9 @@ def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: P
     try:
         pump.run(out_read, err_read)
         ended = sandbox.wait()
+    except BaseException:
+        _abandon(sandbox)
+        raise
     finally:
         running.remove(sandbox)
     if running.cancelled:

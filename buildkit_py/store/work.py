@@ -259,6 +259,12 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
+def make_root(path: str) -> None:
+    """A new directory that becomes the root of a filesystem: all users of that look into it, whatever our umask is."""
+    os.mkdir(path, 0o755)
+    os.chmod(path, 0o755)
+
+
 def make_dir(path: str) -> None:
     """A private directory that may exist already."""
     try:
