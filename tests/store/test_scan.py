@@ -1,0 +1,68 @@
+"""A scan of many files: compared by two processes, with the answer that one would give."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.executor.context_tree import ContextTree
+from buildkit_py.store.scan import Scan
+
+_DIRECTORIES, _FILES = 50, 100
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    top = tmp_path_factory.mktemp("many")
+    for number in range(_DIRECTORIES):
+        directory = top / f"d{number:02}"
+        directory.mkdir()
+        for name in range(_FILES):
+            (directory / f"f{name:02}").touch()
+    return top
+
+
+def scan_of(root: Path) -> Scan:
+    time.sleep(0.03)  # so that nothing is too young to be believed
+    tree = ContextTree(str(root))
+    tree.walk("")
+    scan = Scan.load(tree.scan.dump())
+    assert scan is not None and len(scan.listings) == _DIRECTORIES + 1
+    return scan
+
+
+def no_child_is_left() -> bool:
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def test_holds_as_long_as_nothing_changes(root: Path) -> None:
+    scan = scan_of(root)
+    assert scan.holds()
+    assert scan.holds()
+    assert no_child_is_left()
+
+
+@pytest.mark.parametrize("directory", ["d00", "d24", "d26", "d49"])
+def test_a_change_is_seen_in_either_half(root: Path, directory: str) -> None:
+    scan = scan_of(root)
+    (root / directory / "f50").write_text("x")
+    assert not scan.holds()
+    assert no_child_is_left()
+
+
+@pytest.mark.parametrize("directory", ["d00", "d49"])
+def test_a_new_file_and_one_that_is_gone_are_seen_in_either_half(root: Path, directory: str) -> None:
+    scan = scan_of(root)
+    (root / directory / "new").touch()
+    assert not scan.holds()
+    scan = scan_of(root)
+    (root / directory / "new").unlink()
+    assert not scan.holds()
+    assert no_child_is_left()
