@@ -51,6 +51,14 @@ class PybuildError(Exception):
         self.hint = hint
         self.notes = notes
 
+    def place(self, position: object) -> None:
+        """Let `at` be the place in a Buildfile that asked for it; where it happened becomes a note."""
+        if position is None:
+            return
+        if self.at is not None and not hasattr(self.at, "line"):
+            self.notes = (f"at {self.at}", *self.notes)
+        self.at = position
+
     def __str__(self) -> str:
         return f"{self.at}: {self.message}" if self.at is not None else self.message
 

@@ -117,7 +117,7 @@ class LocalExecutor:
                 try:
                     known = self._taken[step, index] = source_digest(step.op, index, tree)
                 except PybuildError as problem:
-                    problem.at = step.position or problem.at
+                    problem.place(step.position)
                     raise
             return known
 
@@ -258,7 +258,7 @@ class LocalExecutor:
                 for index, source in enumerate(sources)
             )
         except PybuildError as problem:
-            problem.at = step.position or problem.at
+            problem.place(step.position)
             raise
         return new, digests
 

@@ -394,7 +394,11 @@ def _unreachable(problem: BaseException, url: str) -> RegistryError:
     # Refused, unresolvable and silent servers stay so; one that hangs up may have had a bad moment.
     passing = isinstance(problem, (ConnectionError, http.client.HTTPException))
     kind = Broken if passing and not isinstance(problem, ConnectionRefusedError) else Unreachable
-    return kind(f"the registry cannot be reached: {reason(problem)}", at=shown(url))
+    return kind(
+        f"the registry cannot be reached: {reason(problem)}",
+        at=shown(url),
+        hint="check the image's name and the network; PYBUILD_REGISTRY_MIRRORS and config.toml can name mirrors",
+    )
 
 
 def _peer(connection: http.client.HTTPConnection) -> str:

@@ -222,7 +222,12 @@ class Solver:
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found
             self.emit(StepStarted(self.ids[step], self.clock()))
-            made = self.executor.execute(step, self.ids[step], base, sources)
+            try:
+                made = self.executor.execute(step, self.ids[step], base, sources)
+            except PybuildError as problem:
+                if problem.at is None:
+                    problem.at = step.position
+                raise
             definition = look.define(step, made.source_digests)
             content = self._content_key(step, base, sources, made.source_digests)
             self.cache.put(step, definition or "", content, self._record_parts(step, below), made)

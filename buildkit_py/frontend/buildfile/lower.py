@@ -7,7 +7,7 @@ does to a stage is in `lower_stage.py`, what it means in `assemble.py`.
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound, PybuildError
+from buildkit_py.errors import BuildfileError, ContextError, PybuildError, SourceError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
@@ -224,9 +224,12 @@ class Build:
             )
         try:
             return self.resolver.resolve(word, platform, at)
-        except ImageNotFound as problem:
-            if not problem.hint:
-                problem.hint = did_you_mean(word, self.table.names())
+        except SourceError as problem:  # also where the registry is down: a mistyped stage is looked for there
+            stages = self.table.names()
+            if word in stages:
+                problem.hint = f"the stage `{word}` stands further down; FROM starts from stages above it only"
+            else:
+                problem.hint = did_you_mean(word, stages) or problem.hint
             raise
 
     def _triggers(self, node: StageNode, stage: Stage) -> list[Instruction]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend.buildfile.run_mount import mount_origin
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
@@ -72,7 +72,7 @@ class StageTable:
             return self.stages[-1]
         if found is None:
             hint = did_you_mean(name, self.names()) or f"the targets are {', '.join(self.names())}"
-            raise BuildfileError(f"there is no target `{name}`", at=self.stages[0].head.position.file, hint=hint)
+            raise UsageError(f"there is no target `{name}`", at=self.stages[0].head.position.file, hint=hint)
         return found
 
     def link(self, word_of: Callable[[From], tuple[str, str]]) -> None:

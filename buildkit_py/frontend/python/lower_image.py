@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.host import host_step
@@ -138,9 +138,11 @@ class ImageLowering:
             tree = parse_file(action.path, name=shown)
             return self._buildfile(tree, action.target, options, action.path)
         except BuildfileError as problem:
-            if not hasattr(problem.at, "line"):  # it cannot be read, or has no such target: our line is the place
+            if not hasattr(problem.at, "line"):  # it cannot be read: our line is the place
                 problem.at = image.position
             raise
+        except UsageError as problem:  # a target that the command line did not ask for
+            raise BuildfileError(problem.message, at=image.position, hint=problem.hint) from problem
 
     def _buildfile(self, tree: object, target: str, options: Options, file: str) -> Stage:
         from buildkit_py.frontend.buildfile.lower import Build

@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound
+from buildkit_py.errors import BuildfileError, ContextError, ImageNotFound, UsageError
 from buildkit_py.frontend.buildfile.lower import outline
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.outline import Outline
@@ -15,7 +15,7 @@ from tests.frontend.fakes import FakeResolver
 
 
 def fails(text, *targets, **options):
-    with pytest.raises(BuildfileError) as caught:
+    with pytest.raises((BuildfileError, UsageError)) as caught:
         Lowered(text, *targets, **options)
     return caught.value
 
