@@ -1,8 +1,7 @@
 """Config and history of an image against those that docker's own BuildKit makes of the same file.
 
 Commands of `RUN` are not what is compared, so ours are only lowered and
-docker's are cheap. The daemon is our own, in a directory of its own, without
-networks, and is ended with the test.
+docker's are cheap.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,7 @@ from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.target import Options, Resolved
 from buildkit_py.image.config import History, ImageConfig, ImageDocument
 from tests.frontend.fakes import SeenInputs
-from tests.needs import need
+from tests.peers.daemon import Docker
 
 pytestmark = [
     pytest.mark.peers,
@@ -140,64 +137,37 @@ ENTRYPOINT exec x
 BUILD_ARGS = (("HTTP_PROXY", "http://127.0.0.1:9"),)
 
 
-class Docker:
-    """A daemon of our own, as a client sees it."""
+class Peer:
+    """The daemon, with a context and with base images that have a config."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.env = {
-            **os.environ,
-            "DOCKER_HOST": f"unix://{directory}/docker.sock",
-            "DOCKER_CONFIG": str(directory / "config"),
-            "DOCKER_BUILDKIT": "1",
-        }
-        (directory / "context" / "b").mkdir(parents=True)
-        (directory / "context" / "a").write_text("a\n")
-        (directory / "context" / "b" / "c").write_text("c\n")
-
-    def __call__(self, *command: str, stdin: bytes | None = None) -> str:
-        done = subprocess.run(["docker", *command], env=self.env, input=stdin, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-        return done.stdout.decode()
+    def __init__(self, docker: Docker, directory: Path) -> None:
+        self.docker = docker
+        self.context = directory / "context"
+        (self.context / "b").mkdir(parents=True)
+        (self.context / "a").write_text("a\n")
+        (self.context / "b" / "c").write_text("c\n")
+        _import_bases(docker, directory / "root")
 
     def inspect(self, name: str) -> dict:
-        return json.loads(self("image", "inspect", name))[0]
+        return json.loads(self.docker("image", "inspect", name))[0]
 
     def build(self, text: str) -> dict:
-        (self.directory / "context" / "Dockerfile").write_text(text)
-        args = [f"--build-arg={name}={value}" for name, value in BUILD_ARGS]
-        self("build", "-q", "-t", "out", "--network=host", *args, str(self.directory / "context"))
+        (self.context / "Dockerfile").write_text(text)
+        failure = self.docker.build("out", self.context, [f"--build-arg={name}={value}" for name, value in BUILD_ARGS])
+        assert not failure
         return self.inspect("out")
 
     def history(self, name: str) -> list[str]:
-        lines = self("history", "--no-trunc", "--format", "{{json .CreatedBy}}", name).splitlines()
+        lines = self.docker("history", "--no-trunc", "--format", "{{json .CreatedBy}}", name).splitlines()
         return [json.loads(line) for line in reversed(lines)]
 
 
 @pytest.fixture(scope="module")
-def docker():
-    need("dockerd", "docker", "busybox")
-    directory = Path(tempfile.mkdtemp(prefix="pybuild-docker-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None))
-    client = Docker(directory)
-    command = ["dockerd", "--data-root", f"{directory}/data", "--exec-root", f"{directory}/run"]
-    command += ["--pidfile", f"{directory}/pid", "-H", f"unix://{directory}/docker.sock"]
-    command += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-    with open(directory / "log", "wb") as log:
-        daemon = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-    try:
-        while subprocess.run(["docker", "version"], env=client.env, capture_output=True, check=False).returncode:
-            assert daemon.poll() is None, (directory / "log").read_text()
-            time.sleep(0.1)
-        _import_bases(client)
-        yield client
-    finally:
-        daemon.terminate()
-        daemon.wait(timeout=60)
-        shutil.rmtree(directory)
+def peer(docker, tmp_path_factory):
+    return Peer(docker, tmp_path_factory.mktemp("peer"))
 
 
-def _import_bases(docker: Docker) -> None:
-    root = docker.directory / "root"
+def _import_bases(docker: Docker, root: Path) -> None:
     for name in ("bin", "etc", "tmp"):
         (root / name).mkdir(parents=True)
     shutil.copy(shutil.which("busybox"), root / "bin" / "busybox")
@@ -214,11 +184,11 @@ def _import_bases(docker: Docker) -> None:
 class DockersImages:
     """Resolves names to what the daemon has."""
 
-    def __init__(self, docker: Docker) -> None:
-        self.docker = docker
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
 
     def resolve(self, reference, platform, position):
-        found = self.docker.inspect(reference)
+        found = self.peer.inspect(reference)
         config = found["Config"]
         own = ImageConfig(
             env=tuple(tuple(pair.split("=", 1)) for pair in config["Env"]),
@@ -233,17 +203,17 @@ class DockersImages:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_config_and_history_are_dockers(docker, name):
+def test_config_and_history_are_dockers(peer, name):
     text = CASES[name].lstrip("\n")
-    theirs = docker.build(text)
+    theirs = peer.build(text)
     (ours,) = lower(
         parse_text(text, "Dockerfile"),
-        Options(str(docker.directory / "context"), build_args=BUILD_ARGS),
-        DockersImages(docker),
+        Options(str(peer.context), build_args=BUILD_ARGS),
+        DockersImages(peer),
         SeenInputs(),
     )
     base = 0 if text.startswith("FROM scratch") else 1  # `docker import` writes a line of its own
-    assert [entry.created_by for entry in ours.history][base:] == docker.history("out")[base:]
+    assert [entry.created_by for entry in ours.history][base:] == peer.history("out")[base:]
     assert ours.author == theirs["Author"]
     layers = sum(not entry.empty_layer for entry in ours.history)
     assert layers == len(theirs["RootFS"]["Layers"])

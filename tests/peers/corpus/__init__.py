@@ -1,0 +1,1 @@
+"""The corpus: Dockerfiles with their contexts, by theme."""
