@@ -11,6 +11,7 @@ import time
 
 from buildkit_py.record import Record
 from buildkit_py.store.chain import content_of, layer_id
+from buildkit_py.store.faults import store_error
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 from buildkit_py.store.work import make_root
 
@@ -77,7 +78,11 @@ def from_entries_as_files(
     with store.work_dir("layer") as work:
         directory = work.path + "/diff"
         make_root(directory)
-        meta = _meta(store, base, write_tree(entries, directory, identity, learn), entries, impure)
+        try:
+            content = write_tree(entries, directory, identity, learn)
+        except OSError as problem:
+            raise store_error(problem, store.root, "write the files of a layer") from problem
+        meta = _meta(store, base, content, entries, impure)
         store.layers.add(meta, diff=directory)
     return NewLayer(meta.id, meta.size)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 PIPES = "/dev/pipes"
+# With less than this left on the disk, that is taken for what a command failed of.
+_FULL = 256 << 10
 _STRICTNESS = ("shared", "private", "locked")
 # Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
 CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
@@ -170,8 +172,8 @@ class Mounts:
             return
         with self._store.work_dir("cache") as work:
             make_root(f"{work.path}/data")
-            write_tree(entries, f"{work.path}/data", self._identity)
             try:
+                write_tree(entries, f"{work.path}/data", self._identity)
                 os.rename(f"{work.path}/data", directory)  # which is empty, or else stays
             except OSError as problem:
                 if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
@@ -267,4 +269,13 @@ def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: P
             step_id=step_id,
             tail=tuple(pump.tail[-20:]),
             at=step.position,
+            hint=_hint_of_full_disk(spec.root.upper),
         )
+
+
+def _hint_of_full_disk(path: str) -> str:
+    """The hint for a command that failed while the disk below it has no space left, which its own words may not say."""
+    disk = os.statvfs(path)
+    if disk.f_bavail * disk.f_frsize >= _FULL and (disk.f_favail > 0 or disk.f_files == 0):
+        return ""
+    return "the disk of the store is full; free some with `pybuild cache prune`, or set PYBUILD_HOME to a larger one"

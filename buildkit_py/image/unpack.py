@@ -105,7 +105,11 @@ def unpack(
             tar.drain()
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull("no space left while unpacking a layer", at=dest) from problem
+            raise DiskFull(
+                "no space left while unpacking a layer",
+                at=dest,
+                hint="free some with `pybuild cache prune`, or put the store on a larger disk with PYBUILD_HOME",
+            ) from problem
         raise
     except RecursionError:
         raise SourceError("the archive replaces directories that are nested too deeply") from None
