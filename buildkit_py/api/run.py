@@ -159,18 +159,18 @@ def _container(request: RunRequest, session: Session, runnable: Runnable, emit: 
 
     store = session.store
     for layer in runnable.layers:
-        store.layers.get(layer)  # so that no prune takes it while it is mounted
-    trees = _trees(session, runnable.layers, emit)
+        store.layers.use(layer)
+    directories, host = _directories(session, runnable.layers, emit)
     work = store.work_dir("run")
     try:
         make_root(f"{work.path}/upper")
         os.mkdir(f"{work.path}/work", 0o700)
         root = RootFilesystem(
-            layers=trees.directories,
+            layers=directories,
             upper=f"{work.path}/upper",
             work=f"{work.path}/work",
-            host=trees.host,
-            hide=(store.root,) if trees.host else (),
+            host=host,
+            hide=(store.root,) if host else (),
         )
         hostname = request.hostname or os.urandom(6).hex()
         spec = container_spec(runnable.config, request, root, hostname)
@@ -178,6 +178,15 @@ def _container(request: RunRequest, session: Session, runnable: Runnable, emit: 
         work.discard()
         raise
     return Container(request, session, work, spec, start)
+
+
+def _directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:
+    """The layers as directories, lowest first, and whether this machine's own root lies below them."""
+    present = [tree for layer in layers if (tree := session.store.layers.tree(layer)) is not None]
+    if len(present) == len(layers):  # mostly: then nothing more need be loaded
+        return tuple(present), False
+    trees = _trees(session, layers, emit)
+    return trees.directories, trees.host
 
 
 def _trees(session: Session, layers: tuple[str, ...], emit: Emit) -> Trees:

@@ -14,6 +14,7 @@ MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_REST
 NAMES = tuple(_NAMES.split())
 DEFAULT = 0xA80425FB  # docker's default set
 ALL = (1 << len(NAMES)) - 1
+_EINVAL = 22
 
 
 def mask(name: str) -> int:
@@ -28,15 +29,15 @@ def mask(name: str) -> int:
 
 def limit_bounding_set(keep: int) -> None:
     """Drop every capability outside `keep` from the bounding set, so that no exec can bring it back."""
-    number = 0
-    while True:
+    for number in range(64):
+        if keep >> number & 1:
+            continue
         try:
-            present = syscalls.prctl(syscalls.PR_CAPBSET_READ, number)
-        except OSError:
-            return  # past the kernel's last capability
-        if present and not keep >> number & 1:
             syscalls.prctl(syscalls.PR_CAPBSET_DROP, number)
-        number += 1
+        except OSError as error:
+            if error.errno != _EINVAL:
+                raise
+            return  # past the kernel's last capability
 
 
 def limit_process(keep: int) -> None:

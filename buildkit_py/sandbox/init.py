@@ -26,8 +26,8 @@ from buildkit_py.sandbox.mounts import NOSUID, RDONLY, Prepared, Sources, encode
 from buildkit_py.sandbox.overlay import Overlays
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 from buildkit_py.sandbox.program import Program, Refused
+from buildkit_py.sandbox.ready_filter import ready_filter
 from buildkit_py.sandbox.rootfs import mount_root
-from buildkit_py.sandbox.seccomp import compile_filter, supported
 from buildkit_py.sandbox.system import SystemMounts
 
 TYPE_CHECKING = False
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.sandbox.spec import SandboxSpec
 
-_SIGKILL, _SIGSTOP, _SIG_SETMASK = 9, 19, 2
+_SIGKILL, _SIG_SETMASK = 9, 2
 _TTY_GROUP = 5
 _SETUP_FAILED = 125
 
@@ -54,11 +54,20 @@ class Host:
         self._filters: dict[int, bytes] = {}
 
     def ready_filter(self, spec: SandboxSpec) -> bytes | None:
-        """The filter for `spec` if there is nothing left to compile; b"" if it wants none."""
-        return self._filters.get(spec.capabilities) if spec.seccomp else b""
+        """The filter for `spec` if there is nothing left to compile; b"" if it wants none. Raises `SetupFailure`."""
+        if not spec.seccomp:
+            return b""
+        if spec.capabilities not in self._filters:
+            program = ready_filter(spec.capabilities)
+            if program is None:
+                return None
+            self._filters[spec.capabilities] = program
+        return self._filters[spec.capabilities]
 
     def compile_filter(self, spec: SandboxSpec) -> bytes:
         """The filter for `spec`, kept for the next one like it."""
+        from buildkit_py.sandbox.seccomp import compile_filter
+
         program = self._filters[spec.capabilities] = compile_filter(spec.capabilities)
         return program
 
@@ -80,8 +89,7 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
     Only for processes with one thread. Raises `OSError` if the kernel gives no process or namespace, and
     `SetupFailure` if no filter can be made.
     """
-    if spec.seccomp and not supported():
-        raise SetupFailure(f"filter system calls: the machine {syscalls.MACHINE} has no table")
+    program = host.ready_filter(spec)
     flags = (
         syscalls.CLONE_NEWNS
         | syscalls.CLONE_NEWPID
@@ -93,7 +101,6 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
         flags |= syscalls.CLONE_NEWNET
     elif spec.network != "host":
         raise SetupFailure(f"connect to a network: there is no network {spec.network}")
-    program = host.ready_filter(spec)
     reader, writer = os.pipe() if program is None else (-1, -1)
     pid, pidfd = syscalls.clone(flags)
     if pid:
@@ -188,7 +195,8 @@ def _become_leader(host: Host) -> None:
     os.setsid()
     os.umask(0o022)
     for number in range(1, 65):
-        if number not in (_SIGKILL, _SIGSTOP, 32, 33):  # 32 and 33 belong to the C library
+        # An exec resets handlers, but not what is ignored. 32 and 33 belong to the C library.
+        if number not in (32, 33) and _signal.getsignal(number) != _signal.SIG_DFL:
             _signal.signal(number, _signal.SIG_DFL)
     _signal.pthread_sigmask(_SIG_SETMASK, ())
     try:

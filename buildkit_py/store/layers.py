@@ -97,6 +97,10 @@ class Layers:
             self._work.quarantine(path)
         return None
 
+    def use(self, id: str) -> None:
+        """Keep a layer safe from prune while this process holds the store; its description is not read."""
+        self._leases.renew(self.path(id) + "/meta")
+
     def add(self, meta: LayerMeta, diff: str = "", blob: tuple[str, LayerBlob] | None = None) -> LayerMeta:
         """Put a layer in place; the description that is there afterwards.
 
