@@ -1,0 +1,124 @@
+"""`pybuild run` of images that were built here: its exit codes, what the command sees, and that nothing stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.watched import leftovers, watch
+from tests.behaviour.world import World
+
+DOCKERFILE = """\
+FROM busybox
+RUN mkdir -p /data /work && echo seed > /data/seed && chmod 777 /data /work && printf x > /not-executable
+ENV COLOUR=blue
+WORKDIR /work
+USER app
+VOLUME /data
+CMD ["sh", "-c", "echo by default"]
+"""
+
+
+@pytest.fixture
+def image(world: World, base_layout: Path) -> World:
+    """A world with the image `box`."""
+    world.write({"Dockerfile": DOCKERFILE})
+    world.build(f"--build-context=busybox=oci-layout://{base_layout}", "-t", "box")
+    world.run("run", "box", "true")  # what it unpacks is shown, and that is not what is looked at here
+    return world
+
+
+def run(world: World, *argv: str) -> subprocess.CompletedProcess[str]:
+    done = world.run("run", *argv, ok=False)
+    assert leftovers(world) == []
+    return done
+
+
+def test_exit_codes(image: World) -> None:
+    cases = {
+        ("box", "true"): 0,
+        ("box", "sh", "-c", "exit 42"): 42,
+        ("box", "no-such-command"): 127,
+        ("box", "/no/such"): 127,
+        ("box", "/not-executable"): 126,
+        ("box", "/data"): 126,
+        ("box", "sh", "-c", "sh -c 'kill -9 $$'; exit $?"): 137,
+        ("-u", "nobody-here", "box", "true"): 125,
+        ("-w", "relative", "box", "true"): 125,
+        ("-v", "./gone:/x", "box", "true"): 125,
+        ("--bogus", "box", "true"): 125,
+        ("127.0.0.1:1/none", "true"): 125,
+    }
+    for argv, code in cases.items():
+        done = run(image, *argv)
+        assert done.returncode == code, (argv, done.stderr)
+        assert bool(done.stderr) == (code in (125, 126, 127)), (argv, done.stderr)
+
+
+def test_what_the_image_says_and_what_is_given(image: World) -> None:
+    assert run(image, "box").stdout == "by default\n"
+    shown = "id -un; id -g; pwd; echo $COLOUR $MORE; hostname"
+    assert (
+        run(image, "-h", "shop", "-e", "MORE=m", "box", "sh", "-c", shown).stdout == "app\n1000\n/work\nblue m\nshop\n"
+    )
+    done = run(image, "-u", "0", "-w", "/data", "-e", "COLOUR=red", "box", "sh", "-c", shown)
+    assert done.stdout.split("\n")[:4] == ["root", "0", "/data", "red"]
+    assert run(image, "--entrypoint", "/bin/echo", "box", "words").stdout == "words\n"
+
+
+def test_two_runs_see_nothing_of_each_other(image: World) -> None:
+    assert run(image, "box", "sh", "-c", "echo x > /work/left; rm /data/seed; ps | wc -l").returncode == 0
+    assert run(
+        image, "box", "sh", "-c", "ls /work; cat /data/seed; test $(ls -d /proc/[0-9]* | wc -l) -le 4"
+    ).stdout == ("seed\n")
+    image.run("cache", "verify")
+
+
+def test_a_read_only_root(image: World) -> None:
+    done = run(image, "--read-only", "-u", "0", "box", "sh", "-c", "echo x > /new || echo refused")
+    assert done.stdout == "refused\n"
+    # A VOLUME of the image stays writable, as docker has it.
+    assert (
+        run(image, "--read-only", "box", "sh", "-c", "echo y > /data/new && cat /data/new /data/seed").stdout
+        == "y\nseed\n"
+    )
+
+
+def test_volumes(image: World) -> None:
+    image.write({"shared/in": "from here\n"})
+    (image.project / "shared").chmod(0o777)
+    done = run(image, "-v", "./shared:/mnt", "box", "sh", "-c", "cat /mnt/in; echo back > /mnt/out")
+    assert (done.returncode, done.stdout) == (0, "from here\n")
+    assert (image.project / "shared/out").read_text() == "back\n"
+    assert run(image, "-v", "./shared:/mnt:ro", "box", "sh", "-c", "echo x > /mnt/refused").returncode != 0
+    assert not (image.project / "shared/refused").exists()
+
+
+def test_no_network(image: World) -> None:
+    done = run(image, "--network", "none", "box", "sh", "-c", "ls /sys/class/net")
+    assert done.stdout == "lo\n"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT])
+def test_signals_are_passed_on(image: World, signum: signal.Signals) -> None:
+    script = f"trap 'echo got; exit 9' {signum.name[3:]}; echo begun; while true; do sleep 0.05; done"
+    end = watch(image, "run", "box", "sh", "-c", script, until="begun\n", signals=[signum])
+    assert (end.code, end.output) == (9, "begun\ngot\n")
+    assert leftovers(image) == []
+
+
+def test_kill_takes_the_container_along(image: World) -> None:
+    script = "sleep 300 & echo begun; sleep 300"
+    end = watch(image, "run", "box", "sh", "-c", script, until="begun\n", signals=[signal.SIGKILL], alone=True)
+    assert end.code == -signal.SIGKILL
+    image.run("cache", "prune")
+    assert leftovers(image) == []
+
+
+def test_what_is_left_running_ends_with_the_command(image: World) -> None:
+    end = watch(image, "run", "box", "sh", "-c", "sleep 300 & setsid sleep 300 & echo over")
+    assert (end.code, end.output) == (0, "over\n")
+    assert leftovers(image) == []
