@@ -12,6 +12,7 @@ import marshal
 import os
 import stat as stat_bits
 import time
+from _operator import itemgetter
 
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
@@ -138,7 +139,7 @@ class ContextTree:
             children = self._list(stack.pop())
             found += children
             stack.extend([child[0] for child in children if child[1] == DIR])
-        if all(child[0].isascii() for child in found):
+        if "".join([child[0] for child in found]).isascii():
             found.sort(key=_path)
         else:
             found.sort(key=_path_bytes)
@@ -149,21 +150,25 @@ class ContextTree:
     def _below(self, found: list[Entry], cut: int) -> list[Entry]:
         """Sorted entries with their digests, their paths cut, and further names of an inode made links."""
         new = tuple.__new__  # half the price of `_replace`, and this is done for every file of a context
-        digests = self._digests
+        digests, inodes, hash_files = self._digests, self._inodes, self.hash_files
+        if not (cut or digests or inodes or hash_files):
+            return found
         names_of: dict[int, str] = {}
         below: list[Entry] = []
         for entry in found:
             path = entry[0]
-            if path in self._inodes:
-                first = names_of.setdefault(self._inodes[path], path[cut:])
+            if path in inodes:
+                first = names_of.setdefault(inodes[path], path[cut:])
                 if first != path[cut:]:
                     below.append(Entry(path[cut:], HARDLINK, entry.mode, 0, 0, 0, entry.mtime, first))
                     continue
             if entry[1] == FILE and entry[13] is None and entry[12] is None:
                 digest = digests.get(path)
-                if digest is None and self.hash_files:
+                if digest is None and hash_files:
                     digest = self._with_digest(entry).digest
-                below.append(new(Entry, (path[cut:], *entry[1:13], digest)))
+                if cut or digest is not None:
+                    entry = new(Entry, (path[cut:], *entry[1:13], digest))
+                below.append(entry)
             elif cut:
                 below.append(new(Entry, (path[cut:], *entry[1:])))
             else:
@@ -182,7 +187,7 @@ class ContextTree:
     def learn(self, digests: dict[str, bytes]) -> None:
         """Take note of digests that somebody else took, by absolute path, of files as they were listed."""
         cut = len(self.root) + 1
-        self._digests.update((source[cut:], digest) for source, digest in digests.items())
+        self._digests.update({source[cut:]: digest for source, digest in digests.items()})
         new, get = tuple.__new__, digests.get
         for path, (hashed, below) in self._walked.items():
             if hashed:
@@ -198,12 +203,15 @@ class ContextTree:
         """What the next build wants to know: the scan, and digests with extended attributes."""
         digests: dict[str, bytes] = {}
         xattrs: dict[str, Any] = {}
+        get, racy_ones = self._digests.get, self._racy
         for path, children in self._listed.items():
             digests[path] = b"".join(
-                _NO_DIGEST if child.path in self._racy else self._digests.get(child.path) or child.digest or _NO_DIGEST
-                for child in children
+                [
+                    _NO_DIGEST if child[0] in racy_ones else get(child[0]) or child[13] or _NO_DIGEST
+                    for child in children
+                ]
             )
-            xattrs.update((child.path, child.xattrs) for child in children if child.xattrs)
+            xattrs.update([(child[0], child[9]) for child in children if child[9]])
         probed = {
             path: digest
             for path in self._single
@@ -265,7 +273,7 @@ class ContextTree:
             own = os.fstat(fd)
             known = self._notes.of_directory(path)
             prefix = f"{path}/" if path else ""
-            where, calm, new = full + "/", now - COARSE_TICK, tuple.__new__
+            where, calm, new, is_regular = full + "/", now - COARSE_TICK, tuple.__new__, stat_bits.S_ISREG
             level = self.rules.level(path) if self.rules is not None else None
             if level is not None and level.settled and not level.default:
                 level = None  # no rule can match anything from here on
@@ -283,15 +291,15 @@ class ContextTree:
                     continue
                 if ignored and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(child)):
                     continue
-                stamp = [seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size]
+                changed, modified, size, mode = seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_mode
+                stamp = [changed, modified, seen.st_ino, size]
                 digest: bytes | None = None
                 attributes: Any = None
                 note = known.get(name)
                 if note is not None and note[0] == stamp:
                     digest = note[1] if note[1] != _NO_DIGEST else None
                     attributes = self._notes.xattrs.get(child, ())
-                mode = seen.st_mode
-                if not stat_bits.S_ISREG(mode) or seen.st_nlink > 1 or max(stamp[0], stamp[1]) > calm:
+                if changed > calm or modified > calm or seen.st_nlink > 1 or not is_regular(mode):
                     children.append(self._entry(child, seen, now, digest, attributes))
                 else:  # what `_entry` gives for an ordinary file that has long been at rest
                     source = where + name
@@ -299,8 +307,8 @@ class ContextTree:
                         attributes = _xattrs(source)
                     if digest is not None:
                         self._digests[child] = digest
-                    fields = (child, FILE, mode & 0o7777, 0, 0, stamp[3], stamp[1])
-                    children.append(new(Entry, (*fields, "", 0, attributes, False, source, None, digest)))
+                    fields = (child, FILE, mode & 0o7777, 0, 0, size, modified, "", 0, attributes, False, source)
+                    children.append(new(Entry, (*fields, None, digest)))
                 kept.append(name)
                 stamps += stamp
         finally:
@@ -361,13 +369,12 @@ class ContextTree:
         return entry._replace(digest=digest)
 
 
+_path = itemgetter(0)
+
+
 def _parts(path: str) -> list[str]:
     """The components of a path, last first, without empty ones and dots."""
     return [part for part in reversed(path.split("/")) if part not in ("", ".")]
-
-
-def _path(entry: Entry) -> str:
-    return str(entry.path)
 
 
 def _path_bytes(entry: Entry) -> bytes:

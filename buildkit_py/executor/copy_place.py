@@ -107,8 +107,12 @@ class Draft:
         if entry[1] == HARDLINK:
             self._links.setdefault(entry.target, []).append(path)
 
+    def is_bare(self, path: str) -> bool:
+        """Whether nothing can be in a directory: the base has it not, and nothing was placed since it was made."""
+        return path in self._fresh and (not self._new or next(reversed(self._new)) == path)
+
     def fill(self, prefix: str, entries: Iterable[Entry]) -> None:
-        """Put a whole tree, as it is, into a directory that was made just now: `place` for many with nothing there."""
+        """Put a whole tree, as it is, into a directory with nothing in it: `place` for many."""
         new, put = tuple.__new__, self._new.__setitem__
         for entry in entries:
             path, kind = prefix + entry[0], entry[1]
@@ -117,7 +121,7 @@ class Draft:
                 self._links.setdefault(entry.target, []).append(path)
             elif kind == DIR:
                 self._fresh.add(path)
-            put(path, new(Entry, (path, *entry[1:])))
+            put(path, new(Entry, (path, *entry[1:])) if prefix else entry)
 
     def replace(self, entry: Entry) -> None:
         """Put an entry at its path as tar does: whatever is there goes, but that directories merge."""
@@ -164,11 +168,10 @@ class Draft:
         directories a made-up mode and owner.
         """
         out = dict(self._new)
-        for path in self._new:
-            while path := path.rpartition("/")[0]:
-                if path in out:
-                    break
+        for path in {path.rpartition("/")[0] for path in self._new}:
+            while path and path not in out:
                 found = self._below(path)
                 # A directory of the draft is in it, so this one is the base's.
                 out[path] = found if found is not None else Entry(path, DIR, 0o755, *self._owner, 0, self._created)
+                path = path.rpartition("/")[0]
         return in_order(out.values())

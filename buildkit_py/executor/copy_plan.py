@@ -121,7 +121,7 @@ class _Placing:
             raise BuildfileError(f"cannot copy to non-directory: /{where}")
         draft.directory(where)
         prefix = f"{where}/" if where else ""
-        if there is None and self._owner is None and self._change is None:
+        if draft.is_bare(where) and self._owner is None and self._change is None:
             draft.fill(prefix, entries)
             return
         place, changed = draft.place, self._changed

@@ -55,7 +55,7 @@ def from_entries(
     """
     from buildkit_py.image.pack import pack
 
-    with store.blobs.writer() as blob:
+    with store.blobs.writer(hashed=True) as blob:
         packed = pack(entries, blob.write, compression=compression, hash_files=True, learn=learn)
         blob.commit(packed.digest)
     meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)

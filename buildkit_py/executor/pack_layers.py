@@ -119,7 +119,7 @@ class Packer:
             held = layers.blob(layer, self.variant)
             if held is not None:
                 return held
-            with self._store.blobs.writer() as writer:
+            with self._store.blobs.writer(hashed=True) as writer:
                 packed = self._pack(writer.write, plain, tree)
                 writer.commit(packed.digest)
             blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)

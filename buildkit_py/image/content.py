@@ -31,16 +31,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _FORMAT = b"pybuild-content-1\n"
+# So many parts are hashed together: one by one is slow, and all of them are 15 MB for 100,000 files.
+_TOGETHER = 4_096
 
 
 class ContentDigest:
     """Builds a content digest one entry after the other, for those who read the files anyway."""
 
     def __init__(self) -> None:
-        self._parts: list[bytes] = [_FORMAT]
+        from blake3 import blake3
+
+        self._hasher = blake3(_FORMAT)
+        self._parts: list[bytes] = []
 
     def add(self, entry: Entry, digest: bytes) -> None:
         """One more entry, in order; `digest` is the BLAKE3 of a FILE's bytes, else unused."""
+        if len(self._parts) >= _TOGETHER:
+            self._take()
         raw = entry[0].encode("utf-8", "surrogateescape")
         if entry[1] == FILE and not entry[9]:  # nearly all there are
             self._parts.append(b"f%d:%b%o,%d,%d;%b0;" % (len(raw), raw, entry[2], entry[3], entry[4], digest))
@@ -74,9 +81,12 @@ class ContentDigest:
 
     def hexdigest(self) -> str:
         """The digest of what was added, as 64 hex digits."""
-        from blake3 import blake3
+        self._take()
+        return self._hasher.hexdigest()
 
-        return blake3(b"".join(self._parts)).hexdigest()
+    def _take(self) -> None:
+        self._hasher.update(b"".join(self._parts))
+        self._parts.clear()
 
 
 def content_digest(entries: Iterable[Entry]) -> str:
@@ -85,8 +95,9 @@ def content_digest(entries: Iterable[Entry]) -> str:
     Raises `OSError` where one cannot be.
     """
     building = ContentDigest()
+    add = building.add
     for entry in in_order(entries):
-        building.add(entry, file_digest(entry) if entry[1] == FILE else b"")
+        add(entry, b"" if entry[1] != FILE else entry[13] or file_digest(entry))
     return building.hexdigest()
 
 

@@ -8,6 +8,9 @@ FILE, and the others are HARDLINKs to it.
 
 from __future__ import annotations
 
+from _operator import eq, itemgetter
+from itertools import islice, pairwise
+
 from buildkit_py.image.entry import DIR, HARDLINK, Entry
 
 TYPE_CHECKING = False
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def _path(entry: Entry) -> str:
-    return entry.path  # type: ignore[no-any-return]
+_path = itemgetter(0)
+_kind = itemgetter(1)
 
 
 def _path_bytes(entry: Entry) -> bytes:
@@ -27,17 +30,15 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     """The entries in their one order. Raises `ValueError` for a path that stands there twice."""
     out = list(entries)
     # Text sorts as its UTF-8 does, but not when surrogates stand for bytes that are no UTF-8.
-    plain = "".join([entry[0] for entry in out]).isascii()
-    out.sort(key=_path if plain else _path_bytes)
-    last = None
-    linked = False
-    for entry in out:
-        if entry[0] == last:
-            raise ValueError(f"two entries for the path {last!r}")
-        last = entry[0]
-        if entry[1] is HARDLINK or entry[1] == HARDLINK:
-            linked = True
-    return _lead_by_first_name(out) if linked else out
+    if "".join([entry[0] for entry in out]).isascii():
+        out.sort(key=_path)
+    else:
+        out.sort(key=_path_bytes)
+    # Compared in C: this is done several times for each of 50,000 files.
+    if True in map(eq, map(_path, out), map(_path, islice(out, 1, None))):
+        twice = next(one[0] for one, following in pairwise(out) if one[0] == following[0])
+        raise ValueError(f"two entries for the path {twice!r}")
+    return _lead_by_first_name(out) if HARDLINK in map(_kind, out) else out
 
 
 def _lead_by_first_name(entries: list[Entry]) -> list[Entry]:

@@ -119,31 +119,33 @@ def _write_members(
     from blake3 import blake3
 
     headers = HeaderWriter()
-    header = headers.header
+    header, plain = headers.header, headers.plain
     put = sink.put
     directory: str | None = None
     fd_of_directory = -1
     # Locals, and few calls: this loop runs once a file, and 50,000 files are an ordinary layer.
     os_open, os_read, os_fstat, os_close = os.open, os.read, os.fstat, os.close
     regular, file_type = stat.S_IFREG, stat.S_IFMT
+    hash_all = content is not None or learn is not None
     for entry in ordered:
-        seconds = entry[6] // _SECOND
+        path, kind, mode, uid, gid, size, mtime, _, _, xattrs, opaque, source, data, known = entry
+        seconds = mtime // _SECOND
         if epoch is not None and seconds > epoch:
             seconds = epoch
-        if entry[1] != FILE:
+        if kind != FILE:
             put(header(entry, seconds))
             if content is not None:
                 content.add(entry, b"")
-            if entry.opaque and entry[1] == DIR:
-                put(headers.opaque_mark(entry[0]))
+            if opaque and kind == DIR:
+                put(headers.opaque_mark(path))
             continue
-        size, source, data, known = entry[5], entry[11], entry[12], entry[13]
-        hashed = content is not None or known is not None or learn is not None
+        head = (b"" if xattrs else plain(path, mode, uid, gid, size, seconds)) or header(entry, seconds)
+        hashed = hash_all or known is not None
         digest = b""
         if data is not None:
             if len(data) != size:
-                raise ValueError(f"{entry.path} has {len(data)} bytes of data but says {size}")
-            put(header(entry, seconds) + data)
+                raise ValueError(f"{path} has {len(data)} bytes of data but says {size}")
+            put(head + data + PADDING[size % BLOCK_SIZE])
             if hashed:
                 digest = blake3(data).digest()
         else:
@@ -159,13 +161,17 @@ def _write_members(
                 # One byte more than it should have tells whether it grew.
                 piece = os_read(fd, size + 1 if size <= _SMALL else _PIECE)
                 count = len(piece)
-                put(header(entry, seconds) + piece)
-                if count != size or count > _SMALL:
+                if count == size and count <= _SMALL:
+                    put(head + piece + PADDING[size % BLOCK_SIZE])
+                    if hashed:
+                        digest = blake3(piece).digest()
+                else:
+                    put(head)
+                    put(piece)
                     hasher = blake3(piece) if hashed else None
                     count += _copy(fd, size + 1 - count, put, hasher)
+                    put(PADDING[size % BLOCK_SIZE])
                     digest = hasher.digest() if hasher is not None else b""
-                elif hashed:
-                    digest = blake3(piece).digest()
                 # Looked at after reading: had it been written to meanwhile, its mtime would be another.
                 now = os_fstat(fd)
             except BrokenPipeError:  # of whoever takes the bytes: reading a file has no such end
@@ -177,13 +183,11 @@ def _write_members(
             if (
                 count != size
                 or now.st_size != size
-                or now.st_mtime_ns != entry[6]
+                or now.st_mtime_ns != mtime
                 or file_type(now.st_mode) != regular
                 or (known is not None and digest != known)
             ):
                 raise _changed(entry)
-        if size % BLOCK_SIZE:
-            put(PADDING[size % BLOCK_SIZE])
         if content is not None:
             content.add(entry, digest)
         if learn is not None:

@@ -58,6 +58,7 @@ class HeaderWriter:
 
     def __init__(self) -> None:
         self._templates: dict[tuple[str, int, int, int], tuple[bytes, bytes, int]] = {}
+        self._files: dict[tuple[int, int, int], tuple[bytes, bytes, int]] = {}
 
     def header(self, entry: Entry, seconds: int) -> bytes:
         """The header blocks of one entry, its time given in whole seconds."""
@@ -93,6 +94,23 @@ class HeaderWriter:
         owner, tail, base = template
         numbers = b"%011o\0%011o\0" % (size, seconds)
         check = base + (adler32(name) & 0xFFFF) + (adler32(numbers) & 0xFFFF) - 2
+        return b"%b%b%b%06o\0 %b" % (name.ljust(100, b"\0"), owner, numbers, check, tail)
+
+    def plain(self, path: str, mode: int, uid: int, gid: int, size: int, seconds: int) -> bytes:
+        """The header of a regular file without xattrs, as `header` gives it; nothing where it is no ordinary one."""
+        template = self._files.get((mode, uid, gid))
+        if template is None:
+            if uid > _MAX_ID or gid > _MAX_ID:
+                return b""
+            owner = b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
+            tail = _tail(b"0", b"", 0, b"")
+            template = self._files[mode, uid, gid] = owner, tail, sum(owner) + sum(tail) + 8 * 32 - 2
+        if len(path) > 100 or not path.isascii() or size > _MAX_12 or not 0 <= seconds <= _MAX_12:
+            return b""
+        owner, tail, base = template
+        name = path.encode()
+        numbers = b"%011o\0%011o\0" % (size, seconds)
+        check = base + (adler32(name) & 0xFFFF) + (adler32(numbers) & 0xFFFF)
         return b"%b%b%b%06o\0 %b" % (name.ljust(100, b"\0"), owner, numbers, check, tail)
 
     def opaque_mark(self, path: str) -> bytes:

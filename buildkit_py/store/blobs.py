@@ -35,6 +35,7 @@ class Blobs:
         self.dir = work.root + "/blobs/sha256"
         self._work = work
         self._leases = leases
+        self.made: set[str] = set()  # blobs that this process wrote, and knows to be whole
 
     def path(self, digest: str) -> str:
         """Where a blob is or would be."""
@@ -59,9 +60,9 @@ class Blobs:
             writer.write(data)
             return writer.commit()[0]
 
-    def writer(self) -> BlobWriter:
-        """A new blob, to be written piece by piece."""
-        return BlobWriter(self, self._work)
+    def writer(self, *, hashed: bool = False) -> BlobWriter:
+        """A new blob, to be written piece by piece. `hashed`: by the caller, who gives its digest to `commit`."""
+        return BlobWriter(self, self._work, hashed)
 
     def adopt(self, path: str, digest: str) -> None:
         """Take over a finished file on this filesystem, whose digest the caller took while writing it."""
@@ -147,12 +148,12 @@ class Blobs:
 class BlobWriter:
     """Bytes on their way into the store; leaving the `with` block without `commit` drops them."""
 
-    def __init__(self, blobs: Blobs, work: Work) -> None:
+    def __init__(self, blobs: Blobs, work: Work, hashed: bool) -> None:
         from hashlib import sha256
 
         self._blobs = blobs
         self._work = work
-        self._hash = sha256()
+        self._hash = None if hashed else sha256()
         self._size = 0
         self._fd, self._path = work.temporary()
 
@@ -169,7 +170,8 @@ class BlobWriter:
         except OSError as problem:
             self.abort()
             raise store_error(problem, self._work.root, "write a blob") from problem
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         size = len(data) if isinstance(data, bytes) else data.nbytes
         self._size += size
         return size
@@ -180,7 +182,7 @@ class BlobWriter:
 
     def commit(self, expected: str = "") -> tuple[str, int]:
         """Finish: (digest, size). Raises `DigestMismatch`, and drops the bytes, if they are not what was expected."""
-        digest = "sha256:" + self._hash.hexdigest()
+        digest = "sha256:" + self._hash.hexdigest() if self._hash is not None else expected
         if expected and digest != expected:
             self.abort()
             raise DigestMismatch(
@@ -192,6 +194,7 @@ class BlobWriter:
         try:
             os.close(fd)  # some filesystems report a full quota only here
             self._blobs.adopt(self._path, digest)
+            self._blobs.made.add(digest)
         except OSError as problem:
             raise store_error(problem, self._work.root, "write a blob") from problem
         return digest, self._size

@@ -30,7 +30,8 @@ def scan_of(root: Path) -> Scan:
     tree = ContextTree(str(root))
     tree.walk("")
     scan = Scan.load(tree.scan.dump())
-    assert scan is not None and len(scan.listings) == _DIRECTORIES + 1
+    assert scan is not None
+    assert len(scan.listings) == _DIRECTORIES + 1
     return scan
 
 
