@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
-from buildkit_py.api.write_out import WriteOut, wants_image
+from buildkit_py.api.write_out import PACKED_AS, WriteOut, wants_image
 from buildkit_py.errors import PybuildError, UsageError
 from buildkit_py.events import BuildFinished, BuildStarted
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from buildkit_py.solver.solve import Solution, Solver
 
 TOOL = "pybuild 0.1"
-# What the command line calls them and what layers call them.
-_COMPRESSIONS = {"zstd": "zstd", "gzip": "gzip", "uncompressed": "none", "none": "none", "": "zstd"}
 
 
 def outline(file: str, context: str = "") -> tuple[TargetSummary, ...]:
@@ -42,14 +41,25 @@ def build(request: BuildRequest, emit: Emit, witness: Witness | None = None) -> 
     `witness` takes down everything that was looked at, for the first tier.
     """
     witness = witness if witness is not None else Witness()
+    _witness_surroundings(witness)
     with Session(request.store, sandboxes=not request.dry_run) as session:
         return _Build(request, session, emit, witness).run()
 
 
 def rebuild(request: BuildRequest, targets: tuple[Target, ...], emit: Emit, witness: Witness) -> BuildResult:
     """Build targets again that an earlier build lowered, whose Buildfile and all else it looked at are unchanged."""
+    _witness_surroundings(witness)
     with Session(request.store, sandboxes=True) as session:
         return _Build(request, session, emit, witness).run(targets)
+
+
+def _witness_surroundings(witness: Witness) -> None:
+    """What decides besides the request and the Buildfile: the configuration, and this pybuild itself."""
+    import buildkit_py
+    from buildkit_py.config import config_file
+
+    witness.file(config_file(os.environ))
+    witness.file(buildkit_py.__file__)
 
 
 class _Build:
@@ -61,7 +71,9 @@ class _Build:
         self.emit = emit
         self.witness = witness
         self.epoch = request.epoch if request.epoch is not None else (0 if request.reproducible else None)
-        self.compression = _COMPRESSIONS[request.compression or session.config.compression]
+        self.compression = PACKED_AS[request.compression or session.config.compression]
+        self.ran = self.cached = 0
+        self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
         self.makes_images = bool(
             request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
         )
@@ -73,9 +85,11 @@ class _Build:
         self.emit(BuildStarted(build_id, title))
 
         def run_now(step: Step) -> str:
-            solution = self._solver(self._executor(log_dir, "none"), None, ()).solve([step])
-            if solution.failures:
-                raise _first(solution.failures)
+            executor = self._executor(log_dir, "none")
+            solution = self._solve(self._solver(executor, None, ()), executor, [step])
+            if executor.contexts():
+                # The graph was made of them, so what the memo has of it would be wrong when they change.
+                self.witness.impure("a text that decides the graph was made of local files")
             return solution.results[step].text
 
         if not targets:
@@ -86,26 +100,37 @@ class _Build:
         for notice in self.witness.notices:
             self.emit(notice)
         makes_images = self.makes_images or any(target.tags for target in targets)
-        if makes_images:
-            _refuse_host_images(targets)
-        packer = self._packer() if makes_images and not request.dry_run else None
+        packer = self._packer() if makes_images else None
+        out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
+        out.check(targets)
         executor = self._executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
         solver = self._solver(executor, packer, targets)
         roots = [target.step for target in targets if target.step is not None]
         executor.expect(roots)
         if request.dry_run:
             return self._plan(solver, targets, roots)
+        solution = self._solve(solver, executor, roots)
+        for named, directory, scan in executor.contexts():
+            self.witness.context(named, directory, scan)
+        results = self._write_out(out, targets, solution)
+        self._hold(results)
+        self._finish(True)
+        return BuildResult(results, session.clock(), self.ran, self.cached)
+
+    def _solve(self, solver: Solver, executor: LocalExecutor, roots: list[Step]) -> Solution:
+        """Results for all of the steps. Raises the first failure."""
         try:
             solution = solver.solve(roots)
-        finally:
-            self.witness.scans += executor.contexts()
+        except PybuildError:  # while it was looking, when nothing ran yet
+            executor.contexts()  # so that the next build need not read what this one read
+            raise
+        self.ran += solution.ran
+        self.cached += solution.cached
         if solution.failures:
-            self._finish(False, solution)
+            executor.contexts()
+            self._finish(False)
             raise _first(solution.failures)
-        results = self._write_out(targets, solution, packer)
-        self._hold(results)
-        self._finish(True, solution)
-        return BuildResult(results, session.clock(), solution.ran, solution.cached)
+        return solution
 
     def _plan(self, solver: Solver, targets: tuple[Target, ...], roots: list[Step]) -> BuildResult:
         plan = tuple((step.name, verdict, reason) for step, verdict, reason in solver.plan(roots))
@@ -161,12 +186,10 @@ class _Build:
             jobs=self.request.jobs or self.session.config.jobs or len(os.sched_getaffinity(0)),
             keep_going=self.request.keep_going,
             on_result=on_result,
+            numbers=self.numbers,
         )
 
-    def _write_out(
-        self, targets: tuple[Target, ...], solution: Solution, packer: Packer | None
-    ) -> tuple[TargetResult, ...]:
-        out = WriteOut(self.request, self.session, self.emit, packer, self.epoch)
+    def _write_out(self, out: WriteOut, targets: tuple[Target, ...], solution: Solution) -> tuple[TargetResult, ...]:
         results = []
         for target in targets:
             result = solution.results[target.step] if target.step is not None else None
@@ -175,7 +198,7 @@ class _Build:
         return tuple(results)
 
     def _hold(self, results: tuple[TargetResult, ...]) -> None:
-        """Note what of the store the answer stands on: layers, blobs of images, names, files written."""
+        """Note what of the store the answer stands on: layers, and blobs of images."""
         store, held = self.session.store, self.witness.held
         for result in results:
             for layer in store.snapshots.layers(result.snapshot):
@@ -193,14 +216,9 @@ class _Build:
                 held += [
                     store.blobs.path(layer.digest) for layer in image.manifest.layers if store.blobs.has(layer.digest)
                 ]
-            self.witness.names += [store.images.path(tag) for tag in result.tags]
-        self.witness.names += [path for path in (self.request.iidfile, self.request.metadata_file) if path]
-        for output in self.request.outputs:
-            if output.dest and output.dest != "-":
-                self.witness.written(output.dest)
 
-    def _finish(self, ok: bool, solution: Solution) -> None:
-        self.emit(BuildFinished(ok, self.session.clock(), solution.ran, solution.cached))
+    def _finish(self, ok: bool) -> None:
+        self.emit(BuildFinished(ok, self.session.clock(), self.ran, self.cached))
 
 
 def _first(failures: list[PybuildError]) -> PybuildError:
@@ -218,18 +236,6 @@ def _image_steps(targets: tuple[Target, ...]) -> set[Step]:
             steps.add(step)
             step = step.base
     return steps
-
-
-def _refuse_host_images(targets: tuple[Target, ...]) -> None:
-    from buildkit_py.errors import ExportError
-
-    for target in targets:
-        if target.host:
-            raise ExportError(
-                f"`{target.name}` stands on this machine's own root filesystem and cannot become an image",
-                at=target.position,
-                hint="copy what it made into a target that starts from a real base image or from scratch",
-            )
 
 
 def _secrets(given: tuple[Secret, ...]) -> Callable[[str], bytes | None]:

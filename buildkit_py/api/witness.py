@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Witness:
-    """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans;
+    """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans, `places`
+    the directories, as (device, inode), to which the paths of contexts led;
     `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later.
     `targets` is what the Buildfile came to, and `notices` what was odd about it.
     """
@@ -28,6 +29,7 @@ class Witness:
         self.files: dict[str, Stamp | None] = {}
         self.names: list[str] = []
         self.scans: list[bytes] = []
+        self.places: dict[str, tuple[int, int] | None] = {}
         self.held: list[str] = []
         self.unprovable: list[str] = []
         self.notices: list[Notice] = []
@@ -41,6 +43,16 @@ class Witness:
         seen = self._take(path)
         if seen is not None and racy(seen.st_ctime_ns, seen.st_mtime_ns, time.time_ns()):
             self.unprovable.append(f"{path} was written a moment ago")
+
+    def context(self, named: str, directory: str, scan: bytes) -> None:
+        """A context was looked at: `named` in the graph, which led to `directory` by whatever links it has."""
+        self.scans.append(scan)
+        try:
+            seen = os.stat(directory)
+        except OSError:
+            self.places[named] = None
+            return
+        self.places[named] = (seen.st_dev, seen.st_ino)
 
     def written(self, path: str) -> None:
         """A file was written by this build, so it is as fresh as can be and right all the same."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.session import Session
+    from buildkit_py.api.witness import Witness
     from buildkit_py.events import Emit
     from buildkit_py.executor.result import Result
     from buildkit_py.exporter.image import Image
@@ -22,36 +23,72 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.target import Target
 
 _IMAGES = ("oci", "docker", "registry", "image")
+# What the command line calls compressions, and what layers call them.
+PACKED_AS = {"zstd": "zstd", "gzip": "gzip", "uncompressed": "none", "none": "none", "": "zstd"}
 
 
 class WriteOut:
-    """Writes out the targets of one build. `packer` packs their layers; None where no image was asked for."""
+    """Writes out the targets of one build. `packer` packs their layers; None where no image was asked for.
+
+    `witness` takes down what was written, or that this cannot be checked later.
+    """
 
     def __init__(
-        self, request: BuildRequest, session: Session, emit: Emit, packer: Packer | None, epoch: int | None
+        self,
+        request: BuildRequest,
+        session: Session,
+        emit: Emit,
+        packer: Packer | None,
+        epoch: int | None,
+        witness: Witness,
     ) -> None:
         self.request = request
         self.session = session
         self.emit = emit
         self.packer = packer
         self.epoch = epoch
+        self.witness = witness
         self._outputs: list[Output] = []
         if request.outputs:
             from buildkit_py.exporter.output import check
 
             self._outputs = [check(spec.kind, spec.dest, spec.attributes) for spec in request.outputs]
 
+    def check(self, targets: Sequence[Target]) -> None:
+        """Refuse what cannot be written out, before anything is built for it. Raises `UsageError`, `ExportError`."""
+        if len(targets) > 1:
+            if self.request.tags:
+                raise UsageError(
+                    "`-t` names one image, and several targets were asked for", hint="build them one by one"
+                )
+            if any(output.dest == "-" for output in self._outputs):
+                raise UsageError(
+                    "several targets cannot all go to standard output", hint="name a directory for them: dest="
+                )
+        for target in targets:
+            if not target.host:
+                continue
+            if self.packer is not None:
+                raise ExportError(
+                    f"`{target.name}` stands on this machine's own root filesystem and cannot become an image",
+                    at=target.position,
+                    hint="copy what it made into a target that starts from a real base image or from scratch",
+                )
+            if any(output.kind in ("local", "tar") for output in self._outputs):
+                raise ExportError(
+                    f"`{target.name}` stands on this machine's own root filesystem, which is not copied out",
+                    at=target.position,
+                    hint="copy what it made into scratch() and write that out",
+                )
+
     def target(self, target: Target, result: Result | None, *, alone: bool) -> TargetResult:
         """Write one target out. `alone`: it is the only one, so outputs go where they say and not below."""
         snapshot = result.snapshot if result is not None else ""
-        tags = tuple(_full(tag) for tag in (*self.request.tags, *target.tags)) if alone else _tags(target)
-        if not alone and self.request.tags:
-            raise UsageError("`-t` names one image, and several targets were asked for", hint="build them one by one")
+        tags = tuple(_full(tag) for tag in (*(self.request.tags if alone else ()), *target.tags))
         digest = ""
         if self.packer is not None:
             digest = self._image(target, snapshot, self.packer)
-            for tag in tags:
-                self.session.store.images.set(tag, digest)
+            self._name(digest, tags)
         for output in self._outputs:
             self._write(output, target, snapshot, digest, tags, alone)
         for placed in target.outputs:
@@ -61,15 +98,28 @@ class WriteOut:
     def metadata(self, results: Sequence[TargetResult]) -> None:
         """Write the files that the command line asked for about what was built."""
         if self.request.iidfile:
-            _write_file(self.request.iidfile, "\n".join(one.image for one in results))
+            self._write_file(self.request.iidfile, "\n".join(one.image for one in results))
         if self.request.metadata_file:
             import json
 
             data = {one.name: self._about(one) for one in results}
             first = next(iter(data.values())) if len(data) == 1 else data
-            _write_file(self.request.metadata_file, json.dumps(first, indent=2) + "\n")
+            self._write_file(self.request.metadata_file, json.dumps(first, indent=2) + "\n")
+
+    def _write_file(self, path: str, text: str) -> None:
+        from buildkit_py.exporter.sink import Sink
+
+        with Sink(path) as sink:
+            sink.write(text.encode("utf-8", "surrogateescape"))
+        self.witness.written(path)
 
     # -- images
+
+    def _name(self, digest: str, names: Sequence[str]) -> None:
+        images = self.session.store.images
+        for name in names:
+            images.set(name, digest)
+            self.witness.names.append(images.path(name))
 
     def _image(self, target: Target, snapshot: str, packer: Packer, output: Output | None = None) -> str:
         from buildkit_py.exporter.image import Built, make_image, timestamp
@@ -103,11 +153,14 @@ class WriteOut:
 
     def _image_for(self, output: Output, target: Target, snapshot: str, digest: str) -> str:
         """The image as this output wants it packed; the build's own where that is the same."""
-        compression = {"uncompressed": "none", "": ""}.get(output.compression, output.compression)
-        if not compression and not output.docker_types:
+        if not (output.compression or output.level or output.force or output.docker_types):
             return digest
-        if output.docker_types and not compression:
+        if output.compression:
+            compression = PACKED_AS[output.compression]
+        elif output.docker_types:
             compression = "gzip"
+        else:
+            compression = PACKED_AS[self.request.compression or self.session.config.compression]
         packer = Packer(
             self.session.store,
             self.session.materializer(),
@@ -129,21 +182,35 @@ class WriteOut:
             dest = os.path.join(dest, target.name)
         names = tuple(output.names) or tuple(tags)
         match output.kind:
-            case "cacheonly" | "image" if not dict(output.attributes).get("push"):
+            case "cacheonly":
+                return
+            case "image":
+                self._name(self._image_for(output, target, snapshot, digest), names)
                 return
             case "local":
-                self._local(self._trees(snapshot, target), dest)
+                self._local(self._trees(snapshot), dest)
+                self.witness.impure("a directory was written")
             case "tar":
                 from buildkit_py.exporter.tar import export_tar
 
-                export_tar(self._trees(snapshot, target), dest, epoch=self.epoch)
+                export_tar(self._trees(snapshot), dest, epoch=self.epoch)
+                self._written(dest)
             case "oci" | "docker":
                 digest = self._image_for(output, target, snapshot, digest)
                 self._archive(output, dest, digest, names)
+                self._written("" if output.directory else dest)
             case _:
                 digest = self._image_for(output, target, snapshot, digest)
                 self._push(digest, names)
+                self.witness.impure("an image was pushed")
         self.emit(Exported(output.kind, dest or ", ".join(names), digest, self.session.clock() - began))
+
+    def _written(self, dest: str) -> None:
+        """Note an output: a file, or what is none and cannot be told from a changed one by its stamp."""
+        if dest and os.path.isfile(dest):
+            self.witness.written(dest)
+        else:
+            self.witness.impure("an output is no file")
 
     def _archive(self, output: Output, dest: str, digest: str, names: Sequence[str]) -> None:
         from buildkit_py.exporter.docker import export_docker
@@ -153,7 +220,14 @@ class WriteOut:
         image = load(self.session.store, digest)
         self._fetch(image)
         write = export_oci if output.kind == "oci" else export_docker
-        write(self.session.store, image, dest, names=names, directory=output.directory)
+        write(
+            self.session.store,
+            image,
+            dest,
+            names=names,
+            directory=output.directory,
+            fresh=self.session.store.blobs.made,
+        )
 
     def _fetch(self, image: Image) -> None:
         """Get the blobs of base layers that nothing has needed until now."""
@@ -167,16 +241,8 @@ class WriteOut:
 
         export_registry(self.session.store, self.session.client(), digest, names)
 
-    def _trees(self, snapshot: str, target: Target) -> tuple[str, ...]:
-        layers = self.session.store.snapshots.layers(snapshot)
-        trees = self.session.materializer().trees(layers)
-        if trees.host:
-            raise ExportError(
-                f"`{target.name}` stands on this machine's own root filesystem, which is not copied out",
-                at=target.position,
-                hint="copy what it made into scratch() and write that out",
-            )
-        return trees.directories
+    def _trees(self, snapshot: str) -> tuple[str, ...]:
+        return self.session.materializer().trees(self.session.store.snapshots.layers(snapshot)).directories
 
     def _local(self, trees: Sequence[str], dest: str) -> None:
         from buildkit_py.exporter.local import export_local
@@ -199,7 +265,8 @@ class WriteOut:
         trees = self.session.materializer().trees(layers)
         began = self.session.clock()
         roots = (("/",) if trees.host else ()) + trees.directories
-        place(roots, source, base, dest, keep_owners=self.session.identity.privileged)
+        for path in place(roots, source, base, dest, keep_owners=self.session.identity.privileged):
+            self.witness.written(path)
         self.emit(Exported("output", os.path.join(base, dest), "", self.session.clock() - began))
 
     def _about(self, result: TargetResult) -> dict[str, object]:
@@ -221,24 +288,10 @@ class WriteOut:
         return about
 
 
-def _tags(target: Target) -> tuple[str, ...]:
-    return tuple(_full(tag) for tag in target.tags)
-
-
 def _full(tag: str) -> str:
     from buildkit_py.image import reference
 
     return str(reference.parse(tag))
-
-
-def _write_file(path: str, text: str) -> None:
-    try:
-        temporary = f"{path}.{os.getpid()}"
-        with open(temporary, "w") as file:
-            file.write(text)
-        os.rename(temporary, path)
-    except OSError as problem:
-        raise ExportError(f"the file cannot be written: {problem.strerror}", at=path) from problem
 
 
 def wants_image(outputs: Sequence[OutputSpec]) -> bool:

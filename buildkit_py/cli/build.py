@@ -92,14 +92,15 @@ def _build(parsed: Parsed) -> int:
     from buildkit_py.api.build import build
     from buildkit_py.api.witness import Witness
     from buildkit_py.cli import first_tier
-    from buildkit_py.cli.locate import candidates
+    from buildkit_py.cli.locate import candidates, here
     from buildkit_py.cli.progress import kind_from, shown
     from buildkit_py.cli.remember import answer, remember
 
+    cwd = here()
     memo = first_tier.memo_path(sys.argv[1:])
     witness = Witness()
-    request = build_request(parsed, os.environ, os.getcwd())
-    for looked_for in candidates(parsed.operands[0], parsed.one("file"), os.getcwd()):
+    request = build_request(parsed, os.environ, cwd)
+    for looked_for in candidates(parsed.operands[0], parsed.one("file"), cwd):
         witness.file(looked_for)
     kind = parsed.one("progress") or kind_from(os.environ)
     if parsed.has("quiet"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 2"
+FORMAT = "pybuild memo 3"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600
@@ -32,7 +32,11 @@ def try_answer(argv: Sequence[str]) -> int | None:
     """The exit code, if the command line is a build whose memo holds; None: take the full path."""
     if not argv:
         return None
-    memo = _read(memo_path(argv))
+    try:
+        path = memo_path(argv)
+    except FileNotFoundError:  # the working directory was removed
+        return None
+    memo = _read(path)
     if memo is None or not _reads_the_same(memo):
         return None
     if memo["answers"] and _is_up_to_date(memo):
@@ -40,7 +44,7 @@ def try_answer(argv: Sequence[str]) -> int | None:
     # Only what the steps take changed, so the graph need not be made again.
     from buildkit_py.cli import guard, rebuild
 
-    guard.leave(guard.guarded(lambda _: rebuild.rebuild(memo, memo_path(argv)), list(argv)))
+    guard.leave(guard.guarded(lambda _: rebuild.rebuild(memo, path), list(argv)))
 
 
 def _answer(out: str, err: str) -> int | None:
@@ -119,6 +123,10 @@ def _is_up_to_date(memo: dict[str, Any]) -> bool:
     """Whether nothing that a step takes changed, and the result is still there."""
     lstat = posix.lstat
     try:
+        for path, wanted in memo["places"].items():
+            seen = posix.stat(path)
+            if (seen.st_dev, seen.st_ino) != wanted:
+                return False
         for path, size in memo["held"].items():
             if size is not None and lstat(path).st_size != size:
                 return False

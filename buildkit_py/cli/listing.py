@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
 def print_targets(parsed: Parsed) -> int:
     """Print the targets of the Buildfile that a command line names."""
     from buildkit_py.api.build import outline
-    from buildkit_py.cli.locate import locate
+    from buildkit_py.cli.locate import here, locate
 
-    file, context = locate(parsed.operands[0], parsed.one("file"), os.getcwd())
+    file, context = locate(parsed.operands[0], parsed.one("file"), here())
     sys.stdout.write(targets_text(outline(file, context)))
     return 0
 

@@ -10,6 +10,14 @@ from buildkit_py.errors import ContextError, UsageError
 NAMES = ("Buildfile.py", "Buildfile", "Dockerfile", "dockerfile")
 
 
+def here() -> str:
+    """The working directory. Raises `ContextError` where it was removed."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError as problem:
+        raise ContextError("the working directory was removed", hint="cd to one that is there") from problem
+
+
 def locate(operand: str, file: str, cwd: str) -> tuple[str, str]:
     """The Buildfile and the context as absolute paths; "-" is standard input, "" is no context.
 

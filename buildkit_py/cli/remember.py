@@ -26,7 +26,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
     the kind of progress that was shown. What cannot be written is not an error: the next build
     takes the full path.
     """
-    if witness.unprovable or progress == "json" or not _can_be_a_no_op(request):
+    if witness.unprovable or progress == "json" or not _may_be_believed(request):
         return
     out = answer(result) if progress == "quiet" else ""
     names = ", ".join(target.name for target in result.targets)
@@ -48,6 +48,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             "time": time.time(),
             "files": witness.files,
             "names": {name: _text(name) for name in {*witness.names, _BOOT}},
+            "places": witness.places,
             "held": {name: None if os.path.isdir(name) else os.lstat(name).st_size for name in witness.held},
             "scans": scans,
             "out": out,
@@ -63,10 +64,9 @@ def answer(result: BuildResult) -> str:
     return "".join((target.image or target.snapshot) + "\n" for target in result.targets)
 
 
-def _can_be_a_no_op(request: BuildRequest) -> bool:
-    """Whether doing it again with nothing changed would change nothing."""
-    repeated = any(output.kind in ("registry", "local") or output.dest == "-" for output in request.outputs)
-    return not (repeated or request.pull or request.no_cache or request.no_cache_filter or request.dry_run)
+def _may_be_believed(request: BuildRequest) -> bool:
+    """Whether nothing was asked for that the next build has to do again."""
+    return not (request.pull or request.no_cache or request.no_cache_filter or request.dry_run)
 
 
 def _text(path: str) -> bytes:

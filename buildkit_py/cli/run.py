@@ -63,9 +63,10 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Run what the command line says; its exit code, or 125 where it could not be started."""
     from buildkit_py.cli.guard import Reported, say
+    from buildkit_py.cli.locate import here
 
     try:
-        request = run_request(parse(parser(), argv), os.environ, os.getcwd())
+        request = run_request(parse(parser(), argv), os.environ, here())
         if request.terminal and request.interactive and not sys.stdin.isatty():
             raise UsageError("`-it` needs standard input to be a terminal", hint="leave `-t` out")
         from buildkit_py.api.run import prepare

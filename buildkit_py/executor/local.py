@@ -140,16 +140,19 @@ class LocalExecutor:
             tree = self._contexts[key] = ContextTree(op.root, op.ignore, self._load_notes(op))
         return tree
 
-    def contexts(self) -> list[bytes]:
-        """Write down what was seen of each context, for the next build; return the scans."""
-        scans = []
+    def contexts(self) -> list[tuple[str, str, bytes]]:
+        """Write down what was seen of each context, for the next build.
+
+        For each: the path it has in the graph, the directory to which that led, the scan. No step may be running.
+        """
+        seen = []
         for (root, ignore), tree in self._contexts.items():
             path = self.store.path("scans", scan_name(root, ignore))
             scan, notes = tree.notes()
             self.store.work.write(path + ".notes", notes)
             self.store.work.write(path, scan)
-            scans.append(scan)
-        return scans
+            seen.append((root, tree.root, scan))
+        return seen
 
     def _load_notes(self, op: LocalSource) -> Notes:
         name = scan_name(op.root, op.ignore)

@@ -6,7 +6,7 @@ import os
 
 from buildkit_py.errors import ExportError
 from buildkit_py.executor.union_tree import UnionTree
-from buildkit_py.exporter.local import Copied, copy_entries
+from buildkit_py.exporter.local import copy_entries
 from buildkit_py.image.entry import DIR
 from buildkit_py.image.union import Union
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def place(trees: Sequence[str], source: str, base: str, dest: str, *, keep_owners: bool) -> Copied:
-    """Copy `source` of the filesystem that these layer directories (lowest first) make to `base`/`dest`.
+def place(trees: Sequence[str], source: str, base: str, dest: str, *, keep_owners: bool) -> list[str]:
+    """Copy `source` of the filesystem that these layer directories (lowest first) make to `base`/`dest`; the paths of
+    what was copied, without the directories.
 
     A directory is copied with what is in it; a file keeps its name where
     `dest` ends in a slash or is a directory. Raises `ExportError` where there
@@ -31,8 +32,11 @@ def place(trees: Sequence[str], source: str, base: str, dest: str, *, keep_owner
     if target != root and not target.startswith(root + "/"):
         raise ExportError(f"`{dest}` leads out of the project directory", at=root)
     if found.kind == DIR:
-        return copy_entries(list(tree.walk(source)), target, keep_owners=keep_owners)
+        entries = tree.walk(source)
+        copy_entries(entries, target, keep_owners=keep_owners)
+        return [f"{target}/{entry.path}" for entry in entries if entry.kind != DIR]
     name = os.path.basename(found.path)
     if not dest.endswith("/") and dest not in ("", ".") and not os.path.isdir(target):
         target, name = os.path.split(target)
-    return copy_entries([found._replace(path=name)], target, keep_owners=keep_owners)
+    copy_entries([found._replace(path=name)], target, keep_owners=keep_owners)
+    return [f"{target}/{name}"]

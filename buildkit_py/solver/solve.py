@@ -7,6 +7,8 @@ record. So the same code decides for one job and for sixteen.
 
 from __future__ import annotations
 
+from itertools import count
+
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
@@ -18,7 +20,7 @@ from buildkit_py.solver.plan import Plan, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
@@ -60,7 +62,7 @@ class Solution:
 
 
 class Solver:
-    """One build's solving. `clock` gives seconds since the build began."""
+    """One build's solving. `clock` gives seconds since the build began, `numbers` the ids of its steps."""
 
     def __init__(
         self,
@@ -72,6 +74,7 @@ class Solver:
         jobs: int = 1,
         keep_going: bool = False,
         on_result: Callable[[Step, Result], None] = lambda step, result: None,
+        numbers: Iterator[int] | None = None,
     ) -> None:
         self.cache = cache
         self.executor = executor
@@ -82,6 +85,7 @@ class Solver:
         self.on_result = on_result
         self.lookup = Lookup(cache, executor)
         self.ids: dict[Step, str] = {}
+        self._numbers = numbers if numbers is not None else count(1)
 
     def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
         """What would happen, without doing it: (step, "CACHED" | "RUN" | "UNKNOWN", reason) for each step.
@@ -170,9 +174,9 @@ class Solver:
 
     def _announce(self, needed: set[Step], solution: Solution) -> None:
         visible = [step for step in self.lookup.order if not isinstance(step.op, LocalSource)]
-        for number, step in enumerate(visible, 1):
-            self.ids[step] = str(number)
-            self.emit(StepQueued(str(number), step.name, step.position))
+        for step in visible:
+            id = self.ids[step] = str(next(self._numbers))
+            self.emit(StepQueued(id, step.name, step.position))
         for step in visible:
             if step not in needed:
                 solution.cached += not isinstance(step.op, ImageSource | HostSource)

@@ -22,7 +22,7 @@ ARG VERSION=1
 ENV VERSION=$VERSION
 COPY src /src
 COPY one.txt /one.txt
-RUN ls -lR /src > /listing; cat /one.txt > /copy; echo $VERSION >> /copy
+RUN find /src | sort | xargs stat -c '%N %A' > /listing; cat /one.txt > /copy; echo $VERSION >> /copy
 """
 FILES = {
     "Dockerfile": DOCKERFILE,
