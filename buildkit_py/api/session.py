@@ -76,7 +76,7 @@ class Session:
         """Finds images in the store and in registries."""
         from buildkit_py.registry.resolve import ImageResolver
 
-        return ImageResolver(self.store, self.client())
+        return ImageResolver(self.store, self.client)
 
     def fetcher(self) -> Fetcher:
         """Gets the blobs of layers that are not here."""

@@ -23,6 +23,8 @@ from buildkit_py.registry.pull import Chosen, choose, keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildkit_py.registry.client import Client
     from buildkit_py.store.store import Store
 
@@ -42,9 +44,13 @@ class ResolvedImage(Record):
 
 
 class ImageResolver:
-    """Resolves for one build: a name means one image from its beginning to its end. Shared by threads."""
+    """Resolves for one build: a name means one image from its beginning to its end. Shared by threads.
 
-    def __init__(self, store: Store, client: Client) -> None:
+    `client` is called when a registry is to be asked: a client's HTTP takes longer to load than a build with
+    nothing to do takes.
+    """
+
+    def __init__(self, store: Store, client: Callable[[], Client]) -> None:
         import threading
 
         self._store = store
@@ -86,7 +92,7 @@ class ImageResolver:
         return self._from_registry(name, wanted)
 
     def _from_registry(self, name: Reference, wanted: Platform) -> ResolvedImage:
-        client = self._client
+        client = self._client()
 
         def read_manifest(descriptor: Descriptor) -> bytes:
             # By digest from here on: a tag may move between two requests.

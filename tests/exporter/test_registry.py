@@ -25,6 +25,6 @@ def test_several_names(tmp_path: Path) -> None:
     with registry_server(tmp_path / "registry") as host:
         names = (f"{host}/a:1", f"{host}/b/c:latest")
         assert export_registry(store, client, image.digest, names) == tuple(f"{name}@{image.digest}" for name in names)
-        other = ImageResolver(Store.open(str(tmp_path / "other")), client)
+        other = ImageResolver(Store.open(str(tmp_path / "other")), lambda: client)
         assert [other.resolve(name).digest for name in names] == [image.digest] * 2
     client.close()

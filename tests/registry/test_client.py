@@ -73,7 +73,7 @@ def test_an_anonymous_token_is_asked_for_once(fake: FakeRegistry, store: Store, 
     fake.add(image)
     asked = guard(fake)
     client = client_with(tmp_path, {})
-    resolver = ImageResolver(store, client)
+    resolver = ImageResolver(store, lambda: client)
     assert resolver.resolve(f"{fake.address}/team/app").digest == image.digest
     assert len(asked) == 1
     query = parse_qs(urlsplit(asked[0].path).query)
@@ -86,7 +86,7 @@ def test_a_login_buys_the_token(fake: FakeRegistry, store: Store, tmp_path: Path
     fake.add(sample())
     asked = guard(fake)
     client = client_with(tmp_path, {"auths": {fake.address: basic()}})
-    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert asked[0].headers["Authorization"] == "Basic " + basic()["auth"]
     assert all(request.headers.get("Authorization", "Bearer").startswith("Bearer") for request in fake.seen("/v2/")), (
         "the password goes to the token server only"
@@ -98,7 +98,7 @@ def test_an_identity_token_is_posted(fake: FakeRegistry, store: Store, tmp_path:
     fake.add(sample())
     asked = guard(fake)
     client = client_with(tmp_path, {"auths": {fake.address: {"identitytoken": SECRET}}})
-    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert asked[0].method == "POST"
     form = parse_qs(asked[0].body.decode())
     assert form["refresh_token"] == [SECRET]
@@ -112,7 +112,7 @@ def test_a_token_that_ran_out_is_renewed(fake: FakeRegistry, store: Store, tmp_p
     fake.add(image)
     asked = guard(fake)
     client = client_with(tmp_path, {})
-    resolver = ImageResolver(store, client)
+    resolver = ImageResolver(store, lambda: client)
     resolver.resolve(f"{fake.address}/app")
 
     def forgotten(handler: Handler, request: Request) -> None:
@@ -137,7 +137,7 @@ def test_a_registry_that_always_says_401(fake: FakeRegistry, store: Store, tmp_p
 
     fake.faults.append(always)
     with pytest.raises(RegistryError, match="denies access") as caught:
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert "docker login" in caught.value.hint
     assert SECRET not in repr(vars(caught.value)) + str(caught.value)
     assert len(fake.requests) < 10
@@ -152,7 +152,7 @@ def test_a_realm_elsewhere_without_encryption_gets_nothing(
     guard(fake, realm=realm)
     client = client_with(tmp_path, {"auths": {fake.address: basic()}})
     with pytest.raises(RegistryError) as caught:
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert SECRET not in repr(vars(caught.value))
     client.close()
 
@@ -164,7 +164,7 @@ def test_a_token_server_that_talks_nonsense(fake: FakeRegistry, store: Store, tm
     guard(fake)
     fake.faults.insert(0, once(lambda handler, request: handler.reply(200, answer), "/token", times=9))
     with pytest.raises(RegistryError, match="token server"):
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     client.close()
 
 
@@ -184,7 +184,7 @@ def test_a_redirect_to_another_host_leaves_the_token_behind(fake: FakeRegistry, 
                 times=2,
             ),
         )
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
         assert [request.path for request in elsewhere.requests] == ["/blob?sig=1"]
         assert "Authorization" not in elsewhere.requests[0].headers
     client.close()
@@ -199,7 +199,7 @@ def test_a_redirect_on_the_same_host_keeps_it(fake: FakeRegistry, store: Store, 
     fake.faults.insert(
         0, once(lambda handler, request: handler.reply(302, Location="/v2/app/blobs/moved"), image.config)
     )
-    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert fake.seen("moved")[0].headers["Authorization"].startswith("Bearer ")
     client.close()
 
@@ -222,7 +222,7 @@ def test_redirects_that_are_not_followed(
     headers = {"Location": target} if target else {}
     fake.faults.append(once(lambda handler, request: handler.reply(307, **headers), "/blobs/", times=50))
     with pytest.raises(RegistryError, match=message):
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert len(fake.seen("/blobs/")) <= 11
     client.close()
 
@@ -243,7 +243,7 @@ def test_basic_with_a_real_registry(store: Store, tmp_path: Path) -> None:
         known = client_with(tmp_path, {"auths": {f"https://{host}": basic(USER, PASSWORD)}})
         assert push(store, known, image.digest, name) == image.digest
         other = Store.open(str(tmp_path / "other"))
-        assert ImageResolver(other, known).resolve(str(name)).digest == image.digest
+        assert ImageResolver(other, lambda: known).resolve(str(name)).digest == image.digest
         for client in (stranger, wrong, known):
             client.close()
 
@@ -264,7 +264,7 @@ def test_a_credential_helper_is_asked(fake: FakeRegistry, store: Store, tmp_path
     path = helper(tmp_path, "test", f"read server; echo \"$1 $server\" > {tmp_path}/log\necho '{answer}'")
     logins = {"credHelpers": {fake.address: "test"}, "auths": {fake.address: basic("no", "no")}}
     client = client_with(tmp_path, logins, PATH=path)
-    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert (tmp_path / "log").read_text() == f"get {fake.address}\n"
     assert base64.b64decode(asked[0].headers["Authorization"].split()[1]).decode() == f"me:{SECRET}"
     client.close()
@@ -284,7 +284,7 @@ def test_a_helper_that_fails_tells_no_secret(
     guard(fake)
     client = client_with(tmp_path, {"credsStore": "bad"}, PATH=helper(tmp_path, "bad", script))
     with pytest.raises(RegistryError, match=message) as caught:
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert SECRET not in repr(vars(caught.value)) + str(caught.value)
     client.close()
 
@@ -294,7 +294,7 @@ def test_a_helper_without_an_entry_means_anonymous(fake: FakeRegistry, store: St
     asked = guard(fake)
     path = helper(tmp_path, "empty", "echo 'credentials not found in native keychain'; exit 1")
     client = client_with(tmp_path, {"credsStore": "empty"}, PATH=path)
-    ImageResolver(store, client).resolve(f"{fake.address}/app")
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert "Authorization" not in asked[0].headers
     client.close()
 
@@ -313,7 +313,7 @@ def test_a_broken_file_of_logins(fake: FakeRegistry, store: Store, tmp_path: Pat
     guard(fake)
     client = client_with(tmp_path, json.loads(json.dumps(logins).replace("HOST", fake.address)))
     with pytest.raises(RegistryError) as caught:
-        ImageResolver(store, client).resolve(f"{fake.address}/app")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert any("config.json" in note for note in caught.value.notes)
     client.close()
 
@@ -375,7 +375,7 @@ def test_a_proxy_is_used_and_loopback_is_not_proxied(fake: FakeRegistry, store: 
         return False
 
     fake.faults.append(strip)
-    found = ImageResolver(store, client).resolve("registry.invalid/app")
+    found = ImageResolver(store, lambda: client).resolve("registry.invalid/app")
     assert found.digest == image.digest
     credential = fake.requests[0].headers["Proxy-Authorization"]
     assert base64.b64decode(credential.split()[1]).decode() == f"me:{SECRET}"

@@ -44,7 +44,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 
 def resolve(store: Store, client: Client, fake: FakeRegistry, tag: str = "latest", platform: str = "linux/amd64"):  # type: ignore[no-untyped-def]
-    return ImageResolver(store, client).resolve(f"{fake.address}/app:{tag}", platform, Position("Buildfile", 3))
+    return ImageResolver(store, lambda: client).resolve(f"{fake.address}/app:{tag}", platform, Position("Buildfile", 3))
 
 
 def blobs_of(store: Store) -> set[str]:
@@ -78,7 +78,7 @@ def test_pull_asks_again_and_sees_a_moved_tag(fake: FakeRegistry, store: Store, 
     assert resolve(store, client, fake).digest == old.digest
     fake.add(new)
     assert resolve(store, client, fake).digest == old.digest
-    found = ImageResolver(store, client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
+    found = ImageResolver(store, lambda: client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
     assert found.digest == new.digest
 
 
@@ -224,7 +224,7 @@ def test_a_manifest_that_is_not_the_one_asked_for(fake: FakeRegistry, store: Sto
     fake.add(image)
     fake.manifests[image.digest] = (fake.manifests[image.digest][0], other.blobs[other.digest])
     with pytest.raises(DigestMismatch):
-        ImageResolver(store, client).resolve(f"{fake.address}/app@{image.digest}", "linux/amd64")
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app@{image.digest}", "linux/amd64")
 
 
 def test_a_registry_that_contradicts_itself(fake: FakeRegistry, store: Store, client: Client) -> None:
@@ -385,7 +385,7 @@ def test_a_mirror_answers_first(fake: FakeRegistry, store: Store, tmp_path: Path
     fake.add(image, "stable")
     config = Config(registries=(RegistryConfig("docker.io", (f"http://{fake.address}",)),))
     client = Client(config, env={"HOME": str(tmp_path)})
-    found = ImageResolver(store, client).resolve("tool:stable", "linux/amd64")
+    found = ImageResolver(store, lambda: client).resolve("tool:stable", "linux/amd64")
     assert found.reference == "docker.io/library/tool:stable"
     assert fake.seen("/v2/library/tool/manifests/stable")
     Fetcher(store, client).ensure_blob(found.layers[0])
@@ -405,7 +405,7 @@ def test_a_mirror_that_lacks_it_is_passed_over(fake: FakeRegistry, store: Store,
         assert gone.seen("/prefix/v2/app/manifests/latest")
         del fake.manifests["latest"]
         with pytest.raises(ImageNotFound) as caught:
-            ImageResolver(store, client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
+            ImageResolver(store, lambda: client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
         assert sum("mirror" in note for note in caught.value.notes) == 2
         client.close()
 
@@ -464,17 +464,17 @@ def test_a_stream_tees_into_the_store_only_when_read_to_its_end(
 @pytest.mark.parametrize("name", ["../x", "a/UPPER", "a:b:c", "x@sha256:12", "", "a//b", "x" * 300])
 def test_bad_names(store: Store, client: Client, name: str) -> None:
     with pytest.raises(PybuildError, match="not an image name") as caught:
-        ImageResolver(store, client).resolve(name, "linux/amd64", Position("Buildfile", 1))
+        ImageResolver(store, lambda: client).resolve(name, "linux/amd64", Position("Buildfile", 1))
     assert caught.value.at is not None
 
 
 def test_an_error_names_the_image_once(fake: FakeRegistry, store: Store, client: Client) -> None:
     name = f"{fake.address}/app"
     with pytest.raises(ImageNotFound) as caught:
-        ImageResolver(store, client).resolve(f"{name}:latest", "linux/amd64", Position("Buildfile", 3))
+        ImageResolver(store, lambda: client).resolve(f"{name}:latest", "linux/amd64", Position("Buildfile", 3))
     assert caught.value.message == f"`{name}` is not in the registry"
     assert caught.value.notes == (f"at http://{fake.address}/v2/app/manifests/latest",)
     fake.put("latest", b"{}")
     with pytest.raises(SourceError) as other:
-        ImageResolver(store, client).resolve(name, "linux/amd64")
+        ImageResolver(store, lambda: client).resolve(name, "linux/amd64")
     assert other.value.message.startswith(f"`{name}`: ")

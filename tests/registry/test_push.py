@@ -56,7 +56,7 @@ def test_what_is_pushed_is_pulled(registry: str, store: Store, client: Client, t
     )
     other = Store.open(str(tmp_path / "other"))
     for text in (f"{registry}/team/app:v1", f"{registry}/team/app@{image.digest}"):
-        found = ImageResolver(other, client).resolve(text)
+        found = ImageResolver(other, lambda: client).resolve(text)
         assert found.digest == image.digest
     fetcher = Fetcher(other, client)
     for layer, digest in zip(found.layers, image.layers, strict=True):
@@ -71,11 +71,11 @@ def test_a_pulled_layer_moves_within_a_registry_without_coming_here(
     image.put(store)
     push(store, client, image.digest, reference.parse(f"{registry}/first:1"))
     other = Store.open(str(tmp_path / "other"))
-    found = ImageResolver(other, client).resolve(f"{registry}/first:1")
+    found = ImageResolver(other, lambda: client).resolve(f"{registry}/first:1")
     push(other, client, found.digest, reference.parse(f"{registry}/deep/second:2"))
     assert not any(other.blobs.has(layer) for layer in image.layers)
     third = Store.open(str(tmp_path / "third"))
-    found = ImageResolver(third, client).resolve(f"{registry}/deep/second:2")
+    found = ImageResolver(third, lambda: client).resolve(f"{registry}/deep/second:2")
     assert Fetcher(third, client).ensure_blob(found.layers[1]) == image.layers[1]
 
 
@@ -85,10 +85,10 @@ def test_a_pulled_layer_comes_through_here_to_another_registry(
     image = sample({"a": b"1"})
     with fake_registry() as source:
         source.add(image)
-        found = ImageResolver(store, client).resolve(f"{source.address}/app")
+        found = ImageResolver(store, lambda: client).resolve(f"{source.address}/app")
         push(store, client, found.digest, reference.parse(f"{registry}/app:1"))
     other = Store.open(str(tmp_path / "other"))
-    assert ImageResolver(other, client).resolve(f"{registry}/app:1").digest == image.digest
+    assert ImageResolver(other, lambda: client).resolve(f"{registry}/app:1").digest == image.digest
 
 
 def test_a_damaged_blob_is_not_pushed(registry: str, store: Store, client: Client) -> None:
@@ -157,7 +157,7 @@ def test_what_skopeo_pushes_is_pulled(registry: str, store: Store, client: Clien
     insecure = ("--src-tls-verify=false", "--dest-tls-verify=false")
     names = (f"docker://{registry}/app:1", f"docker://{registry}/app:docker")
     subprocess.run(["skopeo", "copy", "--quiet", *insecure, "--format", "v2s2", *names], check=True, timeout=60)
-    found = ImageResolver(store, client).resolve(f"{registry}/app:docker", "linux/arm64")
+    found = ImageResolver(store, lambda: client).resolve(f"{registry}/app:docker", "linux/arm64")
     raw = json.loads(store.blobs.read(found.digest))
     assert raw["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
     assert found.layers == tuple(diff_id[7:] for diff_id in image.diff_ids)

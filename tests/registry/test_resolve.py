@@ -52,7 +52,7 @@ def written(tmp_path: Path, image: Sample, names: tuple[str, ...] = (), director
 
 
 def check(store: Store, client: Client, reference: str, image: Sample = IMAGE) -> ResolvedImage:
-    found = ImageResolver(store, client).resolve(reference, "linux/amd64")
+    found = ImageResolver(store, lambda: client).resolve(reference, "linux/amd64")
     assert found.layers == tuple(diff_id[7:] for diff_id in image.diff_ids)
     fetcher = Fetcher(store, client)
     for layer, diff_id in zip(found.layers, image.diff_ids, strict=True):
@@ -94,7 +94,7 @@ def test_a_layout_of_several_platforms_without_names(store: Store, client: Clien
     index["manifests"].append(entry)
     (path / "index.json").write_text(json.dumps(index))
     assert check(store, client, f"oci-layout://{path}").digest == IMAGE.digest
-    assert ImageResolver(store, client).resolve(f"oci-layout://{path}", "linux/arm64").digest == arm.digest
+    assert ImageResolver(store, lambda: client).resolve(f"oci-layout://{path}", "linux/arm64").digest == arm.digest
 
 
 def test_a_layout_that_changes_is_read_anew(store: Store, client: Client, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_an_archive_that_links_out(store: Store, client: Client, tmp_path: Path)
 def test_an_archive_that_changed_after_it_was_resolved(store: Store, client: Client, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     old_archive(path, IMAGE)
-    found = ImageResolver(store, client).resolve(f"docker-archive://{path}")
+    found = ImageResolver(store, lambda: client).resolve(f"docker-archive://{path}")
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(DigestMismatch) as caught:
         Fetcher(store, client).ensure_blob(found.layers[0])
@@ -251,7 +251,7 @@ def test_a_relative_path_is_found_from_elsewhere(
 ) -> None:
     written(tmp_path, IMAGE)
     monkeypatch.chdir(tmp_path)
-    found = ImageResolver(store, client).resolve("oci-layout://layout")
+    found = ImageResolver(store, lambda: client).resolve("oci-layout://layout")
     monkeypatch.chdir("/")
     assert Fetcher(store, client).ensure_blob(found.layers[0]) == IMAGE.layers[0]
 

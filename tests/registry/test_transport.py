@@ -75,7 +75,7 @@ def test_this_machine_may_speak_either(secure: FakeRegistry, tmp_path: Path) -> 
     image = sample()
     secure.add(image)
     client = Client(env={"HOME": str(tmp_path)}, sleep=lambda seconds: None)
-    found = ImageResolver(Store.open(str(tmp_path / "store")), client).resolve(f"{secure.address}/app")
+    found = ImageResolver(Store.open(str(tmp_path / "store")), lambda: client).resolve(f"{secure.address}/app")
     assert found.digest == image.digest
     client.close()
 
@@ -217,7 +217,7 @@ def test_giving_up_a_stalled_transfer(tmp_path: Path) -> None:
     with fake_registry() as registry:
         registry.add(image)
         registry.faults.append(once(stall, image.layers[0]))
-        layer = ImageResolver(store, client).resolve(f"{registry.address}/app").layers[0]
+        layer = ImageResolver(store, lambda: client).resolve(f"{registry.address}/app").layers[0]
         stream = Fetcher(store, client).open_blob(layer)
         assert stream.read(5) == image.blobs[image.layers[0]][:5]
         stream.close()
