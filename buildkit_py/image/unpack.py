@@ -70,8 +70,8 @@ def unpack(
 ) -> Unpacked:
     """Unpack a blob, given by `read(size)`, into the empty directory `dest`.
 
-    `media_type` says how it is compressed; an unknown one leaves that to the
-    first bytes. `privileged`: devices can be made, and owners set, else
+    How it is compressed, its first bytes say, and `media_type` where there are
+    none. `privileged`: devices can be made, and owners set, else
     devices are counted and left out. `ignore_owners`: an owner that this user
     namespace does not map is counted, not an error. `hash_files`: also take
     the content digest.

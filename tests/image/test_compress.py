@@ -128,6 +128,9 @@ def test_the_media_type_decides_and_else_the_first_bytes() -> None:
     assert kind_of("application/vnd.oci.image.layer.v1.tar+gzip; x=y") == "gzip"
     assert kind_of("application/vnd.oci.image.layer.v1.tar", b"\x1f\x8b") == "none"
     assert kind_of("application/octet-stream", b"\x1f\x8b\x08") == "gzip"
+    # What a docker pushes that found its layer in another compression.
+    assert kind_of("application/vnd.docker.image.rootfs.diff.tar.gzip", b"\x28\xb5\x2f\xfd\x04\x00") == "zstd"
+    assert kind_of("application/vnd.docker.image.rootfs.diff.tar.gzip", b"bin/\0\0") == "none"
     assert kind_of_bytes(b"") == "none"
 
 
