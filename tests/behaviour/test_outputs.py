@@ -1,0 +1,67 @@
+"""What is written out: what cannot be is refused before anything is built, and names, devices and levels are obeyed."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.behaviour.world import World
+
+SCRATCH = "FROM scratch AS one\nCOPY f /f\nFROM scratch AS two\nCOPY f /g\n"
+
+
+@pytest.fixture
+def project(world: World) -> World:
+    world.write({"f": "f\n" * 4000, "Dockerfile": SCRATCH})
+    return world
+
+
+@pytest.mark.parametrize("push", ["", ",push=false"])
+def test_an_image_output_names_the_image_and_pushes_nothing(project: World, push: str) -> None:
+    project.build("-o", f"type=image,name=registry.invalid/a:1{push}")
+    assert "registry.invalid/a:1" in project.run("images").stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("-t", "x"), "`-t` names one image"),
+        (("-o", "type=oci,dest=-"), "standard output"),
+        (("-o", "-"), "standard output"),
+    ],
+)
+def test_several_targets_and_one_place(project: World, argv: tuple[str, ...], message: str) -> None:
+    done = project.run("Dockerfile", "one", "two", "--progress=plain", *argv, ok=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "DONE" not in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("argv", [("-o", "out"), ("-o", "type=tar,dest=x.tar"), ("-t", "x")])
+def test_the_host_is_not_written_out_and_nothing_is_run_for_it(world: World, argv: tuple[str, ...]) -> None:
+    world.write({"Dockerfile": "FROM host://\nRUN touch /ran\n"})
+    done = world.build(*argv, ok=False)
+    assert "stands on this machine's own root filesystem" in done.stderr
+    assert "DONE" not in done.stderr
+
+
+def test_files_about_the_build_may_be_devices_and_links(project: World) -> None:
+    device = project.project / "null"
+    device.symlink_to("/dev/null")
+    (project.project / "link").symlink_to("real")
+    project.build("--iidfile", "null", "--metadata-file", "link")
+    assert device.is_symlink()
+    assert (project.project / "link").is_symlink()
+    assert json.loads((project.project / "real").read_text())["containerimage.digest"].startswith("sha256:")
+
+
+@pytest.mark.parametrize("attribute", ["compression-level=19", "compression=gzip", "compression=uncompressed"])
+def test_an_output_is_packed_as_it_says(project: World, attribute: str) -> None:
+    digests = []
+    for number, more in enumerate(["", f",{attribute}"]):
+        project.build("-o", f"type=oci,tar=false,dest=layout{number}{more}")
+        index = json.loads((project.project / f"layout{number}/index.json").read_text())
+        digests.append(index["manifests"][0]["digest"])
+    assert digests[0] != digests[1]
