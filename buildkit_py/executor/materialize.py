@@ -8,6 +8,8 @@ at a time, several at once.
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.errors import StoreCorrupt
 from buildkit_py.record import Record
 from buildkit_py.store.work import make_root
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 # What LayerMeta.origin says of this machine's own root filesystem, which is a layer like others but never unpacked.
 HOST = ("host",)
+_HERE = "/"
 _AT_ONCE = 4
 # The main thread does not notice a signal that comes just before it goes to sleep.
 _WAKES = 0.1
@@ -48,32 +51,35 @@ class Materializer:
         self._store = store
         self.identity = identity
         self._fetcher = fetcher
+        # What was found: a directory, _HERE, or "" for a layer that needs none. What a build uses stays while it runs.
+        self._known: dict[str, str] = {}
 
     def trees(self, layers: Sequence[str], progress: Progress = _silent) -> Trees:
         """The directories of these layers, lowest first. `progress(layer, done, total)` counts fetched bytes.
 
+        Their paths are absolute and go through no link.
         Raises `SourceError` where a layer cannot be had, `StoreCorrupt` where it is damaged.
         """
-        host = False
-        found: dict[str, str] = {}
-        wanted: list[str] = []
-        order: list[str] = []
-        for layer in layers:
+        known = self._known
+        new = [layer for layer in dict.fromkeys(layers) if layer not in known]
+        wanted = []
+        for layer in new:
             tree = self._store.layers.tree(layer)
-            if tree is None:
-                meta = self._store.layers.get(layer)
-                if meta is not None and meta.origin == HOST:
-                    host = True
-                    continue
-                if meta is not None and meta.empty:
-                    continue
-                wanted.append(layer)
+            meta = self._store.layers.get(layer) if tree is None else None
+            if tree is not None:
+                known[layer] = os.path.realpath(tree)
+            elif meta is not None and meta.origin == HOST:
+                known[layer] = _HERE
+            elif meta is not None and meta.empty:
+                known[layer] = ""
             else:
-                found[layer] = tree
-            order.append(layer)
+                wanted.append(layer)
         if wanted:
-            found.update(self._several(list(dict.fromkeys(wanted)), progress))
-        return Trees(tuple(found[layer] for layer in order), host)
+            for layer, tree in self._several(wanted, progress).items():
+                known[layer] = os.path.realpath(tree)
+        directories = [directory for layer in layers if (directory := known[layer])]
+        host = _HERE in directories
+        return Trees(tuple([one for one in directories if one != _HERE] if host else directories), host)
 
     def tree(self, layer: str, progress: Progress = _silent) -> str:
         """The directory of one layer, unpacked from its blob if need be."""

@@ -44,13 +44,15 @@ _NO_ROOT = os.stat_result((stat.S_IFDIR | 0o755, 0, 0, 1, 0, 0, 0, 0, 0, 0))
 
 
 class Union:
-    """A read-only view of layers, given lowest first. None of the directories may change meanwhile."""
+    """A read-only view of layers, given lowest first by absolute paths that go through no link.
+
+    None of the directories may change meanwhile.
+    """
 
     def __init__(self, layer_dirs: Sequence[str]) -> None:
-        roots = [os.path.realpath(directory) for directory in reversed(layer_dirs)]
         # For each directory seen, where it is in the layers that show it, uppermost first.
-        self._where: dict[str, tuple[str, ...]] = {"": tuple(root.rstrip("/") for root in roots)}
-        self._host = "/" in roots
+        self._where: dict[str, tuple[str, ...]] = {"": tuple(root.rstrip("/") for root in reversed(layer_dirs))}
+        self._host = "/" in layer_dirs
 
     def lookup(self, path: str, follow: bool = True) -> Node | None:
         """What is at a path, None where there is nothing.

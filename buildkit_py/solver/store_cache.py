@@ -23,7 +23,6 @@ class StoreCache:
     def __init__(self, store: Store, tool: str) -> None:
         self._store = store
         self._tool = tool
-        self._content: dict[str, str] = {}
         self._whole: dict[str, bool] = {"": True}
 
     def get(self, key: str) -> StepRecord | None:
@@ -33,16 +32,21 @@ class StoreCache:
 
     def whole(self, snapshot: str) -> bool:
         """Whether every layer of a filesystem is present."""
-        known = self._whole.get(snapshot)
-        if known is None:
-            from buildkit_py.errors import StoreCorrupt
+        from buildkit_py.errors import StoreCorrupt
 
-            try:
-                known = all(self._store.layers.present(layer) for layer in self._store.snapshots.layers(snapshot))
-            except StoreCorrupt:
-                known = False
-            self._whole[snapshot] = known
-        return known
+        snapshots = self._store.snapshots
+        above: list[str] = []
+        at = snapshot
+        try:
+            while at not in self._whole:
+                above.append(at)
+                at = snapshots.parent(at)
+        except StoreCorrupt:
+            self._whole[at] = False
+        for id in reversed(above):
+            self._whole[id] = self._whole[at] and self._store.layers.present(snapshots.top(id))
+            at = id
+        return self._whole[snapshot]
 
     def push(self, base: str, layer: str) -> str:
         """The filesystem made of another and one more layer."""
@@ -59,10 +63,7 @@ class StoreCache:
 
     def content(self, snapshot: str) -> str:
         """The content digest of a filesystem."""
-        known = self._content.get(snapshot)
-        if known is None:
-            known = self._content[snapshot] = content_of(self._store, snapshot)
-        return known
+        return content_of(self._store, snapshot)
 
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         """Whether any record was ever made by this op, whatever it stood on."""

@@ -25,12 +25,19 @@ def chain(base_content: str, layer_content: str, empty: bool) -> str:
 
 def content_of(store: Store, snapshot: str) -> str:
     """The content digest of a filesystem; "" for the empty one. Raises `StoreCorrupt` if a layer of it is unknown."""
-    from buildkit_py.errors import StoreCorrupt
-
-    content = ""
-    for layer in store.snapshots.layers(snapshot):
+    known = store.contents
+    above: list[str] = []
+    at = snapshot
+    while at not in known:
+        above.append(at)
+        at = store.snapshots.parent(at)
+    for id in reversed(above):
+        layer = store.snapshots.top(id)
         meta = store.layers.get(layer)
         if meta is None:
+            from buildkit_py.errors import StoreCorrupt
+
             raise StoreCorrupt(f"layer {layer[:12]} is gone from the store", hint="build again with --no-cache")
-        content = chain(content, meta.content, meta.empty)
-    return content
+        known[id] = chain(known[at], meta.content, meta.empty)
+        at = id
+    return known[snapshot]

@@ -78,6 +78,10 @@ class Snapshots:
         """The snapshot below the topmost layer. Raises as `layers` does."""
         return self._link(id)[0]
 
+    def top(self, id: str) -> str:
+        """The topmost layer of a snapshot. Raises as `layers` does."""
+        return self._link(id)[1]
+
     def has(self, id: str) -> bool:
         """Whether a snapshot is there with all its links."""
         try:

@@ -70,6 +70,8 @@ class Store:
         self.root = root
         self.work = Work(root)
         self.leases = Leases(root)
+        # Of snapshots, which never change: a build of a thousand steps asks for a thousand of one layer more each.
+        self.contents: dict[str, str] = {"": ""}
 
     @classmethod
     def open(cls, root: str = "") -> Store:
