@@ -18,7 +18,7 @@ from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
-from buildkit_py.store.scan import COARSE_TICK, TICK, Scan, racy
+from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, TICK, Scan, packed, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.store.scan import Stamp
 
-_FORMAT = 1
+_FORMAT = 2
 _LINK_LIMIT = 40
 _NO_DIGEST = bytes(32)
 _KINDS = {
@@ -56,7 +56,7 @@ class Notes:
             self.scan = Scan.load(scan)
             self.digests, self.xattrs, self.probed = digests, xattrs, probed
 
-    def of_directory(self, path: str) -> dict[str, tuple[list[int], bytes]]:
+    def of_directory(self, path: str) -> dict[str, tuple[bytes, bytes]]:
         """By name, the stamp and digest of each file that a directory had."""
         if self.scan is None:
             return {}
@@ -64,8 +64,11 @@ class Notes:
         digests = self.digests.get(path)
         if listing is None or digests is None:
             return {}
-        stamps = listing[3]
-        return {name: (stamps[4 * i : 4 * i + 4], digests[32 * i : 32 * i + 32]) for i, name in enumerate(listing[2])}
+        stamps, size = listing[3], STAMP_SIZE
+        return {
+            name: (stamps[size * i : size * (i + 1)], digests[32 * i : 32 * (i + 1)])
+            for i, name in enumerate(listing[2])
+        }
 
 
 class ContextTree:
@@ -85,7 +88,7 @@ class ContextTree:
         self._listed: dict[str, list[Entry]] = {}
         self._walked: dict[str, tuple[bool, list[Entry]]] = {}  # whether with all digests, and what was found
         self._single: dict[str, Entry | None] = {}
-        self._digests: dict[str, bytes] = {}
+        self._digests: dict[str, bytes] = {}  # by absolute path, as entries have it: no second text for each
         self._inodes: dict[str, int] = {}  # of regular files with several names
         self._racy: set[str] = set()
         self._root = Entry("", DIR, 0o755)
@@ -139,7 +142,7 @@ class ContextTree:
             children = self._list(stack.pop())
             found += children
             stack.extend([child[0] for child in children if child[1] == DIR])
-        if "".join([child[0] for child in found]).isascii():
+        if all(map(str.isascii, map(_path, found))):
             found.sort(key=_path)
         else:
             found.sort(key=_path_bytes)
@@ -163,7 +166,7 @@ class ContextTree:
                     below.append(Entry(path[cut:], HARDLINK, entry.mode, 0, 0, 0, entry.mtime, first))
                     continue
             if entry[1] == FILE and entry[13] is None and entry[12] is None:
-                digest = digests.get(path)
+                digest = digests.get(entry[11])
                 if digest is None and hash_files:
                     digest = self._with_digest(entry).digest
                 if cut or digest is not None:
@@ -186,8 +189,8 @@ class ContextTree:
 
     def learn(self, digests: dict[str, bytes]) -> None:
         """Take note of digests that somebody else took, by absolute path, of files as they were listed."""
-        cut = len(self.root) + 1
-        self._digests.update({source[cut:]: digest for source, digest in digests.items()})
+        inside = self.root + "/"
+        self._digests.update({source: digest for source, digest in digests.items() if source.startswith(inside)})
         new, get = tuple.__new__, digests.get
         for path, (hashed, below) in self._walked.items():
             if hashed:
@@ -207,7 +210,7 @@ class ContextTree:
         for path, children in self._listed.items():
             digests[path] = b"".join(
                 [
-                    _NO_DIGEST if child[0] in racy_ones else get(child[0]) or child[13] or _NO_DIGEST
+                    _NO_DIGEST if child[0] in racy_ones else get(child[11]) or child[13] or _NO_DIGEST
                     for child in children
                 ]
             )
@@ -215,7 +218,7 @@ class ContextTree:
         probed = {
             path: digest
             for path in self._single
-            if path not in self._racy and (digest := self._digests.get(path)) is not None
+            if path not in self._racy and (digest := self._digests.get(self._full(path))) is not None
         }
         self.scan.racy = bool(self._racy)
         scan = self.scan.dump()
@@ -292,11 +295,11 @@ class ContextTree:
                 if ignored and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(child)):
                     continue
                 changed, modified, size, mode = seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_mode
-                stamp = [changed, modified, seen.st_ino, size]
+                stamp = (changed, modified, seen.st_ino, size)
                 digest: bytes | None = None
                 attributes: Any = None
                 note = known.get(name)
-                if note is not None and note[0] == stamp:
+                if note is not None and note[0] == packed(stamp):
                     digest = note[1] if note[1] != _NO_DIGEST else None
                     attributes = self._notes.xattrs.get(child, ())
                 if changed > calm or modified > calm or seen.st_nlink > 1 or not is_regular(mode):
@@ -306,7 +309,7 @@ class ContextTree:
                     if attributes is None:
                         attributes = _xattrs(source)
                     if digest is not None:
-                        self._digests[child] = digest
+                        self._digests[source] = digest
                     fields = (child, FILE, mode & 0o7777, 0, 0, size, modified, "", 0, attributes, False, source)
                     children.append(new(Entry, (*fields, None, digest)))
                 kept.append(name)
@@ -316,7 +319,7 @@ class ContextTree:
         if racy(own.st_ctime_ns, own.st_mtime_ns, now):
             self._racy.add(path)
         own_stamp: Stamp = (own.st_ctime_ns, own.st_mtime_ns, own.st_ino, own.st_size)
-        self.scan.listings[path] = (own_stamp, own.st_mode, tuple(kept), stamps)
+        self.scan.listings[path] = (own_stamp, own.st_mode, tuple(kept), packed(stamps))
         self._listed[path] = children
         return children
 
@@ -337,7 +340,7 @@ class ContextTree:
         if xattrs is None:
             xattrs = _xattrs(full)
         if digest is not None:
-            self._digests[path] = digest
+            self._digests[full] = digest
         empty = not stat_bits.S_ISREG(mode)
         return Entry(
             path,
@@ -359,11 +362,11 @@ class ContextTree:
     def _with_digest(self, entry: Entry) -> Entry:
         if entry.kind != FILE or entry.digest is not None or entry.data is not None:
             return entry
-        digest = self._digests.get(entry.path)
+        digest = self._digests.get(entry.source)
         if digest is None:
             if not self.hash_files:
                 return entry
-            digest = self._digests[entry.path] = _hash(entry)
+            digest = self._digests[entry.source] = _hash(entry)
             # It was read a tick after its last change and still had its stamp: that proves it from now on.
             self._racy.discard(entry.path)
         return entry._replace(digest=digest)

@@ -167,11 +167,11 @@ class Draft:
         Without those, unpacking the layer by itself would give these
         directories a made-up mode and owner.
         """
-        out = dict(self._new)
+        above: dict[str, Entry] = {}
         for path in {path.rpartition("/")[0] for path in self._new}:
-            while path and path not in out:
+            while path and path not in self._new and path not in above:
                 found = self._below(path)
                 # A directory of the draft is in it, so this one is the base's.
-                out[path] = found if found is not None else Entry(path, DIR, 0o755, *self._owner, 0, self._created)
+                above[path] = found if found is not None else Entry(path, DIR, 0o755, *self._owner, 0, self._created)
                 path = path.rpartition("/")[0]
-        return in_order(out.values())
+        return in_order([*self._new.values(), *above.values()])

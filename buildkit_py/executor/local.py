@@ -239,23 +239,28 @@ class LocalExecutor:
         ]
         contexts = [tree for tree in trees if isinstance(tree, ContextTree)]
         # A file is read once: either its digest was wanted for the key, or it is taken while it is copied.
-        found: dict[str, bytes] = {}
+        # Two lists and not a dict until it is needed: this is when a build of many files takes most memory.
+        paths: list[str] = []
+        found: list[bytes] = []
+
+        def learn(entry: Entry, digest: bytes) -> None:
+            paths.append(entry[11])
+            found.append(digest)
+
         try:
             with self.store.work_dir("copy") as work:
                 with self._looking:
                     for tree in contexts:
                         tree.hash_files = False
                     entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
-                new = self._keep(
-                    step,
-                    "" if op.link else below,
-                    entries,
-                    impure=self._impure(below),
-                    learn=lambda entry, digest: found.__setitem__(entry[11], digest),
-                )
+                impure = self._impure(below)
+                new = self._keep(step, "" if op.link else below, entries, impure=impure, learn=learn)
+            del entries
+            learned = dict(zip(paths, found, strict=True))
+            del paths[:], found[:]
             with self._looking:
                 for tree in contexts:
-                    tree.learn({path: digest for path, digest in found.items() if path.startswith(tree.root + "/")})
+                    tree.learn(learned)
             digests = tuple(
                 self.context_digest(step, index) if source.local is not None else ""
                 for index, source in enumerate(sources)

@@ -30,7 +30,7 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     """The entries in their one order. Raises `ValueError` for a path that stands there twice."""
     out = list(entries)
     # Text sorts as its UTF-8 does, but not when surrogates stand for bytes that are no UTF-8.
-    if "".join([entry[0] for entry in out]).isascii():
+    if all(map(str.isascii, map(_path, out))):
         out.sort(key=_path)
     else:
         out.sort(key=_path_bytes)

@@ -12,13 +12,14 @@ racy entries never holds (git's index knows the same trap,
 `Documentation/technical/racy-git`).
 
 This module is read by the first tier of the command line, before anything
-else is imported: it imports `marshal` and `posix` and nothing more.
+else is imported: it imports `marshal`, `posix` and `_struct` and nothing more.
 """
 
 from __future__ import annotations
 
 import marshal
 import posix
+from _struct import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
 
     # What is compared of one file: change time, modification time, inode, size.
     Stamp: TypeAlias = tuple[int, int, int, int]
-    # Of one directory: its own stamp, its mode, the names in it, their stamps one after the other.
-    Listing: TypeAlias = tuple[Stamp, int, tuple[str, ...], list[int]]
+    # Of one directory: its own stamp, its mode, the names in it, their stamps one after the other (`packed`).
+    Listing: TypeAlias = tuple[Stamp, int, tuple[str, ...], bytes]
 
-FORMAT = 2
+FORMAT = 3
+# As bytes a stamp takes a third of the memory of four numbers, and is read in no time.
+STAMP_SIZE = 32
 
 # The kernel stamps inodes with a clock that ticks every 1 to 10 ms.
 TICK = 20_000_000
@@ -47,6 +50,11 @@ def racy(ctime: int, mtime: int, now: int) -> bool:
     if latest < now - COARSE_TICK:
         return False
     return latest > now - TICK or latest % 1_000_000_000 == 0
+
+
+def packed(numbers: list[int] | Stamp) -> bytes:
+    """Stamps, their numbers one after the other, as bytes; inodes may need all 64 bits."""
+    return pack("qqQq" * (len(numbers) // 4), *numbers)
 
 
 class Scan:
@@ -136,7 +144,7 @@ def _hold(root: str, listings: list[tuple[str, Listing]]) -> bool:
                 for name in names:
                     seen = stat(name, dir_fd=fd, follow_symlinks=False)
                     found += (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
-                if found != stamps:
+                if packed(found) != stamps:
                     return False
             finally:
                 posix.close(fd)
