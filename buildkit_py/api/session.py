@@ -43,6 +43,7 @@ class Session:
             self.launcher()
         self.store: Store = Store.open(store)
         self.hold: Hold = self.store.hold()
+        self.store.keep_synced()
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,7 @@ twice over, which is seal enough and spares opening a store the hash's import.
 from __future__ import annotations
 
 import os
+import time
 
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.sealed import read_regular
@@ -18,6 +19,8 @@ from buildkit_py.store.work import write_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.store.work import Work
+
+_OLD = 600
 
 
 def boot_id() -> str:
@@ -59,6 +62,15 @@ def write_mark(work: Work, synced: int) -> None:
 def mark_bytes(boot: str, synced: int) -> bytes:
     """The contents of `boot`."""
     return f"{boot} {synced}\n".encode() * 2
+
+
+def is_mark_old(root: str) -> bool:
+    """Whether so much time went by since the mark was written that it is worth another sync."""
+    try:
+        written = os.stat(root + "/boot").st_mtime
+    except OSError:
+        return False
+    return time.time() - written > _OLD
 
 
 def mark_synced(work: Work) -> None:

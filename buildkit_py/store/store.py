@@ -137,6 +137,15 @@ class Store:
 
         mark_synced(self.work)
 
+    def keep_synced(self) -> None:
+        """See to it that what a crash of the machine would cost stays small; returns at once."""
+        from buildkit_py.store.boot import is_mark_old
+
+        if is_mark_old(self.root):
+            from buildkit_py.store.sync import mark_in_background
+
+            mark_in_background(self.root)
+
     def __getattr__(self, name: str) -> object:
         part: object
         if name == "blobs":
