@@ -12,10 +12,10 @@ from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.api.request import RunRequest
     from buildkit_py.events import Emit
     from buildkit_py.executor.materialize import Trees
     from buildkit_py.runner.foreground import Start
+    from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.work import WorkDir
 

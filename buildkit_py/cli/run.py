@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildkit_py.api.request import RunRequest
     from buildkit_py.cli.options import Parsed
+    from buildkit_py.runner.request import RunRequest
 
 # docker's code for whatever goes wrong before the command runs.
 NOT_STARTED = 125
@@ -82,8 +82,8 @@ def main(argv: list[str]) -> int:
 
 def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
     """The request that a command line makes. Raises `UsageError`."""
-    from buildkit_py.api.request import RunRequest
     from buildkit_py.cli import values
+    from buildkit_py.runner.request import RunRequest
 
     variables: dict[str, str] = {}
     for path in parsed.all("env-file"):

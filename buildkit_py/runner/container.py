@@ -14,8 +14,8 @@ from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.api.request import RunRequest
     from buildkit_py.image.config import ImageConfig
+    from buildkit_py.runner.request import RunRequest
 
 
 def container_spec(config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str) -> SandboxSpec:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.api.request import RunRequest
 from buildkit_py.errors import UsageError
 from buildkit_py.image.config import DEFAULT_PATH, ImageConfig
 from buildkit_py.runner.container import argv, container_spec, environment
+from buildkit_py.runner.request import RunRequest
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount
 
 IMAGE = ImageConfig(entrypoint=("/entry", "-x"), cmd=("serve",))
