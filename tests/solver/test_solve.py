@@ -173,7 +173,7 @@ def test_an_evicted_record_below_a_hit_is_not_missed(bench: Bench) -> None:
         a = run("a", image())
         return a, run("b", a)
 
-    a, b = graph()
+    _, b = graph()
     bench.solve(b)
     dead = [key for key, record in bench.cache.records.items() if record.name == "a"]
     for key in dead:
