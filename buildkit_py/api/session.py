@@ -39,10 +39,15 @@ class Session:
         self.identity: Identity = enter()
         self._launcher: Launcher | None = None
         self._client: Client | None = None
-        if sandboxes:
-            self.launcher()
-        self.store: Store = Store.open(store)
-        self.hold: Hold = self.store.hold()
+        launcher = self.launcher() if sandboxes else None
+        try:
+            self.store: Store = Store.open(store)
+            self.store.bind(self.identity.owners)
+            self.hold: Hold = self.store.hold()
+        except BaseException:
+            if launcher is not None:
+                launcher.close()
+            raise
         self.store.keep_synced()
 
     def __enter__(self) -> Self:

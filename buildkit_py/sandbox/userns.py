@@ -24,6 +24,7 @@ class Identity(Record):
     """Who this process is now. `privileged`: root of the machine. `userns`: root of a user namespace only.
 
     `single_id`: no id but 0 exists in it, for the reason `why`. `uid` and `gid` are the user's own.
+    `owners` says what the owners of files come to on the disk: where it differs, so do they.
     """
 
     privileged: bool
@@ -32,6 +33,7 @@ class Identity(Record):
     uid: int
     gid: int
     why: str = ""
+    owners: str = "root"
 
 
 def in_user_namespace() -> bool:
@@ -56,7 +58,9 @@ def enter() -> Identity:
         single = sum([int(line[2]) for line in maps]) == 1
         owner = int(maps[0][1]) if inside else 0
         why = "only one id is mapped in the namespace that pybuild was started in" if single else ""
-        return Identity(not inside, inside, single, owner, gid, why)
+        # Of a namespace that others made the numbers say nothing: its disk may be mapped as well.
+        owners = "root" if not inside else "one id" if single else "a namespace"
+        return Identity(not inside, inside, single, owner, gid, why, owners)
     ranges, why = find_ranges(uid)
     ready, told = os.pipe(), os.pipe()
     helper = os.fork() if not why else 0
@@ -78,7 +82,12 @@ def enter() -> Identity:
         os.close(told[0])
         if helper:
             os.waitpid(helper, 0)
-    return Identity(False, True, bool(why), uid, gid, why)
+    return Identity(False, True, bool(why), uid, gid, why, "one id" if why else _mapped())
+
+
+def _mapped() -> str:
+    """The ids of this process's namespace, as the kernel tells: `0 1000 1 1 100000 65536`, of users and of groups."""
+    return ", ".join([" ".join(_read(f"/proc/self/{kind}_map").split()) for kind in ("uid", "gid")])
 
 
 def _unshare() -> None:

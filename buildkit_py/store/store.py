@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.work import WorkDir
 
 FORMAT = b"1\n"
-_FILES = frozenset({"format", "boot"})
+_FILES = frozenset({"format", "boot", "owners"})
 _DIRS = frozenset(
     {
         "blobs",
@@ -136,6 +136,12 @@ class Store:
         from buildkit_py.store.boot import mark_synced
 
         mark_synced(self.work)
+
+    def bind(self, owners: str) -> None:
+        """Let only those use it from now on whose files have the same owners on the disk; see `owners.py`."""
+        from buildkit_py.store.owners import bind
+
+        bind(self, owners)
 
     def keep_synced(self) -> None:
         """See to it that what a crash of the machine would cost stays small; returns at once."""
