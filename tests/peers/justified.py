@@ -1,7 +1,8 @@
 """Where pybuild means to answer otherwise than docker 26, and why.
 
-docs/reference/dockerfile-compatibility.md has a row for each. Three kinds: what a later BuildKit answers as well ("later"), what docker 26's store cannot do ("store"), and what
-pybuild answers better ("better"). A case stands here with the answer that pybuild gives in place of docker's.
+docs/reference/dockerfile-compatibility.md has a row for each. Three kinds: what a later BuildKit answers as well
+("later"), what docker 26's store cannot do ("store"), and what pybuild answers better ("better"). A case stands here
+with the answer that pybuild gives in place of docker's.
 """
 
 from __future__ import annotations

@@ -7,7 +7,12 @@ from tests.peers.case import Case, File
 CASES = (
     Case(
         "run shell and exec",
-        'FROM busybox\nRUN echo "a  b" > /1\nRUN ["sh", "-c", "echo \\"c $HOME\\" > /2"]\nRUN  echo   spaced   >   /3\n',
+        """
+FROM busybox
+RUN echo "a  b" > /1
+RUN ["sh", "-c", "echo \\"c $HOME\\" > /2"]
+RUN  echo   spaced   >   /3
+""",
     ),
     Case("run exec form takes no variables", 'FROM busybox\nENV X=1\nRUN ["touch", "/$X"]\n'),
     Case("run what is no JSON", "FROM busybox\nRUN [ -d /etc ] && echo yes > /1\nRUN ['a']; echo no > /2\n"),
@@ -19,7 +24,16 @@ CASES = (
     Case("run empty JSON", "FROM busybox\nRUN []\n"),
     Case(
         "run with continuations",
-        'FROM busybox\nRUN echo one \\\n  # a comment\n  two \\\n\n   three > /1 && \\\n    echo "in \\\nquotes" > /2\n',
+        """
+FROM busybox
+RUN echo one \\
+  # a comment
+  two \\
+
+   three > /1 && \\
+    echo "in \\
+quotes" > /2
+""",
     ),
     Case(
         "run environment",
