@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 
 def rebuild(memo: dict[str, Any], path: str) -> int:
-    """Build what the memo at `path` remembers; the exit code. Raises as a build does."""
-    request = thaw(memo["request"])
-    targets = thaw(memo["graph"])
+    """Build what the memo at `path` remembers, or all from the start if it cannot be read; the exit code.
+
+    Raises as a build does.
+    """
+    try:
+        request, targets, notices = [thaw(memo[part]) for part in ("request", "graph", "notices")]
+    except (AttributeError, ImportError, LookupError, TypeError, ValueError):  # frozen by other code than this
+        from buildkit_py.cli.main import dispatch
+
+        return dispatch(sys.argv[1:])
     witness = Witness()
     witness.files.update(memo["files"])
     witness.names += memo["names"]
-    witness.notices += thaw(memo["notices"])
+    witness.notices += notices
     progress = memo["progress"]
     result = shown(progress, lambda emit: build_again(request, targets, emit, witness))
     if progress == "quiet":

@@ -7,7 +7,7 @@ import time
 from _thread import RLock
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, StepOutput, StepProgress
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.context_tree import ContextTree, Notes
@@ -160,9 +160,19 @@ class LocalExecutor:
 
     # -- steps
 
-    def lock(self, key: str) -> AbstractContextManager[Any]:
+    def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
         """Keeps other builds from running the same step at the same time."""
-        return self.store.records.lock(key)
+        told = False
+
+        def waiting(process: int) -> None:
+            nonlocal told
+            if self._running.cancelled:
+                raise StepFailed("the build was interrupted", code=130, at=step.position)
+            if not told and process not in (0, os.getpid()):
+                told = True
+                self._emit(Notice("info", f"`{step.name}` is being run by another build, process {process}: waiting"))
+
+        return self.store.records.lock(key, waiting)
 
     def cancel(self) -> None:
         """End every sandbox; steps that run raise."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         def execute(self, step: Step, step_id: str, base: Result | None, sources: Sequence[Result]) -> Made:
             """Do it. Raises `StepFailed` or another `PybuildError`."""
 
-        def lock(self, key: str) -> AbstractContextManager[Any]:
+        def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
             """Keeps other builds from running the same step at the same time."""
 
         def cancel(self) -> None:
@@ -221,7 +221,7 @@ class Solver:
         sources = [look.result[source] for source in step.sources]
         if (found := self._found(step, below, base, sources)) is not None:
             return State.CACHED, found
-        with self.executor.lock(look.definition.get(step) or key_of("op", look.parts[step])):
+        with self.executor.lock(step, look.definition.get(step) or key_of("op", look.parts[step])):
             # Another build, or an equal step of this one, may have done it while this one waited.
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found

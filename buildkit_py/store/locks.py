@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from typing import Self
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-_POLL = 0.02
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.02
 
 
 class Lock:
     """One acquisition of the lock file `path`; a context manager that waits for it.
 
     `shared` lets other shared holders in. `keep` leaves the file when the
-    lock is released. `waiting`, if given, is called every 20 ms while another
-    holds the lock, with the holder's process id (0: unknown); it may raise to
-    give up. Without it the wait is one system call that only a signal in the
-    main thread interrupts.
+    lock is released. `waiting`, if given, is called again and again while
+    another holds the lock, with the holder's process id (0: unknown); it may
+    raise to give up.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Lock:
 
     def _flock(self, fd: int, wait: bool) -> bool:
         how = fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX
+        pause = _FIRST_PAUSE
         while True:
             try:
                 fcntl.flock(fd, how | fcntl.LOCK_NB)
@@ -109,11 +110,11 @@ class Lock:
             except BlockingIOError:
                 if not wait:
                     return False
-            if self.waiting is None:
-                fcntl.flock(fd, how)
-                return True
-            self.waiting(_signed_by(fd))
-            time.sleep(_POLL)
+            if self.waiting is not None:
+                self.waiting(_signed_by(fd))
+            # Not in flock(2): a signal that comes just before it would go unnoticed for as long as another build runs.
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _sign(self) -> None:
         """Say who holds it, for the message of those who wait; no space for that is no reason to fail."""

@@ -104,7 +104,7 @@ class ScriptedExecutor:
     def source_digest(self, step: Step, index: int, source: Result) -> str:
         return self.cache.content(source.snapshot)
 
-    def lock(self, key: str) -> contextlib.AbstractContextManager[Any]:
+    def lock(self, step: Step, key: str) -> contextlib.AbstractContextManager[Any]:
         with self._lock:
             return self._locks.setdefault(key, threading.Lock())
 
