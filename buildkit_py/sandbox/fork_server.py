@@ -48,7 +48,6 @@ def serve(control: int, parent: int) -> None:
     """Handle requests from the socket `control` until it closes or the process `parent` ends."""
     gc.disable()
     gc.freeze()
-    os.setsid()  # Ctrl-C in a terminal is the builder's to handle
     try:
         parent_pidfd = os.pidfd_open(parent)
     except ProcessLookupError:

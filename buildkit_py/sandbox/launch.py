@@ -167,7 +167,8 @@ class Launcher:
             (os.POSIX_SPAWN_DUP2, theirs.fileno(), 3),
         ]
         try:
-            pid = os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsigmask=())
+            # Its own session from its first moment: Ctrl-C in a terminal is the builder's to handle.
+            pid = os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsid=True, setsigmask=())
         except OSError as error:
             raise SandboxError(
                 f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable
