@@ -14,19 +14,17 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.world import REPOSITORY, World, libraries, this_python
+from tests.conftest import SHARED
 from tests.needs import need
 
 USER = "pybuildtest"
-SHARED = Path("/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()) / f"pybuild-tests-{os.getuid()}"
 MODES = ("root", "user")
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """A directory that all test processes share and that every user may read."""
-    SHARED.mkdir(mode=0o755, exist_ok=True)
-    SHARED.chmod(0o755)
-    return SHARED
+    return Path(os.environ[SHARED])
 
 
 class _Once:
@@ -75,8 +73,8 @@ def user_python(shared: Path) -> tuple[str, str]:
         return python, note.read_text()
 
 
-def _user() -> str:
-    with _Once(SHARED, "user"):
+def _user(shared: Path) -> str:
+    with _Once(shared, "user"):
         try:
             pwd.getpwnam(USER)
         except KeyError:
@@ -99,7 +97,7 @@ def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> It
             pytest.skip("needs root")
     elif os.geteuid() == 0:
         need("setpriv", "newuidmap", "useradd")
-        user = _user()
+        user = _user(shared)
         prefix = ("setpriv", "--reuid", user, "--regid", user, "--clear-groups")
         python, library = request.getfixturevalue("user_python")
         shutil.chown(top, user, user)
@@ -112,5 +110,9 @@ def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> It
         # Layers hold files of mapped owners and directories that nobody may write: only root removes all of them.
         if os.geteuid() != 0:
             made.run("cache", "prune", "--all", ok=False)
+            for directory, names, _ in os.walk(top):
+                for name in names:
+                    if not os.path.islink(path := os.path.join(directory, name)):
+                        os.chmod(path, 0o700)
         shutil.rmtree(top)
         assert str(top) not in Path("/proc/self/mountinfo").read_text()
