@@ -234,7 +234,9 @@ class LocalExecutor:
 
                 pump = Pump(line, f"{self._settings.log_dir}/step-{step_id}.log", capture=op.capture)
                 run_command(self._launcher(), self._running, spec, pump, step, step_id)
-                new = make_layer.from_directory(self.store, below, upper, impure=self._impure(below))
+                compression = "none" if step in self._stood_on else self._settings.compression
+                impure = self._impure(below)
+                new = make_layer.from_directory(self.store, below, upper, impure=impure, compression=compression)
                 return new, pump.text
         finally:
             mounts.release()
@@ -262,9 +264,9 @@ class LocalExecutor:
                 with self._looking:
                     for tree in contexts:
                         tree.hash_files = False
-                    entries = plan(op, trees, None if op.link else self._union(below), work=work.path)
-                impure = self._impure(below)
-                new = self._keep(step, "" if op.link else below, entries, impure=impure, learn=learn)
+                    base = self._union(below) if below and not op.link else None
+                    entries = plan(op, trees, base, work=work.path)
+                new = self._keep(step, "" if op.link else below, entries, learn=learn)
             del entries
             learned = dict(zip(paths, found, strict=True))
             del paths[:], found[:]
@@ -287,10 +289,9 @@ class LocalExecutor:
         entries: Sequence[Entry],
         *,
         learn: Callable[[Entry, bytes], object] | None = None,
-        impure: bool | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
-        impure = self._impure(below) if impure is None else impure
+        impure = self._impure(below)
         if step in self._stood_on:
             return make_layer.from_entries_as_files(
                 self.store, below, entries, self._materializer.identity, impure=impure, learn=learn
@@ -332,10 +333,6 @@ class LocalExecutor:
 
             self._resolv_conf = resolv_conf()
         return self._resolv_conf
-
-    def warn(self, message: str, hint: str = "") -> None:
-        """Tell people something that is no error."""
-        self._emit(Notice("warning", message, None, hint))
 
 
 def _read(path: str) -> bytes:

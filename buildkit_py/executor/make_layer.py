@@ -34,14 +34,24 @@ class NewLayer(Record):
     bytes: int
 
 
-def from_directory(store: Store, base: str, upper: str, *, impure: bool) -> NewLayer:
-    """The layer made of an overlay's upper directory, which becomes the store's. `base` is a snapshot."""
-    from buildkit_py.image.content import content_digest
+def from_directory(store: Store, base: str, upper: str, *, impure: bool, compression: str = "none") -> NewLayer:
+    """The layer made of an overlay's upper directory, which becomes the store's. `base` is a snapshot.
+
+    With a `compression` it is packed, too, by the same read of its files that
+    takes the digests. That is for a layer on which nothing waits.
+    """
     from buildkit_py.image.overlay_diff import diff
 
-    entries = diff(upper, hash_files=True)
-    meta = _meta(store, base, content_digest(entries), entries, impure)
-    store.layers.add(meta, diff=upper)
+    entries = diff(upper, hash_files=compression == "none")
+    if compression == "none" or not entries:
+        from buildkit_py.image.content import content_digest
+
+        meta = _meta(store, base, content_digest(entries), entries, impure)
+        store.layers.add(meta, diff=upper)
+    else:
+        content, blob = _packed(store, entries, compression)
+        meta = _meta(store, base, content, entries, impure, blob.diff_id)
+        store.layers.add(meta, diff=upper, blob=(compression, blob))
     return NewLayer(meta.id, meta.size)
 
 
@@ -53,13 +63,9 @@ def from_entries(
     `learn` hears the digest of each file. Raises `ContextError` for a file
     that changed since it was listed.
     """
-    from buildkit_py.image.pack import pack
-
-    with store.blobs.writer(hashed=True) as blob:
-        packed = pack(entries, blob.write, compression=compression, hash_files=True, learn=learn)
-        blob.commit(packed.digest)
-    meta = _meta(store, base, packed.content, entries, impure, packed.diff_id)
-    store.layers.add(meta, blob=(compression, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)))
+    content, blob = _packed(store, entries, compression, learn)
+    meta = _meta(store, base, content, entries, impure, blob.diff_id)
+    store.layers.add(meta, blob=(compression, blob))
     return NewLayer(meta.id, meta.size)
 
 
@@ -85,6 +91,18 @@ def from_entries_as_files(
         meta = _meta(store, base, content, entries, impure)
         store.layers.add(meta, diff=directory)
     return NewLayer(meta.id, meta.size)
+
+
+def _packed(
+    store: Store, entries: Sequence[Entry], compression: str, learn: Learn | None = None
+) -> tuple[str, LayerBlob]:
+    """Pack entries into a blob of the store; their content digest and the blob."""
+    from buildkit_py.image.pack import pack
+
+    with store.blobs.writer(hashed=True) as writer:
+        packed = pack(entries, writer.write, compression=compression, hash_files=True, learn=learn)
+        writer.commit(packed.digest)
+    return packed.content, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
 
 
 def _meta(
