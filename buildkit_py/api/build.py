@@ -8,7 +8,6 @@ from itertools import count
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
-from buildkit_py.api.write_out import PACKED_AS, WriteOut, wants_image
 from buildkit_py.errors import PybuildError, UsageError
 from buildkit_py.events import BuildFinished, BuildStarted
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.api.request import BuildRequest, Secret
+    from buildkit_py.api.write_out import WriteOut
     from buildkit_py.events import Emit
     from buildkit_py.executor.local import LocalExecutor
     from buildkit_py.executor.pack_layers import Packer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TOOL = "pybuild 0.1"
 
 
-def outline(file: str, context: str = "") -> tuple[TargetSummary, ...]:
+def outline(file: str) -> tuple[TargetSummary, ...]:
     """What `--list` shows of a file. Raises `BuildfileError`."""
     from buildkit_py.api.targets import outline as file_outline
 
@@ -66,6 +66,9 @@ class _Build:
     """One build: the parts wired together."""
 
     def __init__(self, request: BuildRequest, session: Session, emit: Emit, witness: Witness) -> None:
+        # After the session's beginning, which starts the process that sandboxes come from: both load side by side.
+        from buildkit_py.api.write_out import PACKED_AS, wants_image
+
         self.request = request
         self.session = session
         self.emit = emit
@@ -79,6 +82,8 @@ class _Build:
         )
 
     def run(self, targets: tuple[Target, ...] = ()) -> BuildResult:
+        from buildkit_py.api.write_out import WriteOut
+
         request, session = self.request, self.session
         build_id, log_dir = session.store.builds.create()
         title = os.path.relpath(request.file) if request.file != "-" else "standard input"

@@ -15,8 +15,8 @@ def print_targets(parsed: Parsed) -> int:
     from buildkit_py.api.build import outline
     from buildkit_py.cli.locate import here, locate
 
-    file, context = locate(parsed.operands[0], parsed.one("file"), here())
-    sys.stdout.write(targets_text(outline(file, context)))
+    file, _ = locate(parsed.operands[0], parsed.one("file"), here())
+    sys.stdout.write(targets_text(outline(file)))
     return 0
 
 

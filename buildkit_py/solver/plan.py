@@ -80,11 +80,3 @@ class Plan:
             self.state[step] = State.SKIPPED
         self._ready.clear()
         return skipped
-
-    def running(self) -> int:
-        """How many steps are being worked on."""
-        return sum(1 for state in self.state.values() if state == State.RUNNING)
-
-    def unfinished(self) -> bool:
-        """Whether anything is running or could still run."""
-        return any(state in (State.WAITING, State.RUNNING) for state in self.state.values())

@@ -43,4 +43,5 @@ def watch(world: World, *argv: str, **how: object) -> End:
 
 def leftovers(world: World) -> list[str]:
     """What is in progress in the store, or said to be in use."""
-    return [f"{part}/{name}" for part in ("work", "inuse") for name in os.listdir(world.store / part)]
+    places = [world.store / part for part in ("work", "inuse")]  # or not yet, where the store was not whole
+    return [f"{place.name}/{name}" for place in places if place.exists() for name in os.listdir(place)]
