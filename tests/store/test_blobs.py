@@ -150,3 +150,18 @@ def test_only_digests_name_blobs(store: Store, name: str) -> None:
             method(name)
     with pytest.raises(ValueError, match="not a sha256 digest"):
         store.blobs.adopt("/dev/null", name)
+
+
+def test_a_blob_that_its_writer_hashed_has_the_name_it_says(store: Store) -> None:
+    with store.blobs.writer(hashed=True) as writer:
+        writer.write(DATA)
+        assert writer.commit(DIGEST) == (DIGEST, len(DATA))
+    assert store.blobs.read(DIGEST) == DATA
+    assert DIGEST in store.blobs.made
+
+
+def test_only_what_this_process_wrote_counts_as_made(store: Store) -> None:
+    store.blobs.put(DATA)
+    again = Store.open(store.work.root)
+    assert again.blobs.has(DIGEST)
+    assert DIGEST not in again.blobs.made
