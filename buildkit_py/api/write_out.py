@@ -126,18 +126,17 @@ class WriteOut:
 
         store = self.session.store
         layers = store.snapshots.layers(snapshot)
-        history, created = [], ""
-        remaining = iter(layers)
-        inherited = 0
-        for number, entry in enumerate(target.history):
-            layer = next(remaining, "") if not entry.empty_layer else ""
-            if entry.created:
-                inherited = number + 1
-            elif layer:
-                meta = store.layers.get(layer)
+        inherited = target.history[: target.inherited]
+        own = target.history[target.inherited :]
+        created = next((entry.created for entry in reversed(inherited) if entry.created), "")
+        history = list(inherited)
+        # From the top: what a base image says of its own layers need not be complete.
+        remaining = iter(layers[len(layers) - sum(not entry.empty_layer for entry in own) :])
+        for entry in own:
+            if not entry.empty_layer:
+                meta = store.layers.get(next(remaining))
                 created = timestamp(meta.created) if meta is not None and meta.created else created
-            history.append(entry if entry.created else entry.replace(created=created))
-            created = entry.created or created
+            history.append(entry.replace(created=created))
         built = Built(
             config=target.config,
             history=tuple(history),
@@ -146,7 +145,7 @@ class WriteOut:
             author=target.author,
             created=created,
             labels=self.request.labels,
-            inherited=inherited,
+            inherited=len(inherited),
             epoch=self.epoch,
         )
         return make_image(store, built, packer.blob, docker_types=output is not None and output.docker_types)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 3"
+FORMAT = "pybuild memo 4"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600

@@ -24,7 +24,7 @@ class Output(Record):
 
 
 class Target(Record):
-    """`step` None: an empty filesystem. `history` includes the base image's entries.
+    """`step` None: an empty filesystem. `history` includes the base image's entries, which are its first `inherited`.
 
     `host`: stands on this machine's own root filesystem and cannot become an image.
     """
@@ -43,6 +43,7 @@ class Target(Record):
     position: Position | None = None
     # names of this target's parameters as (name, type, default, description), for --list and --help
     parameters: tuple[tuple[str, str, str, str], ...] = ()
+    inherited: int = 0
 
 
 class Resolved(Record):

@@ -162,15 +162,16 @@ class Solver:
                 self._tell_finished(step, state, seconds, "same input content" if state == State.CACHED else "")
                 self.on_result(step, result)
                 continue
-            skipped = plan.failed(step)
+            above = plan.failed(step)
             self._tell_finished(step, State.FAILED, seconds, "")
             if not isinstance(problem, PybuildError):
                 raise problem if problem is not None else RuntimeError("a step ended without a result")
             solution.failures.append(problem)
-            if not self.keep_going:
-                skipped += plan.stop()
-            for other in skipped:
+            for other in above:
                 self._tell_finished(other, State.SKIPPED, 0.0, "an input failed")
+            if not self.keep_going:
+                for other in plan.stop():
+                    self._tell_finished(other, State.SKIPPED, 0.0, "another step failed")
 
     def _announce(self, needed: set[Step], solution: Solution) -> None:
         visible = [step for step in self.lookup.order if not isinstance(step.op, LocalSource)]

@@ -147,6 +147,7 @@ class Build:
             step=stage.step,
             config=stage.config,
             history=stage.history,
+            inherited=len(stage.base_history),
             platform=stage.platform,
             description=node.head.doc,
             default=node is self.table.stages[-1],

@@ -99,6 +99,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
                     step=stage.step,
                     config=stage.config,
                     history=stage.history,
+                    inherited=len(stage.base_history),
                     platform=stage.platform,
                     description=target.description,
                     default=default,
