@@ -11,6 +11,7 @@ gzip has no time in its header. This is the one file that knows zstandard.
 from __future__ import annotations
 
 import os
+import sys
 
 from buildkit_py.errors import SourceError
 
@@ -37,6 +38,27 @@ _MAX_WINDOW = 1 << 27
 _PIECE = 1 << 20
 
 
+def _zstandard() -> Any:
+    """zstandard's C half, without the package around it, whose imports take 5 ms: a build packs its layers in less."""
+    name = "zstandard.backend_c"
+    if name in sys.modules:
+        return sys.modules[name]
+    # What `importlib.util` is made of; that itself would cost what is saved here.
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import PathFinder
+
+    package = PathFinder.find_spec("zstandard")
+    spec = PathFinder.find_spec(name, package.submodule_search_locations) if package is not None else None
+    if spec is None or spec.loader is None:
+        import zstandard  # it has another half for other interpreters, or says what is missing
+
+        return zstandard
+    # Under its own name: who imports the package later gets this very module.
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class _Plain:
     def compress(self, data: bytes, /) -> bytes:
         return data
@@ -51,10 +73,9 @@ def compressor(kind: str, level: int = 0) -> Compressor:
     Raises `ValueError` for another kind.
     """
     if kind == "zstd":
-        import zstandard
-
         workers = max(1, min(4, len(os.sched_getaffinity(0))))
-        return zstandard.ZstdCompressor(level=level or ZSTD_LEVEL, threads=workers).compressobj()
+        made: Compressor = _zstandard().ZstdCompressor(level=level or ZSTD_LEVEL, threads=workers).compressobj()
+        return made
     if kind == "gzip":
         import zlib
 
@@ -148,8 +169,7 @@ class _Source:
 
 
 def _unzstd(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    import zstandard
-
+    zstandard = _zstandard()
     source: Any = _Source(read)
     # The reader and not `decompressobj`: the latter unpacks a whole input piece at once, and 64 KiB may be
     # 2 GiB. It ends quietly on a truncated frame; the tar inside has no end then, which its reader reports.

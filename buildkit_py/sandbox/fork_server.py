@@ -1,6 +1,6 @@
 """A small process from which sandboxes are forked, so that the builder, large and threaded, never forks itself.
 
-It is started by `launch.Launcher`, takes requests from one socket and tells
+It is made by `launch.Launcher`, takes requests from one socket and tells
 each sandbox's end on a channel of its own. It ends, and all sandboxes with
 it, when the builder does.
 
