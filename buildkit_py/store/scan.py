@@ -112,12 +112,14 @@ def _both_hold(root: str, listings: list[tuple[str, Listing]]) -> bool:
     Only for a process without further threads, as the first tier is.
     """
     middle = len(listings) // 2
-    child = posix.fork()
-    if child == 0:
-        code = 1
-        try:
+    parent, code = posix.getpid(), 1
+    try:
+        child = posix.fork()
+        if child == 0:
             code = 0 if _hold(root, listings[middle:]) else 1
-        finally:
+    finally:
+        # Also where a signal raises just as the fork returns: the child must not go on as if it were the command.
+        if posix.getpid() != parent:
             posix._exit(code)
     held = False
     try:
