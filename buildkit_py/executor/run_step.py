@@ -134,6 +134,12 @@ class Mounts:
         target = _absolute(mount.target, op)
         match mount.kind:
             case "bind":
+                if tree is not None and tree.host:
+                    raise BuildfileError(
+                        f"`{target}` cannot show a stage that stands on this machine's own root filesystem",
+                        at=self._step.position,
+                        hint="COPY what it made into a stage that starts FROM scratch, and mount that",
+                    )
                 layers = tree.directories if tree is not None else ()
                 self.specs.append(
                     SandboxMount("tree", target, layers=layers, path=mount.path, read_only=mount.read_only)
@@ -167,7 +173,7 @@ class Mounts:
         from buildkit_py.executor.write_tree import write_tree
         from buildkit_py.image.union import Union
 
-        entries = Union(tree.directories).walk(path)
+        entries = Union((("/",) if tree.host else ()) + tree.directories).walk(path)
         if not entries:
             return
         with self._store.work_dir("cache") as work:
