@@ -313,8 +313,8 @@ def test_a_machine_without_namespaces(world: World, busybox: str) -> None:
     done = subprocess.run(
         [*command[:start], "unshare", "-Urm", "sh", "-ec", script, "sh", *command[start:]],
         cwd=world.project,
-        # Inside everybody is root, so the store of the ordinary user is of that root.
-        env=world.environment(),
+        # Inside other ids are mapped, and a store belongs to those that it was made with.
+        env=world.environment(PYBUILD_HOME=str(world.project / "other")),
         capture_output=True,
         text=True,
         check=False,
