@@ -1,9 +1,4 @@
-"""The grammar file and the parser that Lark makes of it.
-
-Making the LALR tables takes 40 ms, reading them back 3: with a directory to
-keep them in (private to the user, since they are pickled) they are made once
-for each grammar, escape character, Lark and Python.
-"""
+"""The grammar file, and what Lark makes of it: once for each grammar, escape character and Python."""
 
 from __future__ import annotations
 
@@ -15,9 +10,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from lark import Lark
 
+    from buildkit_py.frontend.buildfile.tables import Tables
+
 PATH = os.path.join(os.path.dirname(buildkit_py.__file__), "grammar", "buildfile.lark")
 _ESCAPES = "// ---- escapes"
-_parsers: dict[str, Lark] = {}
+_tables: dict[str, Tables] = {}
 
 
 def source() -> bytes:
@@ -46,54 +43,26 @@ def for_escape(text: str, escape: str) -> str:
     return head + mark + block.replace("\\\\", escape) + end + tail
 
 
-def parser(escape: str, cache_dir: str = "") -> Lark:
-    """The parser for a file with this escape character. `cache_dir` may hold its tables."""
-    made = _parsers.get(escape)
+def tables(escape: str, cache_dir: str = "") -> Tables:
+    """The parser's tables for a file with this escape character. `cache_dir` may hold them."""
+    made = _tables.get(escape)
     if made is None:
-        made = _parsers[escape] = _load(escape, cache_dir)
+        # Not above: a text that was parsed before needs the file, but neither this nor `re`.
+        from buildkit_py.frontend.buildfile.tables import extract, load, path_of, save
+
+        text = for_escape(source().decode(), escape)
+        path = path_of(cache_dir, text) if cache_dir else ""
+        made = load(path) if path else None
+        if made is None:
+            made = extract(parser(escape))
+            if path:
+                save(made, path)
+        _tables[escape] = made
     return made
 
 
-def _load(escape: str, cache_dir: str) -> Lark:
+def parser(escape: str) -> Lark:
+    """Lark's own parser, which takes 80 ms to load and make: for tables, and for what is wrong with a text."""
     import lark
 
-    text = for_escape(source().decode(), escape)
-    if not cache_dir:
-        return _make(text)
-    import pickle
-    import sys
-
-    from buildkit_py.digest import key_of
-
-    key = key_of("lark tables", text, lark.__version__, sys.version)
-    path = os.path.join(cache_dir, f"grammar-{key}")
-    try:
-        with open(path, "rb") as file:
-            return lark.Lark.load(file)
-    except FileNotFoundError:
-        pass
-    except (OSError, EOFError, pickle.UnpicklingError, ValueError, TypeError, KeyError, AttributeError):
-        pass  # damaged: made again and replaced below
-    made = _make(text)
-    _keep(made, path)
-    return made
-
-
-def _make(text: str) -> Lark:
-    import lark
-
-    return lark.Lark(text, parser="lalr", lexer="contextual", maybe_placeholders=False)
-
-
-def _keep(made: Lark, path: str) -> None:
-    """Write the tables beside, then rename; a full or read-only disk only costs the time next time."""
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        with open(temporary, "wb") as file:
-            made.save(file)
-        os.replace(temporary, path)
-    except OSError:
-        try:
-            os.unlink(temporary)
-        except OSError:
-            pass
+    return lark.Lark(for_escape(source().decode(), escape), parser="lalr", lexer="contextual", maybe_placeholders=False)

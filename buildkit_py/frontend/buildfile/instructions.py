@@ -1,12 +1,10 @@
-"""From Lark's tree of one instruction to its typed record.
+"""From the tree of one instruction to its typed record.
 
 Everything the grammar leaves open and a parser must decide is decided here:
 flags, JSON forms, names, `key=value`. Nothing is expanded.
 """
 
 from __future__ import annotations
-
-from lark import Token, Tree
 
 from buildkit_py.frontend.buildfile import flags
 from buildkit_py.frontend.buildfile.heredoc import parse_opening
@@ -35,6 +33,7 @@ from buildkit_py.frontend.buildfile.syntax import (
     Word,
     Workdir,
 )
+from buildkit_py.frontend.buildfile.tables import Token, Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ BLANKS = " \t\v\f\r"
 class _Node:
     """One instruction's tokens with what every instruction has: keyword, place, source, flags."""
 
-    def __init__(self, tree: Tree[Token], source: Source) -> None:
+    def __init__(self, tree: Tree, source: Source) -> None:
         tokens = tree.children
         head = tokens[0]
         assert isinstance(head, Token)
@@ -175,7 +174,7 @@ class _Node:
         return "\n".join(self.line.doc)
 
 
-def build(tree: Tree[Token], source: Source) -> Instruction:
+def build(tree: Tree, source: Source) -> Instruction:
     """The record of an instruction's tree. Raises `BuildfileSyntaxError` for what the grammar could not see."""
     node = _Node(tree, source)
     place, line_end, text = node.position, node.line.line_end, node.text

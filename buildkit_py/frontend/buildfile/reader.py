@@ -1,18 +1,18 @@
-"""The parse itself: logical lines through Lark, and Lark's refusals as errors people can act on."""
+"""The parse itself: logical lines through the grammar's tables, and refusals as errors people can act on."""
 
 from __future__ import annotations
-
-from lark import Tree
-from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from buildkit_py.frontend.buildfile import grammar
 from buildkit_py.frontend.buildfile.instructions import build
 from buildkit_py.frontend.buildfile.lines import Source
 from buildkit_py.frontend.buildfile.suggest import did_you_mean, nearest
 from buildkit_py.frontend.buildfile.syntax import Buildfile
+from buildkit_py.frontend.buildfile.tables import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from lark.exceptions import UnexpectedInput
+
     from buildkit_py.errors import BuildfileSyntaxError
     from buildkit_py.frontend.buildfile.lines import Line
 
@@ -64,17 +64,29 @@ _NAMES = {
 def read(text: bytes, name: str, cache_dir: str = "") -> Buildfile:
     """The tree of a text. Raises `BuildfileSyntaxError`."""
     source = Source(text, name)
-    parser = grammar.parser(source.escape, cache_dir)
     logical = "".join([line.text + "\n" for line in source.lines])
-    try:
-        tree = parser.parse(logical)
-    except UnexpectedInput as refusal:
+    tree = grammar.tables(source.escape, cache_dir).parse(logical)
+    if tree is None:
+        refusal = _refusal(logical, source.escape)
         raise _explain(refusal, source) from refusal
     instructions = tuple([build(child, source) for child in tree.children if isinstance(child, Tree)])
     return Buildfile(name, instructions, source.escape, tuple(source.directives.found.items()), tuple(source.warnings))
 
 
+def _refusal(logical: str, escape: str) -> UnexpectedInput:
+    """What Lark says of a text that the tables refuse."""
+    from lark.exceptions import UnexpectedInput
+
+    try:
+        grammar.parser(escape).parse(logical)
+    except UnexpectedInput as refusal:
+        return refusal
+    raise AssertionError("the tables refuse what Lark takes")
+
+
 def _explain(refusal: UnexpectedInput, source: Source) -> BuildfileSyntaxError:
+    from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+
     allowed: set[str] = set()
     if isinstance(refusal, UnexpectedCharacters):
         allowed = set(refusal.allowed or ())

@@ -89,7 +89,7 @@ def test_damaged_tables_are_made_again(tmp_path: Path) -> None:
     )
     env = {"PYTHONPATH": ":".join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", program], check=True, env=env)
-    (tables,) = tmp_path.glob("grammar-*")
+    (tables,) = tmp_path.glob("tables-*")
     whole = tables.stat().st_size
     for damage in (b"", b"junk", tables.read_bytes()[:1000]):
         tables.write_bytes(damage)
