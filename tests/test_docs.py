@@ -130,6 +130,37 @@ def test_a_wrong_command_is_found(line: str) -> None:
         check(command)
 
 
+def test_values_shown_are_among_the_choices() -> None:
+    """`--compression=zstd|gzip`, wherever it stands: in text an option is named without its command."""
+    options = build_parser().options
+    choices = {name: option.choices for option in options for name in option.names if option.choices}
+    wrong = []
+    for page in PAGES:
+        for name, values in re.findall(r"`(--[a-z-]+)=([a-z|]+)`", page.read_text()):
+            if set(values.split("|")) - set(choices.get(name, values.split("|"))):
+                wrong.append(f"{page.relative_to(ROOT)}: {name}={values}")
+    assert not wrong
+
+
+def _anchor(heading: str) -> str:
+    """The name of a heading in a link."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_every_anchor_exists() -> None:
+    links = [
+        (page, page.parent / target if target else page, anchor)
+        for page in PAGES
+        for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)]+)\)", page.read_text())
+    ]
+    assert links
+    missing = []
+    for page, target, anchor in links:
+        if anchor not in map(_anchor, re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)):
+            missing.append(f"{page.relative_to(ROOT)}: {target.name}#{anchor}")
+    assert not missing
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text()
     pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
