@@ -73,7 +73,7 @@ def user_python(shared: Path) -> tuple[str, str]:
         return python, note.read_text()
 
 
-def _user(shared: Path) -> str:
+def _make_user(shared: Path) -> None:
     with _Once(shared, "user"):
         try:
             pwd.getpwnam(USER)
@@ -82,27 +82,25 @@ def _user(shared: Path) -> str:
         for kind in ("subuid", "subgid"):
             if f"{USER}:" not in Path(f"/etc/{kind}").read_text():
                 subprocess.run(["usermod", f"--add-{kind}s", "100000-165535", USER], check=True)
-    return USER
 
 
 @pytest.fixture(params=MODES)
 def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> Iterator[World]:
     """A world with `FROM busybox` at hand (as a named context)."""
     mode = request.param
-    top = Path(tempfile.mkdtemp(prefix="world-", dir=shared))
+    if mode == "root" and os.geteuid() != 0:
+        pytest.skip("needs root")
     prefix: tuple[str, ...] = ()
     python, library = this_python(), str(REPOSITORY)
-    if mode == "root":
-        if os.geteuid() != 0:
-            pytest.skip("needs root")
-    elif os.geteuid() == 0:
+    if mode == "user" and os.geteuid() == 0:
         need("setpriv", "newuidmap", "useradd")
-        user = _user(shared)
-        prefix = ("setpriv", "--reuid", user, "--regid", user, "--clear-groups")
+        _make_user(shared)
+        prefix = ("setpriv", "--reuid", USER, "--regid", USER, "--clear-groups")
         python, library = request.getfixturevalue("user_python")
-        shutil.chown(top, user, user)
+    top = Path(tempfile.mkdtemp(prefix="world-", dir=shared))
     made = World(top, mode, python, prefix, library)
     if prefix:
+        shutil.chown(top, USER, USER)
         shutil.chown(made.project, USER, USER)
     try:
         yield made
