@@ -2,7 +2,7 @@
 
 `$XDG_CONFIG_HOME/pybuild/config.toml` (`~/.config/pybuild/config.toml`), all of it optional:
 
-    ca_bundle = "/etc/ssl/company.pem"      # trusted besides the system's, for registries
+    ca_bundle = "/etc/ssl/company.pem"      # trusted besides the system's, by steps and for registries
 
     [build]
     jobs = 4
@@ -15,6 +15,7 @@
 
 `PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
 mirrors before those of the file; a registry may stand in it several times.
+`PYBUILD_CA_BUNDLE` stands before `ca_bundle`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
+CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
 _NETWORKS = ("host", "none")
 _COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
@@ -89,6 +91,8 @@ def load(env: Mapping[str, str]) -> Config:
         raise UsageError(f"cannot read the configuration: {problem.strerror}", at=path) from problem
     else:
         config = _from_toml(data, path)
+    if bundle := env.get(CA_BUNDLE_VARIABLE):
+        config = config.replace(ca_bundle=os.path.abspath(bundle))
     variable = env.get(MIRRORS_VARIABLE, "")
     return _with_mirrors(config, variable) if variable.strip() else config
 

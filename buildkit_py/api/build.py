@@ -105,6 +105,7 @@ class _Build:
         for notice in self.witness.notices:
             self.emit(notice)
         makes_images = self.makes_images or any(target.tags for target in targets)
+        makes_images = makes_images or (request.image and not any(target.host for target in targets))
         packer = self._packer() if makes_images else None
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
         out.check(targets)
@@ -162,7 +163,7 @@ class _Build:
         )
 
     def _ca_bundle(self) -> bytes:
-        path = os.environ.get("PYBUILD_CA_BUNDLE") or self.session.config.ca_bundle
+        path = self.session.config.ca_bundle
         if not path:
             return b""
         try:

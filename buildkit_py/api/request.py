@@ -37,6 +37,7 @@ class BuildRequest(Record):
 
     `file` "-" is standard input. `context` "" means there is none. `platform` "" is this machine's.
     `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
+    `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is.
     """
 
     file: str
@@ -62,6 +63,7 @@ class BuildRequest(Record):
     reproducible: bool = False
     iidfile: str = ""
     metadata_file: str = ""
+    image: bool = False
     store: str = ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.api.session import Session
+from buildkit_py.digest import is_sha256
 from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.image.config import ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
@@ -119,17 +120,19 @@ def _from_image(request: RunRequest, session: Session, emit: Emit) -> Runnable:
 
     store = session.store
     digest = None
-    if not request.pull and "://" not in request.what:
+    if is_sha256(request.what):
+        digest = request.what
+    elif not request.pull and "://" not in request.what:
         try:
             digest = store.images.get(str(reference.parse(request.what)))
         except UsageError:
             from buildkit_py.api.images import find
 
             digest = find(request.what, store.root).digest
-        if digest is not None:
-            known = recall(store, digest)
-            if known is not None:
-                return known
+    if digest is not None:
+        known = recall(store, digest)
+        if known is not None:
+            return known
     return _resolve(request, session, emit, digest)
 
 

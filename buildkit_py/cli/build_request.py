@@ -21,6 +21,9 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
     file, context = locate(parsed.operands[0], parsed.one("file"), cwd)
     build_args = values.from_environment(parsed.all("build-arg"), "--build-arg", env)
     epoch = dict(build_args).get("SOURCE_DATE_EPOCH", env.get("SOURCE_DATE_EPOCH", ""))
+    if epoch and "SOURCE_DATE_EPOCH" not in dict(build_args):
+        # As docker buildx does it: a stage that declares the ARG sees what the environment says.
+        build_args = (*build_args, ("SOURCE_DATE_EPOCH", epoch))
     tags = tuple(parsed.all("tag"))
     if parsed.has("push") and not tags:
         raise UsageError("`--push` needs a name to push to", hint="give it with `-t`")
@@ -48,6 +51,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         reproducible=parsed.has("reproducible"),
         iidfile=_path(parsed.one("iidfile"), cwd),
         metadata_file=_path(parsed.one("metadata-file"), cwd),
+        image=parsed.has("quiet") or parsed.one("progress") == "quiet",
     )
 
 

@@ -45,12 +45,18 @@ def overlay_xattr() -> str:
     return "user.overlay." if in_user_namespace() else "trusted.overlay."
 
 
+# Who this process became: a second session in it must not take its own namespace for one that others made.
+_entered: list[Identity] = []
+
+
 def enter() -> Identity:
     """Enter a new user and mount namespace, unless this process is root of one already.
 
     Only for a process with one thread. Raises `SandboxError` with the fix
     where the kernel refuses.
     """
+    if _entered:
+        return _entered[0]
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         inside = in_user_namespace()
@@ -82,7 +88,8 @@ def enter() -> Identity:
         os.close(told[0])
         if helper:
             os.waitpid(helper, 0)
-    return Identity(False, True, bool(why), uid, gid, why, "one id" if why else _mapped())
+    _entered.append(Identity(False, True, bool(why), uid, gid, why, "one id" if why else _mapped()))
+    return _entered[0]
 
 
 def _mapped() -> str:

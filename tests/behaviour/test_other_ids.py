@@ -26,3 +26,8 @@ def test_one_id_and_a_range_share_no_results(world: World, base_layout: Path) ->
     )
     assert "made with other user ids" in done.stderr
     assert done.returncode not in (0, 70)
+
+
+def test_a_run_that_builds_its_target_first_is_one_user(world: World, base_layout: Path) -> None:
+    world.write({"Buildfile": f"FROM oci-layout://{base_layout} AS one\nRUN echo made > /x\n"})
+    assert world.run("run", "Buildfile:one", "--", "cat", "/x").stdout == "made\n"
