@@ -42,7 +42,7 @@ class _Resolver:
             # An archive or a layout on disk: it is looked at each time, so the first tier must look, too.
             self._witness.impure(f"{reference} is read anew by each build")
         else:
-            self._witness.names.append(self._session.store.images.path(found.reference))
+            self._witness.name(self._session.store.images.path(found.reference), found.digest)
         return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
 
 

@@ -27,7 +27,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.files: dict[str, Stamp | None] = {}
-        self.names: list[str] = []
+        self.names: dict[str, bytes] = {}
         self.scans: list[bytes] = []
         self.places: dict[str, tuple[int, int] | None] = {}
         self.held: list[str] = []
@@ -43,6 +43,18 @@ class Witness:
         seen = self._take(path)
         if seen is not None and racy(seen.st_ctime_ns, seen.st_mtime_ns, time.time_ns()):
             self.unprovable.append(f"{path} was written a moment ago")
+
+    def name(self, path: str, digest: str) -> None:
+        """The name of an image in the file `path` stood for that digest when this build looked at it or wrote it."""
+        try:
+            with open(path, "rb") as file:
+                self.names[path] = file.read(4096)
+        except OSError:
+            self.unprovable.append(f"{path} is gone already")
+            return
+        if not self.names[path].startswith(digest.encode()):
+            # Another process gave the name away meanwhile. The memo must not take the new text for what was built.
+            self.unprovable.append(f"{path} stands for something else already")
 
     def context(self, named: str, directory: str, scan: bytes) -> None:
         """A context was looked at: `named` in the graph, which led to `directory` by whatever links it has."""

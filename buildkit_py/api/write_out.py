@@ -119,7 +119,7 @@ class WriteOut:
         images = self.session.store.images
         for name in names:
             images.set(name, digest)
-            self.witness.names.append(images.path(name))
+            self.witness.name(images.path(name), digest)
 
     def _image(self, target: Target, snapshot: str, packer: Packer, output: Output | None = None) -> str:
         from buildkit_py.exporter.image import Built, make_image, timestamp

@@ -32,7 +32,7 @@ def rebuild(memo: dict[str, Any], path: str) -> int:
         return dispatch(sys.argv[1:])
     witness = Witness()
     witness.files.update(memo["files"])
-    witness.names += memo["names"]
+    witness.names.update(memo["names"])
     witness.notices += notices
     progress = memo["progress"]
     result = shown(progress, lambda emit: build_again(request, targets, emit, witness))

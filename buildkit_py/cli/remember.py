@@ -23,8 +23,8 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
 
     `path` is the command line's `first_tier.memo_path`, taken before the
     process entered a user namespace and became another user. `progress` is
-    the kind of progress that was shown. What cannot be written is not an error: the next build
-    takes the full path.
+    the kind of progress that was shown. What cannot be written is not an
+    error: the next build takes the full path.
     """
     if witness.unprovable or progress == "json" or not _may_be_believed(request):
         return
@@ -47,7 +47,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             "progress": progress,
             "time": time.time(),
             "files": witness.files,
-            "names": {name: _text(name) for name in {*witness.names, _BOOT}},
+            "names": {**witness.names, _BOOT: _text(_BOOT)},
             "places": witness.places,
             "held": {name: None if os.path.isdir(name) else os.lstat(name).st_size for name in witness.held},
             "scans": scans,
