@@ -148,7 +148,7 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes | None, reader: int, ch
     setgroups_allowed = _may_set_groups()
 
     _switch_off_imports()
-    _change_root(root.tree)
+    _change_root(root.tree, scaffold)
     places = MountPoints(root.tree, upper)
     system.attach(root.tree, places)
     for path in spec.root.hide:
@@ -245,14 +245,15 @@ def _switch_off_imports() -> None:
     sys.path_importer_cache.clear()
 
 
-def _change_root(tree: int) -> None:
+def _change_root(tree: int, scaffold: int) -> None:
     with stage("change the root"):
+        # From over the old root to somewhere in it: one unmount takes both then, and each waits for all processors.
+        syscalls.move_mount(scaffold, syscalls.AT_FDCWD, b"/proc")
         old = os.open(b"/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         os.fchdir(tree)
         syscalls.pivot_root(b".", b".")
         os.fchdir(old)
-        syscalls.umount(b".", syscalls.MNT_DETACH)  # the scaffold, which lies over the old root
-        syscalls.umount(b".", syscalls.MNT_DETACH)  # the old root, which lies over the new one
+        syscalls.umount(b".", syscalls.MNT_DETACH)  # the old root, which lies over the new one, with all that is in it
         os.chdir(b"/")
         os.close(old)
         # While anything lies over the root, ".." leads there.
