@@ -3,9 +3,10 @@
 Two things make it safe while builds run. Whatever a build uses is renewed
 (`leases.py`), and what is newer than the oldest living build is a root. And
 things go in the order in which they name each other: records, snapshots,
-layers, blobs; each is first moved aside and then looked at once more. If it
-was renewed in between it is put back, and all that it names stays. So a build
-finds a thing whole, or does not find it and makes it again.
+layers, blobs; each is moved aside while nobody can renew it, and then looked
+at once more. If it was written anew just before, it is put back, and all that
+it names stays. So a build finds a thing whole, or does not find it and makes
+it again.
 """
 
 from __future__ import annotations
@@ -175,9 +176,10 @@ class _Prune:
 
         `stamp` is the file in it that has its age.
         """
-        if _modified(path + stamp) >= before:
-            return False
-        moved = self.store.work.aside(path)
+        with self.store.leases.unrenewed():
+            if _modified(path + stamp) >= before:
+                return False
+            moved = self.store.work.aside(path)
         if not moved:
             return True  # another one removed it
         if _modified(moved + stamp) >= before:

@@ -4,10 +4,15 @@ A build holds a locked file under `inuse/` for its life, made when it began,
 and renews the modification time of every thing it uses. Prune keeps whatever
 is newer than the beginning of the oldest build alive. All times are read from
 files, so they come from one clock: the filesystem's.
+
+A thing is never renewed between the moment when prune sees its age and the one
+when it moves it away: a flock(2) of `inuse/` itself, shared by those that
+renew, says so. Without it a build could see a thing, miss it, and see it again.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
@@ -20,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _HOUR = 3_600_000_000_000
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Hold:
@@ -40,6 +46,24 @@ class Hold:
         """End the promise; a second time does nothing."""
         self._leases.forget(self)
         self._lock.release()
+
+
+class Unrenewed:
+    """A context manager in which no age changes."""
+
+    def __init__(self, dir: str) -> None:
+        self._dir = dir
+
+    def __enter__(self) -> None:
+        self._guard = os.open(self._dir, _DIRECTORY)
+        try:
+            fcntl.flock(self._guard, fcntl.LOCK_EX)
+        except OSError:
+            os.close(self._guard)
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self._guard)
 
 
 class Leases:
@@ -77,10 +101,19 @@ class Leases:
         try:
             if not self._holds and time.time_ns() - os.lstat(path).st_mtime_ns < _HOUR:
                 return
-            os.utime(path, follow_symlinks=False)
+            guard = os.open(self.dir, _DIRECTORY)
+            try:
+                fcntl.flock(guard, fcntl.LOCK_SH)
+                os.utime(path, follow_symlinks=False)
+            finally:
+                os.close(guard)
         except OSError:
             return  # gone, or not ours to write: whoever reads it next says so
         self._renewed.add(path)
+
+    def unrenewed(self) -> Unrenewed:
+        """While it is entered nobody renews anything; for as long as a look and a rename take."""
+        return Unrenewed(self.dir)
 
     def oldest(self, now: int) -> int:
         """When the oldest living holder began (nanoseconds), or `now`; 0 if a clock ran backwards since.

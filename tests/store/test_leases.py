@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 from pathlib import Path
 
 from buildkit_py.store.boot import now_of
 from buildkit_py.store.store import Store
+from tests.store.samples import OLD
 
 
 def test_the_oldest_living_holder_counts(store: Store) -> None:
@@ -40,3 +43,17 @@ def test_a_link_is_renewed_itself(store: Store) -> None:
     with store.hold():
         store.leases.renew(link)
     assert target.stat().st_mtime == 1
+
+
+def test_nobody_renews_between_prune_s_look_and_its_move(store: Store, tmp_path: Path) -> None:
+    thing = tmp_path / "thing"
+    thing.touch()
+    os.utime(thing, (OLD, OLD))
+    renewer = threading.Thread(target=store.leases.renew, args=(str(thing),))
+    with store.leases.unrenewed():
+        renewer.start()
+        while not re.search(rf"-> FLOCK .* {os.getpid()} ", Path("/proc/locks").read_text()):
+            assert renewer.is_alive(), "it did not wait"
+        assert thing.stat().st_mtime == OLD
+    renewer.join()
+    assert thing.stat().st_mtime > OLD
