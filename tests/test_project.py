@@ -87,6 +87,16 @@ def test_a_file_holds_one_concept(path: Path) -> None:
     assert not {"utils", "helpers", "common", "manager"} & set(path.with_suffix("").parts)
 
 
+def test_the_tests_mirror_the_package() -> None:
+    def folders(top: Path, pattern: str) -> set[str]:
+        return {str(path.parent.relative_to(top)) for path in top.rglob(pattern)}
+
+    package, tests = folders(PACKAGE, "*.py"), folders(ROOT / "tests", "test_*.py")
+    # Tests of the whole: what it does, how fast, the keys that must stay, and what others do.
+    assert tests - package == {"behaviour", "bench", "golden", "peers"}
+    assert package - tests <= {"graph"}, "golden/ has the tests of graph"
+
+
 # What the process that enters a root may import, and the first tier of the command line: nothing else, ever.
 SMALL = {
     "sandbox/init.py": {"ctypes", "os", "sys", "marshal", "select", "_signal", "_socket", "buildkit_py"},
