@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
+INTERNAL_ERROR = 70
 
 
 class World:
@@ -70,6 +71,7 @@ class World:
         if ok:
             assert done.returncode == 0, f"{argv}: exit code {done.returncode}\n{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode != INTERNAL_ERROR, done.stderr
         return done
 
     def build(self, *argv: str, ok: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
