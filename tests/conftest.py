@@ -1,9 +1,10 @@
-"""What all test processes share: one directory that every user may read, made before them and removed after them."""
+"""What all test processes share: one directory that every user may read, and that signals reach what they start."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -15,6 +16,11 @@ SHARED = "PYBUILD_TESTS_SHARED"
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return  # a process of pytest-xdist has it from the one that started it
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        # In the background of a shell, or below nohup, they are ignored, and all that the tests start would ignore
+        # them as well. A handler keeps them from this process alone: exec does away with it.
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     path = tempfile.mkdtemp(prefix="pybuild-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     os.chmod(path, 0o755)
     os.environ[SHARED] = path
