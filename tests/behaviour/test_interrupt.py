@@ -76,7 +76,7 @@ def test_while_several_steps_run(world: World, busybox: str) -> None:
 
 def test_while_a_large_file_is_copied(world: World, busybox: str) -> None:
     world.write({"Dockerfile": "FROM scratch\nCOPY huge /\n", "huge": ""})
-    os.truncate(world.project / "huge", 6 << 30)  # a hole, so only reading it takes long; where nothing ends that, it has room
+    os.truncate(world.project / "huge", 6 << 30)  # a hole, so only reading it takes long; on disk it would have room
     end = watch(world, "build", "--progress=plain", "-t", "x", ".", until="COPY huge", signals=[INT])
     assert end.code == 130
     assert leftovers(world) == []
