@@ -24,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
     path = tempfile.mkdtemp(prefix="pybuild-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     os.chmod(path, 0o755)
     os.environ[SHARED] = path
+    os.environ["XDG_DATA_HOME"] = f"{path}/data"  # where skopeo, run by an ordinary user, keeps notes on blobs
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

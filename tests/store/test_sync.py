@@ -13,7 +13,6 @@ from pathlib import Path
 from buildkit_py.store.boot import is_mark_old, read_mark
 from buildkit_py.store.store import Store
 
-
 # An ordinary user's session enters a namespace, which a process with threads cannot.
 SESSION = """
 import sys
