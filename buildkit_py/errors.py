@@ -8,7 +8,7 @@
     ├── SourceError                         4   something a build starts from cannot be had
     │   ├── ContextError                    4   a local file or directory
     │   ├── ImageNotFound                   4   an image that no one has
-    │   ├── RegistryError                   4   a registry that is down, refuses or misbehaves
+    │   ├── RegistryError                   4   a registry or other server that is down, refuses or misbehaves
     │   └── DigestMismatch                  4   bytes that are not what their name says
     ├── StoreError                          5   the local store
     │   ├── StoreCorrupt                    5   damaged contents

@@ -24,7 +24,7 @@ LAYERS = [
     {"registry", "sandbox"},
     {"store"},
     {"graph", "image"},
-    {"events", "config"},
+    {"events", "config", "http"},
     {"digest", "source_map", "patterns", "freeze"},
     {"wildcards"},
     {"errors", "record"},

@@ -13,11 +13,11 @@ import time
 from urllib.parse import urlencode
 
 from buildkit_py.errors import PybuildError, RegistryError
+from buildkit_py.http.retry import PASSING, retry_after
+from buildkit_py.http.transport import Broken, Response, Transport, origin_of, shown
 from buildkit_py.image import strict_json
 from buildkit_py.record import Record
 from buildkit_py.registry.credentials import Credential, Credentials
-from buildkit_py.registry.retry import PASSING, retry_after
-from buildkit_py.registry.transport import Broken, Response, Transport, origin_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

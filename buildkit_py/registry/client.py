@@ -15,6 +15,8 @@ from urllib.parse import quote, urlencode
 from buildkit_py.config import Config
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
+from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
+from buildkit_py.http.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
 from buildkit_py.registry import mirrors
@@ -22,20 +24,19 @@ from buildkit_py.registry.auth import Authorizer
 from buildkit_py.registry.credentials import Credentials
 from buildkit_py.registry.mirrors import Endpoint
 from buildkit_py.registry.pull import Fetched
-from buildkit_py.registry.retry import ATTEMPTS, PASSING, retry_after, retrying
-from buildkit_py.registry.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
+    from buildkit_py.http.transport import Body
     from buildkit_py.image.reference import Reference
-    from buildkit_py.registry.transport import Body
 
     T = TypeVar("T")
 
 MAX_ERROR = 64 << 10
+_UNREACHED = "check the image's name and the network; PYBUILD_REGISTRY_MIRRORS and config.toml can name mirrors"
 
 
 class Client:
@@ -49,7 +50,7 @@ class Client:
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self.config = config or Config()
-        self._transport = Transport(ca_bundle=self.config.ca_bundle, env=env)
+        self._transport = Transport(ca_bundle=self.config.ca_bundle, env=env, peer="registry", hint=_UNREACHED)
         self._auth = Authorizer(self._transport, Credentials(env))
         self._sleep = sleep
         self._homes: dict[str, Endpoint] = {}

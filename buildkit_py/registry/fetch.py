@@ -12,12 +12,12 @@ import threading
 from collections import deque
 
 from buildkit_py.errors import DigestMismatch, SourceError, StoreError
+from buildkit_py.http.retry import ATTEMPTS, pause
+from buildkit_py.http.transport import Broken
 from buildkit_py.image import reference
 from buildkit_py.registry import origin as origins
 from buildkit_py.registry.bundle import PieceReader
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.retry import ATTEMPTS, pause
-from buildkit_py.registry.transport import Broken
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Protocol, Self, TypeAlias
 
+    from buildkit_py.http.transport import Response
     from buildkit_py.registry.client import Client
-    from buildkit_py.registry.transport import Response
     from buildkit_py.store.blobs import BlobWriter
     from buildkit_py.store.store import Store
 

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from buildkit_py.config import Config
 from buildkit_py.errors import UsageError
+from buildkit_py.http.proxy import is_loopback
 from buildkit_py.image.reference import DEFAULT_REGISTRY
 from buildkit_py.record import Record
-from buildkit_py.registry.proxy import is_loopback
 
 # The default registry's name and the host that serves it have differed since 2015.
 _DEFAULT_HOST = "registry-1.docker.io"

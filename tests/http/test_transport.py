@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildkit_py.errors import RegistryError
-from buildkit_py.registry import proxy
+from buildkit_py.http import proxy
+from buildkit_py.http.retry import pause, retry_after
+from buildkit_py.http.timed import TimedReader
+from buildkit_py.http.transport import Broken, Transport, Unreachable, is_public, origin_of, shown
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.resolve import ImageResolver
-from buildkit_py.registry.retry import pause, retry_after
-from buildkit_py.registry.timed import TimedReader
-from buildkit_py.registry.transport import Broken, Transport, Unreachable, is_public, origin_of, shown
 from buildkit_py.store.store import Store
 from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
 from tests.images import sample

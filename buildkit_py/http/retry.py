@@ -1,4 +1,4 @@
-"""Which failures of a registry are tried again, how often, and after how long a pause.
+"""Which failures of a server are tried again, how often, and after how long a pause.
 
 Only what is known to pass: a connection that was reset, a transfer that broke
 off, and the statuses in `PASSING`. Pauses grow and are random, so that many
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 
-from buildkit_py.registry.transport import Broken
+from buildkit_py.http.transport import Broken
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 for registries: pooled connections, proxies, redirects, and time limits that a slow peer cannot stretch.
+"""HTTP/1.1 with pooled connections, proxies, redirects, and time limits that a slow peer cannot stretch.
 
 Built on `http.client`: importing urllib3 takes 58 ms, `http.client` 23, and a
 whole pull of a base image from a near registry may take 800. What is left to
@@ -18,9 +18,9 @@ import threading
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from buildkit_py.errors import RegistryError
+from buildkit_py.http import proxy
+from buildkit_py.http.timed import IDLE_SECONDS, TimedResponse
 from buildkit_py.record import Record
-from buildkit_py.registry import proxy
-from buildkit_py.registry.timed import IDLE_SECONDS, TimedResponse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -180,9 +180,16 @@ class Response:
 
 
 class Transport:
-    """Sends requests. `env` gives proxies and SSL_CERT_FILE (the process's own by default)."""
+    """Sends requests. `env` gives proxies and SSL_CERT_FILE (the process's own by default).
 
-    def __init__(self, *, ca_bundle: str = "", env: Mapping[str, str] | None = None) -> None:
+    `peer` is what the other side is called, and `hint` what to look at where it cannot be reached.
+    """
+
+    def __init__(
+        self, *, ca_bundle: str = "", env: Mapping[str, str] | None = None, peer: str = "server", hint: str = ""
+    ) -> None:
+        self._peer = peer
+        self._hint = hint or "check the address and the network"
         self._ca_bundle = ca_bundle
         self._env = os.environ if env is None else env
         self._idle: dict[tuple[Origin, bool], list[http.client.HTTPConnection]] = {}
@@ -256,7 +263,7 @@ class Transport:
                 connection.close()
                 if reused and isinstance(problem, (ConnectionError, http.client.BadStatusLine)):
                     continue  # the server had closed the idle connection; a fresh one decides
-                raise _unreachable(problem, url) from problem
+                raise self._unreachable(problem, url) from problem
             except BaseException:
                 connection.close()
                 raise
@@ -325,6 +332,23 @@ class Transport:
         connection.response_class = TimedResponse
         return connection, False
 
+    def _unreachable(self, problem: BaseException, url: str) -> RegistryError:
+        if type(problem).__name__ == "SSLCertVerificationError":
+            detail = getattr(problem, "verify_message", "") or "it is not trusted"
+            return RegistryError(
+                f"the {self._peer}'s certificate was refused: {detail}",
+                at=shown(url),
+                hint="add its authority with `ca_bundle` in config.toml or SSL_CERT_FILE",
+            )
+        # Refused, unresolvable and silent servers stay so; one that hangs up may have had a bad moment.
+        passing = isinstance(problem, (ConnectionError, http.client.HTTPException))
+        kind = Broken if passing and not isinstance(problem, ConnectionRefusedError) else Unreachable
+        return kind(
+            f"the {self._peer} cannot be reached: {reason(problem)}",
+            at=shown(url),
+            hint=self._hint,
+        )
+
     def _put_back(self, origin: Origin, verify: bool, connection: http.client.HTTPConnection, keep: bool) -> None:
         if keep:
             with self._lock:
@@ -381,24 +405,6 @@ def reason(problem: BaseException) -> str:
     if isinstance(problem, http.client.HTTPException):
         return f"the server speaks no proper HTTP ({type(problem).__name__})"
     return str(problem) or type(problem).__name__
-
-
-def _unreachable(problem: BaseException, url: str) -> RegistryError:
-    if type(problem).__name__ == "SSLCertVerificationError":
-        detail = getattr(problem, "verify_message", "") or "it is not trusted"
-        return RegistryError(
-            f"the registry's certificate was refused: {detail}",
-            at=shown(url),
-            hint="add its authority with `ca_bundle` in config.toml or SSL_CERT_FILE",
-        )
-    # Refused, unresolvable and silent servers stay so; one that hangs up may have had a bad moment.
-    passing = isinstance(problem, (ConnectionError, http.client.HTTPException))
-    kind = Broken if passing and not isinstance(problem, ConnectionRefusedError) else Unreachable
-    return kind(
-        f"the registry cannot be reached: {reason(problem)}",
-        at=shown(url),
-        hint="check the image's name and the network; PYBUILD_REGISTRY_MIRRORS and config.toml can name mirrors",
-    )
 
 
 def _peer(connection: http.client.HTTPConnection) -> str:

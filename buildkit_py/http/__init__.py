@@ -1,0 +1,1 @@
+"""HTTP for all who speak it: registries and the sources of steps."""
