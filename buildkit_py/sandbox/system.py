@@ -49,6 +49,7 @@ _MASKED = (
 _READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
 _DIRECTORY, _CHARACTER_DEVICE = 0o040000, 0o020000
 _EPERM, _EBUSY = 1, 16
+_OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 
 class SystemMounts:
@@ -60,7 +61,7 @@ class SystemMounts:
             self._proc = make_filesystem(b"proc", all_off, {})
         with stage("mount", "/sys"):
             self._sys = _make_sys()
-            self._cgroup = _make_cgroup()
+            self._cgroups, self._hierarchies = _make_cgroups()
         with stage("mount", "/dev"):
             self._dev = make_tmpfs(NOSUID | NODEV, {b"mode": b"755", b"size": b"65536k"})
             for name in _DEVICES:
@@ -95,9 +96,10 @@ class SystemMounts:
         for name, tree in self._nodes.items():
             with stage("mount", b"/dev/" + name):
                 syscalls.move_mount(tree, self._dev, name)
-        if self._cgroup >= 0:
+        if self._cgroups >= 0:
             with stage("mount", "/sys/fs/cgroup"):
-                syscalls.move_mount(self._cgroup, self._sys, b"fs/cgroup")
+                syscalls.move_mount(self._cgroups, self._sys, b"fs/cgroup")
+                _mount_hierarchies(self._cgroups, self._hierarchies)
         for path in _READ_ONLY:
             self._protect(root, path)
         attached = False
@@ -168,25 +170,61 @@ def _make_sys() -> int:
     return tree
 
 
-def _make_cgroup() -> int:
-    """This sandbox's own view of a unified cgroup hierarchy; -1 where there is none or none may be mounted.
+def _make_cgroups() -> tuple[int, list[bytes]]:
+    """What goes on /sys/fs/cgroup: -1 for nothing, and the version 1 hierarchies that are mounted in it then.
 
-    Version 1 hierarchies are not shown: nothing inside has limits that they could tell of.
+    Seen from the sandbox's own cgroup namespace (cgroup_namespaces(7)): its root is the cgroup that it runs in.
+    Where version 1 has the controllers, docker shows those and leaves out the unified hierarchy beside them.
     """
     try:
         fd = os.open(b"/sys/fs/cgroup", os.O_PATH | os.O_CLOEXEC)
     except OSError:
-        return -1
+        return -1, []
     try:
         if syscalls.filesystem_magic(fd) != syscalls.CGROUP2_MAGIC:
-            return -1
-        return make_filesystem(b"cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, {})
+            hierarchies = _hierarchies()
+            options = {b"mode": b"755", b"size": b"64k"}
+            return (make_tmpfs(NOSUID | NODEV | NOEXEC, options) if hierarchies else -1), hierarchies
+        return make_filesystem(b"cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, {}), []
     except OSError as error:
         if error.errno in (_EPERM, _EBUSY):
-            return -1
+            return -1, []
         raise
     finally:
         os.close(fd)
+
+
+def _hierarchies() -> list[bytes]:
+    """The version 1 hierarchies of this process by their mount options: `memory`, `cpu,cpuacct`, `name=systemd`."""
+    fd = os.open(b"/proc/self/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    data = b""
+    while chunk := os.read(fd, 1 << 12):
+        data += chunk
+    os.close(fd)
+    return [options for line in data.splitlines() if (options := line.split(b":", 2)[1])]
+
+
+def _mount_hierarchies(tree: int, hierarchies: list[bytes]) -> None:
+    """Mount each in a directory of the tmpfs `tree` named after it, and make all of it read-only.
+
+    Controllers that share a hierarchy have a link each. What a kernel or a container around us forbids is left out.
+    """
+    if not hierarchies:
+        return
+    os.fchdir(tree)
+    for options in hierarchies:
+        name = options.removeprefix(b"name=")
+        os.mkdir(name, 0o755)
+        try:
+            # Not read-only yet: as a mount(2) flag that would be the hierarchy's own, for everybody.
+            syscalls.mount(b"cgroup", name, b"cgroup", _OLD_NOSUID_NODEV_NOEXEC, options)
+        except OSError:
+            os.rmdir(name)
+            continue
+        for controller in name.split(b",") if b"," in name else ():
+            os.symlink(name, controller)
+    syscalls.mount_setattr(tree, RDONLY, recursive=True)
+    os.chdir(b"/")
 
 
 def _open_device(name: bytes, numbers: tuple[int, int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,28 @@ def test_namespaces_are_new(box: Box) -> None:
     for name, link in zip(names, inside, strict=False):
         assert link != os.readlink(f"/proc/self/ns/{name}")
     assert inside[-1] == os.readlink("/proc/self/ns/net")
+
+
+def test_version_1_cgroups_are_shown_as_dockers_build_shows_them(box: Box) -> None:
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    hierarchies = {line.split(":")[1].removeprefix("name=") for line in lines} - {""}
+    if not hierarchies:
+        pytest.skip("this machine has the unified hierarchy only")
+    mounts = [line.split() for line in box.lines("grep /sys/fs/cgroup /proc/self/mountinfo")]
+    seen = {fields[4]: fields for fields in mounts}  # the last one on a place is the one in sight
+    assert seen["/sys/fs/cgroup"][7] == "tmpfs"
+    for fields in [seen["/sys/fs/cgroup"], *[seen[f"/sys/fs/cgroup/{name}"] for name in hierarchies]]:
+        assert set(fields[5].split(",")) >= {"ro", "nosuid", "nodev", "noexec"}, fields
+    assert {seen[f"/sys/fs/cgroup/{name}"][3] for name in hierarchies} == {"/"}
+    controllers = {name for line in hierarchies for name in (line, *line.split(","))}
+    assert set(box.lines("ls /sys/fs/cgroup")) == controllers
+    # What is seen is the sandbox's own place, whatever else the machine runs.
+    assert all(line.endswith(":/") for line in box.lines("cat /proc/self/cgroup"))
+    for name in hierarchies:
+        assert "1" in box.lines(f"cat /sys/fs/cgroup/{name}/cgroup.procs")
+    refused = box.sh("for d in /sys/fs/cgroup /sys/fs/cgroup/*; do mkdir $d/x && echo MADE; done; true")
+    assert refused.out == ""
+    assert refused.err.count("Read-only file system") == 1 + len(controllers)
 
 
 def test_network_none_has_a_loopback_that_is_up(box: Box) -> None:
