@@ -88,6 +88,10 @@ class _Build:
         build_id, log_dir = session.store.builds.create()
         title = os.path.relpath(request.file) if request.file != "-" else "standard input"
         self.emit(BuildStarted(build_id, title))
+        if not session.identity.privileged:
+            from buildkit_py.api.losses import Losses
+
+            session.on_loss = Losses(session.identity, self.emit, self.witness.told).heard
 
         def run_now(step: Step) -> str:
             executor = self._executor(log_dir, "none")

@@ -7,6 +7,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     from buildkit_py.registry.resolve import ImageResolver
     from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.sandbox.userns import Identity
+    from buildkit_py.store.layers import TreeLoss
     from buildkit_py.store.leases import Hold
     from buildkit_py.store.store import Store
+
+
+def _ignore(loss: TreeLoss) -> None:
+    pass
 
 
 class Session:
@@ -39,6 +45,8 @@ class Session:
         self.identity: Identity = enter()
         self._launcher: Launcher | None = None
         self._client: Client | None = None
+        # Hears of trees that lack owners or devices, which this user could not give or make.
+        self.on_loss: Callable[[TreeLoss], object] = _ignore
         launcher = self.launcher() if sandboxes else None
         try:
             self.store: Store = Store.open(store)
@@ -94,4 +102,4 @@ class Session:
         """Gets layers as directories."""
         from buildkit_py.executor.materialize import Materializer
 
-        return Materializer(self.store, self.identity, self.fetcher)
+        return Materializer(self.store, self.identity, self.fetcher, self.on_loss)

@@ -22,7 +22,7 @@ class Witness:
     """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans, `places`
     the directories, as (device, inode), to which the paths of contexts led;
     `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later.
-    `targets` is what the Buildfile came to, and `notices` what was odd about it.
+    `targets` is what the Buildfile came to, and `notices` what was odd about it; `spoke`: other notices were shown.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class Witness:
         self.held: list[str] = []
         self.unprovable: list[str] = []
         self.notices: list[Notice] = []
+        self.spoke = False
         self.targets: tuple[Target, ...] = ()
 
     def file(self, path: str) -> None:
@@ -81,6 +82,10 @@ class Witness:
 
     def env(self, name: str, value: str | None) -> None:
         """An environment variable was read. Nothing to note: a memo is named by the whole environment."""
+
+    def told(self) -> None:
+        """A notice was shown that an answer from the memo would not show again."""
+        self.spoke = True
 
     def impure(self, what: str) -> None:
         """Something was done that cannot be checked later."""

@@ -40,7 +40,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             scans.append((name, first_tier.file_identity(os.stat(name))))
         memo = {
             "format": first_tier.FORMAT,
-            "answers": not witness.notices,
+            "answers": not witness.notices and not witness.spoke,
             "request": freeze(request),
             "graph": freeze(witness.targets, in_order([one.step for one in witness.targets if one.step is not None])),
             "notices": freeze(tuple(witness.notices)),

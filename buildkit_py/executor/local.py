@@ -292,13 +292,17 @@ class LocalExecutor:
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         impure = self._impure(below)
-        if step in self._stood_on:
+        if step in self._stood_on and not self._would_lose(entries):
             return make_layer.from_entries_as_files(
                 self.store, below, entries, self._materializer.identity, impure=impure, learn=learn
             )
         return make_layer.from_entries(
             self.store, below, entries, compression=self._settings.compression, impure=impure, learn=learn
         )
+
+    def _would_lose(self, entries: Sequence[Entry]) -> bool:
+        """Whether files could not get their owners here. A blob keeps them, and so does an image made of it."""
+        return self._materializer.identity.single_id and any(entry.uid or entry.gid for entry in entries)
 
     # -- filesystems
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.sandbox.userns import Identity
+    from buildkit_py.store.layers import TreeLoss
     from buildkit_py.store.store import Store
 
     Progress: TypeAlias = Callable[[str, int, int], None]
@@ -44,10 +45,24 @@ def _silent(what: str, done: int, total: int) -> None:
     pass
 
 
-class Materializer:
-    """Gets layers of one store as directories. Shared by threads. `fetcher` is called when a layer is not here."""
+def _ignore(loss: TreeLoss) -> None:
+    pass
 
-    def __init__(self, store: Store, identity: Identity, fetcher: Callable[[], Fetcher]) -> None:
+
+class Materializer:
+    """Gets layers of one store as directories. Shared by threads. `fetcher` is called when a layer is not here.
+
+    `lossy` hears of each directory that lacks owners or devices which this user could not give or make.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        fetcher: Callable[[], Fetcher],
+        lossy: Callable[[TreeLoss], object] = _ignore,
+    ) -> None:
+        self._lossy = lossy
         self._store = store
         self.identity = identity
         self._fetcher = fetcher
@@ -68,6 +83,7 @@ class Materializer:
             meta = self._store.layers.get(layer) if tree is None else None
             if tree is not None:
                 known[layer] = os.path.realpath(tree)
+                self._mind_loss(layer)
             elif meta is not None and meta.origin == HOST:
                 known[layer] = _HERE
             elif meta is not None and meta.empty:
@@ -86,6 +102,7 @@ class Materializer:
         with self._store.layers.lock(layer):
             tree = self._store.layers.tree(layer)
             if tree is not None:
+                self._mind_loss(layer)
                 return tree
             meta = self._store.layers.get(layer)
             if meta is None:
@@ -94,6 +111,7 @@ class Materializer:
                     hint="run `pybuild cache verify`, then build again",
                 )
             from buildkit_py.image.unpack import unpack
+            from buildkit_py.store.layers import TreeLoss
 
             with (
                 self._store.work_dir("unpack") as work,
@@ -101,7 +119,7 @@ class Materializer:
             ):
                 destination = work.path + "/diff"
                 make_root(destination)
-                unpack(
+                unpacked = unpack(
                     stream.read,
                     destination,
                     media_type=stream.blob.media_type,
@@ -110,7 +128,15 @@ class Materializer:
                     privileged=self.identity.privileged,
                     ignore_owners=self.identity.single_id,
                 )
-                return self._store.layers.add_tree(layer, destination)
+                loss = None
+                if unpacked.owners_lost or unpacked.devices_lost:
+                    loss = TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
+                    self._lossy(loss)
+                return self._store.layers.add_tree(layer, destination, loss)
+
+    def _mind_loss(self, layer: str) -> None:
+        if not self.identity.privileged and (loss := self._store.layers.loss(layer)) is not None:
+            self._lossy(loss)
 
     def _several(self, layers: list[str], progress: Progress) -> dict[str, str]:
         if len(layers) == 1:

@@ -12,6 +12,7 @@ from buildkit_py.record import Record
 from buildkit_py.sandbox import seccomp, syscalls, userns
 
 _OLDEST_KERNEL = (5, 12)  # mount_setattr
+_SINGLE = "single id ({}): files of other owners belong to root"
 
 
 class Finding(Record):
@@ -81,12 +82,15 @@ def _try_user_namespace() -> bool:
 
 def _id_range() -> Finding:
     uid = os.geteuid()
+    if uid == 0 and userns.mapped_ids() == 1:
+        fix = "start pybuild outside of that namespace, or in one that maps a range"
+        return Finding("user id range", False, _SINGLE.format("of the namespace that pybuild was started in"), fix)
     if uid == 0:
         return Finding("user id range", True, "root needs none")
     ranges, why = userns.find_ranges(uid)
     if why:
         reason, _, fix = why.partition(": ")
-        return Finding("user id range", False, f"single id ({reason})", fix)
+        return Finding("user id range", False, _SINGLE.format(reason), fix)
     count = sum([count for _, count in ranges["uid"]])
     return Finding("user id range", True, f"{count} ids")
 

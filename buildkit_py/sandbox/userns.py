@@ -40,6 +40,11 @@ def in_user_namespace() -> bool:
     return _read("/proc/self/uid_map").split() != _WHOLE
 
 
+def mapped_ids() -> int:
+    """How many user ids exist in this process's namespace."""
+    return sum([int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines()])
+
+
 def overlay_xattr() -> str:
     """The prefix of the attributes in which overlay keeps its notes, here."""
     return "user.overlay." if in_user_namespace() else "trusted.overlay."
@@ -61,7 +66,7 @@ def enter() -> Identity:
     if uid == 0:
         inside = in_user_namespace()
         maps = [line.split() for line in _read("/proc/self/uid_map").splitlines()]
-        single = sum([int(line[2]) for line in maps]) == 1
+        single = mapped_ids() == 1
         owner = int(maps[0][1]) if inside else 0
         why = "only one id is mapped in the namespace that pybuild was started in" if single else ""
         # Of a namespace that others made the numbers say nothing: its disk may be mapped as well.

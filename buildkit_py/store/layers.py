@@ -2,6 +2,7 @@
 
     meta            sealed LayerMeta
     diff/           the unpacked tree in overlay form, where something needed it mounted
+    loss            sealed TreeLoss, where that tree lacks something of the layer
     blob-VARIANT    sealed LayerBlob: which blob is this layer packed in that way
 
 The directory is put together aside and renamed into place; a tree or a note
@@ -66,6 +67,13 @@ class LayerBlob(Record):
     digest: str
     size: int
     media_type: str
+
+
+class TreeLoss(Record):
+    """What the tree of a layer lacks, for this user could not make it: so many owners or capabilities, and devices."""
+
+    owners: int = 0
+    devices: int = 0
 
 
 class Layers:
@@ -155,7 +163,7 @@ class Layers:
         path = self.path(id) + "/diff"
         return path if os.path.isdir(path) and not os.path.islink(path) else None
 
-    def add_tree(self, id: str, diff: str) -> str:
+    def add_tree(self, id: str, diff: str, loss: TreeLoss | None = None) -> str:
         """Move an unpacked tree into a layer that exists; where it is then. A tree that is there already is kept.
 
         In that case `diff` stays, to go with the directory it is in.
@@ -163,6 +171,8 @@ class Layers:
         path = self.path(id) + "/diff"
         if self.tree(id) is not None:
             return path
+        if loss is not None:
+            self._work.write(self.path(id) + "/loss", seal(loss.values()))
         try:
             if os.path.lexists(path):
                 self._work.quarantine(path)
@@ -172,6 +182,13 @@ class Layers:
                 return path
             raise store_error(problem, self._work.root, "store a layer's files") from problem
         return path
+
+    def loss(self, id: str) -> TreeLoss | None:
+        """What the tree of a layer lacks; None if it is all there."""
+        try:
+            return self._read(self.path(id) + "/loss", TreeLoss)
+        except ValueError:
+            return TreeLoss(1, 1)  # damaged: only that it lacks something is known
 
     def blob(self, id: str, variant: str) -> LayerBlob | None:
         """The blob a layer is packed in under this variant; None if it never was or the blob itself is gone."""
