@@ -12,7 +12,7 @@ import marshal
 import os
 
 from buildkit_py.digest import blake3_hex, key_of
-from buildkit_py.frontend.buildfile import grammar, syntax
+from buildkit_py.frontend.buildfile import grammar, own_words, syntax
 from buildkit_py.record import Record
 from buildkit_py.source_map import Position
 
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it whenever the parser makes another tree of the same text.
-FORMAT = 1
+FORMAT = 2
 
 _RECORDS: tuple[type[Record], ...] = tuple(
     [
         kind
-        for _, kind in sorted(vars(syntax).items())
+        for module in (syntax, own_words)
+        for _, kind in sorted(vars(module).items())
         if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record and kind is not Position
     ]
 )

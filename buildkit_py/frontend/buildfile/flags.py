@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 
 TEXT, LIST, BOOL, DURATION, COUNT = "text", "list", "bool", "duration", "count"
 
+_RUN = {"mount": LIST, "network": TEXT, "security": TEXT, "device": LIST}
+
 FLAGS: dict[str, dict[str, str]] = {
     "FROM": {"platform": TEXT},
-    "RUN": {"mount": LIST, "network": TEXT, "security": TEXT, "device": LIST},
+    "RUN": _RUN,
+    "TEST": {"name": TEXT, **_RUN},
     "COPY": {
         "from": TEXT,
         "chown": TEXT,
@@ -53,8 +56,9 @@ FLAGS: dict[str, dict[str, str]] = {
 }
 
 CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("RUN", "network"): ("default", "none", "host"),
-    ("RUN", "security"): ("sandbox", "insecure"),
+    (keyword, flag): choices
+    for keyword in ("RUN", "TEST")
+    for flag, choices in (("network", ("default", "none", "host")), ("security", ("sandbox", "insecure")))
 }
 
 # BuildKit never reads the flags of these, and `HEALTHCHECK NONE` has none to read.

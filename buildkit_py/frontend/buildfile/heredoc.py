@@ -1,8 +1,8 @@
 """Heredocs: which `<<NAME` a command line holds, and reading their bodies.
 
 A context-free grammar cannot say "until a line that equals the word above", so
-bodies are taken out before the grammar sees the text. RUN, COPY and ADD have
-heredocs, alone or behind ONBUILD, unless the arguments are a JSON array.
+bodies are taken out before the grammar sees the text. RUN, COPY, ADD and TEST
+have heredocs, alone or behind ONBUILD, unless the arguments are a JSON array.
 The delimiter is a shell word of its own: quoted `"<<EOF"` and `<<<` are none.
 """
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CARRIER = re.compile(r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD)(?:\s+|$)(?:--\S*\s+)*", re.IGNORECASE)
+_CARRIER = re.compile(r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD|TEST)(?:\s+|$)(?:--\S*\s+)*", re.IGNORECASE)
 _HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from buildkit_py.frontend.buildfile import flags
 from buildkit_py.frontend.buildfile.heredoc import parse_opening
 from buildkit_py.frontend.buildfile.json_form import parse_array
+from buildkit_py.frontend.buildfile.own_instructions import own_word
 from buildkit_py.frontend.buildfile.syntax import (
     Arg,
     Cmd,
@@ -44,15 +45,18 @@ if TYPE_CHECKING:
 
 # Go's \s as BuildKit splits keyword, words and the old `ENV key value`.
 BLANKS = " \t\v\f\r"
+# The rules of the grammar that are no instruction of BuildKit's.
+_OWN_WORDS = frozenset(("include", "function", "do", "if", "for", "let", "output", "tag", "test"))
 
 
-class _Node:
+class Node:
     """One instruction's tokens with what every instruction has: keyword, place, source, flags."""
 
     def __init__(self, tree: Tree, source: Source) -> None:
         tokens = tree.children
         head = tokens[0]
         assert isinstance(head, Token)
+        self.head = head
         self.source = source
         self.escape = source.escape
         self.line: Line = source.lines[(head.line or 1) - 1]
@@ -176,7 +180,9 @@ class _Node:
 
 def build(tree: Tree, source: Source) -> Instruction:
     """The record of an instruction's tree. Raises `BuildfileSyntaxError` for what the grammar could not see."""
-    node = _Node(tree, source)
+    if tree.data in _OWN_WORDS:
+        return own_word(tree, lambda part: Node(part, source), lambda part: build(part, source))
+    node = Node(tree, source)
     place, line_end, text = node.position, node.line.line_end, node.text
     match node.keyword:
         case "FROM":
@@ -229,7 +235,7 @@ def build(tree: Tree, source: Source) -> Instruction:
             return Maintainer(str(node.tokens[0]), place, line_end, "MAINTAINER", text)
 
 
-def _transfer(node: _Node) -> Transfer:
+def _transfer(node: Node) -> Transfer:
     words, _ = node.words()
     if len(words) < 2:
         raise node.fail(
@@ -261,7 +267,7 @@ def _transfer(node: _Node) -> Transfer:
     )
 
 
-def _healthcheck(node: _Node) -> HealthcheckStep:
+def _healthcheck(node: Node) -> HealthcheckStep:
     place, line_end, text = node.position, node.line.line_end, node.text
     if node.tokens[0].type == "NONE":
         return HealthcheckStep(None, (), place, line_end, "HEALTHCHECK", text)
@@ -271,7 +277,7 @@ def _healthcheck(node: _Node) -> HealthcheckStep:
     return HealthcheckStep(command, node.flags(), place, line_end, "HEALTHCHECK", text)
 
 
-def _onbuild(node: _Node) -> OnBuild:
+def _onbuild(node: Node) -> OnBuild:
     assert node.trigger is not None
     node.no_flags()
     trigger = build(node.trigger, node.source)

@@ -21,35 +21,67 @@ USAGE = {
     "ARG": "ARG NAME[=DEFAULT] ...",
     "CMD": 'CMD ["PROGRAM", "ARGUMENT", ...] or CMD COMMAND',
     "COPY": "COPY [FLAGS] SOURCE... DESTINATION",
+    "DO": "DO FUNCTION [--NAME=VALUE ...]",
     "ENTRYPOINT": 'ENTRYPOINT ["PROGRAM", "ARGUMENT", ...] or ENTRYPOINT COMMAND',
     "ENV": "ENV NAME=VALUE ...",
     "EXPOSE": "EXPOSE PORT[/PROTOCOL] ...",
+    "FOR": "FOR NAME IN WORD ...",
     "FROM": "FROM [--platform=PLATFORM] IMAGE [AS NAME]",
+    "FUNCTION": "FUNCTION NAME",
     "HEALTHCHECK": "HEALTHCHECK [FLAGS] CMD COMMAND or HEALTHCHECK NONE",
+    "IF": 'IF CONDITION, such as IF $NAME == "value" and not defined OTHER',
+    "INCLUDE": "INCLUDE PATH [--as NAME]",
     "LABEL": "LABEL NAME=VALUE ...",
+    "LET": "LET NAME = $(COMMAND)",
     "MAINTAINER": "MAINTAINER NAME",
     "ONBUILD": "ONBUILD INSTRUCTION",
+    "OUTPUT": "OUTPUT PATH [DESTINATION]",
     "RUN": 'RUN [FLAGS] COMMAND or RUN [FLAGS] ["PROGRAM", "ARGUMENT", ...]',
     "SHELL": 'SHELL ["PROGRAM", "ARGUMENT", ...]',
     "STOPSIGNAL": "STOPSIGNAL SIGNAL",
+    "TAG": "TAG NAME[:TAG] ...",
+    "TEST": 'TEST [--name=NAME] [FLAGS] COMMAND or TEST [FLAGS] ["PROGRAM", "ARGUMENT", ...]',
     "USER": "USER NAME[:GROUP]",
     "VOLUME": "VOLUME PATH ...",
     "WORKDIR": "WORKDIR PATH",
 }
-_NOT_TRIGGERS = ("FROM", "MAINTAINER", "ONBUILD")
+_BLOCKS = ("FOR", "FUNCTION", "IF")
+_NOT_TRIGGERS = (
+    *("FROM", "MAINTAINER", "ONBUILD", "INCLUDE", "DO", "LET", "OUTPUT", "TAG", "TEST"),
+    *(*_BLOCKS, "ELIF", "ELSE", "END"),
+)
 
 # What a terminal is called; where that depends on the instruction, `KEYWORD TERMINAL` comes first.
 _NAMES = {
     "ADD WORD": "a source and a destination",
     "COPY WORD": "a source and a destination",
     "EXPOSE WORD": "a port",
+    "DO FLAG": "`--NAME=VALUE`",
+    "DO STAGE": "the name of a function",
+    "FOR NAME_OR_PAIR": "a word",
     "FROM WORD": "an image",
+    "FUNCTION STAGE": "a name",
+    "INCLUDE STAGE": "a name",
+    "INCLUDE WORD": "the path of a Buildfile",
+    "LET VARIABLE": "the name of a variable",
+    "OUTPUT WORD": "a path",
+    "TAG WORD": "a name",
     "VOLUME WORD": "a path",
     "MAINTAINER TEXT": "a name",
     "STOPSIGNAL TEXT": "a signal",
     "USER TEXT": "a user",
     "WORKDIR TEXT": "a path",
     "AS": "`AS`",
+    "AS_FLAG": "`--as NAME`",
+    "CAPTURED": "`$(COMMAND)`",
+    "COMPARISON": "`==`, `!=`, `in` or `matches`",
+    "IN": "`IN`",
+    "OPERAND": "a condition",
+    "VARIABLE": "a name",
+    "_AND": "`and`",
+    "_ASSIGN": "`=`",
+    "_CLOSE": "`)`",
+    "_OR": "`or`",
     "STAGE": "a stage name",
     "EXEC_FORM": "a JSON array of strings",
     "TEXT": "a command",
@@ -92,6 +124,8 @@ def _explain(refusal: UnexpectedInput, source: Source) -> BuildfileSyntaxError:
         allowed = set(refusal.allowed or ())
     elif isinstance(refusal, UnexpectedToken):
         allowed = set(refusal.expected)
+        if refusal.token.type == "$END" and "END" in allowed:
+            return _open_block(source)
     line = source.lines[min(refusal.line, len(source.lines)) - 1]
     offset = min(refusal.column - 1, len(line.text))
     found = (line.text[offset:].split(None, 1) or [""])[0]
@@ -105,13 +139,80 @@ def _bad_keyword(source: Source, line: Line, offset: int, found: str, _: set[str
     """Message and hint where an instruction should begin: the line, or what ONBUILD triggers."""
     if not found:
         return "ONBUILD expects an instruction, but the line ends", _usage("ONBUILD")
-    if offset and found.upper() in _NOT_TRIGGERS:
-        return f"{found.upper()} cannot be an ONBUILD trigger", ""
-    hint = did_you_mean(found, [keyword for keyword in USAGE if not offset or keyword not in _NOT_TRIGGERS])
+    keyword = found.upper()
+    if offset and keyword in _NOT_TRIGGERS:
+        return f"{keyword} cannot be an ONBUILD trigger", ""
+    if keyword in ("ELIF", "ELSE", "END", "FUNCTION"):
+        return _misplaced(source, line, keyword)
+    if keyword == "SERVICE":
+        return "SERVICE is not supported yet", ""
+    hint = did_you_mean(found, [known for known in USAGE if _is_likely(known, trigger=offset > 0)])
     if not hint and not offset and line is not source.lines[0]:
-        escape = "a backtick" if source.escape == "`" else "`\\`"
-        hint = f"if this belongs to the line above, end that line with {escape}"
+        hint = f"if this belongs to the line above, end that line with {_escape(source)}"
     return f"unknown instruction `{found}`", hint
+
+
+def _is_likely(keyword: str, *, trigger: bool) -> bool:
+    """Whether a mistyped word may have meant this one. A block's three letters are near to too much: `foo`, `fi`."""
+    return keyword not in _NOT_TRIGGERS or not (trigger or (len(keyword) <= 3))
+
+
+def _blocks(source: Source, before: Line | None = None) -> list[tuple[str, Line]]:
+    """The blocks that are open at a line (None: at the end), outermost first, each with its last keyword and its line.
+
+    Only for an error: the first word of a line that is an argument of ours is none of these.
+    """
+    found: list[tuple[str, Line]] = []
+    for line in source.lines:
+        if line is before:
+            break
+        keyword = line.text.split(None, 1)[0].upper()
+        keyword = "IF" if keyword.startswith("IF(") else keyword
+        if keyword in _BLOCKS:
+            found.append((keyword, line))
+        elif keyword == "END":
+            found.pop()
+        elif keyword == "ELSE":
+            found[-1] = (keyword, found[-1][1])
+    return found
+
+
+def _open_block(source: Source) -> BuildfileSyntaxError:
+    """The error for a file that ends inside a block: it stands where that began."""
+    _, line = _blocks(source)[-1]
+    keyword = line.text[:2] if line.text[:3].upper() == "IF(" else line.text.split(None, 1)[0]
+    hint = "end it with a line that is `END`"
+    if len(line.text) > len(keyword) and line is not source.lines[0] and keyword.islower():
+        hint = f"{hint}; if it belongs to the command above, end that line with {_escape(source)}"
+    row, column = line.place(0)
+    return source.error(f"this {keyword.upper()} has no END", row, column, width=len(keyword), hint=hint)
+
+
+def _misplaced(source: Source, line: Line, keyword: str) -> tuple[str, str]:
+    """Message and hint for a word of a block that stands where none of its kind may."""
+    blocks = _blocks(source, line)
+    if keyword == "FUNCTION":
+        opening, begin = blocks[-1]
+        opening = "IF" if opening == "ELSE" else opening
+        message = f"a FUNCTION cannot stand inside another block, and line {begin.rows[0]} opens {_article(opening)}"
+        return message, f"move it out of there, or end the {opening} above with `END`"
+    if not blocks:
+        return f"{keyword} stands outside a block", _usage("IF") if keyword != "END" else ""
+    opening, begin = blocks[-1]
+    if opening == "ELSE":
+        return f"{keyword} comes after the ELSE of the IF of line {begin.rows[0]}", "ELSE is its last branch"
+    return (
+        f"{keyword} belongs to an IF, but line {begin.rows[0]} opened {_article(opening)}",
+        "end that with `END` first",
+    )
+
+
+def _article(keyword: str) -> str:
+    return f"{'an' if keyword == 'IF' else 'a'} {keyword}"
+
+
+def _escape(source: Source) -> str:
+    return "a backtick" if source.escape == "`" else "`\\`"
 
 
 def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: set[str]) -> tuple[str, str]:
@@ -121,7 +222,10 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     if "STAGE" in allowed and found:
         hint = "a name begins with a letter and holds letters, digits, `-`, `_` and `.`"
         return f"`{found}` cannot be the name of a stage", hint
+    if line.text[:offset].count("(") <= line.text[:offset].count(")"):
+        allowed = allowed - {"_CLOSE"}
     wanted = _names(allowed, keyword)
+    keyword = "IF" if keyword.startswith("IF(") else keyword
     if keyword in ("ADD", "COPY") and "EXEC_FORM" not in allowed:
         wanted = "a destination"
     if not found:
@@ -131,6 +235,8 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
         hint = f"flags stand right behind {keyword}"
     elif "AS" in allowed and nearest(found, ("AS",)):
         hint = "did you mean `AS`?"
+    elif "COMPARISON" in allowed and found[0] == "=":
+        hint = "did you mean `==`?"
     elif "PAIR" in allowed:
         hint = "quote a value that holds spaces"
     return f"{keyword} expects {wanted}, not `{found}`", hint
@@ -151,4 +257,5 @@ def _order(terminal: str) -> tuple[bool, bool, str]:
 
 
 def _usage(keyword: str) -> str:
+    keyword = "IF" if keyword in ("ELIF", "ELSE") else keyword
     return f"usage: {USAGE[keyword]}" if keyword in USAGE else ""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 
+# Words that parse and that nothing gives a meaning yet.
+UNSUPPORTED = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR", "LET", "OUTPUT", "TAG", "TEST"))
+
+
 class StageNode:
     """One stage: its FROM, its instructions, and the stages it stands on.
 
@@ -43,6 +47,8 @@ class StageTable:
         self.stages: list[StageNode] = []
         self.by_name: dict[str, StageNode] = {}
         for node in tree.instructions:
+            if node.keyword in UNSUPPORTED:
+                raise BuildfileError(f"{node.keyword} is not supported yet", at=node.position)
             if isinstance(node, From):
                 self.stages.append(StageNode(len(self.stages), node))
             elif self.stages:

@@ -29,10 +29,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that `word` was most likely meant to be, "" where none is near."""
     wanted = word.lower()
     allowed = 1 if len(wanted) <= 3 else 2 if len(wanted) <= 6 else 3
-    best, found = allowed + 1, ""
+    best, found = (allowed + 1, 0), ""
     for candidate in sorted(known):
-        far = distance(wanted, candidate.lower()) if abs(len(candidate) - len(wanted)) <= allowed else best
-        if far < best:
+        longer = abs(len(candidate) - len(wanted))
+        # among equally near ones, that of the same length: `FORM` is FROM, and not FOR
+        if longer <= allowed and (far := (distance(wanted, candidate.lower()), longer)) < best:
             best, found = far, candidate
     return found
 

@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from buildkit_py.frontend.buildfile.own_words import OwnWord
+
 
 class Word(Record):
     """One word as written: quotes, escapes and `$` still in it."""
@@ -253,4 +255,5 @@ if TYPE_CHECKING:
         | HealthcheckStep
         | OnBuild
         | Maintainer
+        | OwnWord
     )

@@ -24,6 +24,7 @@ def test_the_flags_are_those_of_the_current_frontend() -> None:
     assert {keyword: sorted(flags) for keyword, flags in FLAGS.items()} == {
         "FROM": ["platform"],
         "RUN": ["device", "mount", "network", "security"],
+        "TEST": ["device", "mount", "name", "network", "security"],
         "COPY": ["chmod", "chown", "exclude", "from", "link", "parents"],
         "ADD": ["checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"],
         "HEALTHCHECK": ["interval", "retries", "start-interval", "start-period", "timeout"],

@@ -23,6 +23,12 @@ _TEXTS = (
     "FROM a\nHEALTHCHECK NONE\nHEALTHCHECK --interval=1s CMD true\nONBUILD RUN x\nONBUILD COPY a b\n",
     'FROM a\n  EXPOSE 80 443/udp\n\tVOLUME /a /b\nVOLUME ["/c"]\nUSER a:b\nWORKDIR /x y\nSTOPSIGNAL 9\n',
     'FROM a\nSHELL ["sh"]\nLABEL a=b c="d\nMAINTAINER me <me@x>\nENTRYPOINT ["a"]\n',
+    "INCLUDE a --as b\nFUNCTION f\nARG A=1\nEND\nFROM a\nDO f --A=2\nTEST --name=x y\nTAG a b\nOUTPUT a b\n",
+    "IF (a==b or not defined X) and $c in 'd'\nELIF a matches b\nELSE\nFOR v IN 1 '2 3'\nLET x = $(a)\nEND\nEND\n",
+    "IF a == b\n",
+    "END\n",
+    "FOR x IN a\nELSE\nEND\n",
+    "FUNCTION f\nFUNCTION g\nEND\nEND\n",
     "",
     "FROM\n",
     "FRO a\n",
@@ -37,6 +43,7 @@ _TEXTS = (
 _WORDS = (
     *("FROM", "RUN", "run", "COPY", "ADD", "ENV", "LABEL", "ARG", "CMD", "HEALTHCHECK", "ONBUILD", "VOLUME", "SHELL"),
     *("AS", "NONE", "EXPOSE", "USER", "a", "b=c", "a='x", '"', "\\", "`", "--x=y", "--", "[", '["a"]', '["a", "b"]'),
+    *("IF ", "ELIF ", "ELSE\n", "END\n", "FOR ", "IN", "DO ", "LET ", "a == b", "not ", "and ", "(", ")", "$(x)"),
     *(" ", " ", " ", "\t", "\n", "\n", "\n\n", "\v", "$A", "ö", "="),
 )
 
@@ -74,7 +81,7 @@ def test_examples(text: str, escape: str) -> None:
 
 
 def test_the_examples_are_not_all_refused() -> None:
-    assert sum(_both("\\")[1].parse(text) is not None for text in _TEXTS) == 8
+    assert sum(_both("\\")[1].parse(text) is not None for text in _TEXTS) == 10
 
 
 @settings(max_examples=300, deadline=None)
