@@ -9,7 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.frontend.python import git as git
     from buildkit_py.frontend.python.ambient import env as env
+    from buildkit_py.frontend.python.ambient import platform_arg as platform_arg
     from buildkit_py.frontend.python.ambient import read as read
+    from buildkit_py.frontend.python.file import File as File
+    from buildkit_py.frontend.python.file import file as file
     from buildkit_py.frontend.python.image import Image as Image
     from buildkit_py.frontend.python.image import host as host
     from buildkit_py.frontend.python.image import scratch as scratch
@@ -18,22 +21,29 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.mounts import secret as secret
     from buildkit_py.frontend.python.mounts import tmpfs as tmpfs
     from buildkit_py.frontend.python.target import target as target
+    from buildkit_py.frontend.python.template import Template as Template
+    from buildkit_py.frontend.python.template import expand as expand
     from buildkit_py.frontend.python.text import Text as Text
     from buildkit_py.frontend.python.text import fmt as fmt
     from buildkit_py.frontend.python.tree import Tree as Tree
     from buildkit_py.frontend.python.tree import context as context
 
 _PUBLIC = {
+    "File": "file",
     "Image": "image",
+    "Template": "template",
     "Text": "text",
     "Tree": "tree",
     "bind": "mounts",
     "cache": "mounts",
     "context": "tree",
     "env": "ambient",
+    "expand": "template",
+    "file": "file",
     "fmt": "text",
     "git": "",
     "host": "image",
+    "platform_arg": "ambient",
     "read": "ambient",
     "scratch": "image",
     "secret": "mounts",
@@ -43,16 +53,21 @@ _PUBLIC = {
 
 # Not only documentation: `from buildkit_py import *` asks for these by name, and so loads them.
 __all__ = [
+    "File",
     "Image",
+    "Template",
     "Text",
     "Tree",
     "bind",
     "cache",
     "context",
     "env",
+    "expand",
+    "file",
     "fmt",
     "git",
     "host",
+    "platform_arg",
     "read",
     "scratch",
     "secret",

@@ -7,8 +7,8 @@ import pytest
 
 import buildkit_py
 
-NAMES = ["Image", "Text", "Tree", "bind", "cache", "context", "env", "fmt", "git", "host", "read", "scratch"]
-NAMES += ["secret", "target", "tmpfs"]
+NAMES = ["File", "Image", "Template", "Text", "Tree", "bind", "cache", "context", "env", "expand", "file", "fmt", "git"]
+NAMES += ["host", "platform_arg", "read", "scratch", "secret", "target", "tmpfs"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,17 +12,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from buildkit_py.frontend.python.file import File
     from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+    from buildkit_py.frontend.python.template import Template
     from buildkit_py.frontend.python.text import Text
     from buildkit_py.frontend.python.tree import Tree
     from buildkit_py.image.config import Healthcheck
 
-    AnyText: TypeAlias = str | Text
-    Pairs: TypeAlias = tuple[tuple[str, AnyText], ...]
+    KnownText: TypeAlias = str | Text
+    AnyText: TypeAlias = KnownText | Template
+    Pairs: TypeAlias = tuple[tuple[str | Template, AnyText], ...]
 
 
 class FromImage(Record):
-    reference: AnyText
+    reference: KnownText
     platform: str
 
 
@@ -37,34 +40,41 @@ class FromHost(Record):
 class FromBuildfile(Record):
     path: str
     target: str
-    args: tuple[tuple[str, AnyText], ...]
+    args: tuple[tuple[str, KnownText], ...]
     context: str
 
 
 class CommandLine(Record):
     """`words`; with `shell` the first and only word is a text for the image's SHELL."""
 
-    words: tuple[AnyText, ...]
+    words: tuple[KnownText, ...]
     shell: bool
 
 
 class RunCommand(Record):
+    """`script`: a file that the command, which is its path, runs."""
+
     command: CommandLine
     mounts: tuple[CacheMount | SecretMount | TmpfsMount | BindMount, ...]
     network: str
     env: Pairs
     user: str
+    script: File | None
 
 
 class CopyFiles(Record):
+    """`tree` None: nothing but `files`."""
+
     keyword: str
-    tree: Tree
-    dest: str
-    owner: str
-    mode: str
+    tree: Tree | None
+    files: tuple[File, ...]
+    dest: AnyText
+    owner: AnyText
+    mode: AnyText
     exclude: tuple[str, ...]
     parents: bool
     link: bool
+    unpack: bool
 
 
 class WriteFile(Record):
@@ -78,24 +88,32 @@ class SetEnv(Record):
     pairs: Pairs
 
 
+class DeclareArgs(Record):
+    """A value of None declares the name and nothing more."""
+
+    pairs: tuple[tuple[str, AnyText | None], ...]
+
+
 class SetLabels(Record):
     pairs: Pairs
 
 
 class SetWorkdir(Record):
-    path: str
+    path: AnyText
 
 
 class SetUser(Record):
-    user: str
+    user: AnyText
 
 
 class Expose(Record):
-    ports: tuple[str, ...]
+    """Ports as `parse_ports` gives them, templates as they stand."""
+
+    ports: tuple[str | Template, ...]
 
 
 class Volume(Record):
-    paths: tuple[str, ...]
+    paths: tuple[AnyText, ...]
 
 
 class SetCmd(Record):
@@ -116,7 +134,21 @@ class SetHealthcheck(Record):
 
 
 class SetStopSignal(Record):
-    signal: str
+    signal: AnyText
+
+
+class SetMaintainer(Record):
+    name: str
+
+
+class AddTrigger(Record):
+    """ONBUILD: for the images that are built from this one."""
+
+    text: str
+
+
+class NewStage(Record):
+    """A target goes on from what another one returned: as FROM of that stage."""
 
 
 class AddOutput(Record):
@@ -131,6 +163,7 @@ if TYPE_CHECKING:
         | CopyFiles
         | WriteFile
         | SetEnv
+        | DeclareArgs
         | SetLabels
         | SetWorkdir
         | SetUser
@@ -141,5 +174,8 @@ if TYPE_CHECKING:
         | SetShell
         | SetHealthcheck
         | SetStopSignal
+        | SetMaintainer
+        | AddTrigger
+        | NewStage
         | AddOutput
     )

@@ -27,6 +27,26 @@ def env(name: str, default: str | None = None) -> str:
     return value if value is not None else default or ""
 
 
+def platform_arg(name: str) -> str:
+    """A predefined ARG of the platforms: TARGETPLATFORM, TARGETARCH, BUILDPLATFORM and so on.
+
+    Raises `BuildfileError` for a name that is none of them, and outside of a target.
+    """
+    from buildkit_py.frontend.platform_args import platform_args, this_platform
+
+    expect(name, str, "`name` of platform_arg()")
+    running = session.current()
+    if running is None or not running.platform:
+        raise BuildfileError(
+            "the platform is known only while a target is made", at=here(), hint="call it inside a @target function"
+        )
+    values = dict(platform_args(this_platform(), running.platform, ""))
+    if name not in values or name == "TARGETSTAGE":
+        known = ", ".join(value for value in values if value != "TARGETSTAGE")
+        raise BuildfileError(f"there is no predefined argument `{name}`", at=here(), hint=f"there are {known}")
+    return values[name]
+
+
 def read(path: str) -> str:
     """The text of a file, relative to the Buildfile.py's directory."""
     expect(path, str, "`path` of read()")

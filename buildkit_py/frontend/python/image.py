@@ -12,8 +12,10 @@ from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions, session
 from buildkit_py.frontend.python.expect import expect, shown, strings
+from buildkit_py.frontend.python.file import File
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
 from buildkit_py.frontend.python.position import here
+from buildkit_py.frontend.python.template import Template, expect_text
 from buildkit_py.frontend.python.text import Text
 from buildkit_py.frontend.python.tree import Tree
 from buildkit_py.image.config import Healthcheck
@@ -22,11 +24,14 @@ from buildkit_py.source_map import Position
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, NoReturn
+    from typing import Any, NoReturn, TypeAlias
 
     from buildkit_py.frontend.python.actions import AnyText, Change, Pairs, Start
 
-    Words = str | Text | list[str] | tuple[str, ...]
+    Words = str | Text | File | list[str] | tuple[str, ...]
+    Values = Mapping[str, AnyText] | list[tuple[str, AnyText]]
+    Thing: TypeAlias = "Tree | Image | File"
+    Files: TypeAlias = "Thing | list[Thing] | tuple[Thing, ...]"
     AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
     Mounts = AnyMount | list[AnyMount] | tuple[AnyMount, ...]
 
@@ -67,7 +72,7 @@ class Image:
         expect(target, str, "`target` of Image.from_buildfile()")
         expect(context, str, "`context` of Image.from_buildfile()")
         pairs = _pairs(args, {}, "`args` of Image.from_buildfile()")
-        return _start(actions.FromBuildfile(session.resolve(path), target, pairs, session.resolve(context)))
+        return _start(actions.FromBuildfile(session.resolve(path), target, pairs, session.resolve(context)))  # type: ignore[arg-type]
 
     # Filesystem
 
@@ -81,6 +86,7 @@ class Image:
     ) -> Image:
         """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
 
+        A `file()` is a script that says in its first line (`#!…`) what runs it.
         `mounts` are made by cache(), secret(), tmpfs() and bind(). `env` and
         `user` are for this command only.
         """
@@ -90,75 +96,78 @@ class Image:
         if network not in _NETWORKS:
             raise BuildfileError(f"`network` of run() must be one of {', '.join(_NETWORKS)}", at=here())
         expect(user, str, "`user` of run()")
-        line = _command(command, "run()")
+        script = command[0] if len(command) == 1 and isinstance(command[0], File) else None
+        words = (f"/dev/pipes/{script.name}",) if script is not None else command
         pairs = _pairs(env, {}, "`env` of run()")
-        return self._then(actions.RunCommand(line, wanted, network, pairs, user))
+        return self._then(actions.RunCommand(_command(words, "run()"), wanted, network, pairs, user, script))
 
     def copy(
         self,
-        what: Tree | Image,
-        dest: str = "./",
+        what: Files,
+        dest: AnyText = "./",
         *,
-        chown: str = "",
-        chmod: str = "",
+        chown: AnyText = "",
+        chmod: AnyText = "",
         exclude: list[str] | tuple[str, ...] = (),
         parents: bool = False,
         link: bool = False,
     ) -> Image:
-        """Copy files of a context (`src["a", "b"]`) or of another image (`other["/usr/bin/x"]`).
+        """Copy files of a context (`src["a", "b"]`) or of another image (`other["/usr/bin/x"]`), or a `file()`.
 
-        Of a directory its contents are copied, as COPY does it.
+        A list copies all of its things in one step. Of a directory its contents are copied, as COPY does it.
         """
         return self._copy("COPY", what, dest, chown=chown, chmod=chmod, exclude=exclude, parents=parents, link=link)
 
     def add(
         self,
-        what: Tree | Image,
-        dest: str = "./",
+        what: Files,
+        dest: AnyText = "./",
         *,
-        chown: str = "",
-        chmod: str = "",
+        chown: AnyText = "",
+        chmod: AnyText = "",
         exclude: list[str] | tuple[str, ...] = (),
         link: bool = False,
+        unpack: bool = True,
     ) -> Image:
         """As `copy`, but archives are unpacked into `dest`."""
-        return self._copy("ADD", what, dest, chown=chown, chmod=chmod, exclude=exclude, link=link)
+        return self._copy("ADD", what, dest, chown=chown, chmod=chmod, exclude=exclude, link=link, unpack=unpack)
 
     def _copy(
         self,
         keyword: str,
-        what: Tree | Image,
-        dest: str,
+        what: Files,
+        dest: AnyText,
         *,
-        chown: str,
-        chmod: str,
+        chown: AnyText,
+        chmod: AnyText,
         exclude: Any,
         parents: bool = False,
         link: bool = False,
+        unpack: bool = False,
     ) -> Image:
         name = f"{keyword.lower()}()"
-        expect(what, (Tree, Image), f"the first argument of {name}")
         for field, value in (("dest", dest), ("chown", chown), ("chmod", chmod)):
-            expect(value, str, f"`{field}` of {name}")
-        for field, flag in (("parents", parents), ("link", link)):
+            expect_text(value, f"`{field}` of {name}")
+        for field, flag in (("parents", parents), ("link", link), ("unpack", unpack)):
             expect(flag, bool, f"`{field}` of {name}")
-        tree = what if isinstance(what, Tree) else Tree(what)
+        tree, files = _copied(what, name)
         patterns = strings(exclude, f"`exclude` of {name}")
-        return self._then(actions.CopyFiles(keyword, tree, dest, chown, chmod, patterns, parents, link))
+        return self._then(actions.CopyFiles(keyword, tree, files, dest, chown, chmod, patterns, parents, link, unpack))
 
-    def write(self, path: str, text: str | bytes | Text, *, mode: int = 0o644, chown: str = "") -> Image:
+    def write(self, path: str, text: str | bytes | AnyText, *, mode: int = 0o644, chown: str = "") -> Image:
         """Write a file with this text, replacing what was there."""
         expect(path, str, "`path` of write()")
-        expect(text, (str, bytes, Text), "`text` of write()")
+        if not isinstance(text, Template):
+            expect(text, (str, bytes, Text), "`text` of write()")
         expect(mode, int, "`mode` of write()")
         expect(chown, str, "`chown` of write()")
         if not path or path.endswith("/"):
             raise BuildfileError(f"write() needs the name of a file, got {path!r}", at=here())
         return self._then(actions.WriteFile(path, text, f"{mode:04o}", chown))
 
-    def workdir(self, path: str) -> Image:
+    def workdir(self, path: AnyText) -> Image:
         """The directory of later commands and relative paths; made if it is missing."""
-        expect(path, str, "`path` of workdir()")
+        expect_text(path, "`path` of workdir()")
         return self._then(actions.SetWorkdir(path))
 
     def output(self, source: str, dest: str = "") -> Image:
@@ -172,23 +181,31 @@ class Image:
 
     # Config
 
-    def env(self, values: Mapping[str, str | Text] | None = None, /, **named: str | Text) -> Image:
+    def env(self, values: Values | None = None, /, **named: AnyText) -> Image:
         """Set variables: `env(A="1")`, or `env({"A": "1"})`."""
         return self._then(actions.SetEnv(_pairs(values, named, "env()")))
 
-    def label(self, values: Mapping[str, str | Text] | None = None, /, **named: str | Text) -> Image:
+    def arg(self, values: Values | None = None, /, **named: AnyText | None) -> Image:
+        """Set variables of later commands that the image does not keep; None only declares the name."""
+        pairs = _pairs(values, named, "arg()", allow_none=True)
+        return self._then(actions.DeclareArgs(pairs))  # type: ignore[arg-type]
+
+    def label(self, values: Values | None = None, /, **named: AnyText) -> Image:
         """Set labels: `label({"org.example.team": "web"})`."""
         return self._then(actions.SetLabels(_pairs(values, named, "label()")))
 
-    def user(self, name: str) -> Image:
+    def user(self, name: AnyText) -> Image:
         """Who runs later commands: `name[:group]` or numbers."""
-        expect(name, str, "`name` of user()")
+        expect_text(name, "`name` of user()")
         return self._then(actions.SetUser(name))
 
-    def expose(self, *ports: int | str) -> Image:
+    def expose(self, *ports: int | str | Template) -> Image:
         """Ports the image listens on: `8000`, `"53/udp"`, `"8000-8010"`."""
-        found: list[str] = []
+        found: list[str | Template] = []
         for port in ports:
+            if isinstance(port, Template):
+                found.append(port)
+                continue
             expect(port, (int, str), "each port of expose()")
             try:
                 found.extend(parse_ports(str(port)))
@@ -196,9 +213,11 @@ class Image:
                 raise BuildfileError(str(problem), at=here()) from problem
         return self._then(actions.Expose(tuple(found)))
 
-    def volume(self, *paths: str) -> Image:
+    def volume(self, *paths: AnyText) -> Image:
         """Directories that hold data."""
-        return self._then(actions.Volume(strings(paths, "volume()")))
+        for path in paths:
+            expect_text(path, "each path of volume()")
+        return self._then(actions.Volume(paths))
 
     def cmd(self, *command: Words) -> Image:
         """What a container runs by default; the forms of `run`."""
@@ -237,21 +256,36 @@ class Image:
         line = None if command == (None,) else _command(command, "healthcheck()")
         return self._then(actions.SetHealthcheck(line, times))
 
-    def stop_signal(self, signal: str) -> Image:
+    def stop_signal(self, signal: AnyText) -> Image:
         """What asks a container to end: `SIGINT`."""
-        expect(signal, str, "`signal` of stop_signal()")
+        expect_text(signal, "`signal` of stop_signal()")
         return self._then(actions.SetStopSignal(signal))
+
+    def on_build(self, instruction: str) -> Image:
+        """An instruction, as a Buildfile has it, for the images that will be built from this one."""
+        expect(instruction, str, "`instruction` of on_build()")
+        return self._then(actions.AddTrigger(instruction))
+
+    def maintainer(self, name: str) -> Image:
+        """Who takes care of the image."""
+        expect(name, str, "`name` of maintainer()")
+        return self._then(actions.SetMaintainer(name))
 
     # Reading
 
     @property
     def stdout(self) -> Text:
         """What the last command wrote to standard output. Raises `BuildfileError` unless that was a `run`."""
-        if not isinstance(self.action, actions.RunCommand):
+        image = self.base if isinstance(self.action, actions.NewStage) else self
+        if image is None or not isinstance(image.action, actions.RunCommand):
             raise BuildfileError("only the image that run() gave has a stdout", at=here())
-        return Text((self,))
+        return Text((image,))
 
-    def __getitem__(self, paths: str | tuple[str, ...]) -> Tree:
+    def as_stage(self) -> Image:
+        """This image as what a stage starts from: CMD, ARG and triggers are those of another stage from now on."""
+        return self._then(actions.NewStage())
+
+    def __getitem__(self, paths: str | Template | tuple[str | Template, ...]) -> Tree:
         return Tree(self)[paths]
 
     def __iter__(self) -> NoReturn:
@@ -309,16 +343,34 @@ def _command(words: tuple[Any, ...], what: str) -> actions.CommandLine:
     return actions.CommandLine(words, shell=False)
 
 
-def _pairs(values: Any, named: dict[str, Any], what: str) -> Pairs:
+def _copied(what: Any, name: str) -> tuple[Tree | None, tuple[File, ...]]:
+    """The tree and the files of what is to be copied: one thing, or a list of them."""
+    things = tuple(what) if isinstance(what, list | tuple) else (what,)
+    trees: list[Tree] = []
+    files: list[File] = []
+    for thing in things:
+        expect(thing, (Tree, Image, File), f"the first argument of {name}")
+        if isinstance(thing, File):
+            files.append(thing)
+        else:
+            trees.append(thing if isinstance(thing, Tree) else Tree(thing))
+    if not things or len(trees) > 1:
+        much = "nothing to copy" if not things else "several trees"
+        raise BuildfileError(f"{name} is given {much}", at=here(), hint='a tree can have several paths: src["a", "b"]')
+    return (trees[0] if trees else None), tuple(files)
+
+
+def _pairs(values: Any, named: dict[str, Any], what: str, *, allow_none: bool = False) -> Pairs:
     if values is None:
         values = {}
-    if not hasattr(values, "items"):
+    items = tuple(values.items() if hasattr(values, "items") else values if isinstance(values, list) else (values,))
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in items):
         raise BuildfileError(f"{what} takes a dict of str, got {shown(values)}", at=here())
-    pairs: list[tuple[str, AnyText]] = []
-    for name, value in (*values.items(), *named.items()):
-        if not isinstance(name, str) or not name:
+    pairs: list[tuple[str | Template, Any]] = []
+    for name, value in (*items, *named.items()):
+        if not isinstance(name, str | Template) or not name:
             raise BuildfileError(f"the names of {what} must be str, got {shown(name)}", at=here())
-        if not isinstance(value, str | Text):
+        if not isinstance(value, str | Text | Template) and not (value is None and allow_none):
             raise BuildfileError(f"`{name}` of {what} must be str, got {shown(value)}", at=here())
         pairs.append((name, value))
     return tuple(pairs)

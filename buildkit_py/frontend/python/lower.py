@@ -60,12 +60,14 @@ def call(
     lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice)
     module.session.evaluate = lowering.evaluate if runner is not None else None
     module.session.inputs = inputs
+    module.session.platform = lowering.platform
     out: list[Target] = []
     try:
         for name, given in wanted:
             out.extend(_call_one(module, _find(module, name), given, lowering))
     finally:
         module.session.evaluate = None
+        module.session.platform = ""
     return tuple(out)
 
 
@@ -84,7 +86,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     pairs = given.items() if hasattr(given, "items") else given
     values = from_command_line(target.parameters, pairs, target.name, target.position)
 
-    value = guarded(module.session, module.name, lambda: target(**values))
+    value = guarded(module.session, module.name, lambda: target.result(**values))
     default = target is module.default()
     parameters = tuple(parameter.described() for parameter in target.parameters)
     out: list[Target] = []

@@ -5,30 +5,37 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.assemble import join
+from buildkit_py.frontend.buildfile.expand import expansion
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step, sealed
 from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.platform_args import normalise, this_platform
+from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from buildkit_py.frontend.python.template import Template
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.python.tree import Directory
 from buildkit_py.frontend.python.watch import Unwatched
 from buildkit_py.frontend.target import Output
-from buildkit_py.graph.op import CopyPath, Inline, Mount, Run
+from buildkit_py.graph.op import CopyPath, Inline, LocalSource, Mount, Pipe, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.expand import Expansion
     from buildkit_py.frontend.buildfile.lower import Notify
+    from buildkit_py.frontend.python.actions import AnyText
     from buildkit_py.frontend.python.image import Image
     from buildkit_py.frontend.python.session import Session
     from buildkit_py.frontend.python.tree import Tree
     from buildkit_py.frontend.target import Inputs, Options, Resolver
     from buildkit_py.graph.step import Step
 
+    AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
     Made = tuple[Stage, tuple[Output, ...]]
 
 
@@ -56,8 +63,11 @@ class ImageLowering:
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
         # The image itself is kept with what it became, so that its id stays taken.
         self._made: dict[int, tuple[Image, Made]] = {}
+        self._images: dict[tuple[str, str], Step] = {}
         self._directories: dict[tuple[str, tuple[str, ...]], Step] = {}
         self._texts: dict[int, str] = {}
+        # So that two mounts of one path are one step.
+        self._sealed: dict[tuple[Step, str], Step] = {}
 
     def stage(self, image: Image) -> Made:
         """The stage an image stands for, and the outputs on the way to it."""
@@ -170,24 +180,27 @@ class ImageLowering:
             case actions.CopyFiles():
                 return self._copy(stage, image, action), outputs
             case actions.WriteFile():
-                content = action.content if isinstance(action.content, bytes) else plain(action.content).encode()
-                item = Inline(action.path.rpartition("/")[2], content)
+                item = Inline(action.path.rpartition("/")[2], self._bytes(stage, action.content))
                 label = _label(name, f"WRITE {action.path}")
                 stage = assemble.copy(
                     stage, (item,), action.path, owner=action.owner, mode=action.mode, label=label, position=at
                 )
             case actions.SetEnv():
-                stage = assemble.set_env(stage, _plain_pairs(action.pairs))
+                stage = assemble.set_env(stage, self._pairs(stage, action.pairs))
+            case actions.DeclareArgs():
+                stage = self._args(stage, action)
             case actions.SetLabels():
-                stage = assemble.label(stage, _plain_pairs(action.pairs))
+                stage = assemble.label(stage, self._pairs(stage, action.pairs))
             case actions.SetWorkdir():
-                stage = assemble.workdir(stage, action.path, label=_label(name, f"WORKDIR {action.path}"), position=at)
+                path = self._text(stage, action.path)
+                stage = assemble.workdir(stage, path, label=_label(name, f"WORKDIR {path}"), position=at)
             case actions.SetUser():
-                stage = assemble.user(stage, action.user)
+                stage = assemble.user(stage, self._text(stage, action.user))
             case actions.Expose():
-                stage = assemble.expose(stage, action.ports)
+                stage = assemble.expose(stage, tuple(self._ports(stage, action.ports)))
             case actions.Volume():
-                stage = assemble.volume(stage, action.paths, position=at)
+                paths = tuple(self._text(stage, path) for path in action.paths)
+                stage = assemble.volume(stage, paths, position=at)
             case actions.SetCmd():
                 stage = assemble.cmd(stage, _argv(stage, action.command))
             case actions.SetEntrypoint():
@@ -197,7 +210,13 @@ class ImageLowering:
             case actions.SetHealthcheck():
                 stage = assemble.healthcheck(stage, action.times.replace(test=_test(action.command)), position=at)
             case actions.SetStopSignal():
-                stage = assemble.stop_signal(stage, action.signal, position=at)
+                stage = assemble.stop_signal(stage, self._text(stage, action.signal), position=at)
+            case actions.SetMaintainer():
+                stage = assemble.maintainer(stage, action.name)
+            case actions.AddTrigger():
+                stage = assemble.on_build(stage, action.text)
+            case actions.NewStage():
+                stage = assemble.from_stage(name, stage, ignore_cache=stage.ignore_cache)
             case actions.AddOutput():
                 source = join(stage.config.working_dir or "/", action.source)
                 if action.source.startswith("/"):
@@ -213,71 +232,90 @@ class ImageLowering:
         mounts: list[Mount] = []
         sources: list[Step] = []
         for mount in action.mounts:
-            target = join(stage.config.working_dir or "/", mount.target) if mount.target else ""
-            if mount.target.startswith("/"):
-                target = join("/", mount.target)
-            if target == "/":
-                raise BuildfileError("a mount cannot cover the whole filesystem", at=at)
-            match mount:
-                case CacheMount():
-                    mounts.append(
-                        Mount(
-                            "cache",
-                            target,
-                            read_only=False,
-                            id=mount.id or target,
-                            sharing=mount.sharing,
-                            mode=mount.mode,
-                            uid=mount.uid,
-                            gid=mount.gid,
-                        )
-                    )
-                case SecretMount():
-                    mounts.append(
-                        Mount("secret", target, id=mount.id, mode=mount.mode, env=mount.env, required=mount.required)
-                    )
-                case TmpfsMount():
-                    mounts.append(Mount("tmpfs", target, read_only=False, size=mount.size))
-                case BindMount():
-                    step, path = self._bound(mount.tree, image)
-                    mounts.append(Mount("bind", target, len(sources), path, mount.read_only))
-                    sources.append(step)
+            mounts.append(self._mount(stage, mount, image, sources))
+        pipes: tuple[Pipe, ...] = ()
+        if action.script is not None:
+            pipes = (Pipe(action.script.name, self._bytes(stage, action.script.content)),)
         shown = " ".join(argv[-1].split()) if action.command.shell else " ".join(argv)
         return assemble.run(
             stage,
             argv,
             mounts=tuple(mounts),
             sources=tuple(sources),
+            pipes=pipes,
             network=action.network,
             user=action.user,
-            env=_plain_pairs(action.env),
+            env=self._pairs(stage, action.env),
             label=_label(name, f"RUN {shown}"),
             position=at,
         )
 
+    def _mount(self, stage: Stage, mount: AnyMount, image: Image, sources: list[Step]) -> Mount:
+        """One mount; what it reads from is added to the sources."""
+        given = self._text(stage, mount.target)
+        target = join("/" if given.startswith("/") else stage.config.working_dir or "/", given) if given else ""
+        if target == "/":
+            raise BuildfileError("a mount cannot cover the whole filesystem", at=image.position)
+        match mount:
+            case CacheMount():
+                source, path = -1, "/"
+                if mount.tree is not None:
+                    source, path = self._bound(stage, mount.tree, image, sources)
+                return Mount(
+                    "cache",
+                    target,
+                    source,
+                    path,
+                    mount.read_only,
+                    id=self._text(stage, mount.id) or target,
+                    sharing=mount.sharing,
+                    mode=mount.mode,
+                    uid=mount.uid,
+                    gid=mount.gid,
+                )
+            case SecretMount():
+                return Mount(
+                    "secret",
+                    target,
+                    id=self._text(stage, mount.id),
+                    mode=mount.mode,
+                    uid=mount.uid,
+                    gid=mount.gid,
+                    env=mount.env,
+                    required=mount.required,
+                )
+            case TmpfsMount():
+                return Mount("tmpfs", target, read_only=False, size=mount.size)
+            case BindMount():
+                source, path = self._bound(stage, mount.tree, image, sources)
+                return Mount("bind", target, source, path, mount.read_only)
+
     def _copy(self, stage: Stage, image: Image, action: actions.CopyFiles) -> Stage:
-        paths = action.tree.paths or ("/",)
-        label = _label(image.position.function, f"{action.keyword} {' '.join(paths)} {action.dest}")
+        tree = action.tree
+        paths = tuple(self._text(stage, path) for path in tree.paths) or ("/",) if tree is not None else ()
+        files = tuple(Inline(file.name, self._bytes(stage, file.content)) for file in action.files)
+        dest = self._text(stage, action.dest)
+        shown = " ".join((*paths, *(f"<<{file.name}" for file in files), dest))
         return assemble.copy(
             stage,
-            tuple(CopyPath(path) for path in paths),
-            action.dest,
-            sources=(self._source(action.tree),),
+            (*(CopyPath(path) for path in paths), *files),
+            dest,
+            sources=(self._source(tree),) if tree is not None else (),
             keyword=action.keyword,
-            owner=action.owner,
-            mode=action.mode,
+            owner=self._text(stage, action.owner),
+            mode=self._text(stage, action.mode),
             exclude=action.exclude,
             parents=action.parents,
             link=action.link,
-            unpack=action.keyword == "ADD",
-            label=label,
+            unpack=action.unpack,
+            label=_label(image.position.function, f"{action.keyword} {shown}"),
             position=image.position,
         )
 
     def _source(self, tree: Tree) -> Step:
         source = tree.source
         if not isinstance(source, Directory):
-            return assemble.files_of(self.stage(source)[0])
+            return self._files(source)
         key = (source.root, source.ignore)
         step = self._directories.get(key)
         if step is None:
@@ -292,13 +330,79 @@ class ImageLowering:
             )
         return step
 
-    def _bound(self, tree: Tree, image: Image) -> tuple[Step, str]:
-        """What a bind mount shows: of a directory a sealed snapshot, of an image itself."""
-        path = join("/", tree.paths[0] if tree.paths else "/")
+    def _files(self, image: Image) -> Step:
+        """The files of an image; one of a registry is taken as it is, without its triggers."""
+        if not isinstance(image.action, actions.FromImage):
+            return assemble.files_of(self.stage(image)[0])
+        reference, at = plain(image.action.reference), image.position
+        platform = normalise(image.action.platform, at) if image.action.platform else self.platform
+        if (reference, platform) not in self._images:
+            found = self.contexts.find(reference, platform, at)
+            if found is not None:
+                step = found.directory or found.files(f"[context {reference}]", at)
+            elif reference == "scratch":
+                step = assemble.files_of(assemble.scratch("scratch", platform, self.settings))
+            else:
+                resolved = self.resolver.resolve(reference, platform, at)
+                step = assemble.image_step(resolved, "", f"FROM {reference}", at)
+            self._images[reference, platform] = step
+        return self._images[reference, platform]
+
+    def _bound(self, stage: Stage, tree: Tree, image: Image, sources: list[Step]) -> tuple[int, str]:
+        """What a mount shows, as its number among the sources and a path: of a live directory a sealed snapshot."""
+        path = join("/", self._text(stage, tree.paths[0]) if tree.paths else "/")
         step = self._source(tree)
-        if isinstance(tree.source, Directory):
-            step = sealed(step, path.lstrip("/") or "/", stage=image.position.function, position=image.position)
-        return step, path
+        if isinstance(step.op, LocalSource):
+            key = (step, path.lstrip("/") or "/")
+            if key not in self._sealed:
+                self._sealed[key] = sealed(*key, stage=image.position.function, position=image.position)
+            step = self._sealed[key]
+        if step not in sources:
+            sources.append(step)
+        return sources.index(step), path
+
+    # Texts
+
+    def _text(self, stage: Stage, value: AnyText) -> str:
+        """A text as a string: run now, or expanded with the stage's variables."""
+        return self._expanded(stage, value).text if isinstance(value, Template) else plain(value)
+
+    def _expanded(self, stage: Stage, template: Template) -> Expansion:
+        known = dict(stage.env)
+        done = expansion(template.text, known.get, escape=template.escape, at=template.position, raw=template.raw)
+        declared = {name for name, _ in stage.args}
+        for name in done.undefined:
+            if self.notice is not None and name not in declared:
+                hint = did_you_mean(name, known)
+                self.notice(f"the variable `{name}` is not defined", template.position, hint)
+        return done
+
+    def _bytes(self, stage: Stage, content: AnyText | bytes) -> bytes:
+        return content if isinstance(content, bytes) else self._text(stage, content).encode("utf-8", "surrogateescape")
+
+    def _pairs(self, stage: Stage, pairs: actions.Pairs) -> tuple[tuple[str, str], ...]:
+        return tuple((self._text(stage, name), self._text(stage, value)) for name, value in pairs)
+
+    def _args(self, stage: Stage, action: actions.DeclareArgs) -> Stage:
+        """Each of them sees those before it."""
+        declared: list[tuple[str, str | None, str | None]] = []
+        seen = stage
+        for name, value in action.pairs:
+            text = None if value is None else self._text(seen, value)
+            declared.append((name, text, text))
+            seen = assemble.declare_args(stage, declared)
+        return seen
+
+    def _ports(self, stage: Stage, ports: tuple[str | Template, ...]) -> Iterator[str]:
+        for port in ports:
+            if isinstance(port, str):
+                yield port
+                continue
+            for word in self._expanded(stage, port).words:
+                try:
+                    yield from parse_ports(word)
+                except ValueError as problem:
+                    raise BuildfileError(str(problem), at=port.position) from problem
 
     def _ignores_cache(self, name: str) -> bool:
         options = self.options
@@ -307,10 +411,6 @@ class ImageLowering:
 
 def _label(function: str, text: str) -> str:
     return f"[{function}] {text}" if function else text
-
-
-def _plain_pairs(pairs: actions.Pairs) -> tuple[tuple[str, str], ...]:
-    return tuple((name, plain(value)) for name, value in pairs)
 
 
 def _argv(stage: Stage, command: actions.CommandLine) -> tuple[str, ...]:

@@ -5,64 +5,90 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python.expect import expect
 from buildkit_py.frontend.python.position import here
+from buildkit_py.frontend.python.template import Template, expect_text
 from buildkit_py.frontend.python.tree import Tree
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.frontend.python.actions import AnyText
     from buildkit_py.frontend.python.image import Image
 
 _SHARING = ("shared", "private", "locked")
 
 
 class CacheMount(Record):
-    target: str
-    id: str
+    """`tree` is what a new one begins with, None for nothing."""
+
+    target: AnyText
+    id: AnyText
     sharing: str
+    mode: int
+    uid: int
+    gid: int
+    read_only: bool
+    tree: Tree | None
+
+
+class SecretMount(Record):
+    id: AnyText
+    target: AnyText
+    env: str
+    required: bool
     mode: int
     uid: int
     gid: int
 
 
-class SecretMount(Record):
-    id: str
-    target: str
-    env: str
-    required: bool
-    mode: int
-
-
 class TmpfsMount(Record):
-    target: str
+    target: AnyText
     size: int
 
 
 class BindMount(Record):
     tree: Tree
-    target: str
+    target: AnyText
     read_only: bool
 
 
 def cache(
-    path: str, *, id: str = "", sharing: str = "shared", mode: int = -1, uid: int = 0, gid: int = 0
+    path: AnyText,
+    *,
+    id: AnyText = "",
+    sharing: str = "shared",
+    mode: int = -1,
+    uid: int = 0,
+    gid: int = 0,
+    read_only: bool = False,
+    source: Tree | Image | None = None,
 ) -> CacheMount:
     """A directory that lives on from build to build and is in no image and no key.
 
     Two caches of one `id` (the path, if not given) are one. `sharing` is what
     several commands at once may do: "shared", "private" (each its own) or
-    "locked" (one after the other).
+    "locked" (one after the other). A new one is empty, or begins with the
+    files of `source`.
     """
-    expect(path, str, "`path` of cache()")
-    expect(id, str, "`id` of cache()")
+    expect_text(path, "`path` of cache()")
+    expect_text(id, "`id` of cache()")
+    expect(read_only, bool, "`read_only` of cache()")
     for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
         expect(value, int, f"`{name}` of cache()")
     if sharing not in _SHARING:
         raise BuildfileError(f"`sharing` of cache() must be one of {', '.join(_SHARING)}, got {sharing!r}", at=here())
-    return CacheMount(path, id, sharing, mode, uid, gid)
+    tree = None if source is None else _one_path(source, "`source` of cache()", "cache() begins with")
+    return CacheMount(path, id, sharing, mode, uid, gid, read_only, tree)
 
 
 def secret(
-    id: str, *, target: str | None = None, env: str | None = None, required: bool = True, mode: int = 0o400
+    id: AnyText,
+    *,
+    target: AnyText | None = None,
+    env: str | None = None,
+    required: bool = True,
+    mode: int = 0o400,
+    uid: int = 0,
+    gid: int = 0,
 ) -> SecretMount:
     """A secret of the command line (`--secret id=…`), as a file, as a variable of `env`, or both.
 
@@ -70,29 +96,38 @@ def secret(
     Its value is in no key and no layer. A missing one is an error, which a
     Dockerfile has to ask for; `required=False` is the Dockerfile's way.
     """
-    expect(id, str, "`id` of secret()")
-    expect(target, (str, type(None)), "`target` of secret()")
+    expect_text(id, "`id` of secret()")
+    expect_text("" if target is None else target, "`target` of secret()")
     expect(env, (str, type(None)), "`env` of secret()")
     if not id:
         raise BuildfileError("secret() needs an id", at=here())
-    where = target or ("" if env else "/run/secrets/" + id.rpartition("/")[2])
-    return SecretMount(id, where, env or "", required, mode)
+    for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
+        expect(value, int, f"`{name}` of secret()")
+    if target is None and not env and isinstance(id, Template):
+        raise BuildfileError("secret() of an id to expand needs a target, or env", at=here())
+    where = target or ("" if env else "/run/secrets/" + str(id).rpartition("/")[2])
+    return SecretMount(id, where, env or "", required, mode, uid, gid)
 
 
-def tmpfs(path: str, *, size: int = 0) -> TmpfsMount:
+def tmpfs(path: AnyText, *, size: int = 0) -> TmpfsMount:
     """An empty directory in memory; `size` in bytes, 0 for no limit of its own."""
-    expect(path, str, "`path` of tmpfs()")
+    expect_text(path, "`path` of tmpfs()")
     expect(size, int, "`size` of tmpfs()")
     return TmpfsMount(path, size)
 
 
-def bind(what: Tree | Image, target: str, *, read_only: bool = True) -> BindMount:
+def bind(what: Tree | Image, target: AnyText, *, read_only: bool = True) -> BindMount:
     """Files of a context or an image, seen at `target` without being copied; writes, if allowed, are dropped."""
+    tree = _one_path(what, "the first argument of bind()", "bind() mounts")
+    expect_text(target, "`target` of bind()")
+    return BindMount(tree, target, read_only)
+
+
+def _one_path(what: Tree | Image, name: str, does: str) -> Tree:
     from buildkit_py.frontend.python.image import Image
 
-    expect(what, (Tree, Image), "the first argument of bind()")
-    expect(target, str, "`target` of bind()")
+    expect(what, (Tree, Image), name)
     tree = what if isinstance(what, Tree) else Tree(what)
     if len(tree.paths) > 1:
-        raise BuildfileError("bind() mounts one path, and this tree has several", at=here())
-    return BindMount(tree, target, read_only)
+        raise BuildfileError(f"{does} one path, and this tree has several", at=here())
+    return tree

@@ -20,6 +20,8 @@ class Session:
         self.root = os.path.dirname(path)
         self.inputs = inputs
         self.evaluate: Callable[[Image], str] | None = None
+        # The target platform, while a target is called.
+        self.platform = ""
 
 
 _current: list[Session] = []

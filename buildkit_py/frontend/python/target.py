@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python.expect import expect
+from buildkit_py.frontend.python.image import Image
 from buildkit_py.frontend.python.parameters import Parameter, check_value, parameters_of
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.text import Text
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from buildkit_py.frontend.python.actions import AnyText
+    from buildkit_py.frontend.python.actions import KnownText
     from buildkit_py.source_map import Position
 
 
@@ -21,7 +22,7 @@ class TargetFunction:
     """A target as Python code sees it. Calling it again with the same arguments gives the same value."""
 
     def __init__(
-        self, function: Callable[..., Any], *, name: str, default: bool, tags: tuple[AnyText, ...], position: Position
+        self, function: Callable[..., Any], *, name: str, default: bool, tags: tuple[KnownText, ...], position: Position
     ) -> None:
         self.function = function
         self.name = name
@@ -31,6 +32,7 @@ class TargetFunction:
         self.description = _first_paragraph(function.__doc__)
         self.__doc__ = function.__doc__
         self._made: dict[object, object] = {}
+        self._stages: dict[int, object] = {}
         self._running: set[object] = set()
         self._parameters: tuple[Parameter, ...] | None = None
 
@@ -42,6 +44,14 @@ class TargetFunction:
         return self._parameters
 
     def __call__(self, *args: object, **named: object) -> object:
+        """What another target goes on from: its images as what a stage starts from."""
+        value = self.result(*args, **named)
+        if id(value) not in self._stages:
+            self._stages[id(value)] = _as_stage(value)
+        return self._stages[id(value)]
+
+    def result(self, *args: object, **named: object) -> object:
+        """What the function returns. Raises `BuildfileError` for arguments that do not fit its signature."""
         known = self.parameters
         values = {parameter.name: parameter.default for parameter in known if parameter.has_default}
         positional = dict(
@@ -81,7 +91,7 @@ def target(
     *,
     name: str = "",
     default: bool = False,
-    tags: list[AnyText] | tuple[AnyText, ...] = (),
+    tags: list[KnownText] | tuple[KnownText, ...] = (),
 ) -> Any:
     """Make a function a target: `@target`, or `@target(default=True, tags=["shop:dev"])`.
 
@@ -105,6 +115,17 @@ def target(
         return TargetFunction(function, name=shown, default=default, tags=tuple(tags), position=where)
 
     return mark if function is None else mark(function)
+
+
+def _as_stage(value: object) -> object:
+    """What another target is given: images to go on from as FROM goes on from a stage."""
+    if isinstance(value, Image):
+        return value.as_stage()
+    if type(value) is dict:
+        return {name: _as_stage(item) for name, item in value.items()}
+    if type(value) is list or type(value) is tuple:
+        return type(value)([_as_stage(item) for item in value])
+    return value
 
 
 def _first_paragraph(doc: str | None) -> str:

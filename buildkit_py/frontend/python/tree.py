@@ -8,6 +8,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python import session
 from buildkit_py.frontend.python.expect import expect, shown, strings
 from buildkit_py.frontend.python.position import here
+from buildkit_py.frontend.python.template import Template
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -31,20 +32,22 @@ class Tree:
 
     __slots__ = ("paths", "source")
 
-    def __init__(self, source: Directory | Image, paths: tuple[str, ...] = ()) -> None:
+    def __init__(self, source: Directory | Image, paths: tuple[str | Template, ...] = ()) -> None:
         self.source = source
         self.paths = paths
 
-    def __getitem__(self, paths: str | tuple[str, ...]) -> Tree:
+    def __getitem__(self, paths: str | Template | tuple[str | Template, ...]) -> Tree:
         wanted = paths if isinstance(paths, tuple) else (paths,)
         for path in wanted:
-            if not isinstance(path, str) or not path:
+            if not isinstance(path, str | Template) or path == "":
                 raise BuildfileError(f"a tree is indexed by paths, got {shown(path)}", at=here())
         prefix = self.paths
         if len(prefix) > 1:
             raise BuildfileError("a tree of several paths cannot be narrowed further", at=here())
         if prefix:
-            wanted = tuple(f"{prefix[0].rstrip('/')}/{path.lstrip('/')}" for path in wanted)
+            if any(isinstance(path, Template) for path in (*prefix, *wanted)):
+                raise BuildfileError("a tree cannot be narrowed by a text that is yet to be expanded", at=here())
+            wanted = tuple(f"{str(prefix[0]).rstrip('/')}/{str(path).lstrip('/')}" for path in wanted)
         return Tree(self.source, wanted)
 
     def __iter__(self) -> NoReturn:
@@ -53,7 +56,7 @@ class Tree:
 
     def __repr__(self) -> str:
         of = self.source.root if isinstance(self.source, Directory) else repr(self.source)
-        return f"<Tree {', '.join(self.paths) or '/'} of {of}>"
+        return f"<Tree {', '.join(map(repr, self.paths)) or '/'} of {of}>"
 
 
 def context(path: str = ".", *, ignore: list[str] | tuple[str, ...] = ()) -> Tree:

@@ -12,31 +12,31 @@ from tests.frontend.fakes import FakeResolver, SeenInputs
 
 BASE = ImageConfig(env=(("PATH", "/bin"),), working_dir="/")
 HEAD = (
-    "from buildkit_py import (Image, bind, cache, context, env, fmt, git, host, read, scratch, secret, target, tmpfs)\n"
+    "from buildkit_py import (Image, bind, cache, context, env, expand, file, fmt, git, host, platform_arg, read, "
+    "scratch, secret, target, tmpfs)\n"
 )
 
 
 class Door:
     """`Door(tmp_path, text)` loads; `call(…)` calls targets. The text starts on line 2, below the imports."""
 
-    def __init__(self, directory, text, *, resolver=None, runner=None, **options):
+    def __init__(self, directory, text, *, resolver=None, runner=None, notice=None, **options):
         self.path = directory / "Buildfile.py"
         self.path.write_text(HEAD + textwrap.dedent(text).lstrip("\n"))
         self.inputs = SeenInputs()
         self.resolver = resolver or FakeResolver(base=BASE, other=BASE)
-        self.runner = runner
+        self.told = {"runner": runner, "notice": notice}
         options.setdefault("platform", "linux/amd64")
         self.options = Options(context=str(directory), **options)
         self.module = load(str(self.path), self.inputs)
 
     def call(self, *wanted, **parameters):
         asked = [(name, {}) for name in wanted] or [("", parameters)]
-        return call(self.module, asked, self.options, self.resolver, self.inputs, runner=self.runner)
+        return call(self.module, asked, self.options, self.resolver, self.inputs, **self.told)
 
     def one(self, name="", **parameters):
-        (target,) = call(
-            self.module, [(name, parameters)], self.options, self.resolver, self.inputs, runner=self.runner
-        )
+        asked = [(name, parameters)]
+        (target,) = call(self.module, asked, self.options, self.resolver, self.inputs, **self.told)
         return target
 
 

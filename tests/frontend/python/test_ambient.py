@@ -35,3 +35,15 @@ def test_read_wants_text(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff")
     with pytest.raises(BuildfileError, match="`binary` is not UTF-8 text"):
         Door(tmp_path, 'read("binary")\n')
+
+
+def test_the_arguments_of_the_platforms(tmp_path):
+    text = (
+        '@target\ndef app():\n    return scratch().env(A=platform_arg("TARGETARCH"), V=platform_arg("TARGETVARIANT"))\n'
+    )
+    made = Door(tmp_path, text, platform="linux/arm/v6").one()
+    assert made.config.env[1:] == (("A", "arm"), ("V", "v6"))
+    with pytest.raises(BuildfileError, match="there is no predefined argument `TARGETSTAGE`"):
+        Door(tmp_path, text.replace("TARGETARCH", "TARGETSTAGE")).one()
+    with pytest.raises(BuildfileError, match="the platform is known only while a target is made"):
+        Door(tmp_path, 'platform_arg("TARGETARCH")\n' + text)

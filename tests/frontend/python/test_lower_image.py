@@ -4,7 +4,7 @@ import pytest
 
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.frontend.target import Output
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Run
+from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Pipe, Run
 from buildkit_py.graph.step import in_order
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck
 from tests.frontend.fakes import FakeResolver
@@ -25,6 +25,8 @@ CONFIG = [
     ('entrypoint(["app"])', "entrypoint", ("app",), 'ENTRYPOINT ["app"]'),
     ("entrypoint([])", "entrypoint", None, "ENTRYPOINT []"),
     ('shell("/bin/bash", "-c")', "shell", ("/bin/bash", "-c"), "SHELL [/bin/bash -c]"),
+    ('env([("A", "1"), ("A", "2")])', "env", (("PATH", "/bin"), ("A", "2")), "ENV A=1 A=2"),
+    ('arg(A="1", B=None)', "env", (("PATH", "/bin"),), "ARG A=1 B"),
     ('stop_signal("INT")', "stop_signal", "INT", "STOPSIGNAL INT"),
     (
         'healthcheck("curl x", interval="1m30s", retries=3)',
@@ -123,6 +125,64 @@ def test_write(tmp_path):
     assert made.step.op == Copy((Inline("x.conf", b"a=1\n"),), "/w/etc/x.conf", owner="app", mode="0600")
     assert made.step.sources == ()
     assert image(tmp_path, 'Image("base").write("/b", b"\\0")').step.op.items == (Inline("b", b"\0"),)
+
+
+def test_files_are_copied_and_run(tmp_path):
+    made = image(tmp_path, 'Image("base").add([file("b", b"\\0"), Image("other")["/x"]], "/d/", unpack=False)')
+    assert made.step.op == Copy((CopyPath("/x"), Inline("b", b"\0")), "/d/")
+    made = image(tmp_path, 'Image("base").run(file("setup", "#!/bin/cat\\nhi\\n"))')
+    assert made.step.op.pipes == (Pipe("setup", b"#!/bin/cat\nhi\n"),)
+    assert made.step.op.argv == ("/bin/sh", "-c", "/dev/pipes/setup")
+
+
+def test_arguments_are_seen_by_what_comes_later_and_by_no_container(tmp_path):
+    made = image(tmp_path, 'Image("base").run("1").arg(A="1", B=expand("$A$A"), C=None).run("2")')
+    assert made.step.op.env == (("PATH", "/bin"), ("A", "1"), ("B", "11"))
+    assert made.step.base.op.env == (("PATH", "/bin"),)
+    assert made.history[-1].created_by == "RUN |3 A=1 B=11 C= /bin/sh -c 2 # buildkit"
+    assert made.config.env == (("PATH", "/bin"),)
+
+
+def test_a_target_is_a_stage_for_those_that_go_on_from_it(tmp_path):
+    door = Door(
+        tmp_path,
+        """
+        @target
+        def one():
+            return Image("base").arg(A="1").cmd("a").on_build("RUN x").maintainer("m").run("1")
+
+        @target
+        def two():
+            assert one().stdout is not None
+            return one().entrypoint("b").run("2")
+        """,
+    )
+    one, two = door.call("one", "two")
+    assert (one.config.cmd, one.config.on_build, one.author) == (("/bin/sh", "-c", "a"), ("RUN x",), "m")
+    # As after FROM: ENTRYPOINT takes an inherited CMD away, an ARG is a variable and no argument of the stage.
+    assert (two.config.cmd, two.config.on_build) == (None, ())
+    assert dict(two.step.op.env)["A"] == "1"
+    assert two.history[-1].created_by == "RUN /bin/sh -c 2 # buildkit"
+
+
+def test_files_of_an_image_leave_its_triggers_alone(tmp_path):
+    resolver = FakeResolver(base=BASE, other=BASE.replace(on_build=("RUN trigger",)))
+    made = image(tmp_path, 'Image("base").copy(Image("other")["/x"], "/")', resolver=resolver)
+    assert isinstance(made.step.sources[0].op, ImageSource)
+    made = image(tmp_path, 'Image("other").run("x")', resolver=resolver)
+    assert made.step.base.op.argv[-1] == "trigger"
+
+
+def test_mounts_of_one_path_are_one_source(tmp_path):
+    made = image(
+        tmp_path,
+        """Image("base").run("x", mounts=[bind(context(".")["a"], "/1"), bind(context(".")["a"], "/2"),
+            cache("/c", source=context(".")["a"], read_only=True), bind(context("."), "/3"),
+            secret("s", uid=1, gid=2)])""",
+    )
+    assert [mount.source for mount in made.step.op.mounts] == [0, 0, 0, 1, -1]
+    assert (made.step.op.mounts[2].path, made.step.op.mounts[2].read_only) == ("/a", True)
+    assert (made.step.op.mounts[4].uid, made.step.op.mounts[4].gid) == (1, 2)
 
 
 def test_where_images_start(tmp_path):
