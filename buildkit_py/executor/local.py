@@ -10,6 +10,7 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, StepOutput, StepProgress
 from buildkit_py.executor import make_layer
+from buildkit_py.executor.cache_mounts import Begun, CacheMounts
 from buildkit_py.executor.context_tree import ContextTree, Notes
 from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
@@ -80,6 +81,7 @@ class LocalExecutor:
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
+        self._begun = Begun()
         self._looking = RLock()  # a ContextTree is for one thread at a time
 
     def expect(self, targets: Iterable[Step]) -> None:
@@ -162,6 +164,10 @@ class LocalExecutor:
 
     def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
         """Keeps other builds from running the same step at the same time."""
+        return self.store.records.lock(key, self._waiting(step, f"`{step.name}` is being run"))
+
+    def _waiting(self, step: Step, what: str) -> Callable[[int], None]:
+        """What to do while another process has what `step` needs: say so, once, and give up with the build."""
         told = False
 
         def waiting(process: int) -> None:
@@ -170,9 +176,9 @@ class LocalExecutor:
                 raise StepFailed("the build was interrupted", code=130, at=step.position)
             if not told and process not in (0, os.getpid()):
                 told = True
-                self._emit(Notice("info", f"`{step.name}` is being run by another build, process {process}: waiting"))
+                self._emit(Notice("info", f"{what} by another build, process {process}: waiting"))
 
-        return self.store.records.lock(key, waiting)
+        return waiting
 
     def cancel(self) -> None:
         """End every sandbox; steps that run raise."""
@@ -202,14 +208,11 @@ class LocalExecutor:
         self, op: Run, step: Step, step_id: str, below: str, sources: Sequence[Result]
     ) -> tuple[make_layer.NewLayer, str]:
         trees = self._trees(below, step_id)
-        mounts = Mounts(
-            self.store,
-            step,
-            op,
-            [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources],
-            self._secret,
-            self._materializer.identity,
-        )
+        seen = [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources]
+        snapshots = [source.snapshot for source in sources]
+        waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
+        caches = CacheMounts(self.store, self._materializer, self._begun, step, snapshots, seen, waiting)
+        mounts = Mounts(step, op, seen, self._secret, caches)
         try:
             with self.store.work_dir("run") as work:
                 upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"

@@ -62,7 +62,7 @@ class Materializer:
         fetcher: Callable[[], Fetcher],
         lossy: Callable[[TreeLoss], object] = _ignore,
     ) -> None:
-        self._lossy = lossy
+        self.lossy = lossy
         self._store = store
         self.identity = identity
         self._fetcher = fetcher
@@ -131,12 +131,12 @@ class Materializer:
                 loss = None
                 if unpacked.owners_lost or unpacked.devices_lost:
                     loss = TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
-                    self._lossy(loss)
+                    self.lossy(loss)
                 return self._store.layers.add_tree(layer, destination, loss)
 
     def _mind_loss(self, layer: str) -> None:
         if not self.identity.privileged and (loss := self._store.layers.loss(layer)) is not None:
-            self._lossy(loss)
+            self.lossy(loss)
 
     def _several(self, layers: list[str], progress: Progress) -> dict[str, str]:
         if len(layers) == 1:

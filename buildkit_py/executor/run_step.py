@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
 from buildkit_py.errors import BuildfileError, SandboxError, StepFailed
 from buildkit_py.executor.output import Pump
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
-from buildkit_py.store.faults import store_error
-from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from buildkit_py.executor.cache_mounts import CacheMounts
     from buildkit_py.executor.materialize import Trees
     from buildkit_py.graph.op import Mount, Run
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher, Sandbox
-    from buildkit_py.sandbox.userns import Identity
-    from buildkit_py.store.cache_mounts import CacheMount
-    from buildkit_py.store.store import Store
 
 PIPES = "/dev/pipes"
 # With less than this left on the disk, that is taken for what a command failed of.
 _FULL = 256 << 10
-_STRICTNESS = ("shared", "private", "locked")
 # Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
 CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
 CA_VARIABLES = (
@@ -86,22 +80,19 @@ class Mounts:
 
     def __init__(
         self,
-        store: Store,
         step: Step,
         op: Run,
         trees: Sequence[Trees | None],
         secret: Callable[[str], bytes | None],
-        identity: Identity,
+        caches: CacheMounts,
     ) -> None:
-        self._store = store
-        self._identity = identity
         self._step = step
         self._secret = secret
-        self._caches: dict[str, CacheMount] = {}
+        self._caches = caches
         self.env: list[tuple[str, str]] = []
         self.specs: list[SandboxMount] = []
         try:
-            self._take_caches(op)
+            caches.take(op)
             for mount in op.mounts:
                 self._add(mount, trees[mount.source] if mount.source >= 0 else None, op)
         except BaseException:
@@ -114,21 +105,7 @@ class Mounts:
 
     def release(self) -> None:
         """Give the cache mounts back."""
-        while self._caches:
-            self._caches.popitem()[1].release()
-
-    def _take_caches(self, op: Run) -> None:
-        """Have each cache once, however often it is mounted, and all steps in one order.
-
-        A step that asked twice would wait for itself, and two with other orders for each other.
-        """
-        wanted: dict[str, str] = {}
-        for mount in op.mounts:
-            if mount.kind == "cache":
-                id = _cache_id(mount, op)
-                wanted[id] = max(wanted.get(id, "shared"), mount.sharing, key=_STRICTNESS.index)
-        for id in sorted(wanted):
-            self._caches[id] = self._store.mounts.acquire(id, wanted[id])
+        self._caches.release()
 
     def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
         target = _absolute(mount.target, op)
@@ -145,45 +122,14 @@ class Mounts:
                     SandboxMount("tree", target, layers=layers, path=mount.path, read_only=mount.read_only)
                 )
             case "cache":
-                self._add_cache(mount, target, tree, self._caches[_cache_id(mount, op)])
+                path = self._caches.path(mount, op)
+                self.specs.append(SandboxMount("bind", target, source=path, read_only=mount.read_only))
             case "tmpfs":
                 self.specs.append(SandboxMount("tmpfs", target, size=mount.size, mode=0o1777, read_only=False))
             case "secret":
                 self._add_secret(mount, target)
             case _:
                 raise BuildfileError(f"mounts of type `{mount.kind}` are not supported", at=self._step.position)
-
-    def _add_cache(self, mount: Mount, target: str, tree: Trees | None, held: CacheMount) -> None:
-        if not os.listdir(held.path):
-            # Owner and mode count for a new directory only; one in use keeps what the steps made of it.
-            if tree is not None:
-                self._seed(tree, mount.path, held.path)
-            else:
-                os.chmod(held.path, mount.mode if mount.mode >= 0 else 0o755)
-                if mount.uid or mount.gid:
-                    os.chown(held.path, mount.uid, mount.gid)
-        self.specs.append(SandboxMount("bind", target, source=held.path, read_only=mount.read_only))
-
-    def _seed(self, tree: Trees, path: str, directory: str) -> None:
-        """Give a new cache mount the contents that the Buildfile names.
-
-        All at once: nobody may take a half for the whole, neither a step that runs at the same time nor, after a
-        crash, the next build.
-        """
-        from buildkit_py.executor.write_tree import write_tree
-        from buildkit_py.image.union import Union
-
-        entries = Union((("/",) if tree.host else ()) + tree.directories).walk(path)
-        if not entries:
-            return
-        with self._store.work_dir("cache") as work:
-            make_root(f"{work.path}/data")
-            try:
-                write_tree(entries, f"{work.path}/data", self._identity)
-                os.rename(f"{work.path}/data", directory)  # which is empty, or else stays
-            except OSError as problem:
-                if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise store_error(problem, self._store.root, "fill a cache mount") from problem
 
     def _add_secret(self, mount: Mount, target: str) -> None:
         value = self._secret(mount.id)
@@ -206,10 +152,6 @@ class Mounts:
 
 def _absolute(target: str, op: Run) -> str:
     return target if target.startswith("/") else f"{op.cwd.rstrip('/')}/{target}"
-
-
-def _cache_id(mount: Mount, op: Run) -> str:
-    return mount.id or _absolute(mount.target, op)
 
 
 class Running:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import StoreError
+from buildkit_py.errors import PybuildError, StoreError
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.locks import Lock
 from buildkit_py.store.sealed import read_regular, seal, unseal
@@ -49,8 +49,21 @@ class CacheMounts:
         self.dir = work.root + "/mounts"
         self._work = work
 
-    def acquire(self, id: str, sharing: str = "shared", waiting: Callable[[int], object] | None = None) -> CacheMount:
+    def acquire(
+        self,
+        id: str,
+        sharing: str = "shared",
+        waiting: Callable[[int], object] | None = None,
+        *,
+        begins: tuple[str, ...] = (),
+        fill: Callable[[str], object] = os.listdir,
+        fresh: bool = False,
+    ) -> CacheMount:
         """The cache mount of that id, made if it is missing.
+
+        `begins` says what it began as and tells those of one id apart; `fill`
+        makes a new empty directory of mode 0755 that. `fresh`: what it held is
+        dropped, after waiting for those who use it (not for a private one).
 
         `sharing` "shared": with any number of other steps. "locked": alone,
         after waiting for the others. "private": alone, another directory if
@@ -59,11 +72,14 @@ class CacheMounts:
         """
         if sharing not in ("shared", "locked", "private"):
             raise ValueError(f"not a sharing mode: {sharing!r}")
-        name = key_of("cache mount", id)
+        name = key_of("cache mount", id, *begins)
         number = 0
         while True:
             home = f"{self.dir}/{name}.{number}"
-            self._make(home, id)
+            if fresh and not self._drop(home, sharing != "private", waiting):
+                number += 1
+                continue
+            self._make(home, id, fill)
             lock = Lock(home + "/lock", shared=sharing == "shared", keep=True, waiting=waiting)
             try:
                 taken = lock.acquire(wait=sharing != "private")
@@ -108,17 +124,39 @@ class CacheMounts:
         finally:
             lock.release()
 
-    def _make(self, home: str, id: str) -> None:
+    def _drop(self, home: str, wait: bool, waiting: Callable[[int], object] | None) -> bool:
+        """Remove a cache mount if it is there; False if others have it and are not waited for."""
+        if not os.path.isdir(home):
+            return True
+        lock = Lock(home + "/lock", keep=True, waiting=waiting)
+        try:
+            if not lock.acquire(wait):
+                return False
+        except StoreError:
+            if os.path.isdir(home):
+                raise
+            return True  # pruned meanwhile
+        try:
+            self._work.remove(home)
+            return True
+        finally:
+            lock.release()
+
+    def _make(self, home: str, id: str, fill: Callable[[str], object]) -> None:
         if os.path.isdir(home + "/data"):
             return
         staged = self._work.scratch_name()
         try:
             os.makedirs(staged + "/data", 0o755)
             os.chmod(staged + "/data", 0o755)  # whatever the umask is: steps of any user look into it
+            fill(staged + "/data")
             self._work.write(staged + "/meta", seal(id))
             if os.path.lexists(home):  # without data, so damaged
                 self._work.quarantine(home)
             os.rename(staged, home)
+        except PybuildError:
+            self._work.remove(staged)
+            raise
         except OSError as problem:
             self._work.remove(staged)
             if not os.path.isdir(home + "/data"):

@@ -105,6 +105,10 @@ def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount
     if spec.kind == "bind":
         mounts.append(Mount("bind", target, source, path, spec.read_only))
         return
+    if spec.source and source < 0 and max(spec.mode, spec.uid, spec.gid) < 0:
+        raise BuildfileError(
+            f"the cache mount begins empty, so it has no `source={spec.source}`", at=at, hint="give it a `from`, too"
+        )
     namespace = lowering.build.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
     name = spec.id or (target if spec.target.startswith("/") else join("/", spec.target)[1:])
     mounts.append(
