@@ -64,17 +64,28 @@ class PybuildError(Exception):
 
 
 class StepFailed(PybuildError):
-    """A step's command ended with a non-zero status; `code` is 128+n for signal n."""
+    """A step's command ended with a non-zero status; `code` is 128+n for signal n, 124 for a time that was over.
+
+    `reason` says why in a few words, where it is not the command's own doing.
+    """
 
     exit_code = 1
 
     def __init__(
-        self, message: str, *, code: int = 1, step_id: str = "", tail: tuple[str, ...] = (), **rest: object
+        self,
+        message: str,
+        *,
+        code: int = 1,
+        step_id: str = "",
+        tail: tuple[str, ...] = (),
+        reason: str = "",
+        **rest: object,
     ) -> None:
         super().__init__(message, **rest)  # type: ignore[arg-type]
         self.code = code
         self.step_id = step_id
         self.tail = tail
+        self.reason = reason
 
 
 class UsageError(PybuildError):

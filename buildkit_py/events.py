@@ -45,6 +45,19 @@ class StepOutput(Record):
     at: float = 0.0
 
 
+class StepRetried(Record):
+    """An attempt at a step failed, for the `reason` given in a few words, and the next one begins.
+
+    `attempt` is the next one's number, from 2 to `attempts`.
+    """
+
+    step_id: str
+    attempt: int
+    attempts: int
+    reason: str
+    at: float = 0.0
+
+
 class StepProgress(Record):
     """How far a transfer or a pack has come. `total` is 0 where it is not known."""
 
@@ -96,6 +109,7 @@ if TYPE_CHECKING:
         | StepQueued
         | StepStarted
         | StepOutput
+        | StepRetried
         | StepProgress
         | StepFinished
         | Notice

@@ -9,7 +9,7 @@ from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import PybuildError, UsageError
-from buildkit_py.events import BuildFinished, BuildStarted
+from buildkit_py.events import BuildFinished, BuildStarted, Exported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,11 +94,16 @@ class _Build:
             session.on_loss = Losses(session.identity, self.emit, self.witness.told).heard
 
         def run_now(step: Step) -> str:
+            from buildkit_py.graph.step import in_order
+            from buildkit_py.solver.lookup import must_run
+
             executor = self._executor(log_dir, "none")
             solution = self._solve(self._solver(executor, None, ()), executor, [step])
             if executor.contexts():
                 # The graph was made of them, so what the memo has of it would be wrong when they change.
                 self.witness.impure("a text that decides the graph was made of local files")
+            if any(map(must_run, in_order([step]))):
+                self.witness.impure("a text that decides the graph is made anew by each build")
             return solution.results[step].text
 
         if not targets:
@@ -134,6 +139,7 @@ class _Build:
         except PybuildError:  # while it was looking, when nothing ran yet
             executor.contexts()  # so that the next build need not read what this one read
             raise
+        self.witness.expires(solution.until)
         self.ran += solution.ran
         self.cached += solution.cached
         if solution.failures:
@@ -163,8 +169,17 @@ class _Build:
             self.emit,
             self.session.clock,
             _secrets(self.request.secrets),
-            Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle()),
+            Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle(), self._save),
         )
+
+    def _save(self, directories: tuple[str, ...], source: str, dest: str) -> None:
+        """Copy what a `--save-always` names into the project."""
+        from buildkit_py.exporter.place import place
+
+        base = self.request.context or os.path.dirname(self.request.file) or os.getcwd()
+        began = self.session.clock()
+        place(directories, source, base, dest, keep_owners=self.session.identity.privileged)
+        self.emit(Exported("save-always", os.path.join(base, dest), "", self.session.clock() - began))
 
     def _ca_bundle(self) -> bytes:
         path = self.session.config.ca_bundle

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Witness:
     """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans, `places`
     the directories, as (device, inode), to which the paths of contexts led;
-    `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later.
+    `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later; `until` is
+    when something of it becomes too old (seconds since 1970), None for never.
     `targets` is what the Buildfile came to, and `notices` what was odd about it; `spoke`: other notices were shown.
     """
 
@@ -32,6 +33,7 @@ class Witness:
         self.places: dict[str, tuple[int, int] | None] = {}
         self.held: list[str] = []
         self.unprovable: list[str] = []
+        self.until: float | None = None
         self.notices: list[Notice] = []
         self.spoke = False
         self.targets: tuple[Target, ...] = ()
@@ -70,6 +72,11 @@ class Witness:
     def written(self, path: str) -> None:
         """A file was written by this build, so it is as fresh as can be and right all the same."""
         self._take(os.path.abspath(path))
+
+    def expires(self, until: float | None) -> None:
+        """What was looked at counts until then only (None: it does not end)."""
+        if until is not None and (self.until is None or until < self.until):
+            self.until = until
 
     def _take(self, path: str) -> os.stat_result | None:
         try:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 4"
+FORMAT = "pybuild memo 5"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600
@@ -98,7 +98,10 @@ def _reads_the_same(memo: dict[str, Any]) -> bool:
     was never synced.
     """
     stat = posix.stat
-    if time.time() - memo["time"] > _BELIEVED:
+    now = time.time()
+    if now - memo["time"] > _BELIEVED:
+        return False
+    if memo["until"] is not None and not memo["time"] <= now < memo["until"]:  # a clock set back tells no age
         return False
     for path, wanted in memo["files"].items():
         try:

@@ -34,6 +34,7 @@ def rebuild(memo: dict[str, Any], path: str) -> int:
     witness.files.update(memo["files"])
     witness.names.update(memo["names"])
     witness.notices += notices
+    witness.expires(memo["until"])
     progress = memo["progress"]
     result = shown(progress, lambda emit: build_again(request, targets, emit, witness))
     if progress == "quiet":

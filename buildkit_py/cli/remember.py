@@ -9,6 +9,7 @@ import time
 from buildkit_py.cli import first_tier
 from buildkit_py.freeze import freeze
 from buildkit_py.graph.step import in_order
+from buildkit_py.solver.lookup import must_run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
     names = ", ".join(target.name for target in result.targets)
     steps = result.ran + result.cached
     err = "" if progress == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
+    steps_in_order = list(in_order([one.step for one in witness.targets if one.step is not None]))
     try:
         scans = []
         for number, data in enumerate(witness.scans):
@@ -40,12 +42,13 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             scans.append((name, first_tier.file_identity(os.stat(name))))
         memo = {
             "format": first_tier.FORMAT,
-            "answers": not witness.notices and not witness.spoke,
+            "answers": not (witness.notices or witness.spoke or any(map(must_run, steps_in_order))),
             "request": freeze(request),
-            "graph": freeze(witness.targets, in_order([one.step for one in witness.targets if one.step is not None])),
+            "graph": freeze(witness.targets, steps_in_order),
             "notices": freeze(tuple(witness.notices)),
             "progress": progress,
             "time": time.time(),
+            "until": witness.until,
             "files": witness.files,
             "names": {**witness.names, _BOOT: _text(_BOOT)},
             "places": witness.places,

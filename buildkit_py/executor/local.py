@@ -8,7 +8,7 @@ from _thread import RLock
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StepFailed
-from buildkit_py.events import Notice, StepOutput, StepProgress
+from buildkit_py.events import Notice, StepOutput, StepProgress, StepRetried
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.cache_mounts import Begun, CacheMounts
 from buildkit_py.executor.context_tree import ContextTree, Notes
@@ -48,12 +48,15 @@ class Settings(Record):
     `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
     `ca_bundle` are certificates that steps trust besides their own, b"" for none.
     `compression` is that of layers which are packed while they are made: what the image will want, or "none".
+    `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
+    the project; it raises `PybuildError`.
     """
 
     log_dir: str
     network: str = "host"
     compression: str = "none"
     ca_bundle: bytes = b""
+    save: Callable[[tuple[str, ...], str, str], None] | None = None
 
 
 class LocalExecutor:
@@ -214,35 +217,72 @@ class LocalExecutor:
         caches = CacheMounts(self.store, self._materializer, self._begun, step, snapshots, seen, waiting)
         mounts = Mounts(step, op, seen, self._secret, caches)
         try:
-            with self.store.work_dir("run") as work:
-                upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
-                make_root(upper)
-                os.mkdir(overlay_work, 0o700)
-                if self._settings.ca_bundle:
-                    bundle, variables = trusted(self._settings.ca_bundle, op.env)
-                    mounts.specs.append(bundle)
-                    mounts.env.extend(variables)
-                network = self._settings.network if op.network == "default" else op.network
-                spec = sandbox_spec(
-                    op,
-                    RootFilesystem(trees.directories, upper, overlay_work, trees.host),
-                    tuple(mounts.specs),
-                    tuple(mounts.env),
-                    network,
-                    self._resolver(),
-                )
-
-                def line(stream: int, text: str) -> None:
-                    self._emit(StepOutput(step_id, stream, text, self._clock()))
-
-                pump = Pump(line, f"{self._settings.log_dir}/step-{step_id}.log", capture=op.capture)
-                run_command(self._launcher(), self._running, spec, pump, step, step_id)
-                compression = "none" if step in self._stood_on else self._settings.compression
-                impure = self._impure(below)
-                new = make_layer.from_directory(self.store, below, upper, impure=impure, compression=compression)
-                return new, pump.text
+            if self._settings.ca_bundle:
+                bundle, variables = trusted(self._settings.ca_bundle, op.env)
+                mounts.specs.append(bundle)
+                mounts.env.extend(variables)
+            attempts = op.policy.retry + 1
+            for attempt in range(1, attempts):
+                try:
+                    return self._attempt(op, step, step_id, below, trees, mounts, attempt)
+                except StepFailed as problem:
+                    if self._running.cancelled:
+                        raise
+                    why = problem.reason or f"exit code {problem.code}"
+                    self._emit(StepRetried(step_id, attempt + 1, attempts, why, self._clock()))
+            return self._attempt(op, step, step_id, below, trees, mounts, attempts)
         finally:
             mounts.release()
+
+    def _attempt(
+        self, op: Run, step: Step, step_id: str, below: str, trees: Trees, mounts: Mounts, attempt: int
+    ) -> tuple[make_layer.NewLayer, str]:
+        with self.store.work_dir("run") as work:
+            upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
+            make_root(upper)
+            os.mkdir(overlay_work, 0o700)
+            network = self._settings.network if op.network == "default" else op.network
+            spec = sandbox_spec(
+                op,
+                RootFilesystem(trees.directories, upper, overlay_work, trees.host),
+                tuple(mounts.specs),
+                tuple(mounts.env),
+                network,
+                self._resolver(),
+            )
+
+            def line(stream: int, text: str) -> None:
+                self._emit(StepOutput(step_id, stream, text, self._clock()))
+
+            log = f"{self._settings.log_dir}/step-{step_id}.log"
+            pump = Pump(line, log, capture=op.capture, append=attempt > 1)
+            roots = (("/",) if trees.host else ()) + trees.directories + (upper,)
+            try:
+                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy.timeout)
+            except StepFailed as failed:
+                if not self._running.cancelled:
+                    self._save(op, step, roots, failed)
+                raise
+            self._save(op, step, roots, None)
+            if op.test:
+                upper = f"{work.path}/nothing"
+                make_root(upper)
+            compression = "none" if step in self._stood_on else self._settings.compression
+            impure = self._impure(below)
+            new = make_layer.from_directory(self.store, below, upper, impure=impure, compression=compression)
+            return new, pump.text
+
+    def _save(self, op: Run, step: Step, roots: tuple[str, ...], failed: StepFailed | None) -> None:
+        """Copy out what `--save-always` names. What cannot be is a note of the step's failure, if it has one."""
+        for source, dest in op.policy.save_always:
+            assert self._settings.save is not None
+            try:
+                self._settings.save(roots, source, dest)
+            except PybuildError as problem:
+                if failed is None:
+                    problem.place(step.position)
+                    raise
+                failed.notes = (*failed.notes, f"`{source}` was not saved: {problem.message}")
 
     def _copy(
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]

@@ -23,12 +23,16 @@ class Pump:
     """Reads a step's standard output and error until both are closed.
 
     `line(stream, text)` is called for each line; `log` is a path that gets
-    the raw bytes of both; with `capture` standard output is kept as `text`.
+    the raw bytes of both, behind what it has with `append`; with `capture`
+    standard output is kept as `text`.
     """
 
-    def __init__(self, line: Callable[[int, str], None], log: str, *, capture: bool = False) -> None:
+    def __init__(
+        self, line: Callable[[int, str], None], log: str, *, capture: bool = False, append: bool = False
+    ) -> None:
         self._line = line
         self._log = log
+        self._as_new = os.O_APPEND if append else os.O_TRUNC
         self._capture = capture
         self._captured = bytearray()
         self._partial = {1: bytearray(), 2: bytearray()}
@@ -70,7 +74,7 @@ class Pump:
 
     def _open_log(self) -> int:
         try:
-            return os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            return os.open(self._log, os.O_WRONLY | os.O_CREAT | self._as_new | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             raise store_error(problem, self._log, "write a step's log") from problem
 

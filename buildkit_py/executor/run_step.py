@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import BuildfileError, SandboxError, StepFailed
+from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.output import Pump
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 PIPES = "/dev/pipes"
 # With less than this left on the disk, that is taken for what a command failed of.
 _FULL = 256 << 10
+# What timeout(1) ends with, too.
+TIMED_OUT = 124
 # Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
 CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
 CA_VARIABLES = (
@@ -186,8 +189,13 @@ def _abandon(sandbox: Sandbox) -> None:
         pass  # what came first is the one to report
 
 
-def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: Pump, step: Step, step_id: str) -> None:
-    """Run the command and wait for it. Raises `StepFailed` if its status is not zero."""
+def run_command(
+    launcher: Launcher, running: Running, spec: SandboxSpec, pump: Pump, step: Step, step_id: str, timeout: int = 0
+) -> None:
+    """Run the command and wait for it, for `timeout` milliseconds at most (0: for ever).
+
+    Raises `StepFailed` if its status is not zero or the time is over.
+    """
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     try:
@@ -200,6 +208,7 @@ def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: P
         os.close(out_write)
         os.close(err_write)
     running.add(sandbox)
+    deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
         pump.run(out_read, err_read)
         ended = sandbox.wait()
@@ -208,8 +217,19 @@ def run_command(launcher: Launcher, running: Running, spec: SandboxSpec, pump: P
         raise
     finally:
         running.remove(sandbox)
+        if deadline is not None:
+            deadline.end()
     if running.cancelled:
         raise StepFailed("the build was interrupted", code=130, step_id=step_id, at=step.position)
+    if ended.code != 0 and deadline is not None and deadline.passed:
+        raise StepFailed(
+            f"`{step.name}` was ended after the {duration(timeout)} that its --timeout allows",
+            code=TIMED_OUT,
+            step_id=step_id,
+            tail=tuple(pump.tail[-20:]),
+            at=step.position,
+            reason=f"timed out after {duration(timeout)}",
+        )
     if ended.code != 0:
         raise StepFailed(
             f"`{step.name}` ended with exit code {ended.code}",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import history as text
-from buildkit_py.graph.op import Copy, CopyPath, ImageSource, Inline, Mkdir, Run
+from buildkit_py.graph.op import NO_POLICY, Copy, CopyPath, ImageSource, Inline, Mkdir, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck, History, ImageConfig, setenv
 from buildkit_py.record import Record
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from buildkit_py.frontend.target import Options, Resolved
-    from buildkit_py.graph.op import Mount, Pipe
+    from buildkit_py.graph.op import Mount, Pipe, Policy
     from buildkit_py.source_map import Position
 
     Pairs = tuple[tuple[str, str], ...]
@@ -175,10 +175,14 @@ def run(
     user: str = "",
     env: Pairs = (),
     capture: bool = False,
+    inputs: tuple[str, ...] = (),
+    policy: Policy = NO_POLICY,
     label: str = "",
     position: Position | None = None,
 ) -> Stage:
     """RUN. `env` and `user` are for this command only (the Python door's `env=` and `user=`)."""
+    if inputs or policy.cpus or policy.memory:
+        raise BuildfileError("limits and `inputs` of a RUN are not supported yet", at=position)
     seen = stage.env
     for name, value in env:
         seen = _latest(seen, name, value)
@@ -199,6 +203,8 @@ def run(
         proxy_env=tuple(pair for pair in settings.proxy_env if pair[0] not in declared),
         capture=capture,
         ignore_cache=stage.ignore_cache,
+        inputs=inputs,
+        policy=policy,
     )
     current = dict(stage.env)
     args = tuple((name, current.get(name, value)) for name, value in stage.args)

@@ -74,13 +74,39 @@ class Pipe(Record):
     mode: int = 0o755
 
 
+class Policy(Record):
+    """How a Run is run. Nothing of it changes what a success comes to, so nothing of it is in a key.
+
+    `timeout` (milliseconds) is for each attempt, of which there are `retry` more after a failure. A result that is
+    `ttl` seconds old does not count any more, with `always` none counts. `cpus` are thousandths of a processor,
+    `memory` bytes. A Run of the pool `pool` starts only while fewer than `pool_size` of that pool run. Each of
+    `save_always` is a path of the step's filesystem and its place below the project. 0 and "" stand for none.
+    """
+
+    timeout: int = 0
+    retry: int = 0
+    ttl: int = 0
+    always: bool = False
+    cpus: int = 0
+    memory: int = 0
+    pool: str = ""
+    pool_size: int = 0
+    save_always: tuple[tuple[str, str], ...] = ()
+
+
+NO_POLICY = Policy()
+
+
 class Run(Record):
     """A command in a sandbox over the base filesystem.
 
     `user` is `name[:group]` or numbers, looked up in the base's own /etc/passwd.
     `proxy_env` reaches the command but not the key. `hosts` are extra lines of
     /etc/hosts as (name, address); only the names are in the key. `ignore_cache`
-    is not in the key. `capture` keeps standard output as the step's text.
+    is not in the key. `capture` keeps standard output as the step's text. Of the
+    files that COPY and ADD of local directories put into the base, only those
+    are there that one of the `inputs` matches, where there are any: absolute
+    paths in the language of `patterns`. `test`: what it changes is dropped.
     """
 
     argv: tuple[str, ...]
@@ -97,6 +123,9 @@ class Run(Record):
     security: str = "sandbox"
     capture: bool = False
     ignore_cache: bool = False
+    inputs: tuple[str, ...] = ()
+    test: bool = False
+    policy: Policy = NO_POLICY
 
 
 class CopyPath(Record):

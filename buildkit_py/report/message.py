@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from buildkit_py.events import Notice
+    from buildkit_py.events import Notice, StepRetried
 
 _MOST_SOURCE = 1 << 20
 
@@ -44,6 +44,11 @@ def notice_text(notice: Notice, stream: TextIO) -> str:
     if notice.hint:
         out.append(f"{color.paint('hint:', 'hint', on)} {_lines(notice.hint)}")
     return "\n".join(out) + "\n"
+
+
+def retry_text(event: StepRetried) -> str:
+    """What a person sees of a new attempt, on one line."""
+    return f"RETRY {event.attempt}/{event.attempts}: {visible(event.reason)}"
 
 
 def _source_line(at: object) -> str:

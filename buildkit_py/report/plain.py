@@ -22,10 +22,11 @@ from buildkit_py.events import (
     StepFinished,
     StepOutput,
     StepProgress,
+    StepRetried,
     StepStarted,
 )
 from buildkit_py.report.escape import line, visible
-from buildkit_py.report.message import error_text, notice_text
+from buildkit_py.report.message import error_text, notice_text, retry_text
 from buildkit_py.report.steps import Steps
 from buildkit_py.report.units import seconds, size
 
@@ -75,6 +76,8 @@ class PlainReporter:
             case StepOutput():
                 at = f"{self._steps.since_start(event):.3f}"
                 return self._lines(event.step_id, f"{at} {line(event.text)}")
+            case StepRetried():
+                return self._lines(event.step_id, retry_text(event))
             case StepProgress():
                 return self._progress(event)
             case StepFinished():

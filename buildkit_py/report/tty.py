@@ -20,11 +20,12 @@ from buildkit_py.events import (
     StepFinished,
     StepOutput,
     StepProgress,
+    StepRetried,
     StepStarted,
 )
 from buildkit_py.report import color
 from buildkit_py.report.escape import line, visible
-from buildkit_py.report.message import error_text, notice_text
+from buildkit_py.report.message import error_text, notice_text, retry_text
 from buildkit_py.report.steps import Steps
 from buildkit_py.report.units import seconds, size
 
@@ -117,6 +118,8 @@ class TerminalReporter:
             case StepOutput():
                 if running := self._running.get(event.step_id):
                     running.lines.append(line(event.text).expandtabs())
+            case StepRetried():
+                return f"{self._steps.name(event.step_id)}  {retry_text(event)}\n"
             case StepProgress():
                 if running := self._running.get(event.step_id):
                     running.moving[event.what] = _moved(event)

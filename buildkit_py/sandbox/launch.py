@@ -44,6 +44,7 @@ class Sandbox:
         self._channel = channel
         self._upper = spec.root.upper
         self._lock = _thread.allocate_lock()
+        self._signalling = _thread.RLock()  # held while the pidfd is used or closed: its number may come again
         self._pidfd = pidfd
         self._owned = pid != 0  # a child of this very process, not of the fork server
         self._started = time.monotonic()
@@ -95,12 +96,12 @@ class Sandbox:
         It is process 1 of its namespace: what it has no handler for it does not
         notice, except SIGKILL and SIGSTOP.
         """
-        pidfd = self._pidfd
-        if pidfd >= 0:
-            try:
-                _signal.pidfd_send_signal(pidfd, signum)
-            except OSError:
-                pass  # it has ended, and perhaps the descriptor is closed
+        with self._signalling:
+            if self._pidfd >= 0:
+                try:
+                    _signal.pidfd_send_signal(self._pidfd, signum)
+                except OSError:
+                    pass  # it has ended
 
     def destroy(self) -> None:
         """Kill the whole process tree; `wait` then returns."""
@@ -141,9 +142,10 @@ class Sandbox:
 
     def _close(self) -> None:
         self._channel.close()
-        pidfd, self._pidfd = self._pidfd, -1
-        if pidfd >= 0:
-            os.close(pidfd)
+        with self._signalling:
+            pidfd, self._pidfd = self._pidfd, -1
+            if pidfd >= 0:
+                os.close(pidfd)
 
 
 class Launcher:

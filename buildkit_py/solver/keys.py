@@ -34,12 +34,12 @@ def op_parts(op: Op) -> tuple[Any, ...]:
     """What of an op decides its result, as a tuple that begins with the op's tag.
 
     Left out on purpose: values of secrets, proxy variables, addresses of extra
-    hosts, the id and sharing of cache mounts, names and positions.
+    hosts, the id and sharing of cache mounts, names, positions and policies.
     """
     match op:
         case Run():
             return (
-                "run",
+                "test" if op.test else "run",
                 op.argv,
                 op.env,
                 op.cwd,
@@ -52,6 +52,7 @@ def op_parts(op: Op) -> tuple[Any, ...]:
                 tuple(name for name, _ in op.hosts),
                 op.security,
                 op.capture,
+                *((("inputs", op.inputs),) if op.inputs else ()),
             )
         case Copy():
             return (

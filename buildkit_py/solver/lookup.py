@@ -7,6 +7,8 @@ on. Below a step that has its result, nothing is needed.
 
 from __future__ import annotations
 
+import time
+
 from buildkit_py.executor.result import Result
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run
 from buildkit_py.graph.step import in_order, inputs
@@ -14,7 +16,7 @@ from buildkit_py.solver import keys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any, Protocol
 
     from buildkit_py.executor.result import Made
@@ -62,18 +64,22 @@ class Lookup:
     """What is known of each step: its key parts, definition key, and result if there is one.
 
     `definition` has no entry for a step whose key cannot be known before
-    some COPY from a context ran (see `_context_part`).
+    some COPY from a context ran (see `_context_part`). `now` gives seconds
+    since 1970, by which records become too old for a `--ttl`.
     """
 
-    def __init__(self, cache: Cache, roots: Roots) -> None:
+    def __init__(self, cache: Cache, roots: Roots, now: Callable[[], float] = time.time) -> None:
         self.cache = cache
         self.roots = roots
+        self.now = now
+        self.ends: list[float] = []  # when the results that this build uses become too old
         self.order: list[Step] = []
         self.parts: dict[Step, tuple[Any, ...]] = {}
         self.definition: dict[Step, str] = {}
         self.source_parts: dict[Step, tuple[tuple[str, str], ...]] = {}
         self.result: dict[Step, Result] = {}
-        self.fresh: set[Step] = set()  # --no-cache reaches these: their definition key proves nothing
+        # --no-cache, --always or a --ttl that is over reaches these: their definition key proves nothing.
+        self.fresh: set[Step] = set()
 
     def run(self, targets: Iterable[Step]) -> list[Step]:
         """Look at every step that the targets need; return those to work on, inputs first."""
@@ -97,7 +103,7 @@ class Lookup:
             self.result[step] = self.roots.root(step)
             self.definition[step] = keys.definition_key(self.parts[step], "", ())
             return
-        if (isinstance(op, Run) and op.ignore_cache) or any(child in self.fresh for child in inputs(step)):
+        if must_run(step) or any(child in self.fresh for child in inputs(step)):
             self.fresh.add(step)
         definition = self.define(step)
         if definition is None or step in self.fresh:
@@ -105,6 +111,9 @@ class Lookup:
         found = self.found(step, definition)
         if found is not None:
             self.result[step] = found
+        elif _ttl(step):
+            # What was made on the old result is not to be found above it while this one is made again.
+            self.fresh.add(step)
 
     def found(self, step: Step, definition: str) -> Result | None:
         """The result filed under a step's definition key, if it still holds.
@@ -114,7 +123,7 @@ class Lookup:
         that build ended before it came to this step.
         """
         record = self.cache.get(definition)
-        if record is None:
+        if record is None or not self.young(step, record):
             return None
         base = self.result.get(step.base) if step.base is not None else None
         if step.base is None or base is not None:
@@ -126,6 +135,22 @@ class Lookup:
         if keys.uses_base(step.op) and self.cache.whole(record.snapshot):
             return Result(record.snapshot, record.layer, record.text)
         return None
+
+    def young(self, step: Step, record: StepRecord) -> bool:
+        """Whether a record is young enough for its step's `--ttl`, counted from when the step began."""
+        ttl = _ttl(step)
+        if not ttl:
+            return True
+        began = record.created - record.milliseconds / 1000
+        if not began <= self.now() < began + ttl:  # a time to come tells no age
+            return False
+        self.ends.append(began + ttl)
+        return True
+
+    def ran(self, step: Step, began: float) -> None:
+        """Take note that a step began at that time (seconds since 1970) and has a new result."""
+        if _ttl(step):
+            self.ends.append(began + _ttl(step))
 
     def define(self, step: Step, learnt: tuple[str, ...] = ()) -> str | None:
         """The definition key of a step, if it can be known now.
@@ -164,3 +189,12 @@ class Lookup:
         if isinstance(step.op, Copy) and not self.cache.has_op(self.parts[step]):
             return None
         return self.roots.context_digest(step, index)
+
+
+def must_run(step: Step) -> bool:
+    """Whether no earlier result of a step counts, whatever it was made of."""
+    return isinstance(step.op, Run) and (step.op.ignore_cache or step.op.policy.always)
+
+
+def _ttl(step: Step) -> int:
+    return step.op.policy.ttl if isinstance(step.op, Run) else 0

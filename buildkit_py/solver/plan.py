@@ -6,6 +6,7 @@ thread owns it.
 
 from __future__ import annotations
 
+from buildkit_py.graph.op import Run
 from buildkit_py.graph.step import inputs
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ class Plan:
         self._waits_for: dict[Step, int] = {}
         self._users: dict[Step, list[Step]] = {}
         self._ready: list[Step] = []
+        self._in_pool: dict[str, int] = {}  # how many of each pool run
         for step in steps:
             pending = {child for child in inputs(step) if child in self.state}
             self.state[step] = State.WAITING
@@ -45,15 +47,26 @@ class Plan:
         self._ready.reverse()  # popped from the end: the order of the graph
 
     def next_ready(self) -> Step | None:
-        """A step whose inputs are all done, now RUNNING; None if there is none at the moment."""
-        if not self._ready:
-            return None
-        step = self._ready.pop()
-        self.state[step] = State.RUNNING
-        return step
+        """A step whose inputs are all done, now RUNNING; None if there is none at the moment.
+
+        One whose pool is full is passed over.
+        """
+        for index in range(len(self._ready) - 1, -1, -1):
+            step = self._ready[index]
+            pool, size = _pool(step)
+            running = self._in_pool.get(pool, 0)
+            if pool and running >= size:
+                continue
+            if pool:
+                self._in_pool[pool] = running + 1
+            del self._ready[index]
+            self.state[step] = State.RUNNING
+            return step
+        return None
 
     def finished(self, step: Step, state: str) -> None:
         """A running step became CACHED or DONE: steps that only waited for it are ready."""
+        self._leave_pool(step)
         self.state[step] = state
         for user in self._users.get(step, ()):
             self._waits_for[user] -= 1
@@ -62,6 +75,7 @@ class Plan:
 
     def failed(self, step: Step) -> list[Step]:
         """A running step FAILED: everything above it is SKIPPED; returns those."""
+        self._leave_pool(step)
         self.state[step] = State.FAILED
         skipped: list[Step] = []
         stack = list(self._users.get(step, ()))
@@ -80,3 +94,12 @@ class Plan:
             self.state[step] = State.SKIPPED
         self._ready.clear()
         return skipped
+
+    def _leave_pool(self, step: Step) -> None:
+        pool, _ = _pool(step)
+        if pool:
+            self._in_pool[pool] -= 1
+
+
+def _pool(step: Step) -> tuple[str, int]:
+    return (step.op.policy.pool, step.op.policy.pool_size) if isinstance(step.op, Run) else ("", 0)

@@ -7,6 +7,7 @@ record. So the same code decides for one job and for sixteen.
 
 from __future__ import annotations
 
+import time
 from itertools import count
 
 from buildkit_py.digest import key_of
@@ -15,7 +16,7 @@ from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run
 from buildkit_py.solver import keys
-from buildkit_py.solver.lookup import Lookup
+from buildkit_py.solver.lookup import Lookup, must_run
 from buildkit_py.solver.plan import Plan, State
 
 TYPE_CHECKING = False
@@ -52,17 +53,24 @@ _PATIENCE = 0.3
 
 
 class Solution:
-    """What came of a solve: the result of each step, and how many ran or were there already."""
+    """What came of a solve: the result of each step, and how many ran or were there already.
+
+    `until` is when one of the results becomes too old (seconds since 1970), None where none ever does.
+    """
 
     def __init__(self) -> None:
         self.results: dict[Step, Result] = {}
         self.ran = 0
         self.cached = 0
         self.failures: list[PybuildError] = []
+        self.until: float | None = None
 
 
 class Solver:
-    """One build's solving. `clock` gives seconds since the build began, `numbers` the ids of its steps."""
+    """One build's solving.
+
+    `clock` gives seconds since the build began, `now` those since 1970, `numbers` the ids of its steps.
+    """
 
     def __init__(
         self,
@@ -75,6 +83,7 @@ class Solver:
         keep_going: bool = False,
         on_result: Callable[[Step, Result], None] = lambda step, result: None,
         numbers: Iterator[int] | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.cache = cache
         self.executor = executor
@@ -83,7 +92,7 @@ class Solver:
         self.jobs = max(1, jobs)
         self.keep_going = keep_going
         self.on_result = on_result
-        self.lookup = Lookup(cache, executor)
+        self.lookup = Lookup(cache, executor, now)
         self.ids: dict[Step, str] = {}
         self._numbers = numbers if numbers is not None else count(1)
 
@@ -114,8 +123,13 @@ class Solver:
         solution = Solution()
         solution.results = self.lookup.result
         self._announce(set(needed), solution)
-        if not needed:
-            return solution
+        if needed:
+            self._work(needed, solution)
+        solution.until = min(self.lookup.ends, default=None)
+        return solution
+
+    def _work(self, needed: list[Step], solution: Solution) -> None:
+        """Bring the steps that have no result to one."""
         plan = Plan(needed)
         from _queue import SimpleQueue
 
@@ -129,7 +143,6 @@ class Solver:
             self._end(workers, todo, _PATIENCE)
             raise
         self._end(workers, todo, 0.0)
-        return solution
 
     def _end(self, workers: list[Any], todo: Any, patience: float) -> None:
         """Let the workers end, and give them so many seconds to put away what they were at."""
@@ -163,7 +176,7 @@ class Solver:
                 self.on_result(step, result)
                 continue
             above = plan.failed(step)
-            self._tell_finished(step, State.FAILED, seconds, "")
+            self._tell_finished(step, State.FAILED, seconds, getattr(problem, "reason", ""))
             if not isinstance(problem, PybuildError):
                 raise problem if problem is not None else RuntimeError("a step ended without a result")
             solution.failures.append(problem)
@@ -190,6 +203,10 @@ class Solver:
         self.emit(StepFinished(self.ids[step], state, seconds, self.clock(), reason))
 
     def _reason(self, step: Step) -> str:
+        if isinstance(step.op, Run) and step.op.policy.always:
+            return "runs in every build"
+        if step in self.lookup.fresh and isinstance(step.op, Run) and step.op.policy.ttl:
+            return "has no result that is young enough"
         if step in self.lookup.fresh:
             return "asked not to use the cache"
         if not self.cache.has_op(self.lookup.parts[step]):
@@ -227,6 +244,7 @@ class Solver:
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found
             self.emit(StepStarted(self.ids[step], self.clock()))
+            began = look.now()
             try:
                 made = self.executor.execute(step, self.ids[step], base, sources)
             except PybuildError as problem:
@@ -236,6 +254,7 @@ class Solver:
             definition = look.define(step, made.source_digests)
             content = self._content_key(step, base, sources, made.source_digests)
             self.cache.put(step, definition or "", content, self._record_parts(step, below), made)
+            look.ran(step, began)
             return State.DONE, made.result
 
     def _found(self, step: Step, below: str, base: Result | None, sources: Sequence[Result]) -> Result | None:
@@ -246,10 +265,10 @@ class Solver:
             return None
         if step not in look.fresh and (found := look.found(step, definition)) is not None:
             return found
-        if isinstance(step.op, Run) and step.op.ignore_cache:
+        if must_run(step):
             return None
         record = self.cache.get(self._content_key(step, base, sources))
-        if record is None:
+        if record is None or not look.young(step, record):
             return None
         snapshot = self.cache.push(below, record.layer)
         self.cache.refile(record, definition, self._record_parts(step, below), snapshot)

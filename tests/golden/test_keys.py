@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from buildkit_py.digest import canonical, decode
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, Mkdir, Mount, Pipe, Run
+from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, Mkdir, Mount, Pipe, Policy, Run
 from buildkit_py.solver import keys
 
 RUN = Run(
@@ -29,6 +29,11 @@ COPY = Copy((CopyPath("src"), Inline("x", b"y")), "/dst/", owner="1:2", mode="u=
 
 GOLDEN = {
     "run": (RUN, "b4208f939743c1302a6da2ecd215090333c263c00200847d058dc5f06792e881"),
+    "run with inputs": (
+        RUN.replace(inputs=("/src/**/*.c", "!/src/gen")),
+        "ea974e018e15cbb0671e860744663ec0104cf2e5ccea4291ddaa81a9b22172bd",
+    ),
+    "test": (RUN.replace(test=True), "0a0c60cfb6eb7a259163755a6e0dcc9067407a5d573419e4abaa06bbcbe861da"),
     "copy": (COPY, "a21fa9e5a8780d9e5fc8b9245db84f4db7536d5ff337cfab8e15d3ca42633e4e"),
     "mkdir": (Mkdir("/app", "app"), "74fd9627d8e94ed6e86bd70ebaeabfc60bf37e30b5623e600107046b06b149e9"),
     "image": (
@@ -78,6 +83,8 @@ def test_canonical_bytes() -> None:
         {"hosts": ()},
         {"security": "insecure"},
         {"capture": True},
+        {"inputs": ("/src/**/*.c",)},
+        {"test": True},
     ],
 )
 def test_every_field_that_decides_a_run_is_in_its_key(field: dict[str, object]) -> None:
@@ -90,6 +97,7 @@ def test_every_field_that_decides_a_run_is_in_its_key(field: dict[str, object]) 
         {"hosts": (("db", "10.9.9.9"),)},
         {"proxy_env": ()},
         {"ignore_cache": True},
+        {"policy": Policy(1, 2, 3, True, 5, 6, "pool", 7, (("/a", "b"),))},
         {"mounts": (RUN.mounts[0], RUN.mounts[1].replace(id="other", sharing="private"), *RUN.mounts[2:])},
     ],
 )

@@ -14,6 +14,7 @@ from buildkit_py.events import (
     StepOutput,
     StepProgress,
     StepQueued,
+    StepRetried,
     StepStarted,
 )
 from buildkit_py.source_map import Position
@@ -47,6 +48,7 @@ FAILED: tuple[Event, ...] = (
     StepQueued("s1", "[1/1] RUN false", PLACE),
     StepStarted("s1", 0.0),
     StepOutput("s1", 2, "no luck", 0.01),
+    StepRetried("s1", 2, 2, "exit code 1", 0.01),
     StepFinished("s1", "FAILED", 0.02, 0.02, "exit code: 1"),
     BuildFinished(False, 0.03, 1, 0),
 )

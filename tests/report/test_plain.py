@@ -56,6 +56,7 @@ def test_a_failure_shows_the_last_lines_the_place_and_the_source():
     expected = """\
 #1 [1/1] RUN false
 #1 0.010 no luck
+#1 RETRY 2/2: exit code 1
 #1 ERROR: exit code: 1
 
 failed in 0.0s: 1 ran, 0 cached

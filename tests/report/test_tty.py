@@ -108,6 +108,7 @@ def test_a_failure_ends_with_the_message(draw):
     text = child.before.replace("\r\n", "\n")
     assert text.rindex("no luck") < text.rindex("Buildfile:4:1: `RUN false` ended with exit code 1")
     assert text.rindex(SHOW) < text.rindex("no luck")
+    assert "RUN false  RETRY 2/2: exit code 1" in text
 
 
 def test_ctrl_c_gives_the_cursor_back(draw):

@@ -9,7 +9,7 @@ from typing import Any
 from buildkit_py.digest import key_of
 from buildkit_py.errors import StepFailed
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.graph.op import Copy, CopyPath, ImageSource, LocalSource, Run
+from buildkit_py.graph.op import Copy, CopyPath, ImageSource, LocalSource, Policy, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.store.records import StepRecord
 
@@ -20,6 +20,7 @@ class MemoryCache:
     def __init__(self) -> None:
         self.records: dict[str, StepRecord] = {}
         self.gone: set[str] = set()  # layers that were evicted
+        self.time = 1000.0
 
     def get(self, key: str) -> StepRecord | None:
         record = self.records.get(key)
@@ -54,7 +55,7 @@ class MemoryCache:
             name=step.name,
             milliseconds=0,
             bytes=0,
-            created=0,
+            created=int(self.time),
             tool="test",
         )
         for key in (definition, content, key_of("op", parts[0][1])):
@@ -137,8 +138,9 @@ def context() -> Step:
     return Step(LocalSource("context", "/ctx"), name="context")
 
 
-def run(command: str, base: Step | None, *sources: Step, ignore_cache: bool = False) -> Step:
-    return Step(Run((command,), ignore_cache=ignore_cache), base, sources, name=command)
+def run(command: str, base: Step | None, *sources: Step, ignore_cache: bool = False, **policy: Any) -> Step:
+    op = Run((command,), ignore_cache=ignore_cache, policy=Policy(**policy))
+    return Step(op, base, sources, name=command)
 
 
 def copy(path: str, base: Step | None, source: Step, *, link: bool = False) -> Step:

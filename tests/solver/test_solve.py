@@ -27,7 +27,15 @@ class Bench:
     def solve(self, *targets: Step, jobs: int = 2, keep_going: bool = False) -> Solution:
         self.executor.ran.clear()
         self.events.clear()
-        solver = Solver(self.cache, self.executor, self.events.append, lambda: 0.0, jobs=jobs, keep_going=keep_going)
+        solver = Solver(
+            self.cache,
+            self.executor,
+            self.events.append,
+            lambda: 0.0,
+            jobs=jobs,
+            keep_going=keep_going,
+            now=lambda: self.cache.time,
+        )
         return solver.solve(targets)
 
     @property

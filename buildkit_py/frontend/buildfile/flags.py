@@ -23,7 +23,22 @@ if TYPE_CHECKING:
 
 TEXT, LIST, BOOL, DURATION, COUNT = "text", "list", "bool", "duration", "count"
 
-_RUN = {"mount": LIST, "network": TEXT, "security": TEXT, "device": LIST}
+# What is behind `device` is our own, and BuildKit refuses it.
+_RUN = {
+    "mount": LIST,
+    "network": TEXT,
+    "security": TEXT,
+    "device": LIST,
+    "timeout": TEXT,
+    "retry": TEXT,
+    "ttl": TEXT,
+    "always": BOOL,
+    "inputs": LIST,
+    "cpus": TEXT,
+    "memory": TEXT,
+    "pool": TEXT,
+    "save-always": LIST,
+}
 
 FLAGS: dict[str, dict[str, str]] = {
     "FROM": {"platform": TEXT},

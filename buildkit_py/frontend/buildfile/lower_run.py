@@ -6,6 +6,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
+from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.local_context import sealed
 from buildkit_py.graph.op import Mount, Pipe
 
@@ -25,6 +26,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
     mounts: list[Mount] = []
     sources: list[Step] = []
     network = "default"
+    inputs, policy = run_policy(lowering, stage, node.flags)
     for flag in node.flags:
         at = lowering.place(flag.position)
         match flag.name:
@@ -35,7 +37,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
             case "security":
                 if flag.value != "sandbox":
                     raise BuildfileError(f"RUN --security={flag.value} is not allowed in this build", at=at)
-            case _:
+            case "device":
                 raise BuildfileError(f"RUN --{flag.name} is not supported yet", at=at)
     return assemble.run(
         stage,
@@ -44,6 +46,8 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
         sources=tuple(sources),
         pipes=pipes,
         network=network,
+        inputs=inputs,
+        policy=policy,
         label=lowering.label(_shown(node)),
         position=lowering.place(node.position),
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.template import Template
     from buildkit_py.frontend.python.text import Text
     from buildkit_py.frontend.python.tree import Tree
+    from buildkit_py.graph.op import Policy
     from buildkit_py.image.config import Healthcheck
 
     KnownText: TypeAlias = str | Text
@@ -60,6 +61,8 @@ class RunCommand(Record):
     env: Pairs
     user: str
     script: File | None
+    inputs: tuple[str, ...]
+    policy: Policy
 
 
 class CopyFiles(Record):

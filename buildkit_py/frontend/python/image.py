@@ -8,12 +8,14 @@ same name (`frontend/assemble.py`).
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import run_options
 from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions, session
 from buildkit_py.frontend.python.expect import expect, shown, strings
 from buildkit_py.frontend.python.file import File
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from buildkit_py.frontend.python.policy import policy_of, read
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.template import Template, expect_text
 from buildkit_py.frontend.python.text import Text
@@ -83,12 +85,27 @@ class Image:
         network: str = "default",
         env: Mapping[str, str | Text] | None = None,
         user: str = "",
+        inputs: list[str] | tuple[str, ...] = (),
+        timeout: str = "",
+        retry: int = 0,
+        ttl: str = "",
+        always: bool = False,
+        cpus: float = 0,
+        memory: str | int = "",
+        pool: str = "",
+        save_always: Mapping[str, str] | list[str] | tuple[str, ...] = (),
     ) -> Image:
         """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
 
         A `file()` is a script that says in its first line (`#!…`) what runs it.
         `mounts` are made by cache(), secret(), tmpfs() and bind(). `env` and
-        `user` are for this command only.
+        `user` are for this command only. Of the files copied from contexts it
+        sees those that `inputs` match, where there are any. It is ended after
+        `timeout` ("10m"), tried `retry` times more, run again when its result
+        is older than `ttl` ("7d") or `always`, may use `cpus` processors and
+        `memory` ("512m"), and runs beside at most n - 1 others of its `pool`
+        ("name:n"). `save_always` are paths, with their places in the project,
+        that are copied out even when it fails.
         """
         wanted = tuple(mounts) if isinstance(mounts, list | tuple) else (mounts,)
         for mount in wanted:
@@ -99,7 +116,21 @@ class Image:
         script = command[0] if len(command) == 1 and isinstance(command[0], File) else None
         words = (f"/dev/pipes/{script.name}",) if script is not None else command
         pairs = _pairs(env, {}, "`env` of run()")
-        return self._then(actions.RunCommand(_command(words, "run()"), wanted, network, pairs, user, script))
+        policy = policy_of(
+            timeout=timeout,
+            retry=retry,
+            ttl=ttl,
+            always=always,
+            cpus=cpus,
+            memory=memory,
+            pool=pool,
+            save_always=save_always,
+        )
+        seen = strings(inputs, "`inputs` of run()")
+        for pattern in seen:
+            read("inputs", lambda text: run_options.pattern(text, "/"), pattern or " ", "")
+        line = _command(words, "run()")
+        return self._then(actions.RunCommand(line, wanted, network, pairs, user, script, seen, policy))
 
     def copy(
         self,

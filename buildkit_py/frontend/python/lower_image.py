@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, UsageError
-from buildkit_py.frontend import assemble
+from buildkit_py.frontend import assemble, run_options
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
@@ -236,6 +236,10 @@ class ImageLowering:
         pipes: tuple[Pipe, ...] = ()
         if action.script is not None:
             pipes = (Pipe(action.script.name, self._bytes(stage, action.script.content)),)
+        cwd = stage.config.working_dir or "/"
+        saved = tuple(
+            (join("/" if source.startswith("/") else cwd, source), dest) for source, dest in action.policy.save_always
+        )
         shown = " ".join(argv[-1].split()) if action.command.shell else " ".join(argv)
         return assemble.run(
             stage,
@@ -246,6 +250,8 @@ class ImageLowering:
             network=action.network,
             user=action.user,
             env=self._pairs(stage, action.env),
+            inputs=tuple(run_options.pattern(pattern, cwd) for pattern in action.inputs),
+            policy=action.policy.replace(save_always=saved),
             label=_label(name, f"RUN {shown}"),
             position=at,
         )

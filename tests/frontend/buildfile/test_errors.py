@@ -148,7 +148,8 @@ BROKEN = [
             "Buildfile:1:5: RUN has no flag `--zzz`",
             "  RUN --zzz x",
             "      ^^^^^",
-            "hint: RUN knows `--mount`, `--network`, `--security`, `--device`",
+            "hint: RUN knows `--mount`, `--network`, `--security`, `--device`, `--timeout`, `--retry`, `--ttl`, "
+            "`--always`, `--inputs`, `--cpus`, `--memory`, `--pool`, `--save-always`",
         ],
     ),
     (

@@ -10,6 +10,8 @@ from buildkit_py.frontend.buildfile.syntax import Flag
 from buildkit_py.source_map import Position
 
 PLACE = Position("B", 1)
+# Of RUN, and no flags of BuildKit's.
+OWN = ("always", "cpus", "inputs", "memory", "pool", "retry", "save-always", "timeout", "ttl")
 
 
 def fail(message: str, width: int, hint: str) -> BuildfileSyntaxError:
@@ -23,8 +25,8 @@ def flag(keyword: str, written: str, seen: set[str] | None = None) -> Flag:
 def test_the_flags_are_those_of_the_current_frontend() -> None:
     assert {keyword: sorted(flags) for keyword, flags in FLAGS.items()} == {
         "FROM": ["platform"],
-        "RUN": ["device", "mount", "network", "security"],
-        "TEST": ["device", "mount", "name", "network", "security"],
+        "RUN": sorted(["device", "mount", "network", "security", *OWN]),
+        "TEST": sorted(["device", "mount", "name", "network", "security", *OWN]),
         "COPY": ["chmod", "chown", "exclude", "from", "link", "parents"],
         "ADD": ["checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"],
         "HEALTHCHECK": ["interval", "retries", "start-interval", "start-period", "timeout"],
