@@ -170,6 +170,7 @@ class _Build:
             self.session.clock,
             _secrets(self.request.secrets),
             Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle(), self._save),
+            self.session.transport,
         )
 
     def _save(self, directories: tuple[str, ...], source: str, dest: str) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.config import Config
     from buildkit_py.executor.materialize import Materializer
+    from buildkit_py.http.transport import Transport
     from buildkit_py.registry.client import Client
     from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.registry.resolve import ImageResolver
@@ -45,6 +46,7 @@ class Session:
         self.identity: Identity = enter()
         self._launcher: Launcher | None = None
         self._client: Client | None = None
+        self._transport: Transport | None = None
         # Hears of trees that lack owners or devices, which this user could not give or make.
         self.on_loss: Callable[[TreeLoss], object] = _ignore
         launcher = self.launcher() if sandboxes else None
@@ -64,6 +66,8 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         if self._launcher is not None:
             self._launcher.close()
+        if self._transport is not None:
+            self._transport.close()
         self.hold.release()
 
     def clock(self) -> float:
@@ -85,6 +89,14 @@ class Session:
 
             self._client = Client(self.config)
         return self._client
+
+    def transport(self) -> Transport:
+        """What fetches files of the web for steps; one for all threads."""
+        if self._transport is None:
+            from buildkit_py.http.transport import Transport
+
+            self._transport = Transport(ca_bundle=self.config.ca_bundle)
+        return self._transport
 
     def resolver(self) -> ImageResolver:
         """Finds images in the store and in registries."""

@@ -8,6 +8,7 @@ import time
 
 from buildkit_py.cli import first_tier
 from buildkit_py.freeze import freeze
+from buildkit_py.graph.op import moves
 from buildkit_py.graph.step import in_order
 from buildkit_py.solver.lookup import must_run
 
@@ -32,8 +33,8 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
     out = answer(result) if progress == "quiet" else ""
     names = ", ".join(target.name for target in result.targets)
     steps = result.ran + result.cached
+    graph = tuple(in_order([one.step for one in witness.targets if one.step is not None]))
     err = "" if progress == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
-    steps_in_order = list(in_order([one.step for one in witness.targets if one.step is not None]))
     try:
         scans = []
         for number, data in enumerate(witness.scans):
@@ -42,9 +43,10 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             scans.append((name, first_tier.file_identity(os.stat(name))))
         memo = {
             "format": first_tier.FORMAT,
-            "answers": not (witness.notices or witness.spoke or any(map(must_run, steps_in_order))),
+            # What a URL or a branch is now, only its server knows; but the graph stays what it is.
+            "answers": not (witness.notices or witness.spoke or any(must_run(s) or moves(s.op) for s in graph)),
             "request": freeze(request),
-            "graph": freeze(witness.targets, steps_in_order),
+            "graph": freeze(witness.targets, graph),
             "notices": freeze(tuple(witness.notices)),
             "progress": progress,
             "time": time.time(),

@@ -51,10 +51,11 @@ def plan(
             file = Entry("", FILE, _INLINE_MODE, 0, 0, len(item.content), created, data=item.content)
             placing.file(item.name, file)
             continue
+        unpack = op.unpack if item.unpack is None else item.unpack
         for taken in select(op, item, sources[item.source]):
             if taken.root.kind == DIR:
                 placing.contents(taken.entries)
-            elif not (op.unpack and taken.root.kind == FILE and placing.archive(taken.root, work)):
+            elif not (unpack and taken.root.kind == FILE and placing.archive(taken.root, work)):
                 placing.file(taken.name, taken.root)
     return placing.draft.entries()
 

@@ -14,9 +14,10 @@ from buildkit_py.executor.cache_mounts import Begun, CacheMounts
 from buildkit_py.executor.context_tree import ContextTree, Notes
 from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
+from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec, trusted
-from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Mkdir, Run
+from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
     from buildkit_py.events import Emit
     from buildkit_py.executor.tree import Tree
+    from buildkit_py.graph.op import Op
     from buildkit_py.graph.step import Step
+    from buildkit_py.http.transport import Transport
     from buildkit_py.image.entry import Entry
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.launch import Launcher
@@ -71,6 +74,7 @@ class LocalExecutor:
         clock: Callable[[], float],
         secret: Callable[[str], bytes | None],
         settings: Settings,
+        transport: Callable[[], Transport],
     ) -> None:
         self.store = store
         self._materializer = materializer
@@ -80,6 +84,7 @@ class LocalExecutor:
         self._secret = secret
         self._settings = settings
         self._running = Running()
+        self._remotes = Remotes(store, transport, secret, lambda: self._running.cancelled, settings.ca_bundle)
         self._contexts: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
@@ -187,6 +192,15 @@ class LocalExecutor:
         """End every sandbox; steps that run raise."""
         self._running.cancel()
 
+    def settled(self, step: Step, step_id: str) -> Op:
+        """The op of a source that moves, with what its server says it is now."""
+        assert isinstance(step.op, HttpSource | GitSource)
+        try:
+            return self._remotes.settled(step.op, self._transfer(step_id, step.op.url))
+        except PybuildError as problem:
+            problem.place(step.position)
+            raise
+
     def execute(self, step: Step, step_id: str, base: Result | None, sources: Sequence[Result]) -> Made:
         """Perform one op and give its result. Raises `StepFailed` and every other `PybuildError`."""
         began = time.monotonic()
@@ -202,6 +216,8 @@ class LocalExecutor:
                 from buildkit_py.executor.mkdir import plan
 
                 new = self._keep(step, below, plan(op, self._union(below)))
+            case HttpSource() | GitSource() as op:
+                new = self._remote(op, step, step_id)
             case op:
                 raise TypeError(f"not a step: {op!r}")
         result = Result(self.store.snapshots.push(below, new.id), new.id, text)
@@ -324,6 +340,24 @@ class LocalExecutor:
             problem.place(step.position)
             raise
         return new, digests
+
+    def _remote(self, op: HttpSource | GitSource, step: Step, step_id: str) -> make_layer.NewLayer:
+        try:
+            with self.store.work_dir("remote") as work:
+                entries = self._remotes.entries(op, work.path, self._transfer(step_id, op.url))
+                return self._keep(step, "", entries)
+        except PybuildError as problem:
+            problem.place(step.position)
+            raise
+
+    def _transfer(self, step_id: str, what: str) -> Callable[[int, int], None]:
+        """Who hears of bytes that arrive, and tells people of them where it is worth showing."""
+
+        def progress(done: int, total: int) -> None:
+            if max(done, total) > _WORTH_SHOWING:
+                self._emit(StepProgress(step_id, what, done, total))
+
+        return progress
 
     def _keep(
         self,

@@ -218,6 +218,7 @@ def copy(
     dest: str,
     *,
     sources: tuple[Step, ...] = (),
+    shown: tuple[str, ...] = (),
     keyword: str = "COPY",
     owner: str = "",
     mode: str = "",
@@ -228,7 +229,10 @@ def copy(
     label: str = "",
     position: Position | None = None,
 ) -> Stage:
-    """COPY and ADD of files: `items` in the order written; paths go before heredocs, as BuildKit has it."""
+    """COPY and ADD of files: `items` in the order written; paths go before heredocs, as BuildKit has it.
+
+    `shown` are the sources as history tells of them, where they are not just the paths of the items.
+    """
     if mode:
         _check_mode(mode, position)
     ordered = tuple(item for item in items if isinstance(item, CopyPath))
@@ -247,7 +251,7 @@ def copy(
     words += ["--parents"] * parents
     words += [f"--chown={owner}"] * bool(owner)
     words += [f"--chmod={mode}"] * bool(mode)
-    words += [item.path if isinstance(item, CopyPath) else f"<<{item.name}" for item in ordered_items]
+    words += shown or [item.path if isinstance(item, CopyPath) else f"<<{item.name}" for item in ordered_items]
     step = Step(op, stage.step, sources, label, stage.name, position)
     return _commit(stage, " ".join((*words, dest, "# buildkit")), layer=True, step=step)
 

@@ -45,6 +45,37 @@ class HostSource(Record):
     fingerprint: str
 
 
+class HttpSource(Record):
+    """A file of the web: a filesystem with the one file `name`, mode 0600, of the time that the server gives.
+
+    `digest` is the sha256 of its bytes: from a checksum in the Buildfile, else
+    "" until the solver asks the server, which each build does. `url` is not
+    in the key.
+    """
+
+    url: str
+    name: str
+    digest: str = ""
+
+
+class GitSource(Record):
+    """The files of a commit, or of its directory `subdir` (absolute, "/" for all).
+
+    `commit` is the whole id where the Buildfile has it, else "" until the
+    solver asks the server what `ref` is ("" for its default branch), which
+    each build does; `checksum` is the beginning that the id must have. `url`
+    and `ref` are not in the key.
+    """
+
+    url: str
+    ref: str = ""
+    subdir: str = "/"
+    keep_git_dir: bool = False
+    submodules: bool = True
+    checksum: str = ""
+    commit: str = ""
+
+
 class Mount(Record):
     """One `RUN --mount`. `source` is an index into the step's sources, -1 for none.
 
@@ -129,11 +160,15 @@ class Run(Record):
 
 
 class CopyPath(Record):
-    """A path or wildcard below the root of the source numbered `source`, as written after expansion."""
+    """A path or wildcard below the root of the source numbered `source`, as written after expansion.
+
+    `unpack` says for this source alone what `Copy.unpack` says for all: ADD does not unpack what is from the web.
+    """
 
     path: str
     source: int = 0
     wildcard: bool = True
+    unpack: bool | None = None
 
 
 class Inline(Record):
@@ -171,4 +206,9 @@ class Mkdir(Record):
 
 
 if TYPE_CHECKING:
-    Op: TypeAlias = ImageSource | LocalSource | HostSource | Run | Copy | Mkdir
+    Op: TypeAlias = ImageSource | LocalSource | HostSource | HttpSource | GitSource | Run | Copy | Mkdir
+
+
+def moves(op: Op) -> bool:
+    """Whether what an op stands for is known only when its server is asked, and may be another thing each time."""
+    return (isinstance(op, HttpSource) and not op.digest) or (isinstance(op, GitSource) and not op.commit)

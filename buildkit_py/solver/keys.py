@@ -13,7 +13,20 @@ them: a changed key without a changed `FORMAT` is a bug.
 from __future__ import annotations
 
 from buildkit_py.digest import key_of
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Run
+from buildkit_py.graph.op import (
+    Copy,
+    CopyPath,
+    GitSource,
+    HostSource,
+    HttpSource,
+    ImageSource,
+    Inline,
+    LocalSource,
+    Mkdir,
+    Mount,
+    Run,
+)
+from buildkit_py.http.address import shown_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +85,12 @@ def op_parts(op: Op) -> tuple[Any, ...]:
             return ("image", op.digest, op.platform)
         case HostSource():
             return ("host", op.fingerprint)
+        case HttpSource():
+            return ("http", op.digest, op.name)
+        case GitSource():
+            # A `.git` that is kept tells of where it came from.
+            origin = (shown_url(op.url), op.ref) if op.keep_git_dir else ()
+            return ("git", op.commit, op.subdir, op.submodules, origin)
         case LocalSource():
             # A context has no key of its own: what a step takes from it has (`source_part`).
             return ("local",)
@@ -95,7 +114,8 @@ def _mount_parts(mount: Mount) -> tuple[Any, ...]:
 def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:
     match item:
         case CopyPath():
-            return ("path", item.path, item.source, item.wildcard)
+            parts = ("path", item.path, item.source, item.wildcard)
+            return parts if item.unpack is None else (*parts, item.unpack)
         case Inline():
             return ("inline", item.name, item.content)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from buildkit_py.executor.result import Result
-from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run
+from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run, moves
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.solver import keys
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from buildkit_py.executor.result import Made
+    from buildkit_py.graph.op import Op
     from buildkit_py.graph.step import Step
     from buildkit_py.store.records import StepRecord
 
@@ -64,8 +65,9 @@ class Lookup:
     """What is known of each step: its key parts, definition key, and result if there is one.
 
     `definition` has no entry for a step whose key cannot be known before
-    some COPY from a context ran (see `_context_part`). `now` gives seconds
-    since 1970, by which records become too old for a `--ttl`.
+    some COPY from a context ran (see `_context_part`), or before a server was
+    asked (`settle`). `now` gives seconds since 1970, by which records become
+    too old for a `--ttl`.
     """
 
     def __init__(self, cache: Cache, roots: Roots, now: Callable[[], float] = time.time) -> None:
@@ -78,6 +80,7 @@ class Lookup:
         self.definition: dict[Step, str] = {}
         self.source_parts: dict[Step, tuple[tuple[str, str], ...]] = {}
         self.result: dict[Step, Result] = {}
+        self.settled: set[Step] = set()  # sources whose servers were asked
         # --no-cache, --always or a --ttl that is over reaches these: their definition key proves nothing.
         self.fresh: set[Step] = set()
 
@@ -152,6 +155,11 @@ class Lookup:
         if _ttl(step):
             self.ends.append(began + _ttl(step))
 
+    def settle(self, step: Step, op: Op) -> None:
+        """Take note of what a source that moves stands for now: `op` is the step's own, with that filled in."""
+        self.settled.add(step)
+        self.parts[step] = keys.op_parts(op)
+
     def define(self, step: Step, learnt: tuple[str, ...] = ()) -> str | None:
         """The definition key of a step, if it can be known now.
 
@@ -160,6 +168,8 @@ class Lookup:
         """
         if step in self.definition:
             return self.definition[step]
+        if moves(step.op) and step not in self.settled:
+            return None
         base: str | None = ""
         if step.base is not None and keys.uses_base(step.op):
             base = self.definition.get(step.base)

@@ -14,7 +14,7 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run
+from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run, moves
 from buildkit_py.solver import keys
 from buildkit_py.solver.lookup import Lookup, must_run
 from buildkit_py.solver.plan import Plan, State
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from buildkit_py.events import Emit
+    from buildkit_py.graph.op import Op
     from buildkit_py.graph.step import Step
     from buildkit_py.solver.lookup import Cache, Roots
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
         def source_digest(self, step: Step, index: int, source: Result) -> str:
             """The content digest of what a step takes from its source `index`."""
+
+        def settled(self, step: Step, step_id: str) -> Op:
+            """The op of a source that moves, with what its server says it is now. Raises as `execute`."""
 
         def execute(self, step: Step, step_id: str, base: Result | None, sources: Sequence[Result]) -> Made:
             """Do it. Raises `StepFailed` or another `PybuildError`."""
@@ -209,6 +213,8 @@ class Solver:
             return "has no result that is young enough"
         if step in self.lookup.fresh:
             return "asked not to use the cache"
+        if moves(step.op):
+            return "its server is asked at each build"
         if not self.cache.has_op(self.lookup.parts[step]):
             return "never run"
         return "what it stands on changed"
@@ -234,6 +240,9 @@ class Solver:
     def _work_on(self, step: Step) -> tuple[str, Result]:
         """In a worker: the result of one step whose inputs are done, found or made."""
         look = self.lookup
+        if moves(step.op):
+            self.emit(StepStarted(self.ids[step], self.clock()))
+            look.settle(step, self.executor.settled(step, self.ids[step]))
         base = look.result[step.base] if step.base is not None else None
         below = base.snapshot if base is not None else ""
         sources = [look.result[source] for source in step.sources]
@@ -243,7 +252,8 @@ class Solver:
             # Another build, or an equal step of this one, may have done it while this one waited.
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found
-            self.emit(StepStarted(self.ids[step], self.clock()))
+            if not moves(step.op):
+                self.emit(StepStarted(self.ids[step], self.clock()))
             began = look.now()
             try:
                 made = self.executor.execute(step, self.ids[step], base, sources)

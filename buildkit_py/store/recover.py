@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 # Plain caches of others, not sealed by us, cheap to make again.
-_CACHES = ("memo", "scans")
+_CACHES = ("memo", "scans", "sources")
 
 
 def recover(store: Store) -> None:

@@ -45,6 +45,7 @@ _DIRS = frozenset(
         "records",
         "scans",
         "snapshots",
+        "sources",
         "work",
     }
 )

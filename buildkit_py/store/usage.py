@@ -22,6 +22,7 @@ _KINDS = (
     ("builds", "builds", 1),
     ("memo", "memo", 1),
     ("scans", "scans", 1),
+    ("sources", "sources", 1),
     ("work", "work", 1),
     ("quarantine", "quarantine", 1),
 )

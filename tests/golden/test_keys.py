@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from buildkit_py.digest import canonical, decode
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, Mkdir, Mount, Pipe, Policy, Run
+from buildkit_py.graph.op import (
+    Copy,
+    CopyPath,
+    GitSource,
+    HostSource,
+    HttpSource,
+    ImageSource,
+    Inline,
+    Mkdir,
+    Mount,
+    Pipe,
+    Policy,
+    Run,
+)
 from buildkit_py.solver import keys
+
+if TYPE_CHECKING:
+    from buildkit_py.graph.op import Op
 
 RUN = Run(
     argv=("/bin/sh", "-c", "make"),
@@ -27,6 +45,9 @@ RUN = Run(
 )
 COPY = Copy((CopyPath("src"), Inline("x", b"y")), "/dst/", owner="1:2", mode="u=rwX", exclude=("*.o",), parents=True)
 
+HTTP = HttpSource("https://h/f", "f", "sha256:" + "0" * 64)
+GIT = GitSource("https://h/r.git", "main", "/d", commit="1" * 40)
+
 GOLDEN = {
     "run": (RUN, "b4208f939743c1302a6da2ecd215090333c263c00200847d058dc5f06792e881"),
     "run with inputs": (
@@ -39,6 +60,12 @@ GOLDEN = {
     "image": (
         ImageSource("sha256:" + "0" * 64, "linux/arm64/v8", ("1" * 64,), "debian:trixie"),
         "e5e8ae5d51b39fd7fa9b97da7019b3b5c0ea98b0627e685fba9c114c4b2a2cad",
+    ),
+    "http": (HTTP, "f78db836120221a1f89997e32e8d4375b98960f969b59e6f0a5b39ba42f4c15c"),
+    "git": (GIT, "9058c25b6e7543da2c88e63be9729aa8c65b2000a16f0d724f59a3ddeb225293"),
+    "copy of sources that unpack each as it likes": (
+        Copy((CopyPath("/f", unpack=True), CopyPath("/g", 1, unpack=False)), "/"),
+        "ce3f7f00b210135ef49b7b741bf8fa2d838178dc7e66abaf38c6cc0333d310f4",
     ),
     "host": (HostSource("debian 13"), "4da5d15a0a7f952701e8afcf0d2cdfbb50affb01aa52112722f4209205af16d9"),
 }
@@ -122,3 +149,33 @@ def test_what_does_not_decide_a_run_is_not(field: dict[str, object]) -> None:
 )
 def test_every_field_that_decides_a_copy_is_in_its_key(field: dict[str, object]) -> None:
     assert keys.op_parts(COPY.replace(**field)) != keys.op_parts(COPY)
+
+
+@pytest.mark.parametrize(
+    ("op", "field"),
+    [
+        (HTTP, {"digest": "sha256:" + "1" * 64}),
+        (HTTP, {"name": "g"}),
+        (GIT, {"commit": "2" * 40}),
+        (GIT, {"subdir": "/"}),
+        (GIT, {"submodules": False}),
+        (GIT, {"keep_git_dir": True}),
+        (GIT.replace(keep_git_dir=True), {"url": "https://other/r.git"}),
+        (GIT.replace(keep_git_dir=True), {"ref": "other"}),
+        (COPY, {"items": (CopyPath("src", unpack=True), COPY.items[1])}),
+    ],
+)
+def test_every_field_that_decides_a_source_is_in_its_key(op: Op, field: dict[str, object]) -> None:
+    assert keys.op_parts(op.replace(**field)) != keys.op_parts(op)
+
+
+@pytest.mark.parametrize(
+    ("op", "field"),
+    [
+        (HTTP, {"url": "https://mirror/f"}),
+        (GIT, {"url": "https://mirror/r.git"}),
+        (GIT, {"ref": "v1", "checksum": "1111"}),
+    ],
+)
+def test_where_a_source_comes_from_is_not(op: Op, field: dict[str, object]) -> None:
+    assert keys.op_parts(op.replace(**field)) == keys.op_parts(op)

@@ -9,7 +9,7 @@ from typing import Any
 from buildkit_py.digest import key_of
 from buildkit_py.errors import StepFailed
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.graph.op import Copy, CopyPath, ImageSource, LocalSource, Policy, Run
+from buildkit_py.graph.op import Copy, CopyPath, HttpSource, ImageSource, LocalSource, Policy, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.store.records import StepRecord
 
@@ -81,6 +81,8 @@ class ScriptedExecutor:
         self.fails: set[str] = set()
         self.hold: dict[str, threading.Barrier] = {}
         self.cancelled = threading.Event()
+        self.web: dict[str, str] = {}  # what each URL holds
+        self.asked: list[str] = []
         self.digested = 0
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -109,6 +111,12 @@ class ScriptedExecutor:
         with self._lock:
             return self._locks.setdefault(key, threading.Lock())
 
+    def settled(self, step: Step, step_id: str) -> HttpSource:
+        assert isinstance(step.op, HttpSource)
+        with self._lock:
+            self.asked.append(step.op.url)
+        return step.op.replace(digest=self.web[step.op.url])
+
     def cancel(self) -> None:
         self.cancelled.set()
 
@@ -125,6 +133,8 @@ class ScriptedExecutor:
         if isinstance(step.op, Copy):
             digests = tuple(self._taken(step) if source.local is not None else "" for source in sources)
         default = key_of(name, digests, *[self.cache.content(s.snapshot) for s in sources if s.snapshot])[:8]
+        if isinstance(step.op, HttpSource):
+            default = f"file {step.op.digest or self.web[step.op.url]}"
         content = self.writes.get(name, default)
         layer = f"{key_of(self.cache.content(below), content)[:8]}@{content}"
         return Made(Result(self.cache.push(below, layer), layer), 0.0, 0, digests)
@@ -145,3 +155,7 @@ def run(command: str, base: Step | None, *sources: Step, ignore_cache: bool = Fa
 
 def copy(path: str, base: Step | None, source: Step, *, link: bool = False) -> Step:
     return Step(Copy((CopyPath(path),), "/x/", link=link), base, (source,), name=f"COPY {path}")
+
+
+def web(url: str, digest: str = "") -> Step:
+    return Step(HttpSource(url, "f", digest), name=url)

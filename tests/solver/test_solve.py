@@ -10,7 +10,7 @@ import pytest
 from buildkit_py.events import StepFinished
 from buildkit_py.graph.step import Step
 from buildkit_py.solver.solve import Solution, Solver
-from tests.solver.fakes import MemoryCache, ScriptedExecutor, context, copy, image, run
+from tests.solver.fakes import MemoryCache, ScriptedExecutor, context, copy, image, run, web
 
 if TYPE_CHECKING:
     from buildkit_py.events import Event
@@ -257,3 +257,35 @@ def test_a_chain_of_10000_steps_needs_no_recursion(bench: Bench) -> None:
     bench.cache.push = lambda base, layer: f"{base[:20]}/{layer}"  # type: ignore[method-assign]
     bench.solve(graph())
     assert len(bench.ran) == 10_000
+
+
+def test_a_source_that_moves_is_asked_at_each_build_and_made_once(bench: Bench) -> None:
+    def graph() -> Step:
+        return run("above", copy("f", image(), web("u")))
+
+    bench.executor.web["u"] = "v1"
+    assert (bench.solve(graph()).ran, bench.executor.asked) == (3, ["u"])
+    again = bench.solve(graph())
+    assert (again.ran, again.cached, bench.executor.asked) == (0, 3, ["u", "u"])
+    bench.executor.web["u"] = "v2"
+    assert bench.solve(graph()).ran == 3
+    bench.executor.web["u"] = "v1"
+    assert bench.solve(graph()).ran == 0
+
+
+def test_a_pinned_source_is_not_asked(bench: Bench) -> None:
+    bench.executor.web["u"] = "v1"
+    bench.solve(copy("f", image(), web("u")))
+    bench.executor.asked.clear()
+    assert bench.solve(copy("f", image(), web("mirror", "v1"))).ran == 0
+    assert bench.executor.asked == []
+
+
+def test_a_plan_asks_nobody(bench: Bench) -> None:
+    top = copy("f", image(), web("u"))
+    solver = Solver(bench.cache, bench.executor, bench.events.append, lambda: 0.0)
+    assert [(step.name, verdict, reason) for step, verdict, reason in solver.plan([top])][1:] == [
+        ("u", "RUN", "its server is asked at each build"),
+        ("COPY f", "UNKNOWN", "depends on a step that runs"),
+    ]
+    assert bench.executor.asked == []

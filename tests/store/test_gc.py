@@ -40,6 +40,7 @@ def test_prune_all_leaves_an_empty_store(store: Store) -> None:
     Path(store.path("memo", "x")).touch()
     os.mkdir(store.path("scans", "ab"))
     Path(store.path("scans", "ab", "x")).touch()
+    Path(store.path("sources", "x")).touch()
     Path(store.path("quarantine", "x")).touch()
     Path(store.path("locks", "step-dead")).touch()
     Path(store.path("inuse", "1-dead")).touch()
@@ -54,6 +55,7 @@ def test_prune_all_leaves_an_empty_store(store: Store) -> None:
         "builds": 1,
         "memo": 1,
         "scans": 1,
+        "sources": 1,
         "quarantine": 1,
     }
     assert contents(store) == set()

@@ -36,6 +36,7 @@ def marked(store: Store) -> Store:
         add_image(store, name, layer)
         Path(store.path("memo", name)).touch()
         Path(store.path("scans", name)).touch()
+        Path(store.path("sources", name)).touch()
         if name == "old":
             tick(store)
             store.mark_synced()
@@ -59,7 +60,7 @@ def test_what_was_on_disk_stays_and_what_was_not_is_checked_or_dropped(marked: S
     assert not torn.exists()
     assert again.blobs.read(sound) == b"sound"
     assert [name for name, _, _ in again.images.all()] == ["new", "old"]
-    assert os.listdir(again.path("memo")) == os.listdir(again.path("scans")) == ["old"]
+    assert all(os.listdir(again.path(kind)) == ["old"] for kind in ("memo", "scans", "sources"))
     assert {record.name for _, record in again.records.all()} == {"old", "new"}
     problems = verify(again)
     assert [(problem.kind, problem.name) for problem in problems] == [("layer", lost)]

@@ -20,6 +20,8 @@ from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
+from buildkit_py.graph.step import Step
+from buildkit_py.http.address import shown_url
 from buildkit_py.source_map import Position, caret
 
 TYPE_CHECKING = False
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
-    from buildkit_py.graph.step import Step
+    from buildkit_py.graph.op import GitSource, HttpSource
 
     Notify: TypeAlias = Callable[[str, Position, str], None]
 
@@ -135,6 +137,7 @@ class Build:
         self._in_progress: set[int] = set()
         self._context: Step | None = None
         self._images: dict[str, Step] = {}
+        self._remotes: dict[HttpSource | GitSource, Step] = {}
         # Sealed paths of live directories, so that two mounts of one path are one step.
         self.snapshots: dict[tuple[Step, str], Step] = {}
 
@@ -296,6 +299,13 @@ class Build:
                 step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
             self._images[name] = step
         return step, False
+
+    def remote(self, op: HttpSource | GitSource, stage: str, at: Position) -> Step:
+        """The step of a source elsewhere; one for all who take the same, so that it is asked for once."""
+        step = self._remotes.get(op)
+        if step is None:
+            step = self._remotes[op] = Step(op, name=f"[{stage}] {shown_url(op.url)}", stage=stage, position=at)
+        return step
 
     # Scope
 

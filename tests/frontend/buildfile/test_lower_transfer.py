@@ -3,7 +3,7 @@
 import pytest
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.graph.op import Copy, CopyPath, Inline
+from buildkit_py.graph.op import Copy, CopyPath, GitSource, HttpSource, Inline, LocalSource
 from tests.frontend.buildfile.lowering import Lowered
 
 
@@ -73,3 +73,36 @@ def test_modes(mode):
 def test_what_is_no_mode(mode):
     with pytest.raises(BuildfileError, match="is not a mode"):
         copy(f"COPY --chmod={mode} a b")
+
+
+SUM = "sha256:" + "a" * 64
+
+
+def test_what_is_added_from_elsewhere():
+    first, second = "https://h/d/f%2Fx?q#frag /d/", "https://h/y z git@h:r#v1:sub /e/"
+    made = Lowered(f"FROM base\nADD --checksum={SUM} {first}\nADD --unpack=true {second}\n")
+    assert made.history == [f"ADD {first} # buildkit", f"ADD {second} # buildkit"]
+    step = made.target.step
+    assert [source.op for source in step.sources] == [
+        HttpSource("https://h/y", "y"),
+        LocalSource("context", "/", ()),
+        GitSource("git@h:r", "v1", "/sub"),
+    ]
+    assert step.op.items == (
+        CopyPath("/y", 0, wildcard=False, unpack=True),
+        CopyPath("z", 1),
+        CopyPath("/", 2, wildcard=False, unpack=False),
+    )
+    (pinned,) = step.base.sources
+    assert pinned.op == HttpSource("https://h/d/f%2Fx?q", "x", SUM)
+
+
+def test_one_address_is_one_step():
+    made = Lowered("FROM base\nADD https://h/y /1\nADD https://h/y /2\nADD git@h:r /3\nADD git@h:r#main /4\n")
+    sources = [step.op for step in made.steps if isinstance(step.op, HttpSource | GitSource)]
+    assert sources == [HttpSource("https://h/y", "y"), GitSource("git@h:r"), GitSource("git@h:r", "main")]
+
+
+def test_the_name_of_a_source_shows_no_password():
+    made = Lowered("FROM base\nADD https://me:secret@h/y?token=secret /1\n")
+    assert made.target.step.sources[0].name == "[stage-0] https://me@h/y"
