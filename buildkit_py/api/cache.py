@@ -32,11 +32,16 @@ def prune(*, everything: bool = False, store: str = "") -> tuple[Share, ...]:
     return collect(_owned(store), everything)
 
 
-def verify(*, repair: bool = True, store: str = "") -> tuple[Problem, ...]:
-    """Read everything and compare it with its name; what is damaged, which `repair` takes out of use."""
+def verify(*, repair: bool = True, trees: bool = True, store: str = "") -> tuple[Problem, ...]:
+    """Read everything and compare it with its name; what is damaged, which `repair` takes out of use.
+
+    `trees`: the unpacked files of layers, too.
+    """
+    from buildkit_py.api.session import Session
     from buildkit_py.store.verify import verify as check
 
-    return check(_owned(store), repair)
+    with Session(store) as session:
+        return check(session.store, repair, session.materializer().unpack if trees else None)
 
 
 def _owned(store: str) -> Store:

@@ -225,7 +225,6 @@ class WriteOut:
             dest,
             names=names,
             directory=output.directory,
-            fresh=self.session.store.blobs.made,
         )
 
     def _fetch(self, image: Image) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
     from buildkit_py.store.usage import Share
 
-_ONLY = {"all": "prune", "keep": "verify"}
+_ONLY = {"all": "prune", "keep": "verify", "no-trees": "verify"}
 
 
 def parser() -> Command:
@@ -20,10 +20,15 @@ def parser() -> Command:
     return Command(
         "cache",
         "show, shrink or check the store",
-        ("pybuild cache du [--json]", "pybuild cache prune [--all] [--json]", "pybuild cache verify [--keep] [--json]"),
+        (
+            "pybuild cache du [--json]",
+            "pybuild cache prune [--all] [--json]",
+            "pybuild cache verify [--keep] [--no-trees] [--json]",
+        ),
         (
             Option(("-a", "--all"), "prune: images too, and whatever its age"),
             Option(("--keep",), "verify: only report what is damaged, do not remove it"),
+            Option(("--no-trees",), "verify: do not read the unpacked files of layers, which takes longest"),
             Option(("--json",), "print the answer as JSON"),
         ),
         about=(
@@ -71,7 +76,7 @@ def _verify(parsed: Parsed) -> int:
     from buildkit_py.errors import StoreCorrupt
     from buildkit_py.report.escape import visible
 
-    problems = verify(repair=not parsed.has("keep"))
+    problems = verify(repair=not parsed.has("keep"), trees=not parsed.has("no-trees"))
     if parsed.has("json"):
         _json([{name: getattr(problem, name) for name in problem.__fields__} for problem in problems])
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.sandbox.userns import Identity
-    from buildkit_py.store.layers import TreeLoss
+    from buildkit_py.store.layers import LayerMeta, TreeLoss
     from buildkit_py.store.store import Store
 
     Progress: TypeAlias = Callable[[str, int, int], None]
@@ -110,29 +110,33 @@ class Materializer:
                     f"layer {layer[:12]} is named but not in the store",
                     hint="run `pybuild cache verify`, then build again",
                 )
-            from buildkit_py.image.unpack import unpack
-            from buildkit_py.store.layers import TreeLoss
-
-            with (
-                self._store.work_dir("unpack") as work,
-                self._fetcher().open_blob(layer, lambda done, total: progress(layer[:12], done, total)) as stream,
-            ):
+            with self._store.work_dir("unpack") as work:
                 destination = work.path + "/diff"
-                make_root(destination)
-                unpacked = unpack(
-                    stream.read,
-                    destination,
-                    media_type=stream.blob.media_type,
-                    diff_id=meta.diff_id,
-                    userxattr=self.identity.userns,
-                    privileged=self.identity.privileged,
-                    ignore_owners=self.identity.single_id,
-                )
-                loss = None
-                if unpacked.owners_lost or unpacked.devices_lost:
-                    loss = TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
+                loss = self.unpack(meta, destination, progress)
+                if loss is not None:
                     self.lossy(loss)
                 return self._store.layers.add_tree(layer, destination, loss)
+
+    def unpack(self, layer: LayerMeta, destination: str, progress: Progress = _silent) -> TreeLoss | None:
+        """Unpack the blob of a layer, fetched if need be, into a new directory; what could not be made of it."""
+        from buildkit_py.image.unpack import unpack
+        from buildkit_py.store.layers import TreeLoss
+
+        make_root(destination)
+        id = layer.id
+        with self._fetcher().open_blob(id, lambda done, total: progress(id[:12], done, total)) as stream:
+            unpacked = unpack(
+                stream.read,
+                destination,
+                media_type=stream.blob.media_type,
+                diff_id=layer.diff_id,
+                userxattr=self.identity.userns,
+                privileged=self.identity.privileged,
+                ignore_owners=self.identity.single_id,
+            )
+        if unpacked.owners_lost or unpacked.devices_lost:
+            return TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
+        return None
 
     def _mind_loss(self, layer: str) -> None:
         if not self.identity.privileged and (loss := self._store.layers.loss(layer)) is not None:

@@ -16,7 +16,7 @@ from buildkit_py.image import reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
 
     from buildkit_py.exporter.image import Image
     from buildkit_py.exporter.layout import Layout
@@ -30,14 +30,13 @@ def export_docker(
     *,
     names: Sequence[str] = (),
     directory: bool = False,
-    fresh: Container[str] = (),
 ) -> None:
     """Write an image to an archive (`dest` "-": standard output) or a directory, as `export_oci` does."""
     if directory:
         _write(DirectoryLayout(dest, store), image, names)
         return
     with Sink(dest) as sink:
-        archive = ArchiveLayout(sink, store, fresh)
+        archive = ArchiveLayout(sink, store)
         _write(archive, image, names)
         archive.end()
 

@@ -13,7 +13,6 @@ from buildkit_py.exporter.sink import Sink, failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container
     from typing import Protocol
 
     from buildkit_py.store.store import Store
@@ -33,12 +32,11 @@ _PIECE = 1 << 20
 
 
 class ArchiveLayout:
-    """A layout as members of a tar, without times and owners. `fresh` are blobs that were hashed just now."""
+    """A layout as members of a tar, without times and owners."""
 
-    def __init__(self, sink: Sink, store: Store, fresh: Container[str] = ()) -> None:
+    def __init__(self, sink: Sink, store: Store) -> None:
         self._sink = sink
         self._store = store
-        self._fresh = fresh
 
     def directory(self, name: str) -> None:
         self._header(name + "/", 0, 0o755, tarfile.DIRTYPE)
@@ -49,10 +47,10 @@ class ArchiveLayout:
         self._pad(len(data))
 
     def blob(self, name: str, digest: str) -> None:
-        size = self._store.blobs.size(digest)
-        self._header(name, size, 0o644, tarfile.REGTYPE)
         with self._store.blobs.open(digest) as reader:
-            if digest in self._fresh:
+            size = os.fstat(reader.fileno()).st_size
+            self._header(name, size, 0o644, tarfile.REGTYPE)
+            if reader.is_sure():
                 self._sink.send_file(reader.fileno(), size)
             else:
                 while piece := reader.read(_PIECE):

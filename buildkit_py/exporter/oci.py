@@ -14,7 +14,7 @@ from buildkit_py.image.manifest import Descriptor, Index
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Sequence
 
     from buildkit_py.exporter.image import Image
     from buildkit_py.exporter.layout import Layout
@@ -32,18 +32,16 @@ def export_oci(
     *,
     names: Sequence[str] = (),
     directory: bool = False,
-    fresh: Container[str] = (),
 ) -> None:
     """Write an image to an archive (`dest` "-": standard output) or a directory.
 
-    All its blobs must be in the store. `fresh`: blobs that this process made
-    just now, which need no second check. Raises `ExportError`, `StoreError`.
+    All its blobs must be in the store. Raises `ExportError`, `StoreError`.
     """
     if directory:
         write_layout(DirectoryLayout(dest, store), image, names)
         return
     with Sink(dest) as sink:
-        archive = ArchiveLayout(sink, store, fresh)
+        archive = ArchiveLayout(sink, store)
         write_layout(archive, image, names)
         archive.end()
 

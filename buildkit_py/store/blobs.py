@@ -35,7 +35,7 @@ class Blobs:
         self.dir = work.root + "/blobs/sha256"
         self._work = work
         self._leases = leases
-        self.made: set[str] = set()  # blobs that this process wrote, and knows to be whole
+        self._made: dict[str, tuple[int, int]] = {}  # what this process wrote: the file's inode and bytes, by digest
 
     def path(self, digest: str) -> str:
         """Where a blob is or would be."""
@@ -101,6 +101,16 @@ class Blobs:
             os.close(fd)
             raise self.corrupt(digest, "it is no regular file")
         return VerifiedReader(self, digest, fd)
+
+    def made(self, digest: str, fd: int) -> bool:
+        """Whether the open file is the very one that this process wrote under that digest, and knows to be whole."""
+        status = os.fstat(fd)
+        return self._made.get(digest) == (status.st_ino, status.st_size)
+
+    def note_made(self, digest: str, fd: int) -> None:
+        """This process wrote all of the open file and took its digest meanwhile."""
+        status = os.fstat(fd)
+        self._made[digest] = (status.st_ino, status.st_size)
 
     def delete(self, digest: str) -> bool:
         """Remove a blob; False if there was none."""
@@ -192,9 +202,9 @@ class BlobWriter:
         if fd < 0:
             raise ValueError("this blob was committed or dropped before")
         try:
+            self._blobs.note_made(digest, fd)
             os.close(fd)  # some filesystems report a full quota only here
             self._blobs.adopt(self._path, digest)
-            self._blobs.made.add(digest)
         except OSError as problem:
             raise store_error(problem, self._work.root, "write a blob") from problem
         return digest, self._size
@@ -254,6 +264,10 @@ class VerifiedReader:
         data = self.read(view.nbytes)
         view[: len(data)] = data
         return len(data)
+
+    def is_sure(self) -> bool:
+        """Whether it need not be checked: this process wrote this very file."""
+        return self._blobs.made(self._digest, self._fd)
 
     def fileno(self) -> int:
         """The open file, for those who only hand it on; bytes read past this reader are not checked."""

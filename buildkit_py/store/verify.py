@@ -2,6 +2,11 @@
 
 What is wrong is moved to the quarantine, and so is what cannot be used
 without it; the next build makes it again.
+
+The files of an unpacked layer come to its content digest. That of a pulled
+layer is not known (its name is the diff_id, of a tar), and neither is that of
+files which lack owners that this user could not give: those are compared with
+what the layer's blob unpacks to now.
 """
 
 from __future__ import annotations
@@ -11,15 +16,21 @@ import stat
 
 from buildkit_py.digest import is_hex, is_sha256
 from buildkit_py.errors import StoreCorrupt, StoreError
+from buildkit_py.image.content import content_digest
+from buildkit_py.image.overlay_diff import diff
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.reach import reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
+    from buildkit_py.store.layers import LayerMeta
     from buildkit_py.store.store import Store
+
+    Unpack: TypeAlias = Callable[[LayerMeta, str], object]
 
 
 class Problem(Record):
@@ -34,16 +45,22 @@ class Problem(Record):
         return f"{self.kind} {self.name}: {self.message}"
 
 
-def verify(store: Store, repair: bool = True) -> tuple[Problem, ...]:
+def verify(store: Store, repair: bool = True, unpack: Unpack | None = None) -> tuple[Problem, ...]:
     """Everything that is wrong, most basic first; with `repair` it is set aside. Raises `StoreError`.
 
-    Other processes may use the store meanwhile; what they remove is not reported.
+    `unpack` unpacks a layer's blob into a new directory; without it the
+    unpacked files of layers are not read. Other processes may use the store
+    meanwhile; what they remove is not reported.
     """
+
+    def trees(look: Store) -> Iterator[Problem]:
+        return _trees(look, unpack) if unpack is not None else iter(())
+
     look = store.view(sets_aside=False)
     problems: list[Problem] = []
     try:
         # In this order a later check sees what an earlier one took away.
-        for check in (_blobs, _layers, _snapshots, _records, _images):
+        for check in (_blobs, _layers, trees, _snapshots, _records, _images):
             for problem in list(check(look)):
                 if os.path.lexists(problem.path):
                     problems.append(problem)
@@ -86,6 +103,35 @@ def _layers(store: Store) -> Iterator[Problem]:
             yield Problem("layer", name, path + "/diff", "its tree is no directory")
         if not meta.empty and not store.layers.present(name):
             yield Problem("layer", name, path, "it has neither files nor a blob")
+
+
+def _trees(store: Store, unpack: Unpack) -> Iterator[Problem]:
+    for name in sorted(os.listdir(store.layers.dir)):
+        meta = store.layers.get(name) if is_hex(name) else None
+        tree = store.layers.tree(name) if meta is not None else None
+        if meta is None or tree is None:
+            continue
+        try:
+            message = _tree(store, meta, tree, unpack)
+        except OSError as problem:
+            message = f"its files cannot be read: {problem.strerror}"
+        if message and store.layers.tree(name) is not None:
+            # Without another way to its files, all of the layer goes, and what stands on it.
+            only_this = store.layers.any_blob(name) is None and not meta.origin
+            yield Problem("layer", name, store.layers.path(name) if only_this else tree, message)
+
+
+def _tree(store: Store, meta: LayerMeta, tree: str, unpack: Unpack) -> str:
+    """What is wrong with an unpacked layer, "" if nothing is or if there is nothing to compare it with."""
+    if meta.content != meta.diff_id.removeprefix("sha256:") and store.layers.loss(meta.id) is None:
+        wanted = meta.content
+    elif store.layers.any_blob(meta.id) is not None:
+        with store.work_dir("verify") as work:
+            unpack(meta, work.path + "/diff")
+            wanted = content_digest(diff(work.path + "/diff", hash_files=True))
+    else:
+        return ""
+    return "" if content_digest(diff(tree, hash_files=True)) == wanted else "its unpacked files are not what it says"
 
 
 def _snapshots(store: Store) -> Iterator[Problem]:

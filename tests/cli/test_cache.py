@@ -46,6 +46,19 @@ def test_verify_finds_damage_and_takes_it_out_of_use(tmp_path):
     assert pybuild(tmp_path, "cache", "verify").returncode == 0
 
 
+def test_verify_reads_the_unpacked_files_of_a_pulled_layer(tmp_path):
+    put_busybox(tmp_path)
+    assert pybuild(tmp_path, "run", "box", "--", "true").returncode == 0
+    [busybox] = (tmp_path / "store/layers").glob("*/diff/bin/busybox")
+    busybox.write_bytes(busybox.read_bytes()[:-1] + b"?")
+    assert pybuild(tmp_path, "cache", "verify", "--no-trees").returncode == 0
+    found = pybuild(tmp_path, "cache", "verify")
+    assert (found.returncode, "its unpacked files are not what it says" in found.stdout) == (5, True), found
+    assert not busybox.exists()
+    assert pybuild(tmp_path, "run", "box", "--", "true").returncode == 0
+    assert pybuild(tmp_path, "cache", "verify").returncode == 0
+
+
 def test_a_store_that_is_none(tmp_path):
     (tmp_path / "store").write_text("a file")
     for argv in (("images",), ("cache", "du"), ("run", "box")):

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 from buildkit_py.digest import blake3_hex, key_of
+from buildkit_py.image.content import content_digest
+from buildkit_py.image.overlay_diff import diff
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 from buildkit_py.store.records import StepRecord
 from buildkit_py.store.store import Store
@@ -28,6 +30,7 @@ def add_layer(store: Store, name: str, *, packed: bool = True, unpacked: bool = 
         tree = Path(work.path, "upper")
         tree.mkdir()
         (tree / "file").write_bytes(content)
+        meta = meta.replace(content=content_digest(diff(str(tree), hash_files=True)))
         return store.layers.add(meta, str(tree), blob)
 
 

@@ -71,6 +71,21 @@ def test_adopting_a_finished_file(store: Store) -> None:
     assert Path(store.blobs.path(DIGEST)).stat().st_mode & 0o7777 == 0o600
 
 
+def test_sure_is_only_the_file_that_this_process_wrote(store: Store) -> None:
+    def sure(process: Store) -> bool:
+        with process.blobs.open(DIGEST) as reader:
+            return reader.is_sure()
+
+    store.blobs.put(DATA)
+    other = Store.open(store.root)
+    assert (sure(store), sure(other)) == (True, False)
+    path = Path(store.blobs.path(DIGEST))
+    os.truncate(path, len(DATA) - 1)
+    assert not sure(store)
+    other.blobs.put(DATA)
+    assert (sure(store), sure(other)) == (False, True)
+
+
 def test_reading_verifies_at_the_end(store: Store) -> None:
     store.blobs.put(DATA)
     with store.blobs.open(DIGEST) as reader:
@@ -157,11 +172,5 @@ def test_a_blob_that_its_writer_hashed_has_the_name_it_says(store: Store) -> Non
         writer.write(DATA)
         assert writer.commit(DIGEST) == (DIGEST, len(DATA))
     assert store.blobs.read(DIGEST) == DATA
-    assert DIGEST in store.blobs.made
-
-
-def test_only_what_this_process_wrote_counts_as_made(store: Store) -> None:
-    store.blobs.put(DATA)
-    again = Store.open(store.work.root)
-    assert again.blobs.has(DIGEST)
-    assert DIGEST not in again.blobs.made
+    with store.blobs.open(DIGEST) as reader:
+        assert reader.is_sure()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.store.layers import LayerBlob, LayerMeta, TreeLoss
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
-from tests.store.samples import add_image, add_layer, add_record, contents
+from tests.store.samples import TAR, add_image, add_layer, add_record, contents
 
 
 @pytest.fixture
@@ -136,3 +137,48 @@ def test_a_file_that_may_not_be_read(full: Store) -> None:
     os.chmod(full.blobs.path(manifest), 0)
     assert kinds(full) == {"blob", "image"}
     assert verify(full) == ()
+
+
+def no_blob(meta: LayerMeta, directory: str) -> None:
+    raise AssertionError("the content digest is known")
+
+
+@pytest.mark.parametrize("change", [flip, truncate, empty, directory, delete, lambda path: path.chmod(0o4755)])
+@pytest.mark.parametrize("packed", [True, False])
+def test_wrong_files_of_a_layer_go(store: Store, packed: bool, change: Callable[[Path], None]) -> None:
+    layer = add_layer(store, "one", packed=packed)
+    add_record(store, "step", layer.id)
+    other = add_layer(store, "other")
+    tree = Path(store.layers.path(layer.id), "diff")
+    change(tree / "file")
+    assert verify(store) == ()
+    found = verify(store, repair=False, unpack=no_blob)
+    assert [(one.kind, one.name) for one in found] == [("layer", layer.id)]
+    assert tree.exists()
+    assert {one.kind for one in verify(store, unpack=no_blob)} == (
+        {"layer"} if packed else {"layer", "snapshot", "record"}
+    )
+    assert not tree.exists()
+    assert store.layers.present(layer.id) == packed
+    assert store.layers.tree(other.id) is not None
+    assert verify(store, unpack=no_blob) == ()
+
+
+@pytest.mark.parametrize("loss", [None, TreeLoss(1, 0)])
+def test_files_without_a_known_content_are_compared_with_the_blob(store: Store, loss: TreeLoss | None) -> None:
+    diff_id = store.blobs.put(b"the bytes of a tar")
+    name = diff_id.removeprefix("sha256:")
+    meta = LayerMeta(name, name if loss is None else "0" * 64, diff_id=diff_id)
+    store.layers.add(meta, blob=("origin", LayerBlob(diff_id, diff_id, 18, TAR)))
+
+    def unpack(meta: LayerMeta, directory: str) -> None:
+        os.mkdir(directory)
+        Path(directory, "file").write_text(meta.diff_id)
+
+    with store.work_dir("sample") as work:
+        unpack(meta, work.path + "/diff")
+        tree = store.layers.add_tree(name, work.path + "/diff", loss)
+    assert verify(store, unpack=unpack) == ()
+    Path(tree, "file").write_text("other")
+    assert [one.path for one in verify(store, unpack=unpack)] == [tree]
+    assert store.layers.present(name)
