@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
+    "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",
     "run": "run a command in an image or a target",
     "images": "list the images of the local store",
     "inspect": "show an image's configuration as JSON",

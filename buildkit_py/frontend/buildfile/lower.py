@@ -81,7 +81,7 @@ def lower(
     try:
         return _lower(tree, options, resolver, inputs, targets or ("",), file, tell)
     except PybuildError as problem:
-        _show_line(problem, tree.path, file)
+        show_line(problem, tree.path, file)
         raise
 
 
@@ -374,7 +374,7 @@ def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> N
         notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared))
 
 
-def _show_line(problem: PybuildError, name: str, file: str) -> None:
+def show_line(problem: PybuildError, name: str, file: str) -> None:
     """Give an error that points into this Buildfile the source line, with a caret below its place."""
     at = problem.at
     if problem.excerpt or not file or not isinstance(at, Position) or at.file != name:

@@ -62,7 +62,7 @@ def _command(lowering: StageLowering, stage: Stage, node: RunStep) -> tuple[tupl
     text = command.shell or ""
     if not node.heredocs:
         return assemble.shell_argv(stage, text), ()
-    if len(node.heredocs) == 1 and _is_lone_heredoc(text):
+    if len(node.heredocs) == 1 and is_lone_heredoc(text):
         document = node.heredocs[0]
         if document.body.startswith("#!"):
             # The file's own interpreter is to run it, so it has to be a file; the shell only starts it.
@@ -73,7 +73,7 @@ def _command(lowering: StageLowering, stage: Stage, node: RunStep) -> tuple[tupl
     return assemble.shell_argv(stage, whole), ()
 
 
-def _is_lone_heredoc(text: str) -> bool:
+def is_lone_heredoc(text: str) -> bool:
     """Whether a command line is nothing but one `<<NAME`: its body is the script itself then."""
     word = text.strip().lstrip("0123456789")
     if not word.startswith("<<"):

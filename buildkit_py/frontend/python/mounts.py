@@ -86,15 +86,16 @@ def secret(
     target: AnyText | None = None,
     env: str | None = None,
     required: bool = True,
-    mode: int = 0o400,
+    mode: int = -1,
     uid: int = 0,
     gid: int = 0,
 ) -> SecretMount:
     """A secret of the command line (`--secret id=…`), as a file, as a variable of `env`, or both.
 
     The file is `target`, by default `/run/secrets/ID` unless `env` is given.
-    Its value is in no key and no layer. A missing one is an error, which a
-    Dockerfile has to ask for; `required=False` is the Dockerfile's way.
+    Only its owner can read it, unless `mode` says otherwise. Its value is in
+    no key and no layer. A missing one is an error, which a Dockerfile has to
+    ask for; `required=False` is the Dockerfile's way.
     """
     expect_text(id, "`id` of secret()")
     expect_text("" if target is None else target, "`target` of secret()")

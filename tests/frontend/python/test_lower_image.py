@@ -79,9 +79,9 @@ def test_run_arguments(tmp_path):
     assert op.mounts == (
         Mount("cache", "/c", read_only=False, id="/c"),
         Mount("cache", "/w/d", read_only=False, id="x", sharing="locked", mode=0o700),
-        Mount("secret", "/run/secrets/s", id="s", mode=0o400, required=True),
-        Mount("secret", "", id="t", mode=0o400, env="T", required=True),
-        Mount("secret", "/u", id="u", mode=0o400),
+        Mount("secret", "/run/secrets/s", id="s", required=True),
+        Mount("secret", "", id="t", env="T", required=True),
+        Mount("secret", "/u", id="u"),
         Mount("tmpfs", "/t", read_only=False, size=5),
         Mount("bind", "/b", 0, "/bin"),
         Mount("bind", "/src", 1, "/", read_only=False),

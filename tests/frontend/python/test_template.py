@@ -42,7 +42,7 @@ def test_copies_and_mounts_expand(tmp_path):
         Mount("cache", "/d", read_only=False, id="id"),
         Mount("tmpfs", "/d", read_only=False),
         Mount("bind", "/in/d", 0, "/d", True),
-        Mount("secret", "/s/d", id="d", mode=0o400, required=True),
+        Mount("secret", "/s/d", id="d", required=True),
     )
 
 

@@ -1,0 +1,1 @@
+"""A Buildfile written anew as a Buildfile.py."""

@@ -1,0 +1,289 @@
+"""Instructions as calls of an image's methods: the method's name and the code of its arguments."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.assemble import join
+from buildkit_py.frontend.buildfile import syntax
+from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
+from buildkit_py.frontend.buildfile.run_mount import parse_mount
+from buildkit_py.frontend.convert.code import identifier, literal, mapping
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import TypeAlias
+
+    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Instruction, Pair
+    from buildkit_py.frontend.convert.arguments import Arguments
+    from buildkit_py.frontend.convert.words import Words
+    from buildkit_py.source_map import Position
+
+    Call: TypeAlias = tuple[str, list[str]]
+
+# Stands before a value of a mount that is to be expanded, while `parse_mount` looks at the others.
+_LATER = "\0"
+_REMOTE = ("http://", "https://", "git@", "git://", "ssh://")
+
+
+class Calls:
+    """The instructions of one stage. `source` gives the code of what `--from=NAME` means, "" being the context;
+
+    `constant(name, text)` puts a text of several lines above the function and gives its name.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        arguments: Arguments,
+        source: Callable[[str, Position], str],
+        constant: Callable[[str, str], str],
+    ) -> None:
+        self.words = words
+        self.arguments = arguments
+        self.source = source
+        self.constant = constant
+
+    def of(self, node: Instruction) -> Call:
+        """The call. Raises `BuildfileError` for what a Buildfile.py has no words for, or what no build would take."""
+        word = self.words.code
+        match node:
+            case syntax.RunStep():
+                return "run", self._run(node)
+            case syntax.Transfer():
+                return node.keyword.lower(), self._transfer(node)
+            case syntax.Env() | syntax.Label():
+                return node.keyword.lower(), self._pairs(node.pairs)
+            case syntax.Arg():
+                values = [(pair.key, self.arguments.value(pair)) for pair in node.pairs]
+                return "arg", _named([(literal(name), value) for name, value in values])
+            case syntax.Workdir():
+                return "workdir", [word(node.path.text, node.path.position)]
+            case syntax.User():
+                return "user", [word(node.user.text, node.user.position)]
+            case syntax.Expose():
+                found = sorted(node.ports, key=lambda port: port.text)
+                ports = [code for port in found for code in self.words.ports(port.text, port.position)]
+                return "expose", [code[1:-1] if code[1:-1].isdecimal() else code for code in ports]
+            case syntax.Volume():
+                return "volume", [word(path.text, path.position) for path in node.paths]
+            case syntax.Cmd() | syntax.Entrypoint():
+                return node.keyword.lower(), self._command(node.command)
+            case syntax.Shell():
+                return "shell", [literal(text) for text in node.argv]
+            case syntax.StopSignal():
+                return "stop_signal", [word(node.signal.text, node.signal.position)]
+            case syntax.HealthcheckStep():
+                return "healthcheck", self._healthcheck(node)
+            case syntax.OnBuild():
+                return "on_build", [self._text("on_build", node.text)]
+            case syntax.Maintainer():
+                return "maintainer", [literal(node.author)]
+        raise no_words(node.keyword, node.position)
+
+    def _text(self, name: str, text: str) -> str:
+        return self.constant(name, text) if "\n" in text else literal(text)
+
+    def _command(self, command: Command) -> list[str]:
+        if command.argv is None:
+            return [literal(command.shell or "")]
+        words = [literal(word) for word in command.argv]
+        return words if len(words) > 1 else ["[" + ", ".join(words) + "]"]
+
+    def _healthcheck(self, node: syntax.HealthcheckStep) -> list[str]:
+        if node.command is None:
+            return ["None"]
+        out = self._command(node.command)
+        for flag in node.flags:
+            if flag.value:
+                value = str(int(flag.value)) if flag.name == "retries" else literal(flag.value)
+                out.append(f"{flag.name.replace('-', '_')}={value}")
+        return out
+
+    def _pairs(self, pairs: Iterable[Pair]) -> list[str]:
+        code = self.words.code
+        return _named([(code(pair.key, pair.position), code(pair.value or "", pair.position)) for pair in pairs])
+
+    # RUN
+
+    def _run(self, node: syntax.RunStep) -> list[str]:
+        out = self._run_command(node)
+        mounts: list[str] = []
+        seen: list[str] = []
+        saved: list[tuple[str, str]] = []
+        for flag in node.flags:
+            match flag.name:
+                case "mount":
+                    mounts.append(self._mount(flag))
+                case "network":
+                    if flag.value != "default":
+                        out.append(f"network={literal(flag.value or '')}")
+                case "security" if flag.value == "sandbox":
+                    pass
+                case "timeout" | "ttl" | "memory" | "pool":
+                    out.append(f"{flag.name}={literal(self._known(flag))}")
+                case "retry" | "cpus":
+                    out.append(f"{flag.name}={_number(self._known(flag), flag.position)}")
+                case "always":
+                    out += ["always=True"] * is_on(flag)
+                case "inputs":
+                    seen.append(literal(self._known(flag)))
+                case "save-always":
+                    source, _, dest = self._known(flag).partition(":")
+                    saved.append((literal(source), literal(dest)))
+                case _:
+                    raise no_words(f"RUN --{flag.name}", flag.position)
+        if seen:
+            out.append(f"inputs=[{', '.join(seen)}]")
+        if saved:
+            out.append(f"save_always={mapping(saved)}")
+        if mounts:
+            out.append(f"mounts=[{', '.join(mounts)}]")
+        return out
+
+    def _known(self, flag: Flag) -> str:
+        """The value of a flag that has to be known while a Buildfile.py runs."""
+        fixed = self.words.fixed(flag.value or "", flag.position)
+        if fixed is None:
+            raise no_words(f"a variable in RUN --{flag.name}", flag.position)
+        return fixed
+
+    def _run_command(self, node: syntax.RunStep) -> list[str]:
+        text, documents = node.command.shell or "", node.heredocs
+        if node.command.argv == ():
+            raise BuildfileError("RUN has no command", at=node.position)
+        if node.command.argv is not None or not documents:
+            return self._command(node.command)
+        if len(documents) == 1 and is_lone_heredoc(text):
+            (document,) = documents
+            body = self._text(document.name, document.body)
+            if document.body.startswith("#!"):
+                self.words.uses("file")
+                return [f"file({literal(document.name)}, {body})"]
+            return [body]
+        whole = text + "".join([f"\n{document.body}{document.name}" for document in documents])
+        return [self._text(documents[0].name, whole)]
+
+    def _mount(self, flag: Flag) -> str:
+        at = flag.position
+
+        def later(value: str) -> str:
+            fixed = self.words.fixed(value, at)
+            return _LATER + value if fixed is None else fixed
+
+        spec = parse_mount(flag.value or "", later, at)
+        target = self._field(spec.target)
+        out: list[tuple[str, str]] = []
+        match spec.kind:
+            case "bind":
+                out = [("", self._tree(spec.origin, spec.source, at)), ("", target)]
+                out += [("read_only", "False")] * (not spec.read_only)
+            case "cache":
+                out = [("", target), ("id", self._cache_id(spec.id, spec.target))]
+                out += [("sharing", literal(spec.sharing))] * (spec.sharing not in ("", "shared"))
+                out += [("mode", f"0o{spec.mode:o}")] * (spec.mode >= 0)
+                out += [("uid", str(spec.uid))] * (spec.uid > 0) + [("gid", str(spec.gid))] * (spec.gid > 0)
+                out += [("read_only", "True")] * spec.read_only
+                if spec.origin:
+                    out.append(("source", self._tree(spec.origin, spec.source, at)))
+            case "tmpfs":
+                out = [("", target)] + [("size", str(spec.size))] * bool(spec.size)
+            case "secret":
+                name = spec.source or spec.id or spec.target.rstrip("/").rpartition("/")[2]
+                out = [("", self._field(name))] + [("target", target)] * bool(spec.target)
+                out += [("env", self._field(spec.env))] * bool(spec.env)
+                out += [("required", "False")] * (not spec.required)
+                out += [("mode", f"0o{spec.mode:o}")] * (spec.mode >= 0)
+                out += [("uid", str(spec.uid))] * (spec.uid > 0) + [("gid", str(spec.gid))] * (spec.gid > 0)
+            case _:
+                raise no_words(f"RUN --mount=type={spec.kind}", at)
+        self.words.uses(spec.kind)
+        return f"{spec.kind}({', '.join([f'{name}={code}' if name else code for name, code in out if code])})"
+
+    def _cache_id(self, name: str, target: str) -> str:
+        """The id as code, "" where it is the target; a cache at a relative target is not named by where it lands."""
+        if name or target.startswith(("/", _LATER + "/")):
+            return self._field(name) if name else ""
+        return self._field(target) if target.startswith(_LATER) else literal(join("/", target)[1:])
+
+    def _field(self, value: str) -> str:
+        return self.words.unexpanded(value[1:]) if value.startswith(_LATER) else literal(value)
+
+    def _tree(self, origin: str, path: str, at: Position) -> str:
+        source = self.source(origin, at)
+        return f"{source}[{self._field(path)}]" if path else source
+
+    # COPY and ADD
+
+    def _transfer(self, node: syntax.Transfer) -> list[str]:
+        paths: list[str] = []
+        for source in node.sources:
+            if node.heredocs and source.text.lstrip("0123456789").startswith("<<"):
+                continue
+            fixed = self.words.fixed(source.text, source.position)
+            if fixed is not None and fixed.startswith(_REMOTE):
+                raise no_words(f"{node.keyword} of a URL or from git", source.position)
+            paths.append(self.words.code(source.text, source.position))
+        flags = {flag.name: flag for flag in node.flags if flag.name != "exclude"}
+        out = [self._things(paths, node.heredocs, flags.get("from"), node.position)]
+        out.append(self.words.code(node.dest.text, node.dest.position))
+        for name, flag in flags.items():
+            match name:
+                case "from":
+                    pass
+                case "chown" | "chmod":
+                    out.append(f"{name}={self.words.code(flag.value or '', flag.position)}")
+                case "parents" | "link":
+                    out += [f"{name}=True"] * is_on(flag)
+                case "unpack":
+                    out += ["unpack=False"] * (not is_on(flag))
+                case _:
+                    raise no_words(f"{node.keyword} --{name}", flag.position)
+        exclude = [literal(flag.value or "") for flag in node.flags if flag.name == "exclude"]
+        return out + [f"exclude=[{', '.join(exclude)}]"] * bool(exclude)
+
+    def _things(self, paths: list[str], documents: Iterable[Heredoc], origin: Flag | None, at: Position) -> str:
+        things: list[str] = []
+        if paths:
+            name, place = (origin.value or "", origin.position) if origin is not None else ("", at)
+            things.append(f"{self.source(name, place)}[{', '.join(paths)}]")
+        for document in documents:
+            self.words.uses("file")
+            body = self._text(document.name, document.body)
+            if document.expand and ("$" in document.body or "\\" in document.body):
+                self.words.uses("expand")
+                body = f"expand({body}, raw=True)"
+            things.append(f"file({literal(document.name)}, {body})")
+        return things[0] if len(things) == 1 else f"[{', '.join(things)}]"
+
+
+def is_on(flag: Flag) -> bool:
+    """Whether a switch that was given is on."""
+    return flag.value is None or flag.value.lower() == "true"
+
+
+def no_words(what: str, at: Position) -> BuildfileError:
+    """The error for what can only be said in a Buildfile."""
+    return BuildfileError(
+        f"{what} has no equivalent in a Buildfile.py",
+        at=at,
+        hint="keep this stage in the Buildfile and start from it: Image.from_buildfile(…, target=…)",
+    )
+
+
+def _number(text: str, at: Position) -> str:
+    try:
+        return f"{float(text):g}" if "." in text else str(int(text))
+    except ValueError as problem:
+        raise BuildfileError(f"`{text}` is no number", at=at) from problem
+
+
+def _named(pairs: list[tuple[str, str]]) -> list[str]:
+    """Pairs of code as keyword arguments, else as a dict, else (a name twice) as a list."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        return ["[" + ", ".join([f"({name}, {value})" for name, value in pairs]) + "]"]
+    bare = [name[1:-1] for name in names]
+    if all(identifier(name, ()) == name and name.isascii() for name in bare):
+        return [f"{name}={value}" for name, (_, value) in zip(bare, pairs, strict=True)]
+    return [mapping(pairs)]
