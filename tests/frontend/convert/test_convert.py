@@ -115,8 +115,8 @@ def test_arguments_are_parameters(text, signature):
 
 SAME = [
     (
-        "FROM base\nRUN --timeout=10m --retry=2 --ttl=7d --always --cpus=0.5 --memory=64m --pool=net:2 x\n"
-        "COPY a /b\nRUN --inputs=/b/*.c --inputs=!/b/x.c --save-always=/o --save-always=/p:q y\n",
+        "FROM base\nRUN --timeout=10m --retry=2 --ttl=7d --always --pool=net:2 x\n"
+        "RUN --save-always=/o --save-always=/p:q y\n",
         ((),),
     ),
     ("ARG V=1\nFROM base:$V\nARG V\nARG W=$V-w\nRUN x\nENV A=$W\n", ((), (("V", "2"),), (("W", "3"),))),
@@ -161,6 +161,11 @@ def test_both_mean_the_same(text, arguments, tmp_path):
         assert shape(made.step) == shape(wanted.step)
         assert made.config == wanted.config
         assert (made.author, made.host) == (wanted.author, wanted.host)
+
+
+def test_limits_and_inputs_are_arguments_of_run():
+    made = convert_text("FROM a\nRUN --cpus=0.50 --memory=64m --inputs=/b/*.c --inputs=!/b/x.c x\n")
+    assert '.run("x", cpus=0.5, memory="64m", inputs=["/b/*.c", "!/b/x.c"])' in made
 
 
 def test_every_stage_is_a_target_of_its_name(tmp_path):
