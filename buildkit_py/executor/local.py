@@ -16,7 +16,7 @@ from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.executor.run_step import Mounts, Running, run_command, sandbox_spec, trusted
+from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, trusted
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.record import Record
@@ -266,6 +266,9 @@ class LocalExecutor:
                 network,
                 self._resolver(),
             )
+            limits = limits_of(op.policy, step)
+            if limits is not None:
+                spec = spec.replace(cgroups=limits.directories)
 
             def line(stream: int, text: str) -> None:
                 self._emit(StepOutput(step_id, stream, text, self._clock()))
@@ -274,11 +277,14 @@ class LocalExecutor:
             pump = Pump(line, log, capture=op.capture, append=attempt > 1)
             roots = (("/",) if trees.host else ()) + trees.directories + (upper,)
             try:
-                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy.timeout)
+                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy, limits)
             except StepFailed as failed:
                 if not self._running.cancelled:
                     self._save(op, step, roots, failed)
                 raise
+            finally:
+                if limits is not None:
+                    limits.remove()
             self._save(op, step, roots, None)
             if op.test:
                 upper = f"{work.path}/nothing"

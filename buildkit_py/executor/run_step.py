@@ -7,6 +7,7 @@ import os
 from buildkit_py.errors import BuildfileError, SandboxError, StepFailed
 from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.output import Pump
+from buildkit_py.graph.op import NO_POLICY
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
 TYPE_CHECKING = False
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
     from buildkit_py.executor.cache_mounts import CacheMounts
     from buildkit_py.executor.materialize import Trees
-    from buildkit_py.graph.op import Mount, Run
+    from buildkit_py.graph.op import Mount, Policy, Run
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher, Sandbox
+    from buildkit_py.sandbox.limits import Limits
 
 PIPES = "/dev/pipes"
 # With less than this left on the disk, that is taken for what a command failed of.
@@ -189,13 +191,31 @@ def _abandon(sandbox: Sandbox) -> None:
         pass  # what came first is the one to report
 
 
-def run_command(
-    launcher: Launcher, running: Running, spec: SandboxSpec, pump: Pump, step: Step, step_id: str, timeout: int = 0
-) -> None:
-    """Run the command and wait for it, for `timeout` milliseconds at most (0: for ever).
+def limits_of(policy: Policy, step: Step) -> Limits | None:
+    """The limits that a policy sets, None for none. Raises `SandboxError` where they cannot be enforced."""
+    if not (policy.memory or policy.cpus):
+        return None
+    from buildkit_py.sandbox.limits import Limits, hierarchies
 
-    Raises `StepFailed` if its status is not zero or the time is over.
-    """
+    try:
+        return Limits.make(hierarchies(), memory=policy.memory, cpus=policy.cpus)
+    except SandboxError as problem:
+        problem.place(step.position)
+        raise
+
+
+def run_command(
+    launcher: Launcher,
+    running: Running,
+    spec: SandboxSpec,
+    pump: Pump,
+    step: Step,
+    step_id: str,
+    policy: Policy = NO_POLICY,
+    limits: Limits | None = None,
+) -> None:
+    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over."""
+    timeout = policy.timeout
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     try:
@@ -221,6 +241,15 @@ def run_command(
             deadline.end()
     if running.cancelled:
         raise StepFailed("the build was interrupted", code=130, step_id=step_id, at=step.position)
+    if ended.code != 0 and limits is not None and limits.out_of_memory():
+        raise StepFailed(
+            f"`{step.name}` needed more than the {in_units(policy.memory)} that its --memory allows",
+            code=ended.code,
+            step_id=step_id,
+            tail=tuple(pump.tail[-20:]),
+            at=step.position,
+            reason=f"out of memory, with {in_units(policy.memory)}",
+        )
     if ended.code != 0 and deadline is not None and deadline.passed:
         raise StepFailed(
             f"`{step.name}` was ended after the {duration(timeout)} that its --timeout allows",
@@ -239,6 +268,14 @@ def run_command(
             at=step.position,
             hint=_hint_of_full_disk(spec.root.upper),
         )
+
+
+def in_units(size: int) -> str:
+    """Bytes as a person would write them behind `--memory=`: `512m`, `1536k`."""
+    for shift, unit in ((30, "g"), (20, "m"), (10, "k")):
+        if size % (1 << shift) == 0:
+            return f"{size >> shift}{unit}"
+    return f"{size} bytes"
 
 
 def _hint_of_full_disk(path: str) -> str:

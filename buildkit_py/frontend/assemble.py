@@ -181,8 +181,8 @@ def run(
     position: Position | None = None,
 ) -> Stage:
     """RUN. `env` and `user` are for this command only (the Python door's `env=` and `user=`)."""
-    if inputs or policy.cpus or policy.memory:
-        raise BuildfileError("limits and `inputs` of a RUN are not supported yet", at=position)
+    if inputs:
+        raise BuildfileError("`inputs` of a RUN are not supported yet", at=position)
     seen = stage.env
     for name, value in env:
         seen = _latest(seen, name, value)

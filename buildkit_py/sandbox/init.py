@@ -130,6 +130,8 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes | None, reader: int, ch
     if not spec.argv:
         raise SetupFailure("start the command: there is none")
     _become_leader(host)
+    if spec.cgroups:
+        _join_cgroups(spec.cgroups)
     if spec.network == "none":
         with stage("set the loopback interface up"):
             syscalls.raise_loopback()
@@ -203,6 +205,17 @@ def _become_leader(host: Host) -> None:
         syscalls.join_new_session_keyring()
     except OSError:
         pass  # no keyrings in this kernel or quota: what a step could do with one, the filter refuses anyway
+
+
+def _join_cgroups(directories: tuple[str, ...]) -> None:
+    """Enter the control groups that limit the sandbox, and see each as the root of its hierarchy."""
+    for directory in directories:
+        with stage("join the control group", directory):
+            fd = os.open(encode(directory) + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, b"0")
+            os.close(fd)
+    with stage("make a namespace of control groups"):
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 
 
 def _follow_parent(host: Host) -> None:

@@ -60,7 +60,8 @@ class SandboxSpec(Record):
     HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
     `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
     `writable_etc`. `network` is "host" or "none". `capabilities` is the bounding set as a bit mask.
-    `terminal` makes standard input, output and error a new pseudo-terminal's other side.
+    `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
+    control groups that the first process joins before all else.
     """
 
     root: RootFilesystem
@@ -79,6 +80,7 @@ class SandboxSpec(Record):
     no_new_privileges: bool = False
     terminal: bool = False
     read_only_root: bool = False
+    cgroups: tuple[str, ...] = ()
 
     def wire(self) -> dict[str, Any]:
         """The spec as dicts and tuples of plain values, for `marshal`."""

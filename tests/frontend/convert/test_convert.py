@@ -115,7 +115,7 @@ def test_arguments_are_parameters(text, signature):
 
 SAME = [
     (
-        "FROM base\nRUN --timeout=10m --retry=2 --ttl=7d --always --pool=net:2 x\n"
+        "FROM base\nRUN --timeout=10m --retry=2 --ttl=7d --always --cpus=0.5 --memory=64m --pool=net:2 x\n"
         "RUN --save-always=/o --save-always=/p:q y\n",
         ((),),
     ),
