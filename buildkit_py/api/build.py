@@ -86,30 +86,22 @@ class _Build:
 
         request, session = self.request, self.session
         build_id, log_dir = session.store.builds.create()
-        title = os.path.relpath(request.file) if request.file != "-" else "standard input"
-        self.emit(BuildStarted(build_id, title))
+        self.emit(BuildStarted(build_id, _title(request)))
         if not session.identity.privileged:
             from buildkit_py.api.losses import Losses
 
             session.on_loss = Losses(session.identity, self.emit, self.witness.told).heard
 
-        def run_now(step: Step) -> str:
-            from buildkit_py.graph.step import in_order
-            from buildkit_py.solver.lookup import must_run
-
-            executor = self._executor(log_dir, "none")
-            solution = self._solve(self._solver(executor, None, ()), executor, [step])
-            if executor.contexts():
-                # The graph was made of them, so what the memo has of it would be wrong when they change.
-                self.witness.impure("a text that decides the graph was made of local files")
-            if any(map(must_run, in_order([step]))):
-                self.witness.impure("a text that decides the graph is made anew by each build")
-            return solution.results[step].text
-
         if not targets:
+            from buildkit_py.api.ahead import Ahead
             from buildkit_py.api.targets import targets as lower
 
-            targets = lower(request, session, self.witness, run_now)
+            ahead = Ahead(
+                lambda: self._executor(log_dir, "none"),
+                lambda executor, steps: self._solve(self._solver(executor, None, ()), executor, steps),
+                self.witness,
+            )
+            targets = lower(request, session, self.witness, ahead)
         self.witness.targets = targets
         for notice in self.witness.notices:
             self.emit(notice)
@@ -245,6 +237,16 @@ class _Build:
 
     def _finish(self, ok: bool) -> None:
         self.emit(BuildFinished(ok, self.session.clock(), self.ran, self.cached))
+
+
+def _title(request: BuildRequest) -> str:
+    if "-" in (request.remote, request.file):
+        return "standard input"
+    if request.remote:
+        from buildkit_py.http.address import shown_url
+
+        return shown_url(request.remote)
+    return os.path.relpath(request.file)
 
 
 def _first(failures: list[PybuildError]) -> PybuildError:

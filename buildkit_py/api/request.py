@@ -35,13 +35,15 @@ class OutputSpec(Record):
 class BuildRequest(Record):
     """Everything that decides a build. Paths are absolute.
 
-    `file` "-" is standard input. `context` "" means there is none. `platform` "" is this machine's.
-    `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
+    `file` "-" is standard input. `context` "" means there is none, or that it is `remote`: an address of git or of a
+    file of the web, "-" for standard input. `file` may then be relative, to the context, or "" for the usual names.
+    `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
     `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is.
     """
 
     file: str
     context: str = ""
+    remote: str = ""
     targets: tuple[WantedTarget, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()

@@ -12,14 +12,12 @@ from buildkit_py.frontend.target import Options, Resolved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from buildkit_py.api.ahead import Ahead
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.session import Session
     from buildkit_py.api.witness import Witness
     from buildkit_py.frontend.buildfile.syntax import Buildfile
     from buildkit_py.frontend.target import Target
-    from buildkit_py.graph.step import Step
     from buildkit_py.registry.resolve import ImageResolver
     from buildkit_py.source_map import Position
 
@@ -46,14 +44,11 @@ class _Resolver:
         return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
 
 
-def targets(
-    request: BuildRequest, session: Session, witness: Witness, run_now: Callable[[Step], str]
-) -> tuple[Target, ...]:
+def targets(request: BuildRequest, session: Session, witness: Witness, ahead: Ahead) -> tuple[Target, ...]:
     """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise.
 
-    What is odd but no error goes to the witness's notices. `run_now` runs a
-    step and gives its standard output, for a Buildfile.py that needs a text to
-    go on.
+    What is odd but no error goes to the witness's notices. `ahead` does the
+    steps without which there is no graph.
     """
     options = Options(
         context=request.context,
@@ -70,14 +65,14 @@ def targets(
     def notice(message: str, position: Position | None, hint: str) -> None:
         witness.notices.append(Notice("warning", message, position, hint))
 
-    if is_python(request.file):
+    if not request.remote and is_python(request.file):
         from buildkit_py.frontend.python.load import load
         from buildkit_py.frontend.python.lower import call
 
         witness.file(request.file)
         module = load(request.file, witness, name=os.path.relpath(request.file))
         wanted = [(target.name, dict(target.parameters)) for target in request.targets]
-        return call(module, wanted, options, resolver, witness, runner=run_now, notice=notice)
+        return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice)
     from buildkit_py.frontend.buildfile.lower import lower
 
     names = tuple(target.name for target in request.targets if target.name)
@@ -85,7 +80,16 @@ def targets(
     if extra:
         # A parameter of a stage is an ARG: `pybuild Buildfile web --VERSION=2` is `--build-arg VERSION=2`.
         options = options.replace(build_args=(*options.build_args, *extra))
-    tree = _parse(request.file, session.store.path("memo"), witness)
+    cache = session.store.path("memo")
+    if request.remote:
+        from buildkit_py.api.remote_context import open_context
+        from buildkit_py.frontend.buildfile.parse import parse_text
+
+        opened = open_context(request, session.store, witness, ahead.take)
+        tree = parse_text(opened.text, opened.name, cache_dir=cache)
+        options = options.replace(source=opened.context)
+        return lower(tree, options, resolver, witness, targets=names, text=opened.text, notice=notice)
+    tree = _parse(request.file, cache, witness)
     file = "" if request.file == "-" else request.file
     return lower(tree, options, resolver, witness, targets=names, file=file, notice=notice)
 

@@ -258,7 +258,7 @@ class WriteOut:
         """Put what an OUTPUT names into the project directory, and nowhere else."""
         from buildkit_py.exporter.place import place
 
-        base = self.request.context or os.path.dirname(self.request.file)
+        base = self.request.context or os.path.dirname(self.request.file) or os.getcwd()
         layers = self.session.store.snapshots.layers(snapshot)
         trees = self.session.materializer().trees(layers)
         began = self.session.clock()

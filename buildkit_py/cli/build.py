@@ -56,7 +56,8 @@ def parser(parameters: bool = False) -> Command:
         _OPTIONS,
         about=(
             "FILE is a Buildfile and its directory the context; CONTEXT is a directory, in which Buildfile.py, "
-            "Buildfile and Dockerfile are looked for, or `-` for a Buildfile on standard input. Without a TARGET the "
+            "Buildfile and Dockerfile are looked for, an address of git (`https://host/repo.git#branch:dir`), a URL of "
+            "a tar or a Buildfile, or `-` for one of these on standard input. Without a TARGET the "
             "default one is built. A parameter belongs to the target before it, one ahead of all targets to each of "
             "them. Progress is written to standard error."
         ),

@@ -6,7 +6,7 @@ import os
 
 from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
 from buildkit_py.cli import values
-from buildkit_py.cli.locate import locate
+from buildkit_py.cli.locate import is_remote, locate
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -29,7 +29,8 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         raise UsageError("`--push` needs a name to push to", hint="give it with `-t`")
     return BuildRequest(
         file=file,
-        context=context,
+        context="" if is_remote(context) else context,
+        remote=context if is_remote(context) else "",
         targets=wanted_targets(parsed),
         build_args=build_args,
         build_contexts=tuple(values.pair(text, "--build-context") for text in parsed.all("build-context")),

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 def print_targets(parsed: Parsed) -> int:
     """Print the targets of the Buildfile that a command line names."""
     from buildkit_py.api.build import outline
-    from buildkit_py.cli.locate import here, locate
+    from buildkit_py.cli.locate import here, is_remote, locate
+    from buildkit_py.errors import UsageError
 
-    file, _ = locate(parsed.operands[0], parsed.one("file"), here())
+    file, context = locate(parsed.operands[0], parsed.one("file"), here())
+    if is_remote(context):
+        raise UsageError("`--list` reads a Buildfile of this machine", hint="check the context out and name it")
     sys.stdout.write(targets_text(outline(file)))
     return 0
 

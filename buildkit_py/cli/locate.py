@@ -21,18 +21,15 @@ def here() -> str:
 def locate(operand: str, file: str, cwd: str) -> tuple[str, str]:
     """The Buildfile and the context as absolute paths; "-" is standard input, "" is no context.
 
-    `operand` is a Buildfile, a directory or "-"; `file` is the value of `-f`, "" without one. Raises
+    `operand` is a Buildfile, a directory, an address or "-"; `file` is the value of `-f`, "" without one. A context
+    that is no directory (`is_remote`) is given as it stands, and the Buildfile then as `-f` has it. Raises
     `UsageError` for a combination that means nothing, `ContextError` for what is not there.
     """
     if not operand:
         raise UsageError("no Buildfile and no context is named", hint="`pybuild .` builds what this directory has")
-    if operand == "-":
-        if file:
-            raise UsageError("`-` as the context is a Buildfile on standard input, so `-f` has no place")
-        return "-", ""
-    if "://" in operand or operand.startswith("git@"):
-        raise UsageError(f"the context `{operand}` is no directory of this machine", hint="fetch it and name it")
     path = os.path.join(cwd, operand)
+    if is_remote(operand):
+        return file, operand
     if not os.path.exists(path):
         raise ContextError(f"there is no `{operand}`")
     if not os.path.isdir(path):
@@ -41,6 +38,14 @@ def locate(operand: str, file: str, cwd: str) -> tuple[str, str]:
         return os.path.normpath(path), os.path.dirname(os.path.normpath(path))
     context = os.path.normpath(path)
     return (_named(file, context, cwd) if file else _found(context, operand)), context
+
+
+def is_remote(context: str) -> bool:
+    """Whether a context is an address or standard input, and no path of this machine."""
+    if context == "-" or "://" in context or context.startswith("git@"):
+        return True
+    # docker's short form; a directory of that name goes first here, as it does there.
+    return context.startswith("github.com/") and not os.path.exists(context)
 
 
 def candidates(operand: str, file: str, cwd: str) -> tuple[str, ...]:

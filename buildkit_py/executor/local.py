@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.events import Emit
     from buildkit_py.executor.tree import Tree
+    from buildkit_py.executor.web_file import Fetched
     from buildkit_py.graph.op import Op
     from buildkit_py.graph.step import Step
     from buildkit_py.http.transport import Transport
@@ -92,8 +93,14 @@ class LocalExecutor:
         self._begun = Begun()
         self._looking = RLock()  # a ContextTree is for one thread at a time
 
-    def expect(self, targets: Iterable[Step]) -> None:
-        """Learn which steps others stand on: their layers are made as files, the others' as blobs."""
+    def expect(self, targets: Iterable[Step], *, as_files: bool = False) -> None:
+        """Learn which steps others stand on: their layers are made as files, the others' as blobs.
+
+        `as_files`: the targets' own files are going to be read, too.
+        """
+        targets = tuple(targets)
+        if as_files:
+            self._stood_on.update(targets)
         for step in in_order(targets):
             self._stood_on.update(inputs(step))
 
@@ -139,7 +146,7 @@ class LocalExecutor:
             return content_of(self.store, source.snapshot)
         from buildkit_py.executor.copy_plan import source_digest
 
-        return source_digest(step.op, index, self._tree(source))
+        return source_digest(step.op, index, self.tree(source))
 
     def context(self, op: object) -> ContextTree:
         """The tree of a local source; one for all steps of the build that use the same."""
@@ -191,6 +198,17 @@ class LocalExecutor:
     def cancel(self) -> None:
         """End every sandbox; steps that run raise."""
         self._running.cancel()
+
+    def provide(self, fetched: Fetched) -> None:
+        """Take over the bytes of a source that nobody can be asked for."""
+        self._remotes.provide(fetched)
+
+    def pinned(self, step: Step) -> Step:
+        """A step on sources that do not move any more: each is what it was in this build."""
+        sources = tuple(self.pinned(source) for source in step.sources)
+        base = self.pinned(step.base) if step.base is not None else None
+        op = self._remotes.known(step.op) if isinstance(step.op, HttpSource | GitSource) else step.op
+        return step.replace(op=op, base=base, sources=sources)
 
     def settled(self, step: Step, step_id: str) -> Op:
         """The op of a source that moves, with what its server says it is now."""
@@ -312,7 +330,7 @@ class LocalExecutor:
         from buildkit_py.executor.copy_plan import plan
 
         trees: list[Tree] = [
-            self.context(source.local) if source.local is not None else self._tree(source) for source in sources
+            self.context(source.local) if source.local is not None else self.tree(source) for source in sources
         ]
         contexts = [tree for tree in trees if isinstance(tree, ContextTree)]
         # A file is read once: either its digest was wanted for the key, or it is taken while it is copied.
@@ -402,7 +420,8 @@ class LocalExecutor:
         trees = self._trees(snapshot, "")
         return Union((("/",) if trees.host else ()) + trees.directories)
 
-    def _tree(self, source: Result) -> Tree:
+    def tree(self, source: Result) -> Tree:
+        """The files of a result."""
         from buildkit_py.executor.union_tree import UnionTree
 
         return UnionTree(self._union(source.snapshot))

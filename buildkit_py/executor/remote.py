@@ -66,7 +66,7 @@ class Remotes:
 
     def entries(self, op: Remote, work: str, progress: Progress) -> list[Entry]:
         """The files of a source; their bytes may lie below the directory `work`. Raises as `settled`."""
-        op = self._settled.get(op, op)
+        op = self.known(op)
         match op:
             case HttpSource():
                 return [self._file(op, work, progress)]
@@ -89,7 +89,7 @@ class Remotes:
                     progress=self._watched(progress),
                 )
                 if isinstance(found, Fetched):
-                    self._keep(found)
+                    self.provide(found)
                 return op.replace(digest=found.digest)
             case GitSource():
                 from buildkit_py.executor.git_source import resolve
@@ -115,7 +115,12 @@ class Remotes:
         os.rename(got.path, path)
         return Entry(op.name, FILE, _FILE_MODE, 0, 0, got.size, got.mtime * _NANO, source=path)
 
-    def _keep(self, found: Fetched) -> None:
+    def known(self, op: Remote) -> Remote:
+        """A source as what it is in this build, where somebody asked; else as it stands."""
+        return self._settled.get(op, op)
+
+    def provide(self, found: Fetched) -> None:
+        """Take over a file that was fetched: the source with its digest is made of it."""
         older = self._fetched.pop(found.digest, None)
         if older is not None:
             os.unlink(older.path)

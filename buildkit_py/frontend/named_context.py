@@ -1,7 +1,8 @@
 """Named contexts (`--build-context NAME=VALUE`): things that stand in for an image or a stage of that name.
 
-A value is a directory, `docker-image://REF`, `oci-layout://DIR[@digest]` or
-`docker-archive://FILE`. Names are compared as docker writes them in short:
+A value is a directory, `docker-image://REF`, `oci-layout://DIR[@digest]`,
+`docker-archive://FILE`, an address of git, or a URL, whose file is called
+`context` there, as BuildKit has it. Names are compared as docker writes them in short:
 `docker.io/library/alpine:latest` is `alpine`.
 """
 
@@ -12,8 +13,10 @@ import os
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.local_context import context_step
+from buildkit_py.frontend.remote import remote_source
 from buildkit_py.graph.op import Copy, CopyPath
 from buildkit_py.graph.step import Step
+from buildkit_py.http.address import shown_url
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -24,15 +27,16 @@ if TYPE_CHECKING:
 
 _RESERVED = ("scratch", "context")
 _IMAGES = ("oci-layout://", "docker-archive://")
-_LATER = ("http://", "https://", "git://", "ssh://", "git@", "target:", "input:")
+_OF_OTHERS = ("target:", "input:")
 _MOST_HOPS = 10
 
 
 class Found(Record):
-    """What a name stands for: an image, or a directory (as a `LocalSource` step)."""
+    """What a name stands for: an image, a directory (as a `LocalSource` step), or files from `elsewhere`."""
 
     resolved: Resolved | None
     directory: Step | None
+    elsewhere: Step | None = None
 
     def base(self, name: str, platform: str, settings: Settings, label: str, at: Position | None) -> Stage:
         """The stage that starts from it."""
@@ -42,6 +46,8 @@ class Found(Record):
 
     def files(self, label: str, at: Position | None) -> Step:
         """A whole filesystem of it, sealed."""
+        if self.elsewhere is not None:
+            return self.elsewhere
         if self.directory is None:
             assert self.resolved is not None
             return assemble.image_step(self.resolved, "", label, at)
@@ -84,12 +90,16 @@ class NamedContexts:
             name, value = key, following
         if value.startswith(_IMAGES):
             return Found(self._resolver.resolve(value, platform, at), None)
-        if value.startswith(_LATER):
+        if value.startswith(_OF_OTHERS):
+            kind = value.partition(":")[0]
             raise BuildfileError(
-                f"the named context `{name}` is `{value}`, a kind that is not supported yet",
+                f"the named context `{name}` is `{value}`: {kind}: means something to bake and to other frontends only",
                 at=at,
-                hint="a directory, docker-image://REF, oci-layout://DIR or docker-archive://FILE works",
+                hint="a directory, an address of git, a URL, docker-image://REF, oci-layout://DIR, docker-archive://FILE",
             )
+        remote = remote_source(value, name="context", short=True, at=at)
+        if remote is not None:
+            return Found(None, None, Step(remote, name=f"[context {name}] {shown_url(value)}", position=at))
         root = os.path.abspath(value.removeprefix("local:"))
         return Found(None, context_step(name, root, self._inputs, position=at))
 

@@ -59,9 +59,10 @@ class Resolved(Record):
 class Options(Record):
     """What the command line says that decides the graph.
 
-    `context` is an absolute directory, "" for none. `build_args`, `build_contexts` (values as given:
-    a directory, `docker-image://REF`, `oci-layout://DIR[@digest]`, `docker-archive://FILE`), `hosts`
-    are pairs. `no_cache_filter` names stages. `platform` is the target platform, "" for this machine's.
+    `context` is an absolute directory, "" for none; `source` is the context where it is no directory of this machine.
+    `build_args`, `build_contexts` (values as given: a directory, `docker-image://REF`, `oci-layout://DIR[@digest]`,
+    `docker-archive://FILE`, an address) and `hosts` are pairs. `no_cache_filter` names stages. `platform` is the
+    target platform, "" for this machine's.
     """
 
     context: str
@@ -72,6 +73,7 @@ class Options(Record):
     hosts: tuple[tuple[str, str], ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
+    source: Step | None = None
 
 
 if TYPE_CHECKING:

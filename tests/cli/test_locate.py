@@ -34,7 +34,8 @@ def test_found(project, operand, file, expected):
 
 
 def test_standard_input(project):
-    assert locate("-", "", str(project)) == ("-", "")
+    assert locate("-", "", str(project)) == ("", "-")
+    assert locate("-", "app/other", str(project)) == ("app/other", "-")
     assert locate("app", "-", str(project)) == ("-", f"{project}/app")
 
 
@@ -55,10 +56,15 @@ def test_the_first_name_wins(tmp_path, have):
         ("app", "gone", ContextError, "there is no Buildfile `gone`"),
         ("app", "empty", ContextError, "the Buildfile `empty` is a directory"),
         ("Special", "app/other", UsageError, "the Buildfile is named twice"),
-        ("-", "app/other", UsageError, "`-f` has no place"),
-        ("https://example.org/x.git", "", UsageError, "is no directory of this machine"),
     ],
 )
 def test_refused(project, operand, file, kind, message):
     with pytest.raises(kind, match=message):
         locate(operand, file, str(project))
+
+
+@pytest.mark.parametrize(
+    "context", ["https://h/x.git#main", "git@h:x", "github.com/o/r", "ssh://h/x", "http://h/x.tar"]
+)
+def test_addresses_stay_as_they_are(project, context):
+    assert locate(context, "sub/File", str(project)) == ("sub/File", context)

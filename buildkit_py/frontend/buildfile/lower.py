@@ -60,12 +60,13 @@ def lower(
     *,
     targets: tuple[str, ...] = (),
     file: str = "",
+    text: bytes = b"",
     notice: Notify | None = None,
 ) -> tuple[Target, ...]:
     """The wanted targets (none named: the last stage), with every step they need.
 
     `file` is the Buildfile's absolute path, by which its own ignore file is
-    found; "" for one that came from standard input. `notice(message, where,
+    found; "" for one that came from elsewhere, whose `text` errors then show. `notice(message, where,
     hint)` hears of what looks wrong and is no error: undefined variables,
     build args that nothing declares. Raises `BuildfileError`, `ContextError`
     and what the resolver raises.
@@ -81,7 +82,7 @@ def lower(
     try:
         return _lower(tree, options, resolver, inputs, targets or ("",), file, tell)
     except PybuildError as problem:
-        show_line(problem, tree.path, file)
+        show_line(problem, tree.path, file, text)
         raise
 
 
@@ -266,6 +267,8 @@ class Build:
 
     def context(self, at: Position) -> Step:
         """The build context. Raises `ContextError` where the build has none."""
+        if self.options.source is not None:
+            return self.options.source
         if self._context is None:
             if not self.options.context:
                 raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
@@ -374,14 +377,16 @@ def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> N
         notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared))
 
 
-def show_line(problem: PybuildError, name: str, file: str) -> None:
+def show_line(problem: PybuildError, name: str, file: str, source: bytes = b"") -> None:
     """Give an error that points into this Buildfile the source line, with a caret below its place."""
     at = problem.at
-    if problem.excerpt or not file or not isinstance(at, Position) or at.file != name:
+    if problem.excerpt or not (file or source) or not isinstance(at, Position) or at.file != name:
         return
     try:
-        with open(file, encoding="utf-8", errors="replace") as lines:
-            text = lines.read().split("\n")[at.line - 1].rstrip("\r")
+        if not source:
+            with open(file, "rb") as opened:
+                source = opened.read()
+        text = source.decode("utf-8", "replace").split("\n")[at.line - 1].rstrip("\r")
     except (OSError, IndexError):
         return
     word = text[at.column - 1 :].split(" ", 1)[0]

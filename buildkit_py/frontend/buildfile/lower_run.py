@@ -8,7 +8,7 @@ from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.local_context import sealed
-from buildkit_py.graph.op import Mount, Pipe
+from buildkit_py.graph.op import LocalSource, Mount, Pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _source(lowering: StageLowering, spec: RunMount, at: Position) -> Step:
         step, live = build.source(spec.origin, lowering.node, at)
         shown = f"[context {spec.origin}] {spec.source or '/'}"
     else:
-        step, live = build.context(at), True
+        step = build.context(at)
+        live = isinstance(step.op, LocalSource)
         shown = f"[context] {spec.source or '/'}"
     if not live:
         return step
