@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _FORMAT = 2
 _LINK_LIMIT = 40
 _NO_DIGEST = bytes(32)
+# Of what was too fresh when it was seen, so much is looked at again when the build ends.
+_MOST_AGAIN, _MOST_BYTES_AGAIN = 256, 16 << 20
 _KINDS = {
     stat_bits.S_IFREG: FILE,
     stat_bits.S_IFDIR: DIR,
@@ -204,6 +206,8 @@ class ContextTree:
 
     def notes(self) -> tuple[bytes, bytes]:
         """What the next build wants to know: the scan, and digests with extended attributes."""
+        if 0 < len(self._racy) <= _MOST_AGAIN:
+            self._look_again()
         digests: dict[str, bytes] = {}
         xattrs: dict[str, Any] = {}
         get, racy_ones = self._digests.get, self._racy
@@ -223,6 +227,37 @@ class ContextTree:
         self.scan.racy = bool(self._racy)
         scan = self.scan.dump()
         return scan, marshal.dumps((_FORMAT, blake3_hex(scan), digests, xattrs, probed), 4)
+
+    def _look_again(self) -> None:
+        """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""
+        now = ContextTree(self.root)
+        now.rules = self.rules
+        left = _MOST_BYTES_AGAIN
+        for path in sorted(self._racy):
+            try:
+                size = now._size_if_same(self, path, left)
+            except ContextError:
+                continue
+            if size >= 0:
+                self._racy.discard(path)
+                left -= size
+
+    def _size_if_same(self, earlier: ContextTree, path: str, most: int) -> int:
+        """Bytes read to find a path of `earlier` as it was then; -1 if it is not, or is larger than `most`."""
+        if path in earlier._listed:
+            self._list(path)
+            if self.scan.listings[path] != earlier.scan.listings[path]:
+                return -1
+        parent = path.rpartition("/")[0]
+        siblings = earlier._listed.get(parent, ())
+        before = next((child for child in siblings if child[0] == path), earlier._single.get(path))
+        after = self._at(path)
+        if path in self._racy or (path and (before is None or after is None or before[:12] != after[:12])):
+            return -1
+        if before is None or before.kind != FILE or not before.source:
+            return 0
+        used = earlier._digests.get(before.source)
+        return before.size if used is not None and before.size <= most and _hash(before) == used else -1
 
     # -- looking
 

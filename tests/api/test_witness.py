@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from buildkit_py.api.witness import Witness
@@ -27,8 +29,18 @@ def test_a_name_that_is_gone_proves_nothing(tmp_path: Path) -> None:
     assert witness.unprovable
 
 
-def test_a_file_written_a_moment_ago_proves_nothing(tmp_path: Path) -> None:
+def test_a_file_written_a_moment_ago_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "Buildfile").write_text("FROM scratch\n")
+    witness = Witness()
+    witness.file(str(tmp_path / "Buildfile"))
+    assert not witness.unprovable
+
+
+def test_a_file_of_whole_seconds_proves_nothing(tmp_path: Path) -> None:
+    """A file system that keeps whole seconds: in a second of its last change another would not show."""
+    (tmp_path / "Buildfile").write_text("FROM scratch\n")
+    second = (time.time_ns() // 10**9 + 1) * 10**9
+    os.utime(tmp_path / "Buildfile", ns=(second, second))
     witness = Witness()
     witness.file(str(tmp_path / "Buildfile"))
     assert witness.unprovable

@@ -150,6 +150,17 @@ def test_a_changed_project(case: Case, name: str) -> None:
     assert case.build()[0] == after
 
 
+def test_it_answers_right_after_a_build_that_ran(case: Case) -> None:
+    assert not case.build()[1]
+    assert case.build()[1]
+    case.world.write({"Dockerfile": DOCKERFILE + "RUN sleep 1\n", "src/a.txt": "changed\n"})
+    # As if it was written while the build looked at it.
+    fresh = time.time_ns() + 400_000_000
+    os.utime(case.world.project / "src/a.txt", ns=(fresh, fresh))
+    assert not case.build()[1]
+    assert case.build()[1]
+
+
 def test_environment_and_build_arguments(case: Case) -> None:
     before = case.settle()
     assert case.build(SOURCE_DATE_EPOCH="1") != (before, True)

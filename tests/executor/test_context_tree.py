@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from buildkit_py.errors import ContextError
 from buildkit_py.executor.context_tree import ContextTree, Notes
@@ -214,6 +215,59 @@ def test_a_change_within_one_tick_of_the_scan_is_noticed(root: Path) -> None:
         again = ContextTree(str(root), (), Notes(scan_bytes, notes))
         found = again.lookup("src/a.py")
         assert found.digest is None, "nothing is known of a file that fresh"
+
+
+def _copied(root: Path, *, wrong: bool = False) -> tuple[ContextTree, Path]:
+    """A tree that was walked as soon as it was written, and whose digests came from copying it."""
+    target = root / "src" / "a.py"
+    target.write_text("just now")
+    tree = ContextTree(str(root))
+    entries = tree.walk("")
+    read = {entry.source: blake3(Path(entry.source).read_bytes()).digest() for entry in entries if entry.kind == FILE}
+    if wrong:
+        read[str(target)] = bytes(32)
+    tree.learn(read)
+    return tree, target
+
+
+def test_what_was_fresh_is_believed_when_it_is_the_same_later(root: Path) -> None:
+    tree, target = _copied(root)
+    settle()
+    scan = Scan.load(tree.notes()[0])
+    assert scan is not None
+    assert scan.holds()
+    before = target.stat()
+    target.write_text("just then")
+    os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert not scan.holds()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "src" / "a.py").write_text("JUST NOW"),
+        lambda root: (root / "src" / "new").touch(),
+        lambda root: (root / "docs" / "x.md").unlink(),
+        lambda root: (root / "docs" / "x.md").chmod(0o600),
+        lambda root: ((root / "link").unlink(), (root / "link").symlink_to("src/b.py")),
+    ],
+)
+def test_what_was_fresh_is_not_believed_when_it_is_another_later(root: Path, change: Callable[[Path], object]) -> None:
+    tree, _ = _copied(root)
+    change(root)
+    settle()
+    scan = Scan.load(tree.notes()[0])
+    assert scan is not None
+    assert not scan.holds()
+
+
+def test_what_was_fresh_is_not_believed_when_other_bytes_were_used(root: Path) -> None:
+    """Written again within the tick, after it was copied: the same stamp, and other bytes than those of the copy."""
+    tree, _ = _copied(root, wrong=True)
+    settle()
+    scan = Scan.load(tree.notes()[0])
+    assert scan is not None
+    assert not scan.holds()
 
 
 def test_a_file_that_changes_while_it_is_hashed_is_an_error(root: Path) -> None:
