@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import time
 from itertools import count
 
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import PybuildError, UsageError
-from buildkit_py.events import BuildFinished, BuildStarted, Exported
+from buildkit_py.events import BuildFinished, BuildStarted, Exported, Notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.api.record_build import Recorder
     from buildkit_py.api.request import BuildRequest, Secret
     from buildkit_py.api.write_out import WriteOut
     from buildkit_py.events import Emit
@@ -77,15 +79,42 @@ class _Build:
         self.compression = PACKED_AS[request.compression or session.config.compression]
         self.ran = self.cached = 0
         self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
+        self.recorder: Recorder | None = None
         self.makes_images = bool(
             request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
         )
 
     def run(self, targets: tuple[Target, ...] = ()) -> BuildResult:
+        """Build, and leave a record of it whatever comes of it."""
+        from buildkit_py.api.record_build import Recorder
+
+        build_id, log_dir = self.session.store.builds.create()
+        recorder = self.recorder = Recorder(build_id, self.request, TOOL, time.time())
+        state = "interrupted"
+        try:
+            result = self._run(targets, build_id, log_dir, recorder)
+            state = "done"
+            return result
+        except PybuildError:
+            state = "failed"
+            raise
+        finally:
+            if self.request.dry_run:
+                self.session.store.builds.delete(build_id)
+            else:
+                self._record(recorder, state)
+
+    def _record(self, recorder: Recorder, state: str) -> None:
+        """Nothing but an explanation is lost where this cannot be written: no reason to fail."""
+        try:
+            self.session.store.builds.put(recorder.record(state, self.session.clock()))
+        except PybuildError as problem:
+            self.emit(Notice("warning", f"no record of this build could be kept: {problem}"))
+
+    def _run(self, targets: tuple[Target, ...], build_id: str, log_dir: str, recorder: Recorder) -> BuildResult:
         from buildkit_py.api.write_out import WriteOut
 
         request, session = self.request, self.session
-        build_id, log_dir = session.store.builds.create()
         self.emit(BuildStarted(build_id, _title(request)))
         if not session.identity.privileged:
             from buildkit_py.api.losses import Losses
@@ -102,7 +131,7 @@ class _Build:
                 self.witness,
             )
             targets = lower(request, session, self.witness, ahead)
-        self.witness.targets = targets
+        self.witness.targets = recorder.targets = targets
         for notice in self.witness.notices:
             self.emit(notice)
         makes_images = self.makes_images or any(target.tags for target in targets)
@@ -115,7 +144,7 @@ class _Build:
         roots = [target.step for target in targets if target.step is not None]
         executor.expect(roots)
         if request.dry_run:
-            return self._plan(solver, targets, roots)
+            return self._plan(solver, executor, targets)
         solution = self._solve(solver, executor, roots)
         for named, directory, scan in executor.contexts():
             self.witness.context(named, directory, scan)
@@ -140,11 +169,13 @@ class _Build:
             raise _first(solution.failures)
         return solution
 
-    def _plan(self, solver: Solver, targets: tuple[Target, ...], roots: list[Step]) -> BuildResult:
-        plan = tuple((step.name, verdict, reason) for step, verdict, reason in solver.plan(roots))
+    def _plan(self, solver: Solver, executor: LocalExecutor, targets: tuple[Target, ...]) -> BuildResult:
+        from buildkit_py.api.plan import plan
+
+        steps = plan(self.session.store, self.request, solver, executor, targets, TOOL)
         names = "+".join(target.name for target in targets)
-        ran = sum(verdict != "CACHED" for _, verdict, _ in plan)
-        return BuildResult((TargetResult(names, "", plan=plan),), self.session.clock(), ran, len(plan) - ran)
+        ran = sum(step.verdict != "CACHED" for step in steps)
+        return BuildResult((TargetResult(names, "", plan=steps),), self.session.clock(), ran, len(steps) - ran)
 
     def _packer(self) -> Packer:
         from buildkit_py.executor.pack_layers import Packer
@@ -196,7 +227,7 @@ class _Build:
             if packer is not None and step in in_images and result.layer:
                 packer.begin(result.layer)
 
-        return Solver(
+        solver = Solver(
             StoreCache(self.session.store, TOOL),
             executor,
             self.emit,
@@ -206,6 +237,9 @@ class _Build:
             on_result=on_result,
             numbers=self.numbers,
         )
+        if self.recorder is not None:
+            self.recorder.watch(solver)
+        return solver
 
     def _write_out(self, out: WriteOut, targets: tuple[Target, ...], solution: Solution) -> tuple[TargetResult, ...]:
         results = []

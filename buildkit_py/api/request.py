@@ -69,6 +69,24 @@ class BuildRequest(Record):
     store: str = ""
 
 
+class Planned(Record):
+    """A step of a dry run. `verdict` is CACHED, RUN or UNKNOWN (it will not run if its inputs come out as they were).
+
+    `causes` are sentences, most telling first; `paths` the files of the context that they come down to, also
+    where a step only waits for another; `waits_for` are numbers of steps. `milliseconds` is how long it took when
+    it last ran, -1 where that is not known.
+    """
+
+    id: str
+    name: str
+    verdict: str
+    causes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    milliseconds: int = -1
+    position: str = ""
+
+
 class TargetResult(Record):
     """`image` is the manifest digest where an image was made, else "". `snapshot` names the filesystem."""
 
@@ -76,8 +94,7 @@ class TargetResult(Record):
     snapshot: str
     image: str = ""
     tags: tuple[str, ...] = ()
-    # step names with what happened to each, for --dry-run: (name, "CACHED" | "RUN" | "UNKNOWN", reason)
-    plan: tuple[tuple[str, str, str], ...] = ()
+    plan: tuple[Planned, ...] = ()  # of a dry run
     # what a container of this target runs
     config: ImageConfig | None = None
 

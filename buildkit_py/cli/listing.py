@@ -6,8 +6,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.api.request import BuildResult, TargetSummary
+    from buildkit_py.api.request import BuildResult, Planned, TargetSummary
     from buildkit_py.cli.options import Parsed
+
+
+_WORTH_TELLING = 50  # milliseconds: below that it says 0.0s
 
 
 def print_targets(parsed: Parsed) -> int:
@@ -41,17 +44,38 @@ def targets_text(targets: tuple[TargetSummary, ...]) -> str:
 
 def print_plan(result: BuildResult) -> None:
     """Print what each step of a dry run would do."""
-    sys.stdout.write(plan_text(result))
+    for target in result.targets:
+        sys.stdout.write(plan_text(target.plan))
 
 
-def plan_text(result: BuildResult) -> str:
-    """A line a step: what would happen to it, its name, and why."""
+def plan_text(steps: tuple[Planned, ...]) -> str:
+    """A line a step: what would happen to it, its name, and how long it took; below it why, a line a reason."""
+    from buildkit_py.report import units
     from buildkit_py.report.escape import visible
 
     lines = []
-    for target in result.targets:
-        if len(result.targets) > 1:
-            lines.append(f"{visible(target.name)}:")
-        for name, what, reason in target.plan:
-            lines.append(f"{what:<8}{visible(name)}" + (f"  ({visible(reason)})" if reason else ""))
+    for step in steps:
+        last = ""
+        if step.milliseconds >= _WORTH_TELLING:
+            last = f"  ({units.seconds(step.milliseconds / 1000)} the last time)"
+        lines.append(f"{step.verdict:<8}{visible(step.name)}{last}")
+        reasons = list(step.causes)
+        if step.verdict == "UNKNOWN" and step.paths and not reasons:
+            reasons.append(f"hangs on {', '.join(step.paths[:3])}")
+        lines += [f"        {visible(reason)}" for reason in reasons]
+    lines.append(_sum(steps))
     return "".join(line + "\n" for line in lines)
+
+
+def _sum(steps: tuple[Planned, ...]) -> str:
+    from buildkit_py.report import units
+
+    sure = [step for step in steps if step.verdict == "RUN"]
+    perhaps = [step for step in steps if step.verdict == "UNKNOWN"]
+    if not sure and not perhaps:
+        return f"all {len(steps)} steps are cached"
+    text = f"{len(sure)} of {len(steps)} steps would run"
+    if perhaps:
+        text += f", and {len(perhaps)} more unless those come out as they were"
+    known = sum(step.milliseconds for step in (*sure, *perhaps) if step.milliseconds >= 0)
+    return text + (f"; {units.seconds(known / 1000)} the last time" if known >= _WORTH_TELLING else "")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",
+    "plan": "show what a build would run, and why",
+    "why": "show why the steps of a build ran",
+    "builds": "list the builds, newest first",
+    "logs": "print what the steps of a build wrote",
     "run": "run a command in an image or a target",
     "images": "list the images of the local store",
     "inspect": "show an image's configuration as JSON",

@@ -60,23 +60,26 @@ def plan(
     return placing.draft.entries()
 
 
-def source_digest(op: Copy, index: int, tree: Tree) -> str:
+def source_digest(op: Copy, index: int, tree: Tree, listing: list[tuple[str, bytes]] | None = None) -> str:
     """The digest of what a Copy takes from its source numbered `index`, as it sees it.
 
     Names (of a file also its own, which may become its name in the image),
     kinds, bytes, xattrs, and mode and owner unless the Copy sets them;
-    neither times nor where in the source a directory is. Raises as `plan`.
+    neither times nor where in the source a directory is. `listing` takes what
+    was hashed: for each thing taken its path in the source, and the bytes
+    that `image.listing` reads. Raises as `plan`.
     """
     parts: list[object] = []
     for number, item in enumerate(op.items):
         if not isinstance(item, CopyPath) or item.source != index:
             continue
         for taken in select(op, item, tree):
-            if taken.root.kind == DIR:
-                parts.append((number, "contents", content_digest(_as_seen(op, taken.entries))))
-            else:
-                root = taken.root._replace(path="")
-                parts.append((number, taken.name, content_digest(_as_seen(op, (root,)))))
+            whole = taken.root.kind == DIR
+            entries = taken.entries if whole else (taken.root._replace(path=""),)
+            keep: list[bytes] | None = [] if listing is not None else None
+            parts.append((number, "contents" if whole else taken.name, content_digest(_as_seen(op, entries), keep)))
+            if listing is not None and keep is not None:
+                listing.append((taken.root.path, b"".join(keep)))
     return key_of("copy-source-1", tuple(parts))
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from buildkit_py.graph.step import Step
     from buildkit_py.http.transport import Transport
     from buildkit_py.image.entry import Entry
+    from buildkit_py.image.listing import Listings
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.store.store import Store
@@ -91,6 +92,7 @@ class LocalExecutor:
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
         self._begun = Begun()
+        self._listings: dict[tuple[Step, int], tuple[tuple[str, bytes], ...]] = {}  # of which a digest was wanted
         self._looking = RLock()  # a ContextTree is for one thread at a time
 
     def expect(self, targets: Iterable[Step], *, as_files: bool = False) -> None:
@@ -131,12 +133,18 @@ class LocalExecutor:
                 assert isinstance(step.op, Copy)
                 tree = self.context(step.sources[index].op)
                 tree.hash_files = True
+                listing: list[tuple[str, bytes]] = []
                 try:
-                    known = self._taken[step, index] = source_digest(step.op, index, tree)
+                    known = self._taken[step, index] = source_digest(step.op, index, tree, listing)
+                    self._listings[step, index] = tuple(listing)
                 except PybuildError as problem:
                     problem.place(step.position)
                     raise
             return known
+
+    def listings(self, step: Step) -> Listings:
+        """For each source of a step what was taken from it, where that is a context whose digest was wanted."""
+        return tuple(self._listings.get((step, index), ()) for index in range(len(step.sources)))
 
     def source_digest(self, step: Step, index: int, source: Result) -> str:
         """The content digest of what a step takes from the filesystem that is its source `index`."""
@@ -239,7 +247,8 @@ class LocalExecutor:
             case op:
                 raise TypeError(f"not a step: {op!r}")
         result = Result(self.store.snapshots.push(below, new.id), new.id, text)
-        return Made(result, time.monotonic() - began, new.bytes, digests)
+        listings = self.listings(step) if any(digests) else ()
+        return Made(result, time.monotonic() - began, new.bytes, digests, listings)
 
     def _run(
         self, op: Run, step: Step, step_id: str, below: str, sources: Sequence[Result]

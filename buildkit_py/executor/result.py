@@ -7,6 +7,7 @@ from buildkit_py.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.graph.op import LocalSource
+    from buildkit_py.image.listing import Listings
 
 
 class Result(Record):
@@ -25,10 +26,12 @@ class Made(Record):
     """A result fresh from the executor, with what it cost.
 
     `source_digests` are the content digests of what was taken from each
-    source, where the executor learnt them while working.
+    source, where the executor learnt them while working; `listings` say what
+    that was, as `LocalExecutor.listings` does.
     """
 
     result: Result
     seconds: float
     bytes: int
     source_digests: tuple[str, ...] = ()
+    listings: Listings = ()

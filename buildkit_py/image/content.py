@@ -36,13 +36,17 @@ _TOGETHER = 4_096
 
 
 class ContentDigest:
-    """Builds a content digest one entry after the other, for those who read the files anyway."""
+    """Builds a content digest one entry after the other, for those who read the files anyway.
 
-    def __init__(self) -> None:
+    `keep` takes the bytes that are hashed, piece by piece: `image/listing.py` reads them.
+    """
+
+    def __init__(self, keep: list[bytes] | None = None) -> None:
         from blake3 import blake3
 
         self._hasher = blake3(_FORMAT)
         self._parts: list[bytes] = []
+        self._keep = keep
 
     def add(self, entry: Entry, digest: bytes) -> None:
         """One more entry, in order; `digest` is the BLAKE3 of a FILE's bytes, else unused."""
@@ -85,16 +89,19 @@ class ContentDigest:
         return self._hasher.hexdigest()
 
     def _take(self) -> None:
-        self._hasher.update(b"".join(self._parts))
+        piece = b"".join(self._parts)
+        self._hasher.update(piece)
         self._parts.clear()
+        if self._keep is not None:
+            self._keep.append(piece)
 
 
-def content_digest(entries: Iterable[Entry]) -> str:
+def content_digest(entries: Iterable[Entry], keep: list[bytes] | None = None) -> str:
     """The content digest of some entries in any order; files without a known digest are read.
 
-    Raises `OSError` where one cannot be.
+    `keep` takes what was hashed. Raises `OSError` where a file cannot be read.
     """
-    building = ContentDigest()
+    building = ContentDigest(keep)
     add = building.add
     for entry in in_order(entries):
         add(entry, b"" if entry[1] != FILE else entry[13] or file_digest(entry))

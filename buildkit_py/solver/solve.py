@@ -15,6 +15,8 @@ from buildkit_py.errors import PybuildError
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run, moves
+from buildkit_py.graph.step import inputs
+from buildkit_py.record import Record
 from buildkit_py.solver import keys
 from buildkit_py.solver.lookup import Lookup, must_run
 from buildkit_py.solver.plan import Plan, State
@@ -54,6 +56,14 @@ if TYPE_CHECKING:
 _WAKES = 0.1
 # How long what was interrupted may take to put its things away.
 _PATIENCE = 0.3
+
+
+class Seen(Record):
+    """What became of a step: its state, why, and how long it took."""
+
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
 
 
 class Solution:
@@ -98,6 +108,8 @@ class Solver:
         self.on_result = on_result
         self.lookup = Lookup(cache, executor, now)
         self.ids: dict[Step, str] = {}
+        self.seen: dict[Step, Seen] = {}
+        self.contents: dict[Step, str] = {}  # content keys, of the steps whose result had to be looked for by them
         self._numbers = numbers if numbers is not None else count(1)
 
     def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
@@ -110,9 +122,10 @@ class Solver:
         for step in self.lookup.order:
             if isinstance(step.op, LocalSource):
                 continue
+            self.ids[step] = str(next(self._numbers))
             if step not in needed:
                 out.append((step, "CACHED", ""))
-            elif any(child in needed for child in (step.base, *step.sources)) and step not in self.lookup.fresh:
+            elif step not in self.lookup.fresh and any(child in needed for child in inputs(step)):
                 out.append((step, "UNKNOWN", "depends on a step that runs"))
             else:
                 out.append((step, "RUN", self._reason(step)))
@@ -204,15 +217,20 @@ class Solver:
                     self.on_result(step, result)
 
     def _tell_finished(self, step: Step, state: str, seconds: float, reason: str) -> None:
+        self.seen[step] = Seen(state, reason, seconds)
         self.emit(StepFinished(self.ids[step], state, seconds, self.clock(), reason))
 
-    def _reason(self, step: Step) -> str:
+    def forced(self, step: Step) -> str:
+        """Why a step runs whatever its key says; "" where it does not."""
         if isinstance(step.op, Run) and step.op.policy.always:
             return "runs in every build"
         if step in self.lookup.fresh and isinstance(step.op, Run) and step.op.policy.ttl:
             return "has no result that is young enough"
-        if step in self.lookup.fresh:
-            return "asked not to use the cache"
+        return "asked not to use the cache" if step in self.lookup.fresh else ""
+
+    def _reason(self, step: Step) -> str:
+        if forced := self.forced(step):
+            return forced
         if moves(step.op):
             return "its server is asked at each build"
         if not self.cache.has_op(self.lookup.parts[step]):
@@ -306,4 +324,5 @@ class Solver:
                 digests.append(self.executor.context_digest(step, index))
             else:
                 digests.append(self.executor.source_digest(step, index, source))
-        return keys.content_key(self.lookup.parts[step], base_content, tuple(digests))
+        key = self.contents[step] = keys.content_key(self.lookup.parts[step], base_content, tuple(digests))
+        return key

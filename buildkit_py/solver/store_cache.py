@@ -86,9 +86,13 @@ class StoreCache:
             created=int(time.time()),
             tool=self._tool,
         )
-        for key in (content, definition, key_of("op", parts[0][1])):
+        # What a COPY took is kept once, under the key that stands for just that.
+        listed = record.replace(parts=(*parts, ("listings", made.listings))) if any(made.listings) else record
+        if content:
+            self._store.records.put(content, listed)
+        for key in (definition, key_of("op", parts[0][1])):
             if key:
-                self._store.records.put(key, record.replace(key=key))
+                self._store.records.put(key, record)
 
     def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
         """File a result that was found under its content key under a definition key as well."""

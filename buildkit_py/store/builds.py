@@ -6,10 +6,14 @@ import os
 import time
 
 from buildkit_py.store.faults import store_error
+from buildkit_py.store.sealed import read_regular
 from buildkit_py.store.work import make_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildkit_py.store.build_record import BuildRecord
     from buildkit_py.store.work import Work
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -23,8 +27,9 @@ class Builds:
         self._work = work
 
     def create(self) -> tuple[str, str]:
-        """A new, empty directory, as (id, path). Ids sort by time (UTC): `20260131-235959-3f2a9c`."""
-        id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + os.urandom(3).hex()
+        """A new, empty directory, as (id, path). Ids sort by time (UTC, milliseconds): `20260131-235959-417a9c`."""
+        now = time.time_ns() // 1_000_000
+        id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now // 1000)) + f"{now % 1000:03d}" + os.urandom(2).hex()[:3]
         path = self.path(id)
         try:
             make_dir(self.dir)
@@ -47,6 +52,41 @@ class Builds:
             return []
         except OSError as problem:
             raise store_error(problem, self._work.root, "list the builds") from problem
+
+    def put(self, record: BuildRecord) -> None:
+        """Keep what became of a build's steps, over what is there of it."""
+        from buildkit_py.store.build_record import dump
+
+        self._work.write(f"{self.path(record.id)}/record", dump(record))
+
+    def get(self, id: str) -> BuildRecord | None:
+        """What became of a build's steps; None where nothing is known of it."""
+        from buildkit_py.store.build_record import load
+
+        try:
+            data = read_regular(f"{self.path(id)}/record")
+        except ValueError:
+            return None
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read what is known of a build") from problem
+        record = load(data) if data is not None else None
+        return record if record is not None and record.id == id else None
+
+    def records(self) -> Iterator[BuildRecord]:
+        """What is known of each build, newest first."""
+        for id in self.all():
+            record = self.get(id)
+            if record is not None:
+                yield record
+
+    def log(self, id: str, step: str) -> bytes | None:
+        """All that a step wrote in a build; None where it wrote nothing or did not run."""
+        try:
+            return read_regular(f"{self.path(id)}/step-{step}.log")
+        except ValueError:
+            return None
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a log") from problem
 
     def delete(self, id: str) -> bool:
         """Remove what was seen of a build; False if there was nothing."""

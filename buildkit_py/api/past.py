@@ -1,0 +1,140 @@
+"""The past: earlier builds of the same file, and which of their steps one of this build is to be compared with."""
+
+from __future__ import annotations
+
+import os
+from itertools import islice
+
+from buildkit_py.record import Record
+from buildkit_py.solver import explain
+from buildkit_py.solver.align import align
+from buildkit_py.solver.explain import Cause, Facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from buildkit_py.store.build_record import BuildRecord, StepSeen
+    from buildkit_py.store.records import StepRecord
+    from buildkit_py.store.store import Store
+
+GAVE_A_RESULT = ("DONE", "CACHED")
+# Further back than this nothing is told: what was never built in so many builds is as good as new.
+_BUILDS_READ = 50
+_SHORT = 19  # sha256: and twelve digits, as docker shortens
+
+
+class Earlier(Record):
+    """A step of an earlier build: the build, and where in its list the step is."""
+
+    build: BuildRecord
+    position: int
+
+    @property
+    def step(self) -> StepSeen:
+        """What that build saw of it."""
+        return self.build.steps[self.position]
+
+
+class Past:
+    """Earlier builds as seen from the steps of one. `store` is where they were made, which may be another machine's."""
+
+    def __init__(
+        self, store: Store, file: str, steps: Sequence[StepSeen], before: str = "", *, elsewhere: bool = False
+    ) -> None:
+        """Builds that began before the one called `before`; `elsewhere`: on a machine where the project may lie in
+        another directory, so only the file's name has to be the same.
+        """
+        self.store = store
+        self._steps = steps
+        self._builds = islice(_builds(store, file, before, elsewhere), _BUILDS_READ)
+        self._read: list[tuple[BuildRecord, dict[int, int]]] = []
+
+    def step(self, position: int, states: tuple[str, ...] = GAVE_A_RESULT) -> Earlier | None:
+        """The newest earlier step that this one was made from by an edit and that ended in one of these states."""
+        for build, pairs in self._aligned():
+            other = pairs.get(position)
+            if other is not None and build.steps[other].state in states:
+                return Earlier(build, other)
+        return None
+
+    def _aligned(self) -> Iterator[tuple[BuildRecord, dict[int, int]]]:
+        yield from self._read
+        for build in self._builds:
+            self._read.append((build, align(self._steps, build.steps)))
+            yield self._read[-1]
+
+    def in_build(self, position: int, build: BuildRecord) -> StepSeen | None:
+        """The same step in one certain earlier build."""
+        for known, pairs in self._read:
+            if known is build:
+                other = pairs.get(position)
+                return build.steps[other] if other is not None else None
+        return None
+
+
+def _builds(store: Store, file: str, before: str, elsewhere: bool) -> Iterator[BuildRecord]:
+    """The builds of a file, newest first, those that began before one."""
+    name = os.path.basename(file)
+    for id in store.builds.all():
+        if before and id >= before:
+            continue
+        build = store.builds.get(id)
+        if build is not None and (build.file == file or (elsewhere and os.path.basename(build.file) == name)):
+            yield build
+
+
+def record_of(store: Store, seen: StepSeen) -> StepRecord | None:
+    """The store's record of a step, if it still has it; `listings` are only in the one under its content key."""
+    first = store.records.read(seen.definition) if seen.definition else None
+    content = seen.content or (first.content if first is not None else "")
+    return (store.records.read(content) if content else None) or first
+
+
+def facts(record: StepRecord) -> Facts:
+    """What the result in a record hung on."""
+    parts: dict[str, Any] = {part[0]: part for part in record.parts}
+    return Facts(parts["op"][1], parts["listings"][1] if "listings" in parts else ())
+
+
+def below(steps: Sequence[StepSeen], position: int, past: Past, earlier: Earlier) -> list[Cause]:
+    """What changed in the filesystems that a step stands on and reads: for each the nearest step that differs."""
+    step = steps[position]
+    causes = []
+    for start in dict.fromkeys((step.base, *step.sources)):
+        found = _first_difference(steps, start, past, earlier.build)
+        if found is not None and found not in causes:
+            causes.append(found)
+    return causes
+
+
+def _first_difference(steps: Sequence[StepSeen], start: int, past: Past, build: BuildRecord) -> Cause | None:
+    at = start
+    while at >= 0:
+        step = steps[at]
+        other = past.in_build(at, build)
+        if step.kind in ("image", "host"):
+            return _root_difference(step, other, build)
+        if step.kind == "local":
+            return None  # what was taken of it is told by name
+        if other is None:
+            return Cause(explain.INPUT, f"it stands on `{step.name}`, which was not there")
+        if not step.layer or step.layer != other.layer:
+            verb = "gave other files" if step.layer else "is to run"
+            return Cause(explain.INPUT, f"it stands on `{step.name}`, which {verb}")
+        at = step.base
+    return None
+
+
+def _root_difference(step: StepSeen, other: StepSeen | None, build: BuildRecord) -> Cause | None:
+    if other is None or other.about == step.about:
+        return None
+    if step.kind == "host":
+        return Cause(explain.BASE, "this machine's own packages or system changed since")
+    name, _, digest = step.about.rpartition("@")
+    old_name, _, old_digest = other.about.rpartition("@")
+    since = f"of the build {build.id}"
+    if name != old_name:
+        return Cause(explain.BASE, f"the base image: `{old_name}` → `{name}`")
+    return Cause(explain.BASE, f"the base image `{name}` moved: {old_digest[:_SHORT]} {since} → {digest[:_SHORT]}")

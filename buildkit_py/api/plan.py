@@ -1,0 +1,100 @@
+"""The plan: what a build would run and why, how long each step took the last time, on which files it hangs."""
+
+from __future__ import annotations
+
+import time
+
+from buildkit_py.api.past import Past, below, facts, record_of
+from buildkit_py.api.record_build import Recorder
+from buildkit_py.api.request import Planned
+from buildkit_py.solver import explain
+from buildkit_py.solver.explain import Cause, Facts, differences, ranked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.api.request import BuildRequest
+    from buildkit_py.executor.local import LocalExecutor
+    from buildkit_py.frontend.target import Target
+    from buildkit_py.graph.step import Step
+    from buildkit_py.solver.solve import Solver
+    from buildkit_py.store.store import Store
+
+
+def plan(
+    store: Store,
+    request: BuildRequest,
+    solver: Solver,
+    executor: LocalExecutor,
+    targets: Sequence[Target],
+    tool: str,
+) -> tuple[Planned, ...]:
+    """Every step that the targets need, inputs first. Raises what looking at contexts raises."""
+    roots = [target.step for target in targets if target.step is not None]
+    verdicts = solver.plan(roots)
+    recorder = Recorder("", request, tool, time.time())
+    recorder.watch(solver)
+    return _Plan(store, solver, executor, recorder, request.file).planned(verdicts)
+
+
+class _Plan:
+    def __init__(self, store: Store, solver: Solver, executor: LocalExecutor, recorder: Recorder, file: str) -> None:
+        self._store = store
+        self._solver = solver
+        self._executor = executor
+        self._steps = recorder.record("", 0.0).steps
+        self._place = {step: position for position, step in enumerate(solver.lookup.order)}
+        self._past = Past(store, file, self._steps)
+        self._paths: dict[Step, tuple[str, ...]] = {}
+
+    def planned(self, verdicts: Sequence[tuple[Step, str, str]]) -> tuple[Planned, ...]:
+        runs = {step for step, verdict, _ in verdicts if verdict != "CACHED"}
+        return tuple(self._planned(step, verdict, runs) for step, verdict, _ in verdicts)
+
+    def _planned(self, step: Step, verdict: str, runs: set[Step]) -> Planned:
+        position = self._place[step]
+        seen = self._steps[position]
+        if verdict == "CACHED":
+            return Planned(seen.id, step.name, verdict, position=seen.position)
+        causes = self._causes(step, position)
+        waits = [child for child in (step.base, *step.sources) if child in runs] if verdict == "UNKNOWN" else []
+        paths = [path for cause in causes for path in cause.paths]
+        paths += [path for child in waits if child is not None for path in self._paths.get(child, ())]
+        self._paths[step] = tuple(dict.fromkeys(paths))
+        return Planned(
+            seen.id,
+            step.name,
+            verdict,
+            tuple(cause.text for cause in causes),
+            self._paths[step],
+            tuple(self._solver.ids[child] for child in waits if child is not None),
+            self._last(position),
+            seen.position,
+        )
+
+    def _causes(self, step: Step, position: int) -> tuple[Cause, ...]:
+        look = self._solver.lookup
+        if forced := self._solver.forced(step):
+            return (Cause(explain.ASKED, forced),)
+        earlier = self._past.step(position)
+        if earlier is None:
+            if (failed := self._past.step(position, ("FAILED",))) is not None:
+                return (Cause(explain.FAILED, f"it failed in the build {failed.build.id}"),)
+            return (Cause(explain.NEW, "it was never built here"),)
+        causes = below(self._steps, position, self._past, earlier)
+        record = record_of(self._store, earlier.step)
+        if record is not None:
+            causes += differences(facts(record), Facts(look.parts[step], self._executor.listings(step)))
+        if not causes or record is None:
+            causes.append(Cause(explain.EVICTED, "its result was removed from the store since"))
+        return ranked(causes)
+
+    def _last(self, position: int) -> int:
+        earlier = self._past.step(position)
+        if earlier is None:
+            return -1
+        if earlier.step.state == "DONE":
+            return earlier.step.milliseconds
+        record = record_of(self._store, earlier.step)
+        return record.milliseconds if record is not None else -1

@@ -1,0 +1,87 @@
+"""Recording a build: from what the solver saw of each step to the record that later builds are compared with."""
+
+from __future__ import annotations
+
+from buildkit_py.graph.op import HostSource, ImageSource, LocalSource
+from buildkit_py.store.build_record import BuildRecord, StepSeen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.api.request import BuildRequest
+    from buildkit_py.frontend.target import Target
+    from buildkit_py.graph.step import Step
+    from buildkit_py.solver.solve import Solver
+
+
+class Recorder:
+    """Collects the solvers of a build (a `Buildfile.py` may want a text first) and makes its record."""
+
+    def __init__(self, id: str, request: BuildRequest, tool: str, started: float) -> None:
+        self._id = id
+        self._request = request
+        self._tool = tool
+        self._started = started
+        self._solvers: list[Solver] = []
+        self.targets: tuple[Target, ...] = ()
+
+    def watch(self, solver: Solver) -> Solver:
+        """Take down what a solver does, whatever comes of it."""
+        self._solvers.append(solver)
+        return solver
+
+    def record(self, state: str, seconds: float) -> BuildRecord:
+        """What is known now; `state` is done, failed or interrupted."""
+        place: dict[Step, int] = {}
+        seen: list[StepSeen] = []
+        for solver in self._solvers:
+            for step in solver.lookup.order:
+                if step not in place:
+                    place[step] = len(seen)
+                    seen.append(_step_seen(step, solver, place))
+        targets = tuple(
+            (target.name, place.get(target.step, -1) if target.step is not None else -1) for target in self.targets
+        )
+        request = self._request
+        return BuildRecord(
+            self._id, request.file, request.context, targets, self._started, seconds, state, self._tool, tuple(seen)
+        )
+
+
+def _step_seen(step: Step, solver: Solver, place: dict[Step, int]) -> StepSeen:
+    """A step as a solver saw it; `place` has the positions of its inputs."""
+    look = solver.lookup
+    seen = solver.seen.get(step)
+    reason = seen.reason if seen is not None else ""
+    if seen is not None and seen.state in ("DONE", "FAILED"):
+        reason = solver.forced(step)
+    result = look.result.get(step)
+    return StepSeen(
+        id=solver.ids.get(step, ""),
+        name=step.name,
+        kind=look.parts[step][0] if step in look.parts else "",
+        stage=step.stage,
+        position=str(step.position) if step.position is not None else "",
+        about=_about(step),
+        definition=look.definition.get(step, ""),
+        content=solver.contents.get(step, ""),
+        state=seen.state if seen is not None else "",
+        reason=reason,
+        milliseconds=round(seen.seconds * 1000) if seen is not None else 0,
+        base=place[step.base] if step.base is not None else -1,
+        sources=tuple(place[source] for source in step.sources),
+        layer=result.layer if result is not None else "",
+        op=look.parts[step] if seen is not None and seen.state == "FAILED" else (),
+    )
+
+
+def _about(step: Step) -> str:
+    """What a step that never runs stands for."""
+    match step.op:
+        case ImageSource(digest=digest, reference=reference):
+            return f"{reference}@{digest}" if reference else digest
+        case LocalSource(root=root):
+            return root
+        case HostSource(fingerprint=fingerprint):
+            return fingerprint
+        case _:
+            return ""

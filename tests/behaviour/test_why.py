@@ -1,0 +1,245 @@
+"""`pybuild why` and `pybuild plan`: each kind of change is named, before and after the build."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.behaviour.world import World
+
+DOCKERFILE = """\
+FROM busybox AS build
+ARG LEVEL=1
+WORKDIR /src
+COPY src .
+RUN cat a.txt > /made; echo $LEVEL >> /made
+FROM busybox
+COPY --from=build /made /made
+ENV MODE=fast
+RUN test -s /made
+"""
+
+
+@pytest.fixture
+def project(world: World, base_layout: Path) -> World:
+    world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n", "src/sub/b.txt": "b\n"})
+    return world
+
+
+def build(world: World, layout: Path, *argv: str, ok: bool = True) -> None:
+    world.build("--build-context", f"busybox=oci-layout://{layout}", *argv, ok=ok)
+
+
+def bare(name: str) -> str:
+    return name.partition("] ")[2]
+
+
+def plan(world: World, layout: Path, *argv: str) -> dict[str, dict[str, Any]]:
+    """The steps of the plan by their text."""
+    context = ("--build-context", f"busybox=oci-layout://{layout}")
+    steps = json.loads(world.run("plan", "--json", *context, *argv, ".").stdout)
+    return {bare(step["name"]): step for step in steps}
+
+
+def why(world: World, *argv: str) -> dict[str, list[str]]:
+    """The reasons by the text of the step."""
+    answer = json.loads(world.run("why", "--json", *argv).stdout)
+    return {bare(one["name"]): [cause["text"] for cause in one["why"]] for one in answer["ran"]}
+
+
+def edit(old: str, new: str) -> Callable[[World], None]:
+    def change(world: World) -> None:
+        path = world.project / "Dockerfile"
+        path.write_text(path.read_text().replace(old, new))
+
+    return change
+
+
+def write(path: str, content: str) -> Callable[[World], None]:
+    return lambda world: world.write({path: content})
+
+
+COPY, CAT, TEST = "COPY src .", "RUN cat a.txt > /made; echo $LEVEL >> /made", "RUN test -s /made"
+
+
+@pytest.mark.parametrize(
+    ("change", "step", "told"),
+    [
+        (write("src/a.txt", "other\n"), COPY, "a.txt changed"),
+        (write("src/new.txt", ""), COPY, "new.txt is new"),
+        (lambda world: os.remove(world.project / "src/sub/b.txt"), COPY, "sub/b.txt is gone"),
+        (lambda world: os.chmod(world.project / "src/a.txt", 0o600), COPY, "a.txt has another mode: 644 → 600"),
+        (lambda world: os.chmod(world.project / "src/sub", 0o700), COPY, "sub has another mode: 755 → 700"),
+        (edit("-s /made", "-f /made"), "RUN test -f /made", "the command: test [--s-] {+-f+} /made"),
+        (edit("MODE=fast", "MODE=slow"), TEST, "the variable MODE: `fast` → `slow`"),
+        (edit("LEVEL=1", "LEVEL=2"), CAT, "the variable LEVEL: `1` → `2`"),
+        (edit("RUN test", "USER 1\nRUN test"), TEST, "the user: `` → `1`"),
+        (edit("COPY src .", "COPY --chmod=700 src ."), "COPY --chmod=700 src .", "the mode to set: `` → `700`"),
+    ],
+)
+def test_a_change_is_named(
+    project: World, base_layout: Path, change: Callable[[World], None], step: str, told: str
+) -> None:
+    build(project, base_layout)
+    change(project)
+    planned = plan(project, base_layout)[step]
+    assert planned["verdict"] == "RUN"
+    assert told in " ".join(planned["why"])
+    assert planned["last_seconds"] is not None
+    build(project, base_layout)
+    assert told in " ".join(why(project)[step])
+
+
+def test_what_stands_on_a_change_says_so(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    project.write({"src/a.txt": "other\n"})
+    planned = plan(project, base_layout)
+    assert planned[COPY]["files"] == ["a.txt"] or planned[COPY]["files"] == ["src/a.txt"]
+    assert planned[CAT]["verdict"] == "UNKNOWN"
+    assert planned[CAT]["files"] == planned[COPY]["files"], "it hangs on the same file"
+    assert planned[CAT]["waits_for"] == [planned[COPY]["step"]]
+    build(project, base_layout)
+    assert "COPY src .`, which gave other files" in why(project)[CAT][0]
+
+
+def test_a_first_build_and_a_build_with_nothing_to_do(project: World, base_layout: Path) -> None:
+    planned = plan(project, base_layout)
+    assert {step["verdict"] for step in planned.values()} == {"CACHED", "RUN", "UNKNOWN"}
+    assert planned[COPY]["why"] == ["it was never built here"]
+    build(project, base_layout)
+    assert {text for told in why(project).values() for text in told} == {"it was never built here"}
+    assert {step["verdict"] for step in plan(project, base_layout).values()} == {"CACHED"}
+
+
+def test_a_moved_base_image(project: World, base_layout: Path, tmp_path: Path) -> None:
+    layout = project.top / "layout"
+    shutil.copytree(base_layout, layout)
+    build(project, layout)
+    index = json.loads((layout / "index.json").read_text())
+    blob = layout / "blobs/sha256" / index["manifests"][0]["digest"].partition(":")[2]
+    manifest = json.loads(blob.read_text())
+    manifest["annotations"] = {"moved": "yes"}
+    import hashlib
+
+    data = json.dumps(manifest).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    (layout / "blobs/sha256" / digest).write_bytes(data)
+    index["manifests"][0].update(digest=f"sha256:{digest}", size=len(data))
+    (layout / "index.json").write_text(json.dumps(index))
+    # The same layers: nothing has to run, which is what content keys are for.
+    assert {step["verdict"] for step in plan(project, layout).values()} <= {"CACHED", "RUN", "UNKNOWN"}
+    build(project, layout)
+    assert why(project) == {}
+
+
+def test_no_cache_and_a_removed_result(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    build(project, base_layout, "--no-cache")
+    assert {text for told in why(project).values() for text in told} == {"asked not to use the cache"}
+    first = json.loads(project.run("builds", "--json").stdout)[1]["id"]
+    assert why(project, "--build", first)[COPY] == ["it was never built here"]
+
+
+def test_a_result_that_was_removed(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    for path in (project.store / "records").rglob("*"):
+        if path.is_file():
+            path.unlink()
+    edit("-s /made", "-f /made")(project)
+    assert "was removed" in plan(project, base_layout)[COPY]["why"][0]
+    build(project, base_layout)
+    assert "was removed" in why(project)[COPY][0]
+
+
+def test_a_failed_step_is_explained_too(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    edit("-s /made", "-s /nothing")(project)
+    build(project, base_layout, ok=False)
+    assert why(project) == {"RUN test -s /nothing": ["the command: test -s [-/made-] {+/nothing+}"]}
+    build(project, base_layout, ok=False)
+    assert json.loads(project.run("builds", "--json").stdout)[0]["state"] == "failed"
+
+
+def test_secrets_never_appear(project: World, base_layout: Path) -> None:
+    project.write({"key": "hunter2"})
+    step = 'RUN --mount=type=secret,id=key,env=KEY test -n "$KEY"'
+    edit("RUN test -s /made", step)(project)
+    build(project, base_layout, "--secret", "id=key,src=key")
+    project.write({"key": "correct horse"})
+    edit("MODE=fast", "MODE=slow")(project)
+    build(project, base_layout, "--secret", "id=key,src=key")
+    for command in (("why",), ("builds", "--json"), ("why", "--json")):
+        said = project.run(*command).stdout
+        assert "hunter2" not in said
+        assert "correct horse" not in said
+    for path in (project.store / "builds").rglob("*"):
+        if path.is_file():
+            assert b"hunter2" not in path.read_bytes()
+            assert b"correct horse" not in path.read_bytes()
+
+
+def test_two_machines_are_compared(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    other = project.top / "other-store"
+    shutil.copytree(project.store, other, symlinks=True)
+    shutil.rmtree(project.store)
+    project.write({"src/a.txt": "other\n"})
+    build(project, base_layout)
+    assert why(project)[COPY] == ["it was never built here"]
+    if project.mode == "user":
+        for path in (other, *other.rglob("*")):
+            os.chown(path, project.project.stat().st_uid, project.project.stat().st_gid, follow_symlinks=False)
+    assert "a.txt changed" in why(project, "--against", str(other))[COPY][0]
+
+
+def test_a_step_can_be_asked_for(project: World, base_layout: Path) -> None:
+    build(project, base_layout)
+    project.write({"src/a.txt": "other\n"})
+    build(project, base_layout)
+    assert list(why(project, "@cat a.txt")) == [CAT]
+    assert why(project, "@WORKDIR") == {"WORKDIR /src": ["it was there already"]}
+    text = project.run("why", "Dockerfile:@COPY src").stdout
+    assert "a.txt changed" in text
+    assert "Dockerfile:4:1" in text
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("why", "nothing"), "the target `nothing` of `Dockerfile` was never built here"),
+        (("why", "--build", "x"), "nothing is known of a build `x`"),
+        (("why", "--build", "../x"), "nothing is known of a build `../x`"),
+        (("why", "@no such step"), "is `no such step`"),
+        (("why", "@/made"), "is in the text of several steps"),
+        (("why", "--against", "src"), "`src` is no store of pybuild"),
+        (("logs", "x"), "nothing is known of a build `x`"),
+    ],
+)
+def test_what_is_not_known_is_said(project: World, base_layout: Path, argv: tuple[str, ...], said: str) -> None:
+    build(project, base_layout)
+    done = project.run(*argv, ok=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+
+
+def test_logs_of_a_build_and_of_a_step(project: World, base_layout: Path) -> None:
+    edit("RUN test -s /made", "RUN echo hello; printf '\\033[31mred\\n'")(project)
+    build(project, base_layout)
+    assert "hello" in project.run("logs").stdout
+    assert "\\x1b[31mred" in project.run("logs").stdout
+    (id,) = [one["id"] for one in json.loads(project.run("builds", "--json").stdout)]
+    assert project.run("logs", "--raw", id, "echo hello").stdout == "hello\n\x1b[31mred\n"
+    assert "COPY src ." in project.run("logs", "--list").stdout
+    assert id in project.run("builds").stdout
+
+
+def test_a_plan_runs_nothing_and_leaves_no_build(project: World, base_layout: Path) -> None:
+    plan(project, base_layout)
+    assert json.loads(project.run("builds", "--json").stdout) == []
+    assert not any((project.store / "builds").iterdir())
