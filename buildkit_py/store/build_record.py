@@ -22,9 +22,9 @@ class StepSeen(Record):
 
     `kind` is the op's tag and `about` what a step that never runs stood for: an image's name and digest, a
     directory. `definition` and `content` are its keys, "" where they were not known. `state` and `reason` are
-    those of `StepFinished`, for a step that ran why it had to whatever its key said; `milliseconds` how long it took now. `base` (-1: none) and `sources` are positions
-    in the list of steps, `layer` is what it added. `op` are the parts of its op where no record of the store has
-    them, because the step failed.
+    those of `StepFinished`; the reason of a step that ran is why it had to, whatever its key said. `milliseconds`
+    is how long it took now. `base` (-1: none) and `sources` are positions in the list of steps, `layer` is what
+    it added. `op` are the parts of its op where no record of the store has them, because the step failed.
     """
 
     id: str
