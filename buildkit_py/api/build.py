@@ -255,9 +255,9 @@ class _Build:
         for result in results:
             for layer in store.snapshots.layers(result.snapshot):
                 held.append(store.layers.path(layer) + "/meta")
-                tree = store.layers.tree(layer)
-                if tree is not None:
-                    held.append(tree)
+                trees = store.layers.trees(layer)
+                if trees:
+                    held += trees
                 elif (blob := store.layers.any_blob(layer)) is not None:
                     held.append(store.blobs.path(blob[1].digest))
             if result.image:

@@ -185,9 +185,9 @@ def _container(request: RunRequest, session: Session, runnable: Runnable, emit: 
 
 def _directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:
     """The layers as directories, lowest first, and whether this machine's own root lies below them."""
-    present = [tree for layer in layers if (tree := session.store.layers.tree(layer)) is not None]
-    if len(present) == len(layers):  # mostly: then nothing more need be loaded
-        return tuple(present), False
+    present = [session.store.layers.trees(layer) for layer in layers]
+    if all(present):  # mostly: then nothing more need be loaded
+        return tuple([tree for trees in present for tree in trees]), False
     trees = _trees(session, layers, emit)
     return trees.directories, trees.host
 
@@ -218,7 +218,7 @@ def _is_packed(session: Session, layer: str) -> bool:
     """Whether there is something to fetch or unpack: not for an empty layer, nor for this machine's own root."""
     from buildkit_py.executor.materialize import HOST
 
-    if session.store.layers.tree(layer) is not None:
+    if session.store.layers.trees(layer):
         return False
     meta = session.store.layers.get(layer)
     return meta is None or not (meta.empty or meta.origin == HOST)

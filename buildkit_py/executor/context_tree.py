@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.store.scan import Stamp
 
-_FORMAT = 2
+_FORMAT = 3
 _LINK_LIMIT = 40
 _NO_DIGEST = bytes(32)
 # Of what was too fresh when it was seen, so much is looked at again when the build ends.
@@ -42,21 +42,25 @@ _KINDS = {
 
 
 class Notes:
-    """What the last build knew of the files of a context: stamps with digests and extended attributes."""
+    """What the last build knew of the files of a context: stamps with digests and extended attributes.
+
+    `made` names, by the step that took from it, the layer with which the next one is compared.
+    """
 
     def __init__(self, scan: bytes = b"", data: bytes = b"") -> None:
         self.scan: Scan | None = None
         self.digests: dict[str, bytes] = {}
         self.xattrs: dict[str, Any] = {}
         self.probed: dict[str, bytes] = {}
+        self.made: dict[str, str] = {}
         try:
-            version, belongs_to, digests, xattrs, probed = marshal.loads(data)
+            version, belongs_to, digests, xattrs, probed, made = marshal.loads(data)
         except (ValueError, EOFError, TypeError):
             return
         # Two builds may have written at the same time: one's digests would be read by the other's names.
         if version == _FORMAT and belongs_to == blake3_hex(scan):
             self.scan = Scan.load(scan)
-            self.digests, self.xattrs, self.probed = digests, xattrs, probed
+            self.digests, self.xattrs, self.probed, self.made = digests, xattrs, probed, made
 
     def of_directory(self, path: str) -> dict[str, tuple[bytes, bytes]]:
         """By name, the stamp and digest of each file that a directory had."""
@@ -87,6 +91,7 @@ class ContextTree:
         self.scan = Scan(self.root)
         self.hash_files = False
         self._notes = notes or Notes()
+        self.made = dict(self._notes.made)
         self._listed: dict[str, list[Entry]] = {}
         self._walked: dict[str, tuple[bool, list[Entry]]] = {}  # whether with all digests, and what was found
         self._single: dict[str, Entry | None] = {}
@@ -226,7 +231,7 @@ class ContextTree:
         }
         self.scan.racy = bool(self._racy)
         scan = self.scan.dump()
-        return scan, marshal.dumps((_FORMAT, blake3_hex(scan), digests, xattrs, probed), 4)
+        return scan, marshal.dumps((_FORMAT, blake3_hex(scan), digests, xattrs, probed, self.made), 4)
 
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""

@@ -337,6 +337,7 @@ class LocalExecutor:
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]
     ) -> tuple[make_layer.NewLayer, tuple[str, ...]]:
         from buildkit_py.executor.copy_plan import plan
+        from buildkit_py.executor.patch_layer import keep_listing, keep_members
 
         trees: list[Tree] = [
             self.context(source.local) if source.local is not None else self.tree(source) for source in sources
@@ -358,7 +359,14 @@ class LocalExecutor:
                         tree.hash_files = False
                     base = self._union(below) if below and not op.link else None
                     entries = plan(op, trees, base, work=work.path)
-                new = self._keep(step, "" if op.link else below, entries, learn=learn)
+                new = self._patch(step, "" if op.link else below, entries, base, contexts)
+                if new is None:
+                    ends: list[int] = []
+                    new = self._keep(step, "" if op.link else below, entries, learn=learn, ends=ends)
+                    if contexts and new.fresh and keep_listing(self.store, new.id, entries, found):
+                        contexts[0].made[_place(op)] = new.id
+                        if new.diff_id:
+                            keep_members(self.store, new.id, new.diff_id, entries, ends)
             del entries
             learned = dict(zip(paths, found, strict=True))
             del paths[:], found[:]
@@ -399,6 +407,7 @@ class LocalExecutor:
         entries: Sequence[Entry],
         *,
         learn: Callable[[Entry, bytes], object] | None = None,
+        ends: list[int] | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         impure = self._impure(below)
@@ -407,12 +416,37 @@ class LocalExecutor:
                 self.store, below, entries, self._materializer.identity, impure=impure, learn=learn
             )
         return make_layer.from_entries(
-            self.store, below, entries, compression=self._settings.compression, impure=impure, learn=learn
+            self.store, below, entries, compression=self._settings.compression, impure=impure, learn=learn, ends=ends
         )
 
     def _would_lose(self, entries: Sequence[Entry]) -> bool:
         """Whether files could not get their owners here. A blob keeps them, and so does an image made of it."""
         return self._materializer.identity.single_id and any(entry.uid or entry.gid for entry in entries)
+
+    def _patch(
+        self,
+        step: Step,
+        below: str,
+        entries: Sequence[Entry],
+        base: Union | None,
+        contexts: Sequence[ContextTree],
+    ) -> make_layer.NewLayer | None:
+        """Make the layer from the one that this Copy made last, if there is that, and few entries differ."""
+        assert isinstance(step.op, Copy)
+        earlier = contexts[0].made.get(_place(step.op)) if contexts else None
+        if earlier is None:
+            return None
+        from buildkit_py.executor.patch_layer import patch_for
+
+        patch = patch_for(self.store, entries, earlier)
+        if patch is None:
+            return None
+        impure = self._impure(below)
+        if step in self._stood_on and not self._would_lose(entries):
+            identity = self._materializer.identity
+            return make_layer.from_patch(self.store, below, entries, patch, base, identity, impure=impure)
+        compression = self._settings.compression
+        return make_layer.from_splice(self.store, below, entries, patch, compression=compression, impure=impure)
 
     # -- filesystems
 
@@ -456,6 +490,11 @@ def _read(path: str) -> bytes:
             return file.read()
     except OSError:  # never seen before, or not ours to read: then everything is looked at anew
         return b""
+
+
+def _place(op: Copy) -> str:
+    """What stays the same of a Copy from build to build, whatever it takes and stands on."""
+    return key_of("place", repr(op))[:32]
 
 
 def scan_name(root: str, ignore: tuple[str, ...]) -> str:

@@ -7,6 +7,7 @@ name, keeps that, and everything above it hits.
 
 from __future__ import annotations
 
+import os
 import time
 
 from buildkit_py.record import Record
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
+    from buildkit_py.executor.patch_layer import Patch
     from buildkit_py.image.entry import Entry
+    from buildkit_py.image.union import Union
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
 
@@ -28,10 +31,16 @@ if TYPE_CHECKING:
 
 
 class NewLayer(Record):
-    """`id` names the layer, `bytes` is the size of its files' contents."""
+    """`id` names the layer, `bytes` is the size of its files' contents.
+
+    `fresh`: there was no such layer before, so it is exactly of these entries,
+    times included. `diff_id` is that of the tar in which it was packed just now.
+    """
 
     id: str
     bytes: int
+    fresh: bool = False
+    diff_id: str = ""
 
 
 def from_directory(store: Store, base: str, upper: str, *, impure: bool, compression: str = "none") -> NewLayer:
@@ -56,17 +65,24 @@ def from_directory(store: Store, base: str, upper: str, *, impure: bool, compres
 
 
 def from_entries(
-    store: Store, base: str, entries: Sequence[Entry], *, compression: str, impure: bool, learn: Learn | None = None
+    store: Store,
+    base: str,
+    entries: Sequence[Entry],
+    *,
+    compression: str,
+    impure: bool,
+    learn: Learn | None = None,
+    ends: list[int] | None = None,
 ) -> NewLayer:
     """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
-    `learn` hears the digest of each file. Raises `ContextError` for a file
-    that changed since it was listed.
+    `learn` hears the digest of each file, `ends` gets where each entry ends in
+    the tar. Raises `ContextError` for a file that changed since it was listed.
     """
-    content, blob = _packed(store, entries, compression, learn)
+    content, blob = _packed(store, entries, compression, learn, ends)
     meta = _meta(store, base, content, entries, impure, blob.diff_id)
-    store.layers.add(meta, blob=(compression, blob))
-    return NewLayer(meta.id, meta.size)
+    fresh = store.layers.add(meta, blob=(compression, blob)) is meta
+    return NewLayer(meta.id, meta.size, fresh, blob.diff_id)
 
 
 def from_entries_as_files(
@@ -89,18 +105,75 @@ def from_entries_as_files(
         except OSError as problem:
             raise store_error(problem, store.root, "write the files of a layer") from problem
         meta = _meta(store, base, content, entries, impure)
-        store.layers.add(meta, diff=directory)
+        fresh = store.layers.add(meta, diff=directory) is meta
+    return NewLayer(meta.id, meta.size, fresh)
+
+
+def from_patch(
+    store: Store,
+    base: str,
+    entries: Sequence[Entry],
+    patch: Patch,
+    root: Union | None,
+    identity: Identity,
+    *,
+    impure: bool,
+) -> NewLayer | None:
+    """The layer that holds these entries, as files over those of an older layer; None where that cannot be.
+
+    Every file among the entries has its digest. `root` is the filesystem that `base` names. Raises as `from_entries`.
+    """
+    from buildkit_py.executor.patch_layer import as_overlay
+    from buildkit_py.executor.write_tree import write_tree
+    from buildkit_py.image.content import content_digest
+
+    overlay = as_overlay(patch, entries, root)
+    if overlay is None or store.layers.tree(patch.under) is None or store.layers.loss(patch.under) is not None:
+        return None
+    with store.work_dir("layer") as work:
+        directory = work.path + "/patch"
+        os.mkdir(directory, 0o700)
+        make_root(directory + "/diff")
+        try:
+            write_tree(overlay, directory + "/diff", identity)
+        except OSError as problem:
+            raise store_error(problem, store.root, "write the files of a layer") from problem
+        store.layers.patch_of(patch.under, directory)
+        meta = _meta(store, base, content_digest(entries), entries, impure)
+        store.layers.add(meta, patch=directory)
+    return NewLayer(meta.id, meta.size)
+
+
+def from_splice(
+    store: Store, base: str, entries: Sequence[Entry], patch: Patch, *, compression: str, impure: bool
+) -> NewLayer | None:
+    """The layer that holds these entries, packed from the blob of an older one; None where that cannot be.
+
+    Every file among the entries has its digest. Raises as `from_entries`.
+    """
+    from buildkit_py.executor.patch_layer import as_members, spliced
+    from buildkit_py.image.content import content_digest
+
+    blob = spliced(store, patch.under, as_members(patch), compression)
+    if blob is None:
+        return None
+    meta = _meta(store, base, content_digest(entries), entries, impure, blob.diff_id)
+    store.layers.add(meta, blob=(compression, blob))
     return NewLayer(meta.id, meta.size)
 
 
 def _packed(
-    store: Store, entries: Sequence[Entry], compression: str, learn: Learn | None = None
+    store: Store,
+    entries: Sequence[Entry],
+    compression: str,
+    learn: Learn | None = None,
+    ends: list[int] | None = None,
 ) -> tuple[str, LayerBlob]:
     """Pack entries into a blob of the store; their content digest and the blob."""
     from buildkit_py.image.pack import pack
 
     with store.blobs.writer(hashed=True) as writer:
-        packed = pack(entries, writer.write, compression=compression, hash_files=True, learn=learn)
+        packed = pack(entries, writer.write, compression=compression, hash_files=True, learn=learn, ends=ends)
         writer.commit(packed.digest)
     return packed.content, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
 

@@ -66,8 +66,8 @@ class Materializer:
         self._store = store
         self.identity = identity
         self._fetcher = fetcher
-        # What was found: a directory, _HERE, or "" for a layer that needs none. What a build uses stays while it runs.
-        self._known: dict[str, str] = {}
+        # The directories that were found, _HERE among them; none for an empty layer. What a build uses stays meanwhile.
+        self._known: dict[str, tuple[str, ...]] = {}
 
     def trees(self, layers: Sequence[str], progress: Progress = _silent) -> Trees:
         """The directories of these layers, lowest first. `progress(layer, done, total)` counts fetched bytes.
@@ -79,21 +79,21 @@ class Materializer:
         new = [layer for layer in dict.fromkeys(layers) if layer not in known]
         wanted = []
         for layer in new:
-            tree = self._store.layers.tree(layer)
-            meta = self._store.layers.get(layer) if tree is None else None
-            if tree is not None:
-                known[layer] = os.path.realpath(tree)
+            found = self._store.layers.trees(layer)
+            meta = self._store.layers.get(layer) if not found else None
+            if found:
+                known[layer] = tuple([os.path.realpath(tree) for tree in found])
                 self._mind_loss(layer)
             elif meta is not None and meta.origin == HOST:
-                known[layer] = _HERE
+                known[layer] = (_HERE,)
             elif meta is not None and meta.empty:
-                known[layer] = ""
+                known[layer] = ()
             else:
                 wanted.append(layer)
         if wanted:
             for layer, tree in self._several(wanted, progress).items():
-                known[layer] = os.path.realpath(tree)
-        directories = [directory for layer in layers if (directory := known[layer])]
+                known[layer] = (os.path.realpath(tree),)
+        directories = [directory for layer in layers for directory in known[layer]]
         host = _HERE in directories
         return Trees(tuple([one for one in directories if one != _HERE] if host else directories), host)
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.executor.materialize import Materializer
+    from buildkit_py.image.entry import Entry
     from buildkit_py.image.pack import Packed
     from buildkit_py.image.recompress import Recompressed
     from buildkit_py.store.store import Store
@@ -114,32 +115,53 @@ class Packer:
         if held is not None:
             return held
         plain = layers.blob(layer, NONE) if self._epoch is None else None
-        tree = None if plain is not None else self._materializer.tree(layer)
+        trees = () if plain is not None else self._materializer.trees((layer,)).directories
         with layers.lock(layer):
             held = layers.blob(layer, self.variant)
             if held is not None:
                 return held
-            with self._store.blobs.writer(hashed=True) as writer:
-                packed = self._pack(writer.write, plain, tree)
-                writer.commit(packed.digest)
-            blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
+            blob = self._patched(layer, trees) if len(trees) > 1 else None
+            if blob is None:
+                with self._store.blobs.writer(hashed=True) as writer:
+                    packed = self._pack(layer, writer.write, plain, trees)
+                    writer.commit(packed.digest)
+                blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
             layers.set_blob(layer, self.variant, blob)
             return blob
 
+    def _patched(self, layer: str, trees: tuple[str, ...]) -> LayerBlob | None:
+        """The blob of a layer that is a patch, made from the blob of the layer below it; None where it cannot be."""
+        if self._epoch is not None:
+            return None  # the older blob has the times that its files have
+        from buildkit_py.executor.patch_layer import spliced
+        from buildkit_py.image.overlay_diff import diff
+
+        changes = diff(trees[1], hash_files=False)
+        return spliced(self._store, self._store.layers.under(layer), changes, self._compression, self._level)
+
     def _pack(
-        self, write: Callable[[bytes], object], plain: LayerBlob | None, tree: str | None
+        self, layer: str, write: Callable[[bytes], object], plain: LayerBlob | None, trees: tuple[str, ...]
     ) -> Packed | Recompressed:
         if plain is not None:
             from buildkit_py.image.recompress import recompress
 
             with self._store.blobs.open(plain.digest) as reader:
                 return recompress(reader.read, write, compression=self._compression, level=self._level)
-        from buildkit_py.image.overlay_diff import diff
+        from buildkit_py.image.overlay_diff import diff, laid_over
         from buildkit_py.image.pack import pack
 
-        assert tree is not None
-        entries = diff(tree, hash_files=False)
-        return pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch)
+        entries: list[Entry] = []
+        for tree in trees:
+            entries = laid_over(entries, diff(tree, hash_files=False))
+        ends: list[int] | None = None
+        if self._epoch is None:
+            from buildkit_py.executor.patch_layer import keep_members, wants_members
+
+            ends = [] if wants_members(self._store, layer) else None
+        packed = pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch, ends=ends)
+        if ends is not None:
+            keep_members(self._store, layer, packed.diff_id, entries, ends)
+        return packed
 
 
 def variant(compression: str, level: int, epoch: int | None) -> str:

@@ -51,6 +51,22 @@ def diff(upper: str, *, hash_files: bool) -> list[Entry]:
     return in_order(entries)
 
 
+def laid_over(lower: list[Entry], upper: list[Entry]) -> list[Entry]:
+    """The entries of one layer whose files are in two directories, the differences of which these are.
+
+    What `upper` has takes the place of what `lower` has, its whiteouts take
+    away; neither hides anything of other layers. In the order of `image.order`.
+    """
+    if not lower:
+        return upper
+    merged = {entry.path: entry for entry in lower}
+    gone = tuple([f"{entry.path}/" for entry in upper if entry.kind == WHITEOUT])
+    if gone:
+        merged = {path: entry for path, entry in merged.items() if not f"{path}/".startswith(gone)}
+    merged.update([(entry.path, entry) for entry in upper if entry.kind != WHITEOUT])
+    return in_order(merged.values())
+
+
 def _list(
     fd: int,
     where: str,

@@ -16,13 +16,13 @@ import os
 import stat
 
 from buildkit_py.errors import ContextError
-from buildkit_py.image.compress import MEDIA_TYPES, compressor
+from buildkit_py.image.compress import MEDIA_TYPES
 from buildkit_py.image.content import ContentDigest
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import DIR, FILE
 from buildkit_py.image.order import in_order
-from buildkit_py.image.pipeline import Stage
 from buildkit_py.image.tar_header import BLOCK_SIZE, END, PADDING, WHITEOUT_PREFIX, HeaderWriter
+from buildkit_py.image.tar_sink import TarSink
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -64,21 +64,23 @@ def pack(
     epoch: int | None = None,
     hash_files: bool = False,
     learn: Callable[[Entry, bytes], object] | None = None,
+    ends: list[int] | None = None,
 ) -> Packed:
     """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
 
     `epoch`: times later than these seconds become it. `hash_files`: also take
     the content digest. `learn`: told the BLAKE3 of each FILE, so that whoever
-    keeps digests need not read it again. Raises `ContextError` for a file that is not what its
+    keeps digests need not read it again. `ends` is filled with where each entry ends in the tar, in
+    their order. Raises `ContextError` for a file that is not what its
     entry says, `OSError` for one that cannot be read, and what `write` raises.
     """
     ordered = in_order(entries)
-    _refuse_forged(ordered)
-    sink = _Sink(write, compression, level, expected=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
+    refuse_forged(ordered)
+    sink = TarSink(write, compression, level, expected=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
     content = ContentDigest() if hash_files else None
     try:
         with Directories("/") as directories:
-            _write_members(ordered, sink, directories, content, epoch, learn)
+            write_members(ordered, sink, directories, content, epoch, learn, ends)
         sink.put(END)
         diff_id, digest = sink.finish()
     except BaseException:
@@ -95,7 +97,7 @@ def pack(
     )
 
 
-def _refuse_forged(ordered: list[Entry]) -> None:
+def refuse_forged(ordered: list[Entry]) -> None:
     """A layer says by the name `.wh.NAME` that NAME is gone, so no file of a layer can be called so."""
     if not any(".wh." in entry[0] for entry in ordered):
         return
@@ -108,14 +110,16 @@ def _refuse_forged(ordered: list[Entry]) -> None:
             )
 
 
-def _write_members(
+def write_members(
     ordered: list[Entry],
-    sink: _Sink,
+    sink: TarSink,
     directories: Directories,
-    content: ContentDigest | None,
-    epoch: int | None,
-    learn: Callable[[Entry, bytes], object] | None,
+    content: ContentDigest | None = None,
+    epoch: int | None = None,
+    learn: Callable[[Entry, bytes], object] | None = None,
+    ends: list[int] | None = None,
 ) -> None:
+    """Put the members of sorted entries into a sink, whose paths on this machine begin at `directories`' root, `/`."""
     from blake3 import blake3
 
     headers = HeaderWriter()
@@ -138,6 +142,8 @@ def _write_members(
                 content.add(entry, b"")
             if opaque and kind == DIR:
                 put(headers.opaque_mark(path))
+            if ends is not None:
+                ends.append(sink.position())
             continue
         head = (b"" if xattrs else plain(path, mode, uid, gid, size, seconds)) or header(entry, seconds)
         hashed = hash_all or known is not None
@@ -188,6 +194,8 @@ def _write_members(
                 or (known is not None and digest != known)
             ):
                 raise _changed(entry)
+        if ends is not None:
+            ends.append(sink.position())
         if content is not None:
             content.add(entry, digest)
         if learn is not None:
@@ -220,76 +228,3 @@ def _unreadable(entry: Entry, problem: OSError) -> ContextError:
     if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.ENXIO):
         return _changed(entry)
     return ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source)
-
-
-class _Sink:
-    """Where the tar goes: hashed, compressed, hashed again and written, in threads if it is worth it."""
-
-    # Below this many bytes a thread's start and hand-over cost more than they save.
-    _STRAIGHT = 2 << 20
-
-    def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, expected: int) -> None:
-        import hashlib
-
-        self._write = write
-        self._tar_hash = hashlib.sha256()
-        self._blob_hash = hashlib.sha256()
-        self._compressor = compressor(compression, level)
-        self._parts: list[bytes] = []
-        self._pending = 0
-        self.bytes = 0
-        self.size = 0
-        self._stages: list[Stage] = []
-        if expected > self._STRAIGHT:
-            second = Stage(self._compress, "layer-compress")
-            first = Stage(self._hash_and_pass, "layer-hash")
-            self._stages = [first, second]
-            self._take: Callable[[bytes], None] = first.put
-        else:
-            self._take = self._straight
-
-    def put(self, piece: bytes) -> None:
-        """Some bytes of the tar."""
-        self._parts.append(piece)
-        self._pending += len(piece)
-        if self._pending >= _PIECE:
-            self._flush()
-
-    def _flush(self) -> None:
-        parts = self._parts
-        self.bytes += self._pending
-        self._pending = 0
-        self._parts = []
-        self._take(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def _straight(self, piece: bytes) -> None:
-        self._tar_hash.update(piece)
-        self._compress(piece)
-
-    def _hash_and_pass(self, piece: bytes) -> None:
-        self._stages[1].put(piece)
-        self._tar_hash.update(piece)
-
-    def _compress(self, piece: bytes) -> None:
-        self._out(self._compressor.compress(piece))
-
-    def _out(self, piece: bytes) -> None:
-        if piece:
-            self._blob_hash.update(piece)
-            self.size += len(piece)
-            self._write(piece)
-
-    def finish(self) -> tuple[str, str]:
-        """Everything through; the diff_id and the blob's digest."""
-        if self._parts:
-            self._flush()
-        for stage in self._stages:
-            stage.close()
-        self._out(self._compressor.flush())
-        return f"sha256:{self._tar_hash.hexdigest()}", f"sha256:{self._blob_hash.hexdigest()}"
-
-    def abandon(self) -> None:
-        """End the threads; nobody wants the result."""
-        for stage in self._stages:
-            stage.close(quiet=True)
-        self._stages = []

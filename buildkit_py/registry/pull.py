@@ -144,7 +144,7 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
     if known.origin[:1] == meta.origin and layers.described(name, "origin") == blob:
         return
     with layers.lock(name):
-        if layers.tree(name) is None and layers.any_blob(name) is None:
+        if not layers.trees(name) and layers.any_blob(name) is None:
             # Noted from elsewhere and never fetched. The place that was named last is the one that answers now.
             layers.delete(name)
             layers.add(meta, blob=("origin", blob))

@@ -127,7 +127,9 @@ class _Prune:
         _drop_empty(self.store.snapshots.dir)
 
     def _layers(self) -> None:
-        for meta in list(self.store.layers.all()):
+        metas = [(self.store.layers.under(meta.id), meta) for meta in self.store.layers.all()]
+        # Patches first: each that stays keeps the layer it is a patch of, which is none itself.
+        for under, meta in sorted(metas, key=lambda pair: not pair[0]):
             variants = self.store.layers.variants(meta.id)
             packed = {b.digest for v in variants if (b := self.store.layers.described(meta.id, v)) is not None}
             needed = (
@@ -137,6 +139,7 @@ class _Prune:
             )
             if needed or not self._take("layers", self.store.layers.path(meta.id), self.cutoff, "/meta"):
                 self.live_blobs |= packed
+                self.live_layers.add(under)
 
     def _blobs(self) -> None:
         for digest, _ in list(self.store.blobs.all()):

@@ -3,11 +3,17 @@
     meta            sealed LayerMeta
     diff/           the unpacked tree in overlay form, where something needed it mounted
     loss            sealed TreeLoss, where that tree lacks something of the layer
+    patch/          in place of it: `under`, the sealed id of another layer, and in `diff/` what this one has otherwise
     blob-VARIANT    sealed LayerBlob: which blob is this layer packed in that way
+    note-NAME       sealed bytes that whoever makes layers keeps beside one, to make the next like it sooner
 
 The directory is put together aside and renamed into place; a tree or a note
 that is added later is renamed in by itself. So a layer that is there has its
 description, and a tree that is there is whole.
+
+A layer of many files that differs in a few from an older one is kept as a
+patch of that: mounted on top of the older one's tree it shows the same files.
+The older layer stays as long as the newer one (`gc.py`), and has a tree of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ from buildkit_py.errors import StoreError
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.locks import Lock
-from buildkit_py.store.sealed import read_regular, seal, unseal
+from buildkit_py.store.sealed import read_regular, seal, sealed_bytes, unseal, unsealed_bytes
 from buildkit_py.store.work import make_dir
 
 TYPE_CHECKING = False
@@ -109,17 +115,19 @@ class Layers:
         """Keep a layer safe from prune while this process holds the store; its description is not read."""
         self._leases.renew(self.path(id) + "/meta")
 
-    def add(self, meta: LayerMeta, diff: str = "", blob: tuple[str, LayerBlob] | None = None) -> LayerMeta:
+    def add(
+        self, meta: LayerMeta, diff: str = "", blob: tuple[str, LayerBlob] | None = None, patch: str = ""
+    ) -> LayerMeta:
         """Put a layer in place; the description that is there afterwards.
 
-        `diff` is a finished directory on this filesystem, which is moved. A
-        layer that exists already is kept, and gets what it lacks of the tree,
-        the blob, `diff_id` and `origin`.
+        `diff` is a finished directory on this filesystem, which is moved; so is
+        `patch`, which `patch_of` made ready. A layer that exists already is kept, and gets what it
+        lacks of the tree, the blob, `diff_id` and `origin`.
         """
         path = self.path(meta.id)
         while True:
             existing = self.get(meta.id)
-            if existing is None and self._add_new(path, meta, diff, blob):
+            if existing is None and self._add_new(path, meta, diff, blob, patch):
                 return meta
             if existing is not None:
                 break
@@ -131,19 +139,22 @@ class Layers:
             self._work.write(path + "/meta", seal(filled.values()))
         if diff:
             self.add_tree(meta.id, diff)
+        if patch:
+            self.add_patch(meta.id, patch)
         if blob is not None and self.blob(meta.id, blob[0]) is None:
             self.set_blob(meta.id, *blob)
         return filled
 
-    def _add_new(self, path: str, meta: LayerMeta, diff: str, blob: tuple[str, LayerBlob] | None) -> bool:
+    def _add_new(self, path: str, meta: LayerMeta, diff: str, blob: tuple[str, LayerBlob] | None, patch: str) -> bool:
         staged = self._work.scratch_name()
         try:
             os.mkdir(staged, 0o700)
             self._work.write(staged + "/meta", seal(meta.values()))
             if blob is not None:
                 self._work.write(f"{staged}/{_blob_file(blob[0])}", seal(blob[1].values()))
-            if diff:
-                os.rename(diff, staged + "/diff")
+            moves = [(given, f"{staged}/{name}") for given, name in ((diff, "diff"), (patch, "patch")) if given]
+            for given, there in moves:
+                os.rename(given, there)
             make_dir(self.dir)
             try:
                 os.rename(staged, path)
@@ -151,8 +162,8 @@ class Layers:
             except OSError as problem:
                 if problem.errno not in _OCCUPIED and not os.path.lexists(path):
                     raise
-                if diff:  # another process was first: give the tree back for the second try
-                    os.rename(staged + "/diff", diff)
+                for given, there in moves:  # another process was first: give them back for the second try
+                    os.rename(there, given)
                 self._work.remove(staged)
                 return False
         except OSError as problem:
@@ -189,6 +200,64 @@ class Layers:
             return self._read(self.path(id) + "/loss", TreeLoss)
         except ValueError:
             return TreeLoss(1, 1)  # damaged: only that it lacks something is known
+
+    def trees(self, id: str) -> tuple[str, ...]:
+        """The directories that together show a layer's files, lowest first; none if it is packed or absent."""
+        tree = self.tree(id)
+        if tree is not None:
+            return (tree,)
+        under = self.under(id)
+        below = self.tree(under) if under else None
+        patch = self.path(id) + "/patch/diff"
+        return (below, patch) if below is not None and os.path.isdir(patch) else ()
+
+    def under(self, id: str) -> str:
+        """The layer of which this one is a patch; "" for one that is none. Who uses the one uses the other, too."""
+        path = self.path(id) + "/patch"
+        try:
+            data = read_regular(path + "/under")
+            under = unseal(data) if data is not None else ""
+            if under and not (isinstance(under, str) and is_hex(under)):
+                raise ValueError("no id of a layer")
+        except ValueError:
+            self._work.quarantine(path)
+            return ""
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a layer") from problem
+        if under:
+            self.use(under)
+        return under
+
+    def add_patch(self, id: str, patch: str) -> None:
+        """Move a patch that `patch_of` made ready into a layer that exists; nothing if its files are there already."""
+        path = self.path(id) + "/patch"
+        if self.trees(id):
+            return
+        try:
+            if os.path.lexists(path):
+                self._work.quarantine(path)
+            os.rename(patch, path)
+        except OSError as problem:
+            if not (problem.errno in _OCCUPIED and self.trees(id)):
+                raise store_error(problem, self._work.root, "store a layer's files") from problem
+
+    def patch_of(self, under: str, patch: str) -> None:
+        """Make a directory ready for `add`; its `diff/` is, as an overlay, what is otherwise than in `under`."""
+        self._work.write(patch + "/under", seal(under))
+
+    def note(self, id: str, name: str) -> bytes | None:
+        """Bytes that were kept beside a layer; None if there are none, or they are damaged."""
+        try:
+            data = read_regular(f"{self.path(id)}/note-{name}")
+            return unsealed_bytes(data) if data is not None else None
+        except ValueError:
+            return None
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a layer") from problem
+
+    def set_note(self, id: str, name: str, data: bytes) -> None:
+        """Keep some bytes beside a layer that exists."""
+        self._work.write(f"{self.path(id)}/note-{name}", sealed_bytes(data))
 
     def blob(self, id: str, variant: str) -> LayerBlob | None:
         """The blob a layer is packed in under this variant; None if it never was or the blob itself is gone."""
@@ -237,7 +306,7 @@ class Layers:
     def present(self, id: str) -> bool:
         """Whether its files can be had: it has a tree, a blob that is here, or an origin."""
         meta = self.get(id)
-        return meta is not None and (bool(meta.origin) or self.tree(id) is not None or self.any_blob(id) is not None)
+        return meta is not None and (bool(meta.origin) or bool(self.trees(id)) or self.any_blob(id) is not None)
 
     def delete(self, id: str) -> bool:
         """Remove a layer with its tree (blobs stay); False if there was none."""

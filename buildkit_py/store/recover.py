@@ -66,10 +66,11 @@ def _check_blobs(store: Store, synced: int) -> None:
 
 def _drop_trees(store: Store, synced: int) -> None:
     for name in os.listdir(store.layers.dir):
-        tree = f"{store.layers.dir}/{name}/diff"
-        try:
-            changed = os.lstat(tree).st_ctime_ns
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if changed >= synced:
-            store.work.remove(tree)
+        for kind in ("diff", "patch"):
+            tree = f"{store.layers.dir}/{name}/{kind}"
+            try:
+                changed = os.lstat(tree).st_ctime_ns
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if changed >= synced:
+                store.work.remove(tree)

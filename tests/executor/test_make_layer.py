@@ -37,12 +37,12 @@ def test_one_read_gives_the_layer_and_the_blob_that_two_give(stores: tuple[Store
     one, two = stores
     packed = from_directory(one, "", upper(one, "upper"), impure=False, compression=compression)
     plain = from_directory(two, "", upper(two, "upper"), impure=False)
-    assert packed == plain
+    assert (packed.id, packed.bytes) == (plain.id, plain.bytes)
     assert two.layers.variants(plain.id) == []
     later = from_entries(
         two, "", diff(str(two.layers.tree(plain.id)), hash_files=False), compression=compression, impure=False
     )
-    assert later == plain
+    assert (later.id, later.bytes) == (plain.id, plain.bytes)
     blob = one.layers.blob(packed.id, compression)
     assert blob is not None
     assert blob == two.layers.blob(plain.id, compression)

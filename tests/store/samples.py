@@ -34,6 +34,18 @@ def add_layer(store: Store, name: str, *, packed: bool = True, unpacked: bool = 
         return store.layers.add(meta, str(tree), blob)
 
 
+def add_patched(store: Store, name: str, under: LayerMeta) -> LayerMeta:
+    """A layer that is a patch of another one."""
+    content = f"layer {name}".encode()
+    meta = LayerMeta(blake3_hex(content), blake3_hex(b"content " + content), entries=1, size=len(content))
+    with store.work_dir("sample") as work:
+        patch = Path(work.path, "patch")
+        (patch / "diff").mkdir(parents=True)
+        (patch / "diff" / "file").write_bytes(content)
+        store.layers.patch_of(under.id, str(patch))
+        return store.layers.add(meta, patch=str(patch))
+
+
 def add_record(store: Store, name: str, layer: str, parent: str = "") -> StepRecord:
     """A record of a step that put a layer on a snapshot."""
     snapshot = store.snapshots.push(parent, layer)

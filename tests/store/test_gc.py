@@ -9,7 +9,7 @@ from buildkit_py.store.gc import prune
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
-from tests.store.samples import OLD, add_image, add_layer, add_record, age, contents
+from tests.store.samples import OLD, add_image, add_layer, add_patched, add_record, age, contents
 
 DAY = 86_400
 
@@ -74,6 +74,33 @@ def test_old_records_go_with_all_that_only_they_need(store: Store) -> None:
     assert store.layers.get(top.id) is None
     assert verify(store) == ()
     assert counts(store) == {}
+
+
+def test_a_patch_keeps_the_layer_that_it_is_a_patch_of(store: Store) -> None:
+    under = add_layer(store, "older", packed=False)
+    patch = add_patched(store, "newer", under)
+    image_layer = add_layer(store, "base")
+    add_image(store, "image", image_layer)
+    add_record(store, "step", patch.id)
+    age(store)
+    store.records.get(next(record.key for _, record in store.records.all()))
+    assert "layers" not in counts(store)
+    assert len(store.layers.trees(patch.id)) == 2
+    assert verify(store) == ()
+    age(store)
+    assert counts(store)["layers"] == 2
+    assert store.layers.get(under.id) is None
+
+
+def test_using_a_patch_is_using_what_it_lies_on(store: Store) -> None:
+    under = add_layer(store, "older", packed=False)
+    patch = add_patched(store, "newer", under)
+    age(store)
+    with store.hold():
+        assert store.layers.get(patch.id)
+        assert store.layers.trees(patch.id)
+        assert counts(store, all=True).get("layers", 0) == 0
+    assert len(store.layers.trees(patch.id)) == 2
 
 
 def test_a_record_used_within_a_week_keeps_what_it_needs(store: Store) -> None:

@@ -9,7 +9,7 @@ import pytest
 from buildkit_py.errors import StoreError
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 from buildkit_py.store.store import Store
-from tests.store.samples import TAR, add_layer
+from tests.store.samples import TAR, add_layer, add_patched
 
 ID = "a" * 64
 META = LayerMeta(ID, "b" * 64, entries=1, size=3)
@@ -59,6 +59,44 @@ def test_an_existing_layer_is_kept_and_gets_what_it_lacks(store: Store) -> None:
     assert Path(store.layers.tree(ID) or "", "file").read_text() == "one"
     assert store.layers.blob(ID, "tar") == blob
     assert Path(other, "file").read_text() == "two"  # left to its work dir
+
+
+def test_a_patch_lies_on_the_tree_of_another_layer(store: Store) -> None:
+    under = add_layer(store, "older")
+    patch = add_patched(store, "newer", under)
+    assert store.layers.under(patch.id) == under.id
+    assert store.layers.under(under.id) == ""
+    below, above = store.layers.trees(patch.id)
+    assert store.layers.trees(under.id) == (below,) == (store.layers.tree(under.id),)
+    assert Path(above, "file").read_text() == "layer newer"
+    assert store.layers.tree(patch.id) is None
+    assert store.layers.present(patch.id)
+    # A second one finds the first one's files.
+    assert add_patched(store, "newer", add_layer(store, "third")) == patch
+    assert store.layers.under(patch.id) == under.id
+    assert store.layers.delete(under.id)
+    assert store.layers.trees(patch.id) == ()
+    assert not store.layers.present(patch.id)
+
+
+def test_a_damaged_patch_is_set_aside_and_made_anew(store: Store) -> None:
+    under = add_layer(store, "older")
+    patch = add_patched(store, "newer", under)
+    Path(store.layers.path(patch.id), "patch", "under").write_text("x")
+    assert not store.layers.present(patch.id)
+    assert os.listdir(store.path("quarantine"))
+    add_patched(store, "newer", under)
+    assert len(store.layers.trees(patch.id)) == 2
+
+
+def test_notes_are_kept_beside_a_layer_and_dropped_when_damaged(store: Store) -> None:
+    meta = add_layer(store, "older")
+    assert store.layers.note(meta.id, "listing") is None
+    store.layers.set_note(meta.id, "listing", b"bytes")
+    assert store.layers.note(meta.id, "listing") == b"bytes"
+    assert store.layers.note(meta.id, "members") is None
+    Path(store.layers.path(meta.id), "note-listing").write_bytes(b"torn")
+    assert store.layers.note(meta.id, "listing") is None
 
 
 def test_a_blob_that_is_gone_is_not_offered_but_described(store: Store) -> None:

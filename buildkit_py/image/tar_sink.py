@@ -1,0 +1,92 @@
+"""Where a layer's tar goes: hashed, compressed, hashed again and written, in threads if it is worth it."""
+
+from __future__ import annotations
+
+from buildkit_py.image.compress import compressor
+from buildkit_py.image.pipeline import Stage
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PIECE = 1 << 20
+
+
+class TarSink:
+    """Takes a tar in pieces and gives its blob to `write`, in pieces, from another thread if the tar is large.
+
+    `expected` is about how many bytes the tar has. `size` is the blob's, `bytes` the tar's, once it is finished.
+    """
+
+    # Below this many bytes a thread's start and hand-over cost more than they save.
+    _STRAIGHT = 2 << 20
+
+    def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, expected: int) -> None:
+        import hashlib
+
+        self._write = write
+        self._tar_hash = hashlib.sha256()
+        self._blob_hash = hashlib.sha256()
+        self._compressor = compressor(compression, level)
+        self._parts: list[bytes] = []
+        self._pending = 0
+        self.bytes = 0
+        self.size = 0
+        self._stages: list[Stage] = []
+        if expected > self._STRAIGHT:
+            second = Stage(self._compress, "layer-compress")
+            first = Stage(self._hash_and_pass, "layer-hash")
+            self._stages = [first, second]
+            self._take: Callable[[bytes], None] = first.put
+        else:
+            self._take = self._straight
+
+    def put(self, piece: bytes) -> None:
+        """Some bytes of the tar."""
+        self._parts.append(piece)
+        self._pending += len(piece)
+        if self._pending >= _PIECE:
+            self._flush()
+
+    def position(self) -> int:
+        """Bytes of the tar so far."""
+        return self.bytes + self._pending
+
+    def _flush(self) -> None:
+        parts = self._parts
+        self.bytes += self._pending
+        self._pending = 0
+        self._parts = []
+        self._take(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _straight(self, piece: bytes) -> None:
+        self._tar_hash.update(piece)
+        self._compress(piece)
+
+    def _hash_and_pass(self, piece: bytes) -> None:
+        self._stages[1].put(piece)
+        self._tar_hash.update(piece)
+
+    def _compress(self, piece: bytes) -> None:
+        self._out(self._compressor.compress(piece))
+
+    def _out(self, piece: bytes) -> None:
+        if piece:
+            self._blob_hash.update(piece)
+            self.size += len(piece)
+            self._write(piece)
+
+    def finish(self) -> tuple[str, str]:
+        """Everything through; the diff_id and the blob's digest."""
+        if self._parts:
+            self._flush()
+        for stage in self._stages:
+            stage.close()
+        self._out(self._compressor.flush())
+        return f"sha256:{self._tar_hash.hexdigest()}", f"sha256:{self._blob_hash.hexdigest()}"
+
+    def abandon(self) -> None:
+        """End the threads; nobody wants the result."""
+        for stage in self._stages:
+            stage.close(quiet=True)
+        self._stages = []
