@@ -79,12 +79,16 @@ class StepFinished(Record):
 
 
 class Notice(Record):
-    """Something a person should know that is no error: `level` is "info" or "warning"."""
+    """Something a person should know that is no error: `level` is "info" or "warning".
+
+    `rule` is the check that found it, "" for none.
+    """
 
     level: str
     message: str
     position: Position | None = None
     hint: str = ""
+    rule: str = ""
 
 
 class Exported(Record):

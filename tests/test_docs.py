@@ -162,9 +162,14 @@ def test_every_anchor_exists() -> None:
 
 
 def test_every_page_is_in_the_index() -> None:
+    """In that of the documentation, or in that of its own folder, which is in the other."""
     index = (DOCS / "README.md").read_text()
-    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
-    assert {page for page in pages if f"({page}" not in index} == set()
+    for page in sorted(DOCS.rglob("*.md")):
+        near = page.parent / "README.md"
+        listed = f"({page.relative_to(DOCS)}" in index
+        if page != near and near.exists() and near.parent != DOCS:
+            listed = listed or f"({page.name}" in near.read_text()
+        assert listed or page == DOCS / "README.md", page
 
 
 def _configuration(tmp_path: Path, text: str) -> Config:

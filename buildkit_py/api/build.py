@@ -130,10 +130,13 @@ class _Build:
                 lambda executor, steps: self._solve(self._solver(executor, None, ()), executor, steps),
                 self.witness,
             )
-            targets = lower(request, session, self.witness, ahead)
+            try:
+                targets = lower(request, session, self.witness, ahead)
+            except PybuildError:
+                self._tell()  # what is odd about a Buildfile may be why it is wrong
+                raise
         self.witness.targets = recorder.targets = targets
-        for notice in self.witness.notices:
-            self.emit(notice)
+        self._tell()
         makes_images = self.makes_images or any(target.tags for target in targets)
         makes_images = makes_images or (request.image and not any(target.host for target in targets))
         packer = self._packer() if makes_images else None
@@ -152,6 +155,10 @@ class _Build:
         self._hold(results)
         self._finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
+
+    def _tell(self) -> None:
+        for notice in self.witness.notices:
+            self.emit(notice)
 
     def _solve(self, solver: Solver, executor: LocalExecutor, roots: list[Step]) -> Solution:
         """Results for all of the steps. Raises the first failure."""

@@ -62,8 +62,8 @@ def targets(request: BuildRequest, session: Session, witness: Witness, ahead: Ah
     )
     resolver = _Resolver(session, request.pull, witness)
 
-    def notice(message: str, position: Position | None, hint: str) -> None:
-        witness.notices.append(Notice("warning", message, position, hint))
+    def notice(message: str, position: Position | None, hint: str, rule: str) -> None:
+        witness.notices.append(Notice("warning", message, position, hint, rule))
 
     if not request.remote and is_python(request.file):
         from buildkit_py.frontend.python.load import load

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 5"
+FORMAT = "pybuild memo 6"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600
@@ -40,7 +40,8 @@ def try_answer(argv: Sequence[str]) -> int | None:
     if memo is None or not _reads_the_same(memo):
         return None
     if memo["answers"] and _is_up_to_date(memo):
-        return _answer(memo["out"], memo["err"])
+        # What was odd about the Buildfile is said again, in the colours that a terminal gets.
+        return _answer(memo["out"], memo["err"][sys.stderr.isatty()])
     # Only what the steps take changed, so the graph need not be made again.
     from buildkit_py.cli import guard, rebuild
 

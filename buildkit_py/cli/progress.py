@@ -68,7 +68,10 @@ def shown(kind: str, work: Callable[[Emit], Result]) -> Result:
 
 
 def if_busy(emit: Emit) -> Emit:
-    """An `emit` that keeps everything back until a step really runs: a run of what is there should be silent."""
+    """An `emit` that keeps everything back until a step really runs: a run of what is there should be silent.
+
+    What a check found is kept back, too: it is said when the target is built.
+    """
     from buildkit_py.events import Notice, StepProgress, StepStarted
 
     held: list[Event] = []
@@ -78,7 +81,8 @@ def if_busy(emit: Emit) -> Emit:
     def pass_on(event: Event) -> None:
         nonlocal busy
         with order:
-            if not busy and not isinstance(event, (StepStarted, StepProgress, Notice)):
+            urgent = isinstance(event, (StepStarted, StepProgress)) or (isinstance(event, Notice) and not event.rule)
+            if not busy and not urgent:
                 held.append(event)
                 return
             if not busy:

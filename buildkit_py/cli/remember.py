@@ -34,7 +34,8 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
     names = ", ".join(target.name for target in result.targets)
     steps = result.ran + result.cached
     graph = tuple(in_order([one.step for one in witness.targets if one.step is not None]))
-    err = "" if progress == "quiet" else f"{names}: up to date, all {steps} steps are cached\n"
+    end = f"{names}: up to date, all {steps} steps are cached\n"
+    err = ("", "") if progress == "quiet" else (_notices(witness, False) + end, _notices(witness, True) + end)
     try:
         scans = []
         for number, data in enumerate(witness.scans):
@@ -44,7 +45,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
         memo = {
             "format": first_tier.FORMAT,
             # What a URL or a branch is now, only its server knows; but the graph stays what it is.
-            "answers": not (witness.notices or witness.spoke or any(must_run(s) or moves(s.op) for s in graph)),
+            "answers": not (witness.spoke or any(must_run(s) or moves(s.op) for s in graph)),
             "request": freeze(request),
             "graph": freeze(witness.targets, graph),
             "notices": freeze(tuple(witness.notices)),
@@ -62,6 +63,17 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
         _write(path, marshal.dumps(memo, 4))
     except (OSError, KeyError, ValueError):
         return
+
+
+def _notices(witness: Witness, terminal: bool) -> str:
+    """What is odd about the Buildfile, as the full path says it on a terminal or elsewhere."""
+    if not witness.notices:
+        return ""
+    from buildkit_py.report.color import wanted_if
+    from buildkit_py.report.message import notice_lines
+
+    on = wanted_if(terminal)
+    return "".join([notice_lines(notice, on) for notice in witness.notices])
 
 
 def answer(result: BuildResult) -> str:

@@ -7,7 +7,7 @@ _PROTOCOLS = ("tcp", "udp", "sctp")
 
 def parse_ports(spec: str) -> tuple[str, ...]:
     """The ports of one EXPOSE word, each as `80/tcp`. Raises `ValueError` with what is wrong."""
-    address, host, container = _split(spec)
+    address, host, container = split_port(spec)
     ports, _, protocol = container.partition("/")
     protocol = protocol.lower() or "tcp"
     if not ports:
@@ -25,7 +25,7 @@ def parse_ports(spec: str) -> tuple[str, ...]:
     return tuple(f"{port}/{protocol}" for port in range(first, last + 1))
 
 
-def _split(spec: str) -> tuple[str, str, str]:
+def split_port(spec: str) -> tuple[str, str, str]:
     parts = spec.split(":")
     if len(parts) == 1:
         return "", "", parts[0]

@@ -18,6 +18,11 @@ def wanted(stream: TextIO, env: Mapping[str, str] | None = None) -> bool:
     NO_COLOR (no-color.org) says no, FORCE_COLOR and CLICOLOR_FORCE say yes, CLICOLOR=0 says no; else it
     is for terminals that have them.
     """
+    return wanted_if(stream.isatty(), env)
+
+
+def wanted_if(terminal: bool, env: Mapping[str, str] | None = None) -> bool:
+    """Whether a stream gets colours that is a terminal, or none."""
     env = os.environ if env is None else env
     if env.get("NO_COLOR"):
         return False
@@ -26,7 +31,7 @@ def wanted(stream: TextIO, env: Mapping[str, str] | None = None) -> bool:
             return True
     if env.get("CLICOLOR") == "0" or env.get("TERM") == "dumb":
         return False
-    return stream.isatty()
+    return terminal
 
 
 def paint(text: str, kind: str, on: bool) -> str:

@@ -38,9 +38,14 @@ def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
 
 def notice_text(notice: Notice, stream: TextIO) -> str:
     """What a person sees of a notice; ends with a newline."""
-    on = color.wanted(stream)
+    return notice_lines(notice, color.wanted(stream))
+
+
+def notice_lines(notice: Notice, on: bool) -> str:
+    """As `notice_text`, with colour or without."""
     kind = "warning" if notice.level == "warning" else "note"
-    out = [_headline(kind, notice.message, notice.position, on)]
+    message = f"{notice.rule}: {notice.message}" if notice.rule else notice.message
+    out = [_headline(kind, message, notice.position, on)]
     if notice.hint:
         out.append(f"{color.paint('hint:', 'hint', on)} {_lines(notice.hint)}")
     return "\n".join(out) + "\n"

@@ -88,8 +88,7 @@ class PlainReporter:
                 digest = f" {event.digest}" if event.digest else ""
                 return f"exported {event.kind} {visible(event.destination)}{digest} {seconds(event.seconds)}\n"
             case BuildFinished():
-                verb = "built" if event.ok else "failed"
-                return f"\n{verb} in {seconds(event.seconds)}: {event.ran} ran, {event.cached} cached\n"
+                return "\n" + self._steps.summary(event)
             case _:
                 return ""
 

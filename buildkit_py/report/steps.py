@@ -1,9 +1,10 @@
-"""The steps of one build as a report sees them: their numbers, names and start times."""
+"""The steps of one build as a report sees them: their numbers, names and start times; and how many warnings it had."""
 
 from __future__ import annotations
 
-from buildkit_py.events import StepOutput, StepQueued, StepStarted
+from buildkit_py.events import BuildFinished, Notice, StepOutput, StepQueued, StepStarted
 from buildkit_py.report.escape import visible
+from buildkit_py.report.units import seconds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ class Steps:
         self._numbers: dict[str, int] = {}
         self._names: dict[str, str] = {}
         self._starts: dict[str, float] = {}
+        self._warnings = 0
 
     def note(self, event: Event) -> None:
         """Learn from one event; every event may be given."""
@@ -25,6 +27,8 @@ class Steps:
             self._names[event.step_id] = visible(event.name)
         elif isinstance(event, StepStarted):
             self._starts[event.step_id] = event.at
+        elif isinstance(event, Notice) and event.level == "warning":
+            self._warnings += 1
 
     def number(self, step_id: str) -> int:
         """The step's number; a step that was never queued gets the next one."""
@@ -37,6 +41,12 @@ class Steps:
     def since_start(self, output: StepOutput) -> float:
         """Seconds from the step's start to a line of its output."""
         return max(0.0, output.at - self._starts.get(output.step_id, 0.0))
+
+    def summary(self, event: BuildFinished) -> str:
+        """The last line about a build."""
+        verb = "built" if event.ok else "failed"
+        warnings = f", {self._warnings} warning{'s' * (self._warnings > 1)}" if self._warnings else ""
+        return f"{verb} in {seconds(event.seconds)}: {event.ran} ran, {event.cached} cached{warnings}\n"
 
     def __len__(self) -> int:
         return len(self._numbers)

@@ -133,8 +133,7 @@ class TerminalReporter:
                 sign = color.paint(self._signs["DONE"], "good", self._color)
                 return f"{sign} exported {event.kind} {visible(event.destination)} {event.digest}".rstrip() + "\n"
             case BuildFinished():
-                verb = "built" if event.ok else "failed"
-                return f"{verb} in {seconds(event.seconds)}: {event.ran} ran, {event.cached} cached\n"
+                return self._steps.summary(event)
             case _:
                 pass
         return ""

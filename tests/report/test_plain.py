@@ -47,7 +47,7 @@ warning: Buildfile:4:1: the base image is old
 hint: build with `--pull`
 exported oci out.tar sha256:{digest} 0.2s
 
-built in 3.4s: 2 ran, 1 cached
+built in 3.4s: 2 ran, 1 cached, 1 warning
 """.format(digest="a" * 64)
     assert expected == rendered(GOOD)
 

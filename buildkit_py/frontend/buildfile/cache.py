@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it whenever the parser makes another tree of the same text.
-FORMAT = 2
+FORMAT = 3
 
 _RECORDS: tuple[type[Record], ...] = tuple(
     [

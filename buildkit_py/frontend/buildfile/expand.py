@@ -32,13 +32,15 @@ class Expansion(Record):
     """What came out, and which names decided it.
 
     `used` are all names that were looked up, in order of first use; `undefined`
-    those of them that were not set, where the form gave no answer for that.
+    those of them that were not set, where the form gave no answer for that;
+    `unset` all that were not set.
     """
 
     text: str
     words: tuple[str, ...]
     used: tuple[str, ...] = ()
     undefined: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
 
 
 def expand(word: str, env: Lookup, *, escape: str = "\\", at: Position | None = None) -> str:
@@ -114,10 +116,11 @@ class _Scanner:
         self.pos = 0
         self.used: dict[str, None] = {}
         self.undefined: dict[str, None] = {}
+        self.unset: dict[str, None] = {}
 
     def run(self) -> Expansion:
         text, words = self.until("", keep_escapes=False)
-        return Expansion(text, words, tuple(self.used), tuple(self.undefined))
+        return Expansion(text, words, tuple(self.used), tuple(self.undefined), tuple(self.unset))
 
     def fail(self, message: str) -> NoReturn:
         raise BuildfileError(f"{message} in `{self.source}`", at=self.at)
@@ -206,8 +209,10 @@ class _Scanner:
         """The variable's value. `tested`: the form says itself what happens if there is none."""
         self.used[name] = None
         found = self.env(name)
-        if found is None and not tested:
-            self.undefined[name] = None
+        if found is None:
+            self.unset[name] = None
+            if not tested:
+                self.undefined[name] = None
         return found
 
     def dollar(self, keep_escapes: bool) -> str:

@@ -32,7 +32,8 @@ class Line(Record):
     """One instruction on one line.
 
     `starts[i]` is the offset in `text` where the piece from physical line
-    `rows[i]`, column `columns[i]`, begins. `doc` are the comment lines directly above.
+    `rows[i]`, column `columns[i]`, begins. `doc` are the comment lines directly above, without those that
+    set checks, which `comments` has too.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Line(Record):
     line_end: int
     doc: tuple[str, ...] = ()
     heredocs: tuple[Body, ...] = ()
+    comments: tuple[str, ...] = ()
 
     def place(self, offset: int) -> tuple[int, int]:
         """Physical line and column of an offset in `text`."""
@@ -64,7 +66,8 @@ class Source:
         self.raw = data.decode("utf-8", "surrogateescape").split("\n")
         self.raw = [line + "\n" for line in self.raw[:-1]] + ([self.raw[-1]] if self.raw[-1] else [])
         self.directives = Directives()
-        self.warnings: list[tuple[str, Position]] = []
+        # Of empty lines inside an instruction: the first, all of them with their rows, the instruction's last row.
+        self.empty_lines: list[tuple[Position, tuple[tuple[int, str], ...], int]] = []
         self.lines: list[Line] = []
         # a character is at most four bytes, and almost no line comes near
         for row, line in enumerate(self.raw, 1):
@@ -106,7 +109,7 @@ class Source:
         return BuildfileSyntaxError(message, at=Position(self.name, row, column), excerpt=excerpt, hint=hint)
 
     def _cut(self) -> None:
-        doc: list[str] = []
+        comments: list[str] = []
         index, count = 0, len(self.raw)
         while index < count:
             bare = self.raw[index].rstrip("\r\n")
@@ -114,18 +117,18 @@ class Source:
             if self.directives.searching and self._directive(bare, index + 1):
                 index += 1
             elif not stripped:
-                doc.clear()
+                comments.clear()
                 index += 1
             elif stripped[0] == "#":
                 comment = stripped[1:].strip(SPACE)
                 if not comment:
-                    doc.clear()
-                elif not comment.startswith("check="):
-                    doc.append(comment)
+                    comments.clear()
+                else:
+                    comments.append(comment)
                 index += 1
             else:
-                index = self._join(index, tuple(doc))
-                doc.clear()
+                index = self._join(index, tuple(comments))
+                comments.clear()
 
     def _directive(self, bare: str, row: int) -> bool:
         try:
@@ -133,11 +136,11 @@ class Source:
         except DirectiveProblem as problem:
             raise self.error(str(problem), row, problem.column, width=problem.width, hint=problem.hint) from problem
 
-    def _join(self, index: int, doc: tuple[str, ...]) -> int:
+    def _join(self, index: int, comments: tuple[str, ...]) -> int:
         """Take the logical line that begins at `raw[index]`; the index after it and its heredocs."""
         text = ""
         pieces: list[tuple[int, int, int]] = []
-        empty_row = 0
+        empty: list[tuple[int, str]] = []
         first = True
         while index < len(self.raw):
             bare = self.raw[index].rstrip("\r\n")
@@ -145,7 +148,7 @@ class Source:
             if not first:
                 stripped = bare.lstrip(SPACE)
                 if not stripped:
-                    empty_row = empty_row or index
+                    empty.append((index, self.raw[index - 1]))
                     continue
                 if stripped[0] == "#":
                     continue
@@ -160,10 +163,11 @@ class Source:
         text = text.rstrip(SPACE)
         if not text:
             raise self.error("nothing follows the continuation character", pieces[0][1], pieces[0][2])
-        if empty_row:
-            self.warnings.append(("an empty line inside a continued instruction", Position(self.name, empty_row)))
+        if empty:
+            self.empty_lines.append((Position(self.name, empty[0][0]), tuple(empty), line_end))
         starts, rows, columns = zip(*pieces, strict=True)
-        line = Line(text, starts, rows, columns, line_end, doc)
+        doc = tuple([comment for comment in comments if not comment.startswith("check=")]) if comments else ()
+        line = Line(text, starts, rows, columns, line_end, doc, (), comments)
         bodies: list[Body] = []
         for opening in openings(text):
             read = read_body(opening, self.raw, index)

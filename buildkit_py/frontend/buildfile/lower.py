@@ -10,6 +10,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError, ContextError, PybuildError, SourceError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.expand import expansion
+from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
 from buildkit_py.frontend.buildfile.stages import StageTable
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
@@ -20,6 +21,7 @@ from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
+from buildkit_py.graph.op import LocalSource
 from buildkit_py.graph.step import Step
 from buildkit_py.http.address import shown_url
 from buildkit_py.source_map import Position, caret
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.expand import Expansion
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
     from buildkit_py.graph.op import GitSource, HttpSource
 
-    Notify: TypeAlias = Callable[[str, Position, str], None]
+    # message, where, hint, and the rule that found it ("" for none)
+    Notify: TypeAlias = Callable[[str, Position, str, str], None]
 
 # Arguments that reach a build without an ARG: never "not used".
 _PREDEFINED = (*assemble.PROXIES, "source_date_epoch")
@@ -66,24 +70,56 @@ def lower(
     """The wanted targets (none named: the last stage), with every step they need.
 
     `file` is the Buildfile's absolute path, by which its own ignore file is
-    found; "" for one that came from elsewhere, whose `text` errors then show. `notice(message, where,
-    hint)` hears of what looks wrong and is no error: undefined variables,
-    build args that nothing declares. Raises `BuildfileError`, `ContextError`
-    and what the resolver raises.
+    found; "" for one that came from elsewhere, whose `text` errors
+    then show. `notice` hears of what looks wrong and is no error: what BuildKit's checks find, also where the
+    file turns out to be wrong, and build args that nothing declares. Raises
+    `BuildfileError` (also for findings, where the file says so),
+    `ContextError`, `UsageError` and what the resolver raises.
     """
-    told: set[tuple[str, Position]] = set()
-
-    def tell(message: str, at: Position, hint: str) -> None:
-        # Stages that several targets share may be lowered once for each.
-        if notice is not None and (message, at) not in told:
-            told.add((message, at))
-            notice(message, at, hint)
-
+    facts = Facts()
     try:
-        return _lower(tree, options, resolver, inputs, targets or ("",), file, tell)
+        lowered = _lower(tree, options, resolver, inputs, targets or ("",), file, facts)
+    except PybuildError as problem:
+        show_line(problem, tree.path, file, text)
+        if notice is not None:
+            _check(tree, options, facts, notice, failing=True)
+        raise
+    if notice is not None:
+        _check(tree, options, facts, notice)
+        if facts.impure:
+            inputs.impure(facts.impure)
+        _tell_of_unused_args(tree, options, notice)
+    return lowered
+
+
+def survey(
+    tree: Buildfile,
+    options: Options,
+    resolver: Resolver,
+    inputs: Inputs,
+    *,
+    target: str = "",
+    file: str = "",
+    text: bytes = b"",
+    facts: Facts,
+) -> None:
+    """Lower all stages, or those that a target needs, for the sake of the facts alone. Raises as `lower` does."""
+    try:
+        build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts)
+        if target:
+            build.wanted_stage(target)
+        else:
+            for node in build.table.stages:
+                build.stage(node)
     except PybuildError as problem:
         show_line(problem, tree.path, file, text)
         raise
+
+
+def _check(tree: Buildfile, options: Options, facts: Facts, notice: Notify, *, failing: bool = False) -> None:
+    from buildkit_py.frontend.buildfile.checks.of_build import check
+
+    check(tree, dict(options.build_args), facts, notice, failing=failing)
 
 
 def _lower(
@@ -93,7 +129,7 @@ def _lower(
     inputs: Inputs,
     wanted: tuple[str, ...],
     file: str,
-    tell: Notify,
+    facts: Facts,
 ) -> tuple[Target, ...]:
     # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
     per_target = any("TARGETSTAGE" in node.source for node in tree.instructions if isinstance(node, Arg | From))
@@ -101,9 +137,8 @@ def _lower(
     out: list[Target] = []
     for name in wanted:
         if shared is None or per_target:
-            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, notice=tell)
+            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, facts=facts)
         out.append(shared.target(name))
-    _tell_of_unused_args(tree, options, tell)
     return tuple(out)
 
 
@@ -119,21 +154,23 @@ class Build:
         *,
         target_name: str,
         file: str,
-        notice: Notify,
+        facts: Facts | None = None,
     ) -> None:
         self.tree = tree
         self.options = options
         self.resolver = resolver
         self.inputs = inputs
-        self.notice = notice
+        self.facts = facts if facts is not None else Facts()
         self.file = file
         self.build_args = dict(options.build_args)
         self.platform = normalise(options.platform) if options.platform else this_platform()
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
         self.settings = assemble.settings_of(options)
         self.table = StageTable(tree)
-        self.globals = self._global_args(target_name.lower())
+        self.facts.defaults = self._defaults(target_name.lower())
+        self.globals = self.facts.globals = self._global_args(target_name.lower(), self.build_args)
         self.table.link(self._from_words)
+        self.facts.table = self.table
         self._lowered: dict[int, Stage] = {}
         self._in_progress: set[int] = set()
         self._context: Step | None = None
@@ -218,6 +255,7 @@ class Build:
             step = host_step(self.inputs, stage=node.title, label=label, position=at)
             return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
         resolved = self._resolve(word, platform, at)
+        self.facts.images.append(BaseImage(node.head, word, platform, resolved))
         return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
 
     def _resolve(self, word: str, platform: str, at: Position) -> Resolved:
@@ -272,7 +310,11 @@ class Build:
         if self._context is None:
             if not self.options.context:
                 raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
-            self._context = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
+            step = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
+            self._context = step
+            self.facts.context = self.options.context
+            if isinstance(step.op, LocalSource):
+                self.facts.ignore = step.op.ignore
         return self._context
 
     def source(self, name: str, user: StageNode, at: Position) -> tuple[Step, bool]:
@@ -312,54 +354,50 @@ class Build:
 
     # Scope
 
-    def _global_args(self, target_name: str) -> dict[str, str]:
+    def _defaults(self, target_name: str) -> dict[str, str] | None:
+        """The global ARGs as they were without any build arg, None where that is an error. For the checks."""
+        try:
+            return self._global_args(target_name, {})
+        except BuildfileError:
+            return None
+
+    def _global_args(self, target_name: str, build_args: dict[str, str]) -> dict[str, str]:
         node = self.table.stages[-1] if not target_name else None
         shown = (node.name if node else target_name) or "default"
         scope = {
-            name: self.build_args.get(name, value)
-            for name, value in platform_args(this_platform(), self.platform, shown)
+            name: build_args.get(name, value) for name, value in platform_args(this_platform(), self.platform, shown)
         }
         for arg in self.table.global_args:
             for pair in arg.pairs:
-                if pair.key in self.build_args:
-                    scope[pair.key] = self.build_args[pair.key]
+                if pair.key in build_args:
+                    scope[pair.key] = build_args[pair.key]
                 elif pair.value is not None:
-                    scope[pair.key] = self.expand(pair.value, scope.get, pair.position, known=scope)
+                    scope[pair.key] = self.expansion(pair.value, scope.get, pair.position).text
         return scope
 
     def _from_words(self, head: From) -> tuple[str, str]:
-        word = self.expand(head.image.text, self.globals.get, head.image.position, known=self.globals)
-        if not word:
+        image = self.expansion(head.image.text, self.globals.get, head.image.position)
+        flags = [flag for flag in head.flags if flag.name == "platform"]
+        given = [self.expansion(flag.value or "", self.globals.get, flag.position) for flag in flags]
+        self.facts.bases.append(Base(head, image, given[0] if given else None))
+        if not image.text:
             raise BuildfileError(
                 f"FROM {head.image.text} comes to nothing",
                 at=head.image.position,
                 hint="give the ARG above it a default, or pass --build-arg",
             )
         platform = ""
-        for flag in head.flags:
-            if flag.name == "platform":
-                platform = self.expand(flag.value or "", self.globals.get, flag.position, known=self.globals)
-                if not platform:
-                    raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
-                platform = normalise(platform, flag.position)
-        return word, platform
+        for flag, value in zip(flags, given, strict=True):
+            if not value.text:
+                raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
+            platform = normalise(value.text, flag.position)
+        return image.text, platform
 
-    def expand(
-        self,
-        word: str,
-        lookup: Callable[[str], str | None],
-        at: Position,
-        *,
-        known: dict[str, str],
-        declared: frozenset[str] = frozenset(),
-        raw: bool = False,
-    ) -> str:
-        """A word expanded; names that are not set and not declared are told to `notice`."""
-        result = expansion(word, lookup, escape=self.tree.escape, at=at, raw=raw)
-        for name in result.undefined:
-            if name not in declared:
-                self.notice(f"the variable `{name}` is not defined", at, did_you_mean(name, known))
-        return result.text
+    def expansion(
+        self, word: str, lookup: Callable[[str], str | None], at: Position, *, raw: bool = False
+    ) -> Expansion:
+        """A word expanded, with the names that it asked for."""
+        return expansion(word, lookup, escape=self.tree.escape, at=at, raw=raw)
 
     def _ignores_cache(self, node: StageNode) -> bool:
         if self.options.no_cache:
@@ -374,7 +412,7 @@ def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> N
     for name, _ in options.build_args:
         if name in declared or name in predefined or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
             continue
-        notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared))
+        notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared), "")
 
 
 def show_line(problem: PybuildError, name: str, file: str, source: bytes = b"") -> None:

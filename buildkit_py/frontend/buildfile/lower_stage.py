@@ -7,6 +7,7 @@ from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile import syntax
 from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.buildfile.expand import expand, expand_words
+from buildkit_py.frontend.buildfile.facts import Applied, Unset
 from buildkit_py.frontend.buildfile.lower_run import lower_run
 from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
 from buildkit_py.frontend.ports import parse_ports
@@ -40,6 +41,7 @@ class StageLowering:
         self.total = total
         self._number = 0
         self._at: Position | None = None
+        self._applied: Applied | None = None
         self._scope: tuple[tuple[tuple[str, str], ...], dict[str, str]] = ((), {})
 
     def apply(self, stage: Stage, body: Iterable[Instruction], *, at: Position | None = None) -> Stage:
@@ -52,6 +54,8 @@ class StageLowering:
 
     def _instruction(self, stage: Stage, node: Instruction) -> Stage:
         where = self.place(node.position)
+        self._applied = Applied(self.node, node, stage, self._at is not None)
+        self.build.facts.applied.append(self._applied)
         match node:
             case syntax.RunStep():
                 return lower_run(self, stage, node)
@@ -100,8 +104,12 @@ class StageLowering:
     def expand(self, stage: Stage, word: str, at: Position, *, raw: bool = False) -> str:
         """A word expanded with the stage's variables."""
         scope = self._variables(stage)
-        declared = frozenset(name for name, _ in stage.args) if "$" in word else frozenset()
-        return self.build.expand(word, scope.get, self.place(at), known=scope, declared=declared, raw=raw)
+        result = self.build.expansion(word, scope.get, self.place(at), raw=raw)
+        if result.unset and self._applied is not None:
+            declared = dict(stage.args)
+            unset = [name for name in result.unset if name not in declared]
+            self.build.facts.unset += [Unset(self._applied, name, self.place(at), tuple(scope)) for name in unset]
+        return result.text
 
     def label(self, text: str) -> str:
         """The step's name as BuildKit shows it: `[web 2/5] RUN make`."""

@@ -102,7 +102,9 @@ def read(text: bytes, name: str, cache_dir: str = "") -> Buildfile:
         refusal = _refusal(logical, source.escape)
         raise _explain(refusal, source) from refusal
     instructions = tuple([build(child, source) for child in tree.children if isinstance(child, Tree)])
-    return Buildfile(name, instructions, source.escape, tuple(source.directives.found.items()), tuple(source.warnings))
+    comments = tuple([(line.rows[0], line.comments) for line in source.lines if line.comments])
+    directives = tuple(source.directives.found.items())
+    return Buildfile(name, instructions, source.escape, directives, tuple(source.empty_lines), comments)
 
 
 def _refusal(logical: str, escape: str) -> UnexpectedInput:

@@ -227,13 +227,18 @@ class Maintainer(Record):
 
 
 class Buildfile(Record):
-    """A whole file, in order. `escape` is `\\` or a backtick; `directives` are (name, value)."""
+    """A whole file, in order. `escape` is `\\` or a backtick; `directives` are (name, value).
+
+    `empty_lines` are those inside instructions: the place of the first, (row, text) of each, the instruction's last
+    row without its heredocs. `comments` are the comment lines directly above the instruction of a line.
+    """
 
     path: str
     instructions: tuple[Instruction, ...]
     escape: str = "\\"
     directives: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[tuple[str, Position], ...] = ()
+    empty_lines: tuple[tuple[Position, tuple[tuple[int, str], ...], int], ...] = ()
+    comments: tuple[tuple[int, tuple[str, ...]], ...] = ()
 
 
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.tree import Tree
     from buildkit_py.frontend.target import Inputs, Options, Resolver
     from buildkit_py.graph.step import Step
+    from buildkit_py.source_map import Position
 
     AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
     Made = tuple[Stage, tuple[Output, ...]]
@@ -68,6 +69,7 @@ class ImageLowering:
         self._texts: dict[int, str] = {}
         # So that two mounts of one path are one step.
         self._sealed: dict[tuple[Step, str], Step] = {}
+        self._told: set[tuple[str, Position]] = set()
 
     def stage(self, image: Image) -> Made:
         """The stage an image stands for, and the outputs on the way to it."""
@@ -159,10 +161,19 @@ class ImageLowering:
         from buildkit_py.frontend.buildfile.syntax import Buildfile
 
         assert isinstance(tree, Buildfile)
-        build = Build(
-            tree, options, self.resolver, self.inputs, target_name=target, file=file, notice=self.notice or _silent
-        )
-        return build.wanted_stage(target)
+        build = Build(tree, options, self.resolver, self.inputs, target_name=target, file=file)
+        stage = build.wanted_stage(target)
+        if file and self.notice is not None:
+            from buildkit_py.frontend.buildfile.checks.of_build import check
+
+            check(tree, build.build_args, build.facts, self._tell)
+        return stage
+
+    def _tell(self, message: str, at: Position, hint: str, rule: str) -> None:
+        """Pass a notice on, once: a Buildfile may be started from several times."""
+        if self.notice is not None and (message, at) not in self._told:
+            self._told.add((message, at))
+            self.notice(message, at, hint, rule)
 
     def _merged(self, args: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The command line's proxies and the call's own build args, which win."""
@@ -380,7 +391,7 @@ class ImageLowering:
         for name in done.undefined:
             if self.notice is not None and name not in declared:
                 hint = did_you_mean(name, known)
-                self.notice(f"the variable `{name}` is not defined", template.position, hint)
+                self.notice(f"the variable `{name}` is not defined", template.position, hint, "")
         return done
 
     def _bytes(self, stage: Stage, content: AnyText | bytes) -> bytes:
@@ -428,7 +439,3 @@ def _test(command: actions.CommandLine | None) -> tuple[str, ...]:
     if command is None:
         return ("NONE",)
     return ("CMD-SHELL" if command.shell else "CMD", *(plain(word) for word in command.words))
-
-
-def _silent(message: str, at: object, hint: str) -> None:
-    """Nobody wants to hear."""

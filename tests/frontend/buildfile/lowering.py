@@ -14,12 +14,13 @@ BASE = ImageConfig(env=(("PATH", "/bin"), ("LANG", "C")), cmd=("bash",), working
 
 
 class Lowered:
-    """The targets of a text, what was resolved, read and noticed on the way."""
+    """The targets of a text, what was resolved, read, noticed and found by checks on the way."""
 
     def __init__(self, text, *targets, resolver=None, file="", **options):
         self.resolver = resolver or FakeResolver(base=BASE, other=BASE)
         self.inputs = SeenInputs()
         self.notices = []
+        self.findings = []
         options.setdefault("context", "/")
         options.setdefault("platform", "linux/amd64")
         self.targets = lower(
@@ -29,8 +30,14 @@ class Lowered:
             self.inputs,
             targets=targets,
             file=file,
-            notice=lambda message, at, hint: self.notices.append((message, str(at), hint)),
+            notice=self._notice,
         )
+
+    def _notice(self, message, at, hint, rule):
+        if rule:
+            self.findings.append((rule, message, str(at)))
+        else:
+            self.notices.append((message, str(at), hint))
 
     @property
     def target(self):

@@ -233,6 +233,7 @@ def test_names_that_decided_are_told(word: str, used: tuple[str, ...], undefined
     result = expansion(word, ENV.get)
     assert result.used == used
     assert result.undefined == undefined
+    assert set(result.unset) == {name for name in used if ENV.get(name) is None}
 
 
 # ---- against a shell, for the forms in which it and BuildKit agree

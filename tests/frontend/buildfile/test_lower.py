@@ -94,7 +94,7 @@ def test_targetstage():
 
 def test_a_notice_is_given_once_however_many_targets_there_are():
     text = "ARG TARGETSTAGE\nFROM base AS a\nLABEL x=$NOPE\nFROM a AS b"
-    assert len(Lowered(text, "a", "b").notices) == 1
+    assert len(Lowered(text, "a", "b").findings) == 1
 
 
 def test_targetstage_may_choose_the_base():

@@ -190,7 +190,10 @@ def test_the_options_of_every_run():
 
 def test_undefined_variables_are_noticed_with_what_was_meant():
     made = Lowered("FROM base\nENV FOOBAR=1\nARG DECLARED\nLABEL a=$FOBAR b=$DECLARED c=${UNSET:-ok}")
-    assert made.notices == [("the variable `FOBAR` is not defined", "Buildfile:4:7", "did you mean `FOOBAR`?")]
+    assert made.findings == [
+        ("UndefinedVar", "Usage of undefined variable '$FOBAR' (did you mean $FOOBAR?)", "Buildfile:4:7"),
+        ("UndefinedVar", "Usage of undefined variable '$UNSET'", "Buildfile:4:28"),
+    ]
 
 
 def test_build_args_that_nothing_declares_are_noticed():

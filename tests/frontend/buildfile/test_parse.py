@@ -360,9 +360,15 @@ def test_directives_and_warnings_are_kept() -> None:
     tree = parse_text("#Escape = `\n# syntax=docker/dockerfile:1 more\nFROM a\nRUN x `\n\n  y\n", "B")
     assert tree.escape == "`"
     assert tree.directives == (("escape", "`"), ("syntax", "docker/dockerfile:1 more"))
-    assert [(message, place.line) for message, place in tree.warnings] == [
-        ("an empty line inside a continued instruction", 5)
-    ]
+    assert tree.empty_lines == ((Position("B", 5), ((5, "\n"),), 6),)
+
+
+def test_comments_stand_with_the_instruction_below() -> None:
+    tree = parse_text("# a\n\n#  b \n# check=skip=X\nFROM a\n#\n# c\n#\nRUN x \\\n# d\n  y\n", "B")
+    assert tree.comments == ((5, ("b", "check=skip=X")),)
+    (head, _) = tree.instructions
+    assert isinstance(head, syntax.From)
+    assert head.doc == "b"
 
 
 def test_text_and_bytes_are_one() -> None:

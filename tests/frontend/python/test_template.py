@@ -82,6 +82,6 @@ def test_undefined_variables_are_told(tmp_path):
     Door(
         tmp_path,
         '@target\ndef app():\n    return scratch().env(FOO="1").env(A=expand("$FO"))\n',
-        notice=lambda message, at, hint: told.append((message, str(at), hint)),
+        notice=lambda message, at, hint, rule: told.append((message, str(at), hint)),
     ).one()
     assert told == [("the variable `FO` is not defined", "Buildfile.py:4 in app()", "did you mean `FOO`?")]

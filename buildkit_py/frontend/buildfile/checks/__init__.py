@@ -1,0 +1,1 @@
+"""Checks: rules about what a Buildfile says, BuildKit's under their names and ours."""
