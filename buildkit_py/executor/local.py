@@ -11,7 +11,8 @@ from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, StepOutput, StepProgress, StepRetried
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.cache_mounts import Begun, CacheMounts
-from buildkit_py.executor.context_tree import ContextTree, Notes
+from buildkit_py.executor.context_tree import ContextTree
+from buildkit_py.executor.contexts import Contexts
 from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.remote import Remotes
@@ -87,7 +88,7 @@ class LocalExecutor:
         self._settings = settings
         self._running = Running()
         self._remotes = Remotes(store, transport, secret, lambda: self._running.cancelled, settings.ca_bundle)
-        self._contexts: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
+        self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
@@ -159,29 +160,11 @@ class LocalExecutor:
     def context(self, op: object) -> ContextTree:
         """The tree of a local source; one for all steps of the build that use the same."""
         assert isinstance(op, LocalSource)
-        key = (op.root, op.ignore)
-        tree = self._contexts.get(key)
-        if tree is None:
-            tree = self._contexts[key] = ContextTree(op.root, op.ignore, self._load_notes(op))
-        return tree
+        return self._contexts.tree(op)
 
     def contexts(self) -> list[tuple[str, str, bytes]]:
-        """Write down what was seen of each context, for the next build.
-
-        For each: the path it has in the graph, the directory to which that led, the scan. No step may be running.
-        """
-        seen = []
-        for (root, ignore), tree in self._contexts.items():
-            path = self.store.path("scans", scan_name(root, ignore))
-            scan, notes = tree.notes()
-            self.store.work.write(path + ".notes", notes)
-            self.store.work.write(path, scan)
-            seen.append((root, tree.root, scan))
-        return seen
-
-    def _load_notes(self, op: LocalSource) -> Notes:
-        name = scan_name(op.root, op.ignore)
-        return Notes(_read(self.store.path("scans", name)), _read(self.store.path("scans", name + ".notes")))
+        """Write down what was seen of each context, for the next build; see `Contexts.write`."""
+        return self._contexts.write()
 
     # -- steps
 
@@ -337,7 +320,7 @@ class LocalExecutor:
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]
     ) -> tuple[make_layer.NewLayer, tuple[str, ...]]:
         from buildkit_py.executor.copy_plan import plan
-        from buildkit_py.executor.patch_layer import keep_listing, keep_members
+        from buildkit_py.executor.patch_layer import keep_inventory, keep_members
 
         trees: list[Tree] = [
             self.context(source.local) if source.local is not None else self.tree(source) for source in sources
@@ -363,7 +346,7 @@ class LocalExecutor:
                 if new is None:
                     ends: list[int] = []
                     new = self._keep(step, "" if op.link else below, entries, learn=learn, ends=ends)
-                    if contexts and new.fresh and keep_listing(self.store, new.id, entries, found):
+                    if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
                         contexts[0].made[_place(op)] = new.id
                         if new.diff_id:
                             keep_members(self.store, new.id, new.diff_id, entries, ends)
@@ -484,19 +467,6 @@ class LocalExecutor:
         return self._resolv_conf
 
 
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:  # never seen before, or not ours to read: then everything is looked at anew
-        return b""
-
-
 def _place(op: Copy) -> str:
     """What stays the same of a Copy from build to build, whatever it takes and stands on."""
     return key_of("place", repr(op))[:32]
-
-
-def scan_name(root: str, ignore: tuple[str, ...]) -> str:
-    """The file name of what is kept of a context between builds."""
-    return key_of("scan", os.path.realpath(root), ignore)[:32]

@@ -10,7 +10,7 @@ making the layer from the start would give; where they could not be, it is.
 from __future__ import annotations
 
 from buildkit_py.errors import ContextError, SourceError, StoreCorrupt
-from buildkit_py.executor.listing import Listing, listing_of
+from buildkit_py.executor.inventory import Inventory, inventory_of
 from buildkit_py.image.entry import DIR, HARDLINK, WHITEOUT, Entry
 from buildkit_py.record import Record
 from buildkit_py.store.layers import LayerBlob
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 WORTH = 500
 # A patch that has more than this part of the entries is not worth it, and patches of patches there are none.
 _LARGEST_PART = 8
-_LISTING, _MEMBERS = "listing", "members"
+_INVENTORY, _MEMBERS = "inventory", "members"
 
 
 class Patch(Record):
@@ -42,14 +42,14 @@ class Patch(Record):
     turned: bool
 
 
-def keep_listing(store: Store, layer: str, entries: Sequence[Entry], digests: Sequence[bytes]) -> bool:
-    """Keep the listing of a layer that was made from the start, for `patch_for`; whether it has one then."""
+def keep_inventory(store: Store, layer: str, entries: Sequence[Entry], digests: Sequence[bytes]) -> bool:
+    """Keep the inventory of a layer that was made from the start, for `patch_for`; whether it has one then."""
     if len(entries) < WORTH or store.layers.under(layer):
         return False
-    listing = listing_of(entries, digests)
-    if listing is None:
+    inventory = inventory_of(entries, digests)
+    if inventory is None:
         return False
-    store.layers.set_note(layer, _LISTING, listing.dump())
+    store.layers.set_note(layer, _INVENTORY, inventory.dump())
     return True
 
 
@@ -60,9 +60,9 @@ def patch_for(store: Store, entries: Sequence[Entry], earlier: str) -> Patch | N
     """
     if len(entries) < WORTH or store.layers.get(earlier) is None:
         return None
-    data = store.layers.note(earlier, _LISTING)
-    old = Listing.load(data) if data is not None else None
-    new = listing_of(entries) if old is not None else None
+    data = store.layers.note(earlier, _INVENTORY)
+    old = Inventory.load(data) if data is not None else None
+    new = inventory_of(entries) if old is not None else None
     if old is None or new is None:
         return None
     changes = old.changes_to(new)
@@ -103,7 +103,7 @@ def as_members(patch: Patch) -> list[Entry]:
 
 
 def keep_members(store: Store, layer: str, diff_id: str, entries: Sequence[Entry], ends: Sequence[int]) -> None:
-    """Note where the tar of a layer that has a listing has each of its entries, for `spliced`."""
+    """Note where the tar of a layer that has an inventory has each of its entries, for `spliced`."""
     from buildkit_py.image.splice import Members
 
     store.layers.set_note(layer, _MEMBERS, Members(diff_id, tuple([entry[0] for entry in entries]), ends).dump())
@@ -111,7 +111,7 @@ def keep_members(store: Store, layer: str, diff_id: str, entries: Sequence[Entry
 
 def wants_members(store: Store, layer: str) -> bool:
     """Whether a layer that is about to be packed should have `keep_members`."""
-    return store.layers.note(layer, _LISTING) is not None
+    return store.layers.note(layer, _INVENTORY) is not None
 
 
 def spliced(store: Store, under: str, changes: Sequence[Entry], compression: str, level: int = 0) -> LayerBlob | None:

@@ -91,12 +91,12 @@ def test_a_damaged_patch_is_set_aside_and_made_anew(store: Store) -> None:
 
 def test_notes_are_kept_beside_a_layer_and_dropped_when_damaged(store: Store) -> None:
     meta = add_layer(store, "older")
-    assert store.layers.note(meta.id, "listing") is None
-    store.layers.set_note(meta.id, "listing", b"bytes")
-    assert store.layers.note(meta.id, "listing") == b"bytes"
+    assert store.layers.note(meta.id, "inventory") is None
+    store.layers.set_note(meta.id, "inventory", b"bytes")
+    assert store.layers.note(meta.id, "inventory") == b"bytes"
     assert store.layers.note(meta.id, "members") is None
-    Path(store.layers.path(meta.id), "note-listing").write_bytes(b"torn")
-    assert store.layers.note(meta.id, "listing") is None
+    Path(store.layers.path(meta.id), "note-inventory").write_bytes(b"torn")
+    assert store.layers.note(meta.id, "inventory") is None
 
 
 def test_a_blob_that_is_gone_is_not_offered_but_described(store: Store) -> None:

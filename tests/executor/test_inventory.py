@@ -1,10 +1,10 @@
-"""Listings: every difference between two lists of entries is found, and nothing else."""
+"""Inventories: every difference between two lists of entries is found, and nothing else."""
 
 from __future__ import annotations
 
 import pytest
 
-from buildkit_py.executor.listing import Listing, listing_of
+from buildkit_py.executor.inventory import Inventory, inventory_of
 from buildkit_py.image.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildkit_py.image.order import in_order
 
@@ -24,12 +24,12 @@ ENTRIES = in_order(
 )
 
 
-def listed(entries: list[Entry]) -> Listing:
-    listing = listing_of(in_order(entries))
-    assert listing is not None
-    again = Listing.load(listing.dump())
-    assert again == listing
-    return listing
+def listed(entries: list[Entry]) -> Inventory:
+    inventory = inventory_of(in_order(entries))
+    assert inventory is not None
+    again = Inventory.load(inventory.dump())
+    assert again == inventory
+    return inventory
 
 
 def differing(entries: list[Entry]) -> tuple[list[str], list[str], bool]:
@@ -90,14 +90,14 @@ def test_what_it_cannot_say_has_no_listing() -> None:
         Entry("o", DIR, opaque=True),
         entry("unread", digest=None),
     ):
-        assert listing_of([odd]) is None
+        assert inventory_of([odd]) is None
     unread = [one._replace(digest=None) for one in ENTRIES]
-    assert listing_of(unread) is None
-    assert listing_of(unread, [one.digest for one in ENTRIES if one.kind == FILE]) == listed(ENTRIES)
-    assert listing_of(unread, []) is None
+    assert inventory_of(unread) is None
+    assert inventory_of(unread, [one.digest for one in ENTRIES if one.kind == FILE]) == listed(ENTRIES)
+    assert inventory_of(unread, []) is None
 
 
 def test_other_bytes_are_no_listing() -> None:
     data = listed(ENTRIES).dump()
-    assert Listing.load(data[:-9]) is None
-    assert Listing.load(b"") is None
+    assert Inventory.load(data[:-9]) is None
+    assert Inventory.load(b"") is None

@@ -1,7 +1,7 @@
-"""A listing: the entries of a layer in a form that takes little room and is compared quickly with other entries.
+"""An inventory: the entries of a layer in a form that takes little room and is compared quickly with other entries.
 
 A COPY of many files mostly makes a layer that differs in a few entries from
-the one that it made last. The listing kept beside that one says in which;
+the one that it made last. The inventory kept beside that one says in which;
 what is the same in both has the same kind, attributes, time and content.
 """
 
@@ -31,7 +31,7 @@ _NOTHING = bytes(32)
 _BLOCK = 256
 
 
-class Listing(Record):
+class Inventory(Record):
     """Paths in the entries' order, a row for each, and by path what few entries have: link target and xattrs."""
 
     paths: tuple[str, ...]
@@ -43,7 +43,7 @@ class Listing(Record):
         return marshal.dumps((_FORMAT, self.paths, self.rows, self.rare), 4)
 
     @classmethod
-    def load(cls, data: bytes) -> Listing | None:
+    def load(cls, data: bytes) -> Inventory | None:
         """What was dumped; None for anything else."""
         try:
             version, paths, rows, rare = marshal.loads(data)
@@ -51,8 +51,8 @@ class Listing(Record):
             return None
         return cls(paths, rows, rare) if version == _FORMAT and len(rows) == _ROW.size * len(paths) else None
 
-    def changes_to(self, other: Listing) -> Changes:
-        """What a later listing has otherwise than this one."""
+    def changes_to(self, other: Inventory) -> Changes:
+        """What a later inventory has otherwise than this one."""
         size, mine, theirs = _ROW.size, self.rows, other.rows
         if self.paths == other.paths:
             lost: list[str] = []
@@ -84,7 +84,7 @@ class Listing(Record):
 
 
 class Changes(Record):
-    """The places, in the later listing, of entries that are new or different, and the paths that it has lost.
+    """The places, in the later inventory, of entries that are new or different, and the paths that it has lost.
 
     `turned`: something became a directory, or was one.
     """
@@ -94,8 +94,8 @@ class Changes(Record):
     turned: bool
 
 
-def listing_of(entries: Sequence[Entry], digests: Sequence[bytes] | None = None) -> Listing | None:
-    """The listing of entries in their order; None where it could not say all there is to say about one.
+def inventory_of(entries: Sequence[Entry], digests: Sequence[bytes] | None = None) -> Inventory | None:
+    """The inventory of entries in their order; None where it could not say all there is to say about one.
 
     `digests`: those of the FILE entries, in their order, where the entries
     themselves do not have them.
@@ -111,4 +111,4 @@ def listing_of(entries: Sequence[Entry], digests: Sequence[bytes] | None = None)
     kinds = map(_KINDS.__getitem__, map(itemgetter(1), entries))
     rows = b"".join(map(_ROW.pack, kinds, *columns, known))
     rare = {entry[0]: (entry[7], entry[9]) for entry in entries if entry[7] or entry[9]}
-    return Listing(tuple(map(itemgetter(0), entries)), rows, rare)
+    return Inventory(tuple(map(itemgetter(0), entries)), rows, rare)

@@ -1,0 +1,55 @@
+"""The local contexts of one build: a tree for each, and what the next build wants to know of them."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.digest import key_of
+from buildkit_py.executor.context_tree import ContextTree, Notes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.graph.op import LocalSource
+    from buildkit_py.store.store import Store
+
+
+class Contexts:
+    """The trees; what was seen of them lies in `scans/` of the store from build to build."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._trees: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
+
+    def tree(self, op: LocalSource) -> ContextTree:
+        """The tree of a local source; one for all steps that use the same."""
+        key = (op.root, op.ignore)
+        tree = self._trees.get(key)
+        if tree is None:
+            path = self._path(*key)
+            tree = self._trees[key] = ContextTree(*key, Notes(_read(path), _read(path + ".notes")))
+        return tree
+
+    def write(self) -> list[tuple[str, str, bytes]]:
+        """Write down what was seen of each context, for the next build. No step may be running.
+
+        For each: the path it has in the graph, the directory to which that led, the scan.
+        """
+        seen = []
+        for (root, ignore), tree in self._trees.items():
+            path = self._path(root, ignore)
+            scan, notes = tree.notes()
+            self._store.work.write(path + ".notes", notes)
+            self._store.work.write(path, scan)
+            seen.append((root, tree.root, scan))
+        return seen
+
+    def _path(self, root: str, ignore: tuple[str, ...]) -> str:
+        return self._store.path("scans", key_of("scan", os.path.realpath(root), ignore)[:32])
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # never seen before, or not ours to read: then everything is looked at anew
+        return b""
