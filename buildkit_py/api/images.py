@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import ImageNotFound, StoreCorrupt, StoreError, UsageError
+from buildkit_py.errors import ImageNotFound, StoreError, UsageError
+from buildkit_py.exporter.image import load
 from buildkit_py.image import document as config_json
-from buildkit_py.image import manifest as manifest_json
 from buildkit_py.image import reference
-from buildkit_py.image.manifest import Manifest
-from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
 from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from buildkit_py.image.config import ImageDocument
 
 # As git has it for commits: shorter beginnings of a digest are more likely a mistake than a name.
 _SHORTEST = 4
@@ -67,7 +63,8 @@ def inspect(text: str, store: str = "") -> dict[str, Any]:
     """An image as JSON members in the shape of `docker image inspect`. Raises as `find` does."""
     opened = Store.open(store)
     found = _find(opened, text)
-    manifest, document = load(opened, found.digest)
+    image = load(opened, found.digest)
+    manifest, document = image.manifest, image.document
     names = [name for name, digest, _ in opened.images.all() if digest == found.digest]
     parsed = [reference.parse(name) for name in names]
     return {
@@ -97,10 +94,10 @@ def history(text: str, store: str = "") -> tuple[dict[str, Any], ...]:
     `comment`. Raises as `find` does.
     """
     opened = Store.open(store)
-    manifest, document = load(opened, _find(opened, text).digest)
-    sizes = iter(manifest.layers)
+    image = load(opened, _find(opened, text).digest)
+    sizes = iter(image.manifest.layers)
     entries = []
-    for entry in document.history:
+    for entry in image.document.history:
         layer = None if entry.empty_layer else next(sizes, None)
         entries.append(
             {
@@ -128,26 +125,16 @@ def remove(text: str, store: str = "") -> bool:
     return Store.open(store).images.delete(str(reference.parse(text)))
 
 
-def load(store: Store, digest: str) -> tuple[Manifest, ImageDocument]:
-    """The manifest and the config document of an image. Raises `StoreCorrupt` where the store has them damaged."""
-    try:
-        manifest = manifest_json.parse(store.blobs.read(digest))
-        if not isinstance(manifest, Manifest):
-            raise StoreCorrupt(f"`{digest}` in the store is an index and no image")
-        return manifest, config_json.load(store.blobs.read(manifest.config.digest))
-    except Malformed as problem:
-        raise StoreCorrupt(f"the image `{digest}` in the store is damaged: {problem}") from problem
-
-
 def _summary(store: Store, name: str, digest: str) -> ImageSummary:
     try:
-        manifest, document = load(store, digest)
+        image = load(store, digest)
     except StoreError:
         # One damaged image must not hide the others, and can be removed only by one who sees it.
         return ImageSummary(name, digest, "", "", 0, "damaged")
+    document = image.document
     platform = "/".join(part for part in (document.os, document.architecture, document.variant) if part)
-    size = sum(layer.size for layer in manifest.layers)
-    return ImageSummary(name, digest, manifest.config.digest, document.created, size, platform)
+    size = sum(layer.size for layer in image.manifest.layers)
+    return ImageSummary(name, digest, image.manifest.config.digest, document.created, size, platform)
 
 
 def _find(store: Store, text: str) -> Found:

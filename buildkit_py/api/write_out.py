@@ -8,6 +8,7 @@ from buildkit_py.api.request import OutputSpec, TargetResult
 from buildkit_py.errors import ExportError, UsageError
 from buildkit_py.events import Exported, Notice
 from buildkit_py.executor.pack_layers import Packer
+from buildkit_py.graph.op import ImageSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from buildkit_py.exporter.image import Image
     from buildkit_py.exporter.output import Output
     from buildkit_py.frontend.target import Target
+    from buildkit_py.graph.step import Step
 
 _IMAGES = ("oci", "docker", "registry", "image")
 # What the command line calls compressions, and what layers call them.
@@ -66,6 +68,10 @@ class WriteOut:
                     "several targets cannot all go to standard output", hint="name a directory for them: dest="
                 )
         for target in targets:
+            if self.packer is not None:
+                from buildkit_py.exporter.image import check_count
+
+                check_count(_count_layers(target.step), at=target.position)
             if not target.host:
                 continue
             if self.packer is not None:
@@ -240,7 +246,11 @@ class WriteOut:
         export_registry(self.session.store, self.session.client(), digest, names)
 
     def _trees(self, snapshot: str) -> tuple[str, ...]:
-        return self.session.materializer().trees(self.session.store.snapshots.layers(snapshot)).directories
+        from buildkit_py.exporter.image import refuse_impure
+
+        layers = self.session.store.snapshots.layers(snapshot)
+        refuse_impure(self.session.store, layers)
+        return self.session.materializer().trees(layers).directories
 
     def _local(self, trees: Sequence[str], dest: str) -> None:
         from buildkit_py.exporter.local import export_local
@@ -284,6 +294,15 @@ class WriteOut:
         if result.tags:
             about["image.name"] = ",".join(result.tags)
         return about
+
+
+def _count_layers(step: Step | None) -> int:
+    """How many layers the filesystem of a step has."""
+    layers = 0
+    while step is not None:
+        layers += len(step.op.layers) if isinstance(step.op, ImageSource) else 1
+        step = step.base
+    return layers
 
 
 def _full(tag: str) -> str:

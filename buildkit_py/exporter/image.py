@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import time
 
-from buildkit_py.errors import ExportError, UsageError
+from buildkit_py.errors import ExportError, StoreCorrupt, UsageError
 from buildkit_py.image import document, manifest, platform
 from buildkit_py.image.config import History, ImageConfig, ImageDocument
 from buildkit_py.image.manifest import MAX_LAYERS, Descriptor, Manifest
 from buildkit_py.image.platform import Platform
+from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from buildkit_py.store.store import Store
 
@@ -68,11 +69,11 @@ def make_image(store: Store, built: Built, blob_of: Callable[[str], LayerBlob], 
     """Write config and manifest of a result into the store; the manifest's digest.
 
     `blob_of` gives the blob of a layer by its id; a pulled layer's need not be
-    in the store. Raises `ExportError` for more layers than can be mounted,
-    `UsageError` for zstd layers under docker's media types.
+    in the store. Raises `ExportError` for more layers than can be mounted and
+    for impure ones, `UsageError` for zstd layers under docker's media types.
     """
-    if len(built.layers) > MAX_LAYERS:
-        raise ExportError(f"the image would have {len(built.layers)} layers; the most is {MAX_LAYERS}")
+    refuse_impure(store, built.layers)
+    check_count(len(built.layers))
     blobs = [blob_of(layer) for layer in built.layers]
     history = _history(built, len(blobs))
     target = platform.parse(built.platform)
@@ -109,6 +110,16 @@ def make_image(store: Store, built: Built, blob_of: Callable[[str], LayerBlob], 
     return store.blobs.put(data)
 
 
+def check_count(layers: int, *, at: object = None) -> None:
+    """Raise `ExportError` if an image may not have so many layers."""
+    if layers > MAX_LAYERS:
+        raise ExportError(
+            f"the image would have {layers} layers; the most is {MAX_LAYERS}",
+            at=at,
+            hint="join RUN instructions, or COPY --from this stage into a new one",
+        )
+
+
 def _descriptor(blob: LayerBlob, docker_types: bool) -> Descriptor:
     compression = manifest.layer_compression(blob.media_type)
     if not compression:
@@ -143,10 +154,25 @@ def _history(built: Built, layers: int) -> tuple[History, ...]:
 
 
 def load(store: Store, digest: str) -> Image:
-    """The image whose manifest has that digest. Raises `ExportError` where it is an index."""
-    data = store.blobs.read(digest)
-    found = manifest.parse(data)
-    if not isinstance(found, Manifest):
-        raise ExportError("an index of several images cannot be written from the store", at=digest)
-    config = store.blobs.read(found.config.digest)
-    return Image(digest, data, found, config, document.load(config))
+    """The image whose manifest has that digest. Raises `StoreCorrupt` where the store has no whole image of it."""
+    try:
+        data = store.blobs.read(digest)
+        found = manifest.parse(data)
+        if not isinstance(found, Manifest):
+            raise StoreCorrupt(f"`{digest}` in the store is an index and no image")
+        config = store.blobs.read(found.config.digest)
+        return Image(digest, data, found, config, document.load(config))
+    except Malformed as problem:
+        raise StoreCorrupt(f"the image `{digest}` in the store is damaged: {problem}") from problem
+
+
+def refuse_impure(store: Store, layers: Sequence[str], *, at: object = None) -> None:
+    """Raise `ExportError` if one of these layers stands on this machine's own root: such a layer never leaves it."""
+    for layer in layers:
+        meta = store.layers.get(layer)
+        if meta is not None and meta.impure:
+            raise ExportError(
+                "what stands on this machine's own root filesystem does not leave the machine",
+                at=at,
+                hint="copy what it made into a target that starts from a real base image or from scratch",
+            )

@@ -35,7 +35,7 @@ def built(**changes: Any) -> Built:
         "config": ImageConfig(env=(("A", "b"),), labels=(("x", "1"),)),
         "history": history,
         "platform": "linux/amd64",
-        "layers": ("12", "34"),
+        "layers": ("12" * 32, "34" * 32),
         "inherited": 1,
     }
     return Built(**{**fields, **changes})
@@ -75,9 +75,9 @@ def test_labels_are_added(store: Store) -> None:
 
 
 def test_history_and_layers_agree(store: Store) -> None:
-    few = config(store, make_image(store, built(layers=("12",)), blob_of))["history"]
+    few = config(store, make_image(store, built(layers=("12" * 32,)), blob_of))["history"]
     assert [entry.get("empty_layer", False) for entry in few] == [False, True, True]
-    many = config(store, make_image(store, built(layers=("12", "34", "56")), blob_of))["history"]
+    many = config(store, make_image(store, built(layers=("12" * 32, "34" * 32, "56" * 32)), blob_of))["history"]
     assert sum(not entry.get("empty_layer", False) for entry in many) == 3
 
 
@@ -115,4 +115,4 @@ def test_an_empty_image(store: Store) -> None:
 
 def test_more_layers_than_can_be_mounted(store: Store) -> None:
     with pytest.raises(ExportError, match="501 layers"):
-        make_image(store, built(layers=("12",) * 501), blob_of)
+        make_image(store, built(layers=("12" * 32,) * 501), blob_of)
