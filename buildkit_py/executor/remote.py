@@ -174,13 +174,14 @@ class Remotes:
 
     def _certificates(self, work: str) -> str:
         """A file of all certificates to trust: git's setting replaces those of the system."""
+        own = os.environ.get("GIT_SSL_CAINFO") or os.environ.get("SSL_CERT_FILE", "")
         if not self._ca_bundle:
-            return os.environ.get("GIT_SSL_CAINFO") or os.environ.get("SSL_CERT_FILE", "")
+            return own
         import ssl
 
         path = f"{work}/certificates"
         with open(path, "wb") as file:
-            for place in (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile):
+            for place in (own, ssl.get_default_verify_paths().cafile):
                 if place and os.path.isfile(place):
                     with open(place, "rb") as known:
                         file.write(known.read() + b"\n")
