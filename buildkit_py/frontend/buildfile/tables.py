@@ -5,9 +5,10 @@ What it makes of an LALR grammar is plain data: which terminals may come in
 each state, what to do at each, and how a rule's children become a node. Only
 a text that these tables refuse is given to Lark, to say what is wrong with it.
 
-The tables are kept in a file named by all they depend on; a damaged one is
-made again. `tests/frontend/buildfile/test_tables.py` holds the interpreter
-against Lark's own.
+The tables of the grammar itself come with it, in a file that says what they
+were made of; those for another escape character are kept by whoever asks for
+them. A damaged file counts as absent. `tests/frontend/buildfile/test_tables.py`
+holds the interpreter against Lark's own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import marshal
 import os
 import re
-import sys
 
 from buildkit_py.digest import blake3_hex, key_of
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     Rule: TypeAlias = tuple[str, tuple[int, ...], bool]
 
 # Raised whenever the layout of the file changes.
-FORMAT = 1
+FORMAT = 2
+# Of plain data; every Python that this runs on reads and writes it.
+_MARSHAL = 4
 _DROP, _KEEP, _SPLICE = 0, 1, 2
 _END = "$END"
 
@@ -148,9 +150,12 @@ def extract(made: Lark) -> Tables:
         }
         for state, row in table.states.items()
     }
+    # Few of them differ, and `marshal` writes one text once.
+    known: dict[str, str] = {}
     patterns = {
-        state: "|".join([f"(?P<{terminal.name}>{terminal.pattern.to_regexp()})" for terminal in lexer.terminals])
+        state: known.setdefault(pattern, pattern)
         for state, lexer in lexers.items()
+        for pattern in ["|".join([f"(?P<{one.name}>{one.pattern.to_regexp()})" for one in lexer.terminals])]
     }
     rules = tuple([(str(rule.origin.name), _fates(rule), bool(rule.options.expand1)) for rule in made.rules])
     ignored = tuple(sorted({name for lexer in lexers.values() for name in lexer.ignore_types}))
@@ -167,31 +172,49 @@ def _fates(rule: Any) -> tuple[int, ...]:
     )
 
 
+def key(grammar: str) -> str:
+    """What the tables of a grammar are known by."""
+    return key_of("parser tables", FORMAT, grammar)
+
+
 def path_of(directory: str, grammar: str) -> str:
     """Where the tables of a grammar are kept."""
-    return os.path.join(directory, f"tables-{key_of('parser tables', FORMAT, grammar, sys.version)}")
+    return os.path.join(directory, f"tables-{key(grammar)}")
 
 
-def load(path: str) -> Tables | None:
-    """The tables in a file; None if there are none that are whole."""
+def dump(tables: Tables, grammar: str) -> bytes:
+    """The tables of a grammar as bytes."""
+    whole = (tables.start, tables.end, tables.actions, tables.patterns, tables.rules, tables.ignored)
+    body = key(grammar).encode() + marshal.dumps(whole, _MARSHAL)
+    return blake3_hex(body).encode() + body
+
+
+def undump(data: bytes, grammar: str) -> Tables | None:
+    """The tables in `dump`'s bytes; None for damaged ones, or those of another grammar."""
+    seal, name, body = data[:64], data[64:128], data[128:]
     try:
-        with open(path, "rb") as file:
-            data = file.read()
-        if blake3_hex(data[64:]).encode() != data[:64]:
+        if name != key(grammar).encode() or blake3_hex(data[64:]).encode() != seal:
             return None
-        return Tables(*marshal.loads(data[64:]))
-    except (OSError, EOFError, ValueError, TypeError):
+        return Tables(*marshal.loads(body))
+    except (EOFError, ValueError, TypeError):
         return None
 
 
-def save(tables: Tables, path: str) -> None:
+def load(path: str, grammar: str) -> Tables | None:
+    """The tables of a grammar in a file; None if there are none that are whole."""
+    try:
+        with open(path, "rb") as file:
+            return undump(file.read(), grammar)
+    except OSError:
+        return None
+
+
+def save(tables: Tables, path: str, grammar: str) -> None:
     """Write them beside, then rename; a full or read-only disk only costs the time next time."""
-    whole = (tables.start, tables.end, tables.actions, tables.patterns, tables.rules, tables.ignored)
-    body = marshal.dumps(whole, 4)
     temporary = f"{path}.{os.getpid()}"
     try:
         with open(temporary, "wb") as file:
-            file.write(blake3_hex(body).encode() + body)
+            file.write(dump(tables, grammar))
         os.replace(temporary, path)
     except OSError:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +52,19 @@ _WORDS = (
 
 @functools.cache
 def _both(escape: str) -> tuple[lark.Lark, Tables]:
+    """Lark's parser and our tables: those that come with the grammar, or such as are made of it."""
     made = grammar.parser(escape)
-    return made, tables.extract(made)
+    return made, _packaged() if escape == "\\" else tables.extract(made)
+
+
+def _packaged() -> Tables:
+    found = tables.undump(Path(grammar.TABLES).read_bytes(), grammar.source().decode())
+    assert found is not None, (
+        "the grammar has other tables than come with it; write them anew: "
+        "python -c 'from buildkit_py.frontend.buildfile import grammar; "
+        'open(grammar.TABLES, "wb").write(grammar.ship())\''
+    )
+    return found
 
 
 def _plain(node: Any) -> Any:
@@ -93,22 +106,32 @@ def test_any_text(text: str, escape: str) -> None:
 def test_kept_tables_are_the_same(tmp_path: Path) -> None:
     ours = _both("\\")[1]
     path = tables.path_of(str(tmp_path), "grammar")
-    tables.save(ours, path)
-    kept = tables.load(path)
+    tables.save(ours, path, "grammar")
+    kept = tables.load(path, "grammar")
     assert kept is not None
     assert vars(kept) == vars(ours)
+    assert tables.load(path, "another grammar") is None
+
+
+def test_lark_is_not_loaded_for_a_text_that_the_packaged_ones_take() -> None:
+    program = (
+        "import sys; from buildkit_py.frontend.buildfile.parse import parse_text; "
+        "parse_text(b'FROM a\\n', 'x'); print('lark' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", None])
 def test_damaged_ones_count_as_absent(tmp_path: Path, damage: bytes | None) -> None:
     path = tables.path_of(str(tmp_path), "grammar")
-    assert tables.load(path) is None
-    tables.save(_both("\\")[1], path)
+    assert tables.load(path, "grammar") is None
+    tables.save(_both("\\")[1], path, "grammar")
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[:-1] + b"?" if damage is None else damage)
-    assert tables.load(path) is None
+    assert tables.load(path, "grammar") is None
 
 
 def test_a_disk_that_takes_nothing_is_no_error(tmp_path: Path) -> None:
-    tables.save(_both("\\")[1], str(tmp_path / "none" / "tables"))
+    tables.save(_both("\\")[1], str(tmp_path / "none" / "tables"), "grammar")
     assert not list(tmp_path.iterdir())
