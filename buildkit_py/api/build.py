@@ -87,7 +87,9 @@ class _Build:
     def run(self, targets: tuple[Target, ...] = ()) -> BuildResult:
         """Build, and leave a record of it whatever comes of it."""
         from buildkit_py.api.record_build import Recorder
+        from buildkit_py.solver.store_cache import made_anew
 
+        self.witness.file(made_anew(self.session.store))
         build_id, log_dir = self.session.store.builds.create()
         recorder = self.recorder = Recorder(build_id, self.request, TOOL, time.time())
         state = "interrupted"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 
+from buildkit_py.digest import key_of
 from buildkit_py.executor.result import Result
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run, moves
 from buildkit_py.graph.step import in_order, inputs
@@ -45,10 +46,14 @@ if TYPE_CHECKING:
         def has_op(self, parts: tuple[Any, ...]) -> bool:
             """Whether any record was ever made by this op, whatever it stood on."""
 
-        def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
-            """File a fresh result under both keys ("" for one that is not known)."""
+        def put(
+            self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str
+        ) -> None:
+            """File a fresh result, made from these `sources`, under both keys ("" for one that is not known)."""
 
-        def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
+        def refile(
+            self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str
+        ) -> None:
             """File a result that was found under its content key under a definition key as well."""
 
     class Roots(Protocol):
@@ -83,6 +88,8 @@ class Lookup:
         self.settled: set[Step] = set()  # sources whose servers were asked
         # --no-cache, --always or a --ttl that is over reaches these: their definition key proves nothing.
         self.fresh: set[Step] = set()
+        # The result of a step below was made anew since: no definition key proves anything before that one is known.
+        self.doubted: set[Step] = set()
 
     def run(self, targets: Iterable[Step]) -> list[Step]:
         """Look at every step that the targets need; return those to work on, inputs first."""
@@ -109,7 +116,9 @@ class Lookup:
         if must_run(step) or any(child in self.fresh for child in inputs(step)):
             self.fresh.add(step)
         definition = self.define(step)
-        if definition is None or step in self.fresh:
+        if any(child in self.doubted for child in inputs(step)):
+            self.doubted.add(step)
+        if definition is None or step in self.fresh or step in self.doubted:
             return
         found = self.found(step, definition)
         if found is not None:
@@ -121,23 +130,43 @@ class Lookup:
     def found(self, step: Step, definition: str) -> Result | None:
         """The result filed under a step's definition key, if it still holds.
 
-        It does not where it was made on another base than this build has:
-        the base was rerun since (`--no-cache`) and came out different, but
-        that build ended before it came to this step.
+        It does not where it was made on another base than this build has, or
+        from other sources: one of them was rerun since (`--no-cache`, `--ttl`)
+        and came out different, but that build did not come to this step.
         """
         record = self.cache.get(definition)
         if record is None or not self.young(step, record):
+            return None
+        sources = self.read_from(step)
+        if sources and record.sources != sources:
+            self.doubted.add(step)
             return None
         base = self.result.get(step.base) if step.base is not None else None
         if step.base is None or base is not None:
             below = base.snapshot if base is not None else ""
             if keys.uses_base(step.op) and below != self.cache.base_of(record.snapshot):
+                self.doubted.add(step)
                 return None
             return Result(self.cache.push(below, record.layer), record.layer, record.text)
         # The record of the base is gone but this one is not: it holds if everything below is still there.
         if keys.uses_base(step.op) and self.cache.whole(record.snapshot):
             return Result(record.snapshot, record.layer, record.text)
         return None
+
+    def read_from(self, step: Step) -> str:
+        """One name for the filesystems of other steps that a step reads; "" where there are none, or one is not known.
+
+        What is taken of a local context is in the definition key itself.
+        """
+        if not step.sources:
+            return ""
+        snapshots: list[str] = []
+        for source in step.sources:
+            result = self.result.get(source)
+            if result is None:
+                return ""
+            snapshots.append(result.snapshot)
+        return key_of("sources", tuple(snapshots)) if any(snapshots) else ""
 
     def young(self, step: Step, record: StepRecord) -> bool:
         """Whether a record is young enough for its step's `--ttl`, counted from when the step began."""
@@ -170,9 +199,8 @@ class Lookup:
             return self.definition[step]
         if moves(step.op) and step not in self.settled:
             return None
-        base: str | None = ""
-        if step.base is not None and keys.uses_base(step.op):
-            base = self.definition.get(step.base)
+        # Of a linked COPY, too: the key stands for the whole filesystem to those who read it.
+        base = self.definition.get(step.base) if step.base is not None else ""
         sources: list[tuple[str, str]] = []
         for index, source in enumerate(step.sources):
             if not isinstance(source.op, LocalSource):

@@ -281,7 +281,7 @@ class Solver:
                 raise
             definition = look.define(step, made.source_digests)
             content = self._content_key(step, base, sources, made.source_digests)
-            self.cache.put(step, definition or "", content, self._record_parts(step, below), made)
+            self.cache.put(step, definition or "", content, self._record_parts(step, below), made, look.read_from(step))
             look.ran(step, began)
             return State.DONE, made.result
 
@@ -299,7 +299,7 @@ class Solver:
         if record is None or not look.young(step, record):
             return None
         snapshot = self.cache.push(below, record.layer)
-        self.cache.refile(record, definition, self._record_parts(step, below), snapshot)
+        self.cache.refile(record, definition, self._record_parts(step, below), snapshot, look.read_from(step))
         return Result(snapshot, record.layer, record.text)
 
     def _record_parts(self, step: Step, below: str) -> tuple[Any, ...]:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 
+def made_anew(store: Store) -> str:
+    """The file that is written when a step that had a result got another one: no memo from before counts any more."""
+    return store.path("memo", "made-anew")
+
+
 class StoreCache:
     """Implements the solver's `Cache`. `tool` is the version that makes records now."""
 
@@ -69,8 +74,8 @@ class StoreCache:
         """Whether any record was ever made by this op, whatever it stood on."""
         return self._store.records.has(key_of("op", parts))
 
-    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
-        """File a fresh result under both keys ("" for one that is not known)."""
+    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str) -> None:
+        """File a fresh result, made from these `sources`, under both keys ("" for one that is not known)."""
         record = StepRecord(
             key=definition,
             kind=parts[0][1][0],
@@ -85,7 +90,11 @@ class StoreCache:
             bytes=made.bytes,
             created=int(time.time()),
             tool=self._tool,
+            sources=sources,
         )
+        before = self._store.records.read(definition, parts=False) if definition else None
+        if before is not None and before.snapshot != record.snapshot:
+            self._store.work.write(made_anew(self._store), b"")
         # What a COPY took is kept once, under the key that stands for just that.
         listed = record.replace(parts=(*parts, ("listings", made.listings))) if any(made.listings) else record
         if content:
@@ -94,8 +103,9 @@ class StoreCache:
             if key:
                 self._store.records.put(key, record)
 
-    def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
+    def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
         """File a result that was found under its content key under a definition key as well."""
         self._store.records.put(
-            definition, record.replace(key=definition, definition=definition, parts=parts, snapshot=snapshot)
+            definition,
+            record.replace(key=definition, definition=definition, parts=parts, snapshot=snapshot, sources=sources),
         )

@@ -35,6 +35,7 @@ class StepRecord(Record):
     `kind` is the op's tag; `definition` and `content` are its two keys ("" where there is none); `parts`
     are the parts the key was made of, nested tuples of None, bool, int, str and bytes. `milliseconds` is
     how long it ran, `bytes` how large the layer is, `created` when (seconds since 1970), `tool` by what.
+    `sources` is one name for the filesystems of other steps that it read, "" where it is not known.
     """
 
     key: str
@@ -50,6 +51,7 @@ class StepRecord(Record):
     bytes: int = 0
     created: int = 0
     tool: str = ""
+    sources: str = ""
 
 
 class Records:

@@ -63,6 +63,53 @@ def test_an_old_state_is_still_known(project: World, base_layout: Path) -> None:
     assert build(project, base_layout) == []
 
 
+def test_a_stage_is_read_through_a_linked_copy_in_it(world: World) -> None:
+    world.write(
+        {
+            "Dockerfile": "FROM scratch AS a\nCOPY below /below\nCOPY --link above /above\n"
+            "FROM scratch\nCOPY --from=a /below /copied\n",
+            "below": "old",
+            "above": "above",
+        }
+    )
+    world.out()
+    world.write({"below": "new"})
+    assert (world.out() / "copied").read_text() == "new"
+
+
+def test_a_stage_that_was_made_anew_for_itself_is_read_again(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout} AS a\nRUN cat /proc/sys/kernel/random/uuid > /id\n"
+            "FROM scratch\nCOPY --from=a /id /id\n"
+        }
+    )
+    first = (world.out() / "id").read_text()
+    world.build("--no-cache", "--target", "a", "-o", "stage")
+    second = (world.project / "stage/id").read_text()
+    assert second != first
+    assert (world.out() / "id").read_text() == second
+
+
+def test_the_memo_of_a_step_that_was_made_anew_does_not_answer(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout} AS a\nRUN cat /proc/sys/kernel/random/uuid > /id\n"
+            "FROM a\nRUN true\n"
+        }
+    )
+
+    def image(*options: str) -> str:
+        return world.run("build", "-q", "-t", "x", *options, ".").stdout
+
+    first = image()
+    assert image() == first
+    world.build("--no-cache", "--target", "a")
+    second = image()
+    assert second != first
+    assert image() == second
+
+
 def test_no_cache_runs_all_and_keeps_the_image(project: World, base_layout: Path) -> None:
     build(project, base_layout, "-t", "x", "--iidfile", "first")
     ran = build(project, base_layout, "-t", "x", "--iidfile", "second", "--no-cache")

@@ -42,7 +42,7 @@ class MemoryCache:
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         return key_of("op", parts) in self.records
 
-    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made) -> None:
+    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str) -> None:
         record = StepRecord(
             key=definition,
             kind=parts[0][1][0],
@@ -57,13 +57,16 @@ class MemoryCache:
             bytes=0,
             created=int(self.time),
             tool="test",
+            sources=sources,
         )
         for key in (definition, content, key_of("op", parts[0][1])):
             if key:
                 self.records[key] = record
 
-    def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str) -> None:
-        self.records[definition] = record.replace(definition=definition, parts=parts, snapshot=snapshot)
+    def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
+        self.records[definition] = record.replace(
+            definition=definition, parts=parts, snapshot=snapshot, sources=sources
+        )
 
 
 class ScriptedExecutor:

@@ -128,6 +128,43 @@ def test_a_linked_copy_outlives_its_base(bench: Bench) -> None:
     assert solution.results[top].snapshot.startswith("base@d2/")
 
 
+def test_what_reads_a_linked_copy_reads_what_is_below_it(bench: Bench) -> None:
+    def graph(digest: str) -> Step:
+        return run("use", image(), copy("src", image(digest), context(), link=True))
+
+    bench.solve(graph("d1"))
+    bench.solve(graph("d2"))
+    assert bench.ran == ["use"]
+
+
+def test_a_source_that_another_build_made_anew_is_read_again(bench: Bench) -> None:
+    def graph(again: bool) -> tuple[Step, Step]:
+        stage = run("date", image(), ignore_cache=again)
+        return stage, run("use", copy("out", image(), stage))
+
+    bench.executor.writes["date"] = "monday"
+    bench.solve(graph(False)[1])
+    bench.executor.writes["date"] = "tuesday"
+    bench.solve(graph(True)[0])
+    bench.solve(graph(False)[1])
+    assert bench.ran == ["COPY out", "use"]
+    bench.solve(graph(False)[1])
+    assert bench.ran == []
+
+
+def test_a_base_that_another_build_made_anew_reaches_all_above_it(bench: Bench) -> None:
+    def graph(again: bool) -> tuple[Step, Step]:
+        stage = run("date", image(), ignore_cache=again)
+        return stage, run("c", run("b", run("a", stage)))
+
+    bench.executor.writes["date"] = "monday"
+    bench.solve(graph(False)[1])
+    bench.executor.writes["date"] = "tuesday"
+    bench.solve(graph(True)[0])
+    bench.solve(graph(False)[1])
+    assert bench.ran == ["a", "b", "c"]
+
+
 def test_copy_from_a_stage_is_keyed_by_what_the_stage_came_to(bench: Bench) -> None:
     def graph(command: str) -> Step:
         return run("use", copy("out", image(), run(command, image())))
