@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
     "check": "tell what is odd about a Buildfile, without building it",
+    "fmt": "write Buildfiles in canonical form",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",
     "plan": "show what a build would run, and why",
     "why": "show why the steps of a build ran",

@@ -78,8 +78,8 @@ class Tables:
         self.rules = rules
         self.ignored = ignored
 
-    def parse(self, text: str) -> Tree | None:
-        """The tree of a text; None if it is not of the language."""
+    def parse(self, text: str, seen: list[Token] | None = None) -> Tree | None:
+        """The tree of a text; None if it is not of the language. `seen` collects all terminals, dropped ones too."""
         states = [self.start]
         values: list[Tree | Token] = []
         for token in self._tokens(text, states):
@@ -93,6 +93,8 @@ class Tables:
                 if shift:
                     states.append(number)
                     values.append(token)
+                    if seen is not None:
+                        seen.append(token)
                     break
                 self._reduce(self.rules[number], states, values)
         top = values[-1]

@@ -1,0 +1,1 @@
+"""The canonical form of a Buildfile: same meaning, one layout."""
