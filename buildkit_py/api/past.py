@@ -98,11 +98,14 @@ def facts(record: StepRecord) -> Facts:
     return Facts(parts["op"][1], parts["listings"][1] if "listings" in parts else ())
 
 
-def below(steps: Sequence[StepSeen], position: int, past: Past, earlier: Earlier) -> list[Cause]:
-    """What changed in the filesystems that a step stands on and reads: for each the nearest step that differs."""
+def below(steps: Sequence[StepSeen], position: int, past: Past, earlier: Earlier, *, base: bool = True) -> list[Cause]:
+    """What changed in the filesystems that a step stands on and reads: for each the nearest step that differs.
+
+    Without `base` only in those that it reads.
+    """
     step = steps[position]
     causes = []
-    for start in dict.fromkeys((step.base, *step.sources)):
+    for start in dict.fromkeys((step.base, *step.sources) if base else step.sources):
         found = _first_difference(steps, start, past, earlier.build)
         if found is not None and found not in causes:
             causes.append(found)
@@ -119,12 +122,19 @@ def _first_difference(steps: Sequence[StepSeen], start: int, past: Past, build: 
         if step.kind == "local":
             return None  # what was taken of it is told by name
         if other is None:
-            return Cause(explain.INPUT, f"it stands on `{step.name}`, which was not there")
+            return Cause(explain.INPUT, f"it stands on `{_name(steps, at)}`, which was not there")
         if not step.layer or step.layer != other.layer:
             verb = "gave other files" if step.layer else "is to run"
-            return Cause(explain.INPUT, f"it stands on `{step.name}`, which {verb}")
+            return Cause(explain.INPUT, f"it stands on `{_name(steps, at)}`, which {verb}")
         at = step.base
     return None
+
+
+def _name(steps: Sequence[StepSeen], at: int) -> str:
+    """What people know a step as: a layer that is only laid over another base, as the step that made it."""
+    while steps[at].kind == "restack" and not steps[at].id:
+        at = steps[at].sources[0]
+    return steps[at].name
 
 
 def _root_difference(step: StepSeen, other: StepSeen | None, build: BuildRecord) -> Cause | None:

@@ -7,8 +7,10 @@ import time
 from buildkit_py.api.past import Past, below, facts, record_of
 from buildkit_py.api.record_build import Recorder
 from buildkit_py.api.request import Planned
+from buildkit_py.graph.op import is_silent
 from buildkit_py.solver import explain
 from buildkit_py.solver.explain import Cause, Facts, differences, ranked
+from buildkit_py.solver.keys import uses_base
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,9 +60,9 @@ class _Plan:
         if verdict == "CACHED":
             return Planned(seen.id, step.name, verdict, position=seen.position)
         causes = self._causes(step, position)
-        waits = [child for child in (step.base, *step.sources) if child in runs] if verdict == "UNKNOWN" else []
+        waits = self._waits_for(step, runs) if verdict == "UNKNOWN" else []
         paths = [path for cause in causes for path in cause.paths]
-        paths += [path for child in waits if child is not None for path in self._paths.get(child, ())]
+        paths += [path for child in waits for path in self._paths.get(child, ())]
         self._paths[step] = tuple(dict.fromkeys(paths))
         return Planned(
             seen.id,
@@ -68,10 +70,25 @@ class _Plan:
             verdict,
             tuple(cause.text for cause in causes),
             self._paths[step],
-            tuple(self._solver.ids[child] for child in waits if child is not None),
+            tuple(self._solver.ids[child] for child in waits),
             self._last(position),
             seen.position,
         )
+
+    def _waits_for(self, step: Step, runs: set[Step]) -> list[Step]:
+        """Of the steps that decide what this one comes to, those that are to run."""
+        found: list[Step] = []
+        todo = [step]
+        while todo:
+            at = todo.pop()
+            for child in (at.base, *at.sources) if uses_base(at.op) else at.sources:
+                if child is None or child in found:
+                    continue
+                if child in runs:
+                    found.append(child)
+                elif is_silent(child.op):
+                    todo.append(child)
+        return found
 
     def _causes(self, step: Step, position: int) -> tuple[Cause, ...]:
         look = self._solver.lookup
@@ -82,10 +99,11 @@ class _Plan:
             if (failed := self._past.step(position, ("FAILED",))) is not None:
                 return (Cause(explain.FAILED, f"it failed in the build {failed.build.id}"),)
             return (Cause(explain.NEW, "it was never built here"),)
-        causes = below(self._steps, position, self._past, earlier)
+        parts = look.parts[step]
+        causes = below(self._steps, position, self._past, earlier, base=explain.hangs_on_base(parts))
         record = record_of(self._store, earlier.step)
         if record is not None:
-            causes += differences(facts(record), Facts(look.parts[step], self._executor.listings(step)))
+            causes += differences(facts(record), Facts(parts, self._executor.listings(step)))
         if not causes or record is None:
             causes.append(Cause(explain.EVICTED, "its result was removed from the store since"))
         return ranked(causes)

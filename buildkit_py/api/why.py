@@ -54,7 +54,9 @@ def why(file: str, target: str = "", step: str = "", *, build: str = "", against
     else:
         past = Past(here, record.file, record.steps, record.id)
     ran = [
-        _explained(record, position, past, here) for position in chosen if step or record.steps[position].state in _RAN
+        _explained(record, position, past, here)
+        for position in chosen
+        if step or (record.steps[position].id and record.steps[position].state in _RAN)
     ]
     visible = [position for position in needed if record.steps[position].id]
     return Why(record, target, len(visible), tuple(ran))
@@ -121,9 +123,9 @@ def _explained(record: BuildRecord, position: int, past: Past, here: Store) -> E
                 step, (Cause(explain.FAILED, f"it failed in the build {failed.build.id}"),), failed.build.id
             )
         return Explained(step, (Cause(explain.NEW, "it was never built here"),), "")
-    causes = below(record.steps, position, past, earlier)
     theirs = record_of(past.store, earlier.step)
     mine = _facts(here, step)
+    causes = below(record.steps, position, past, earlier, base=mine is None or explain.hangs_on_base(mine.op))
     if mine is not None and theirs is not None:
         causes += differences(facts(theirs), mine)
     if theirs is None:

@@ -106,11 +106,11 @@ def _without(entries: Iterable[Entry], exclude: IgnoreRules | None) -> list[Entr
     if exclude is None:
         return list(entries)
     every = list(entries)
-    return _only(every, {entry.path for entry in every if not exclude.ignored(entry.path)})
+    return only(every, {entry.path for entry in every if not exclude.ignored(entry.path)})
 
 
-def _only(entries: list[Entry], wanted: set[str]) -> list[Entry]:
-    """The wanted of a walk's entries, and the directories they are in.
+def only(entries: list[Entry], wanted: set[str]) -> list[Entry]:
+    """The wanted of entries in the order of a walk, and the directories they are in.
 
     A hard link whose first name is not wanted becomes the file itself, and
     further links become links to that.
@@ -164,4 +164,4 @@ def _with_parents(item: CopyPath, tree: Tree, exclude: IgnoreRules | None) -> It
                 raise _missing(item, f"{base}/{rest}" if base else rest, tree)
         if exclude is not None:
             wanted = {path for path in wanted if not exclude.ignored(path)}
-        yield Taken("", root, _only(every, wanted))
+        yield Taken("", root, only(every, wanted))

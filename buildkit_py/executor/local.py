@@ -18,7 +18,7 @@ from buildkit_py.executor.output import Pump
 from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, trusted
-from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Run
+from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
@@ -227,6 +227,8 @@ class LocalExecutor:
                 new = self._keep(step, below, plan(op, self._union(below)))
             case HttpSource() | GitSource() as op:
                 new = self._remote(op, step, step_id)
+            case Restack() as op:
+                new = self._restack(op, step, below, sources[0])
             case op:
                 raise TypeError(f"not a step: {op!r}")
         result = Result(self.store.snapshots.push(below, new.id), new.id, text)
@@ -236,7 +238,8 @@ class LocalExecutor:
     def _run(
         self, op: Run, step: Step, step_id: str, below: str, sources: Sequence[Result]
     ) -> tuple[make_layer.NewLayer, str]:
-        trees = self._trees(below, step_id)
+        stands_on = sources[-1].snapshot if op.inputs else below
+        trees = self._trees(stands_on, step_id)
         seen = [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources]
         snapshots = [source.snapshot for source in sources]
         waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
@@ -250,13 +253,13 @@ class LocalExecutor:
             attempts = op.policy.retry + 1
             for attempt in range(1, attempts):
                 try:
-                    return self._attempt(op, step, step_id, below, trees, mounts, attempt)
+                    return self._attempt(op, step, step_id, stands_on, trees, mounts, attempt)
                 except StepFailed as problem:
                     if self._running.cancelled:
                         raise
                     why = problem.reason or f"exit code {problem.code}"
                     self._emit(StepRetried(step_id, attempt + 1, attempts, why, self._clock()))
-            return self._attempt(op, step, step_id, below, trees, mounts, attempts)
+            return self._attempt(op, step, step_id, stands_on, trees, mounts, attempts)
         finally:
             mounts.release()
 
@@ -299,6 +302,10 @@ class LocalExecutor:
             if op.test:
                 upper = f"{work.path}/nothing"
                 make_root(upper)
+            elif op.inputs:
+                from buildkit_py.executor.restack import merge_new_directories
+
+                merge_new_directories(upper, self._union(below))
             compression = "none" if step in self._stood_on else self._settings.compression
             impure = self._impure(below)
             new = make_layer.from_directory(self.store, below, upper, impure=impure, compression=compression)
@@ -364,6 +371,20 @@ class LocalExecutor:
             problem.place(step.position)
             raise
         return new, digests
+
+    def _restack(self, op: Restack, step: Step, below: str, source: Result) -> make_layer.NewLayer:
+        match step.sources[0].op:
+            case Mkdir() as made:
+                from buildkit_py.executor.mkdir import plan
+
+                return self._keep(step, below, plan(made, self._union(below)))
+            case _ if op.inputs:
+                from buildkit_py.executor.restack import matching
+
+                directories = self._materializer.trees((source.layer,)).directories
+                return self._keep(step, below, matching(directories, op.inputs))
+            case _:
+                return make_layer.NewLayer(source.layer, 0)
 
     def _remote(self, op: HttpSource | GitSource, step: Step, step_id: str) -> make_layer.NewLayer:
         try:

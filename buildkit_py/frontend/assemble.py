@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import history as text
+from buildkit_py.frontend.narrow import narrow
 from buildkit_py.graph.op import NO_POLICY, Copy, CopyPath, ImageSource, Inline, Mkdir, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck, History, ImageConfig, setenv
@@ -22,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from buildkit_py.frontend.narrow import Narrowed
     from buildkit_py.frontend.target import Options, Resolved
     from buildkit_py.graph.op import Mount, Pipe, Policy
     from buildkit_py.source_map import Position
@@ -33,12 +35,13 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 class Settings(Record):
-    """What the command line says about every Run of a build."""
+    """What the command line says about every Run of a build; `context` is that of the build, where it is elsewhere."""
 
     network: str = "default"
     hosts: Pairs = ()
     proxy_env: Pairs = ()
     hostname: str = "buildkitsandbox"
+    context: Step | None = None
 
 
 def settings_of(options: Options) -> Settings:
@@ -53,7 +56,7 @@ def settings_of(options: Options) -> Settings:
         if name.lower() in PROXIES:
             proxies[name.upper()] = proxies[name.lower()] = build_args[name]
     hostname = build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "") or "buildkitsandbox"
-    return Settings(options.network, options.hosts, tuple(proxies.items()), hostname)
+    return Settings(options.network, options.hosts, tuple(proxies.items()), hostname, options.source)
 
 
 class Stage(Record):
@@ -64,7 +67,8 @@ class Stage(Record):
     `cmd_given` says that CMD stood in this very stage, which keeps it from
     being cleared by ENTRYPOINT. `host`: stands on this machine's own root.
     `newest` is the last history entry after those of the base image; a chain
-    and not a tuple, which each of ten thousand steps would copy.
+    and not a tuple, which each of ten thousand steps would copy. `narrowed` is
+    what RUNs with `--inputs` stood on.
     """
 
     name: str
@@ -80,6 +84,7 @@ class Stage(Record):
     host: bool = False
     ignore_cache: bool = False
     cmd_given: bool = False
+    narrowed: tuple[Narrowed, ...] = ()
 
     @property
     def history(self) -> tuple[History, ...]:
@@ -181,8 +186,6 @@ def run(
     position: Position | None = None,
 ) -> Stage:
     """RUN. `env` and `user` are for this command only (the Python door's `env=` and `user=`)."""
-    if inputs:
-        raise BuildfileError("`inputs` of a RUN are not supported yet", at=position)
     seen = stage.env
     for name, value in env:
         seen = _latest(seen, name, value)
@@ -208,8 +211,13 @@ def run(
     )
     current = dict(stage.env)
     args = tuple((name, current.get(name, value)) for name, value in stage.args)
+    narrowed = stage.narrowed
+    if inputs:
+        view, narrowed = narrow(stage.step, inputs, settings.context, narrowed, position)
+        sources = (*sources, view if view is not None else files_of(stage))
     step = Step(op, stage.step, sources, label, stage.name, position)
-    return _commit(stage, text.run_text(args, argv) + " # buildkit", layer=True, step=step)
+    shown = text.run_text(args, argv) + " # buildkit"
+    return _commit(stage, shown, layer=True, step=step, narrowed=narrowed)
 
 
 def copy(

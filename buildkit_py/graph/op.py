@@ -134,10 +134,11 @@ class Run(Record):
     `user` is `name[:group]` or numbers, looked up in the base's own /etc/passwd.
     `proxy_env` reaches the command but not the key. `hosts` are extra lines of
     /etc/hosts as (name, address); only the names are in the key. `ignore_cache`
-    is not in the key. `capture` keeps standard output as the step's text. Of the
-    files that COPY and ADD of local directories put into the base, only those
-    are there that one of the `inputs` matches, where there are any: absolute
-    paths in the language of `patterns`. `test`: what it changes is dropped.
+    is not in the key. `capture` keeps standard output as the step's text. Where
+    there are `inputs` (absolute paths in the language of `patterns`), the
+    command stands on the last of the step's sources, the base without what they
+    do not name of the context, and its changes are laid over the base itself.
+    `test`: what it changes is dropped.
     """
 
     argv: tuple[str, ...]
@@ -198,6 +199,16 @@ class Copy(Record):
     unpack: bool = False
 
 
+class Restack(Record):
+    """The layer of the step that is its source, laid over another base; a Mkdir is made anew there.
+
+    Of the layer's members only those stay that one of `inputs` matches, where
+    there are any, with the directories they are in.
+    """
+
+    inputs: tuple[str, ...] = ()
+
+
 class Mkdir(Record):
     """A directory (with its parents, mode 0755), left alone where it exists: WORKDIR."""
 
@@ -206,9 +217,14 @@ class Mkdir(Record):
 
 
 if TYPE_CHECKING:
-    Op: TypeAlias = ImageSource | LocalSource | HostSource | HttpSource | GitSource | Run | Copy | Mkdir
+    Op: TypeAlias = ImageSource | LocalSource | HostSource | HttpSource | GitSource | Run | Copy | Mkdir | Restack
 
 
 def moves(op: Op) -> bool:
     """Whether what an op stands for is known only when its server is asked, and may be another thing each time."""
     return (isinstance(op, HttpSource) and not op.digest) or (isinstance(op, GitSource) and not op.commit)
+
+
+def is_silent(op: Op) -> bool:
+    """Whether an op takes no time worth telling people of."""
+    return isinstance(op, LocalSource) or (isinstance(op, Restack) and not op.inputs)

@@ -41,6 +41,7 @@ FIELDS = {
     "test": _RUN,
     "copy": ("items", "dest", "owner", "mode", "exclude", "parents", "link", "unpack"),
     "mkdir": ("path", "user"),
+    "restack": ("inputs",),
     "http": ("digest", "name"),
     "git": ("commit", "subdir", "submodules", "origin"),
 }
@@ -87,6 +88,12 @@ class Facts(Record):
 def ranked(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     """The causes, most telling first."""
     return tuple(sorted(causes, key=lambda cause: _RANKS.index(cause.kind)))
+
+
+def hangs_on_base(op: tuple[Any, ...]) -> bool:
+    """Of the parts of an op, what `keys.uses_base` says of the op itself."""
+    named = _named(op)
+    return not (named.get("link") or named.get("inputs"))
 
 
 def differences(before: Facts, now: Facts) -> list[Cause]:

@@ -24,6 +24,7 @@ from buildkit_py.graph.op import (
     LocalSource,
     Mkdir,
     Mount,
+    Restack,
     Run,
 )
 from buildkit_py.http.address import shown_url
@@ -81,6 +82,8 @@ def op_parts(op: Op) -> tuple[Any, ...]:
             )
         case Mkdir():
             return ("mkdir", op.path, op.user)
+        case Restack():
+            return ("restack", op.inputs)
         case ImageSource():
             return ("image", op.digest, op.platform)
         case HostSource():
@@ -121,8 +124,11 @@ def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:
 
 
 def uses_base(op: Op) -> bool:
-    """Whether the filesystem below decides what the op makes; a linked COPY starts from an empty one."""
-    return not (isinstance(op, Copy) and op.link)
+    """Whether the filesystem below decides what the op makes.
+
+    A linked COPY starts from an empty one, a Run with inputs from the last of its sources.
+    """
+    return not ((isinstance(op, Copy) and op.link) or (isinstance(op, Run) and op.inputs))
 
 
 def definition_key(parts: tuple[Any, ...], base: str, sources: tuple[tuple[str, str], ...]) -> str:

@@ -14,7 +14,7 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run, moves
+from buildkit_py.graph.op import HostSource, ImageSource, Run, is_silent, moves
 from buildkit_py.graph.step import inputs
 from buildkit_py.record import Record
 from buildkit_py.solver import keys
@@ -120,7 +120,7 @@ class Solver:
         needed = set(self.lookup.run(targets))
         out: list[tuple[Step, str, str]] = []
         for step in self.lookup.order:
-            if isinstance(step.op, LocalSource):
+            if is_silent(step.op):
                 continue
             self.ids[step] = str(next(self._numbers))
             if step not in needed:
@@ -186,8 +186,8 @@ class Solver:
             busy -= 1
             if problem is None and result is not None:
                 solution.results[step] = result
-                solution.ran += state == State.DONE
-                solution.cached += state == State.CACHED
+                solution.ran += state == State.DONE and not is_silent(step.op)
+                solution.cached += state == State.CACHED and not is_silent(step.op)
                 plan.finished(step, state)
                 self._tell_finished(step, state, seconds, "same input content" if state == State.CACHED else "")
                 self.on_result(step, result)
@@ -204,7 +204,7 @@ class Solver:
                     self._tell_finished(other, State.SKIPPED, 0.0, "another step failed")
 
     def _announce(self, needed: set[Step], solution: Solution) -> None:
-        visible = [step for step in self.lookup.order if not isinstance(step.op, LocalSource)]
+        visible = [step for step in self.lookup.order if not is_silent(step.op)]
         for step in visible:
             id = self.ids[step] = str(next(self._numbers))
             self.emit(StepQueued(id, step.name, step.position))
@@ -218,7 +218,8 @@ class Solver:
 
     def _tell_finished(self, step: Step, state: str, seconds: float, reason: str) -> None:
         self.seen[step] = Seen(state, reason, seconds)
-        self.emit(StepFinished(self.ids[step], state, seconds, self.clock(), reason))
+        if not is_silent(step.op):
+            self.emit(StepFinished(self.ids[step], state, seconds, self.clock(), reason))
 
     def forced(self, step: Step) -> str:
         """Why a step runs whatever its key says; "" where it does not."""
@@ -270,11 +271,11 @@ class Solver:
             # Another build, or an equal step of this one, may have done it while this one waited.
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found
-            if not moves(step.op):
+            if not moves(step.op) and not is_silent(step.op):
                 self.emit(StepStarted(self.ids[step], self.clock()))
             began = look.now()
             try:
-                made = self.executor.execute(step, self.ids[step], base, sources)
+                made = self.executor.execute(step, self.ids.get(step, ""), base, sources)
             except PybuildError as problem:
                 if problem.at is None:
                     problem.at = step.position

@@ -19,6 +19,7 @@ from buildkit_py.graph.op import (
     Mount,
     Pipe,
     Policy,
+    Restack,
     Run,
 )
 from buildkit_py.solver import keys
@@ -67,6 +68,7 @@ GOLDEN = {
         Copy((CopyPath("/f", unpack=True), CopyPath("/g", 1, unpack=False)), "/"),
         "ce3f7f00b210135ef49b7b741bf8fa2d838178dc7e66abaf38c6cc0333d310f4",
     ),
+    "restack": (Restack(("/src/**",)), "09ff4764234b80827ddb757759296af41a393253d29f0140c8d4650a1e68216b"),
     "host": (HostSource("debian 13"), "4da5d15a0a7f952701e8afcf0d2cdfbb50affb01aa52112722f4209205af16d9"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.graph.op import Copy, CopyPath, Inline, Mkdir, Mount, Pipe, Run
+from buildkit_py.graph.op import Copy, CopyPath, Inline, Mkdir, Mount, Pipe, Restack, Run
 from buildkit_py.image.content import content_digest
 from buildkit_py.image.entry import DIR, FILE, Entry
 from buildkit_py.solver.explain import FIELDS, Cause, Facts, differences, ranked, word_diff
@@ -22,8 +22,8 @@ def run(**changes: object) -> list[str]:
     return texts(Facts(op_parts(RUN)), Facts(op_parts(RUN.replace(**changes))))
 
 
-@pytest.mark.parametrize("op", [RUN, COPY, Mkdir("/app")])
-def test_every_part_of_a_key_has_a_name(op: Run | Copy | Mkdir) -> None:
+@pytest.mark.parametrize("op", [RUN, COPY, Mkdir("/app"), Restack(("/app",))])
+def test_every_part_of_a_key_has_a_name(op: Run | Copy | Mkdir | Restack) -> None:
     tag, *fields = op_parts(op)
     assert len(FIELDS[tag]) == len(fields)
     for name, value in zip(FIELDS[tag], fields, strict=True):
