@@ -213,8 +213,13 @@ def run_command(
     step_id: str,
     policy: Policy = NO_POLICY,
     limits: Limits | None = None,
+    *,
+    more: bool = False,
 ) -> None:
-    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over."""
+    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over.
+
+    `more`: another sandbox is going to be wanted, and can be begun meanwhile.
+    """
     timeout = policy.timeout
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
@@ -228,6 +233,8 @@ def run_command(
         os.close(out_write)
         os.close(err_write)
     running.add(sandbox)
+    if more:
+        launcher.prepare()
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
         pump.run(out_read, err_read)

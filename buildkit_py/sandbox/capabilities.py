@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES
 
 # Position is the number (include/uapi/linux/capability.h).
 _NAMES = """
@@ -12,7 +13,7 @@ SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE A
 MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE
 """
 NAMES = tuple(_NAMES.split())
-DEFAULT = 0xA80425FB  # docker's default set
+DEFAULT = DEFAULT_CAPABILITIES
 ALL = (1 << len(NAMES)) - 1
 _EINVAL = 22
 

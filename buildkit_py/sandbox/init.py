@@ -13,74 +13,38 @@ in one fixed order; each part is a function below. Three rules hold:
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
 import _socket
 import marshal
 import os
-import select
 import sys
 
 from buildkit_py.sandbox import capabilities, passwd, syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
-from buildkit_py.sandbox.mounts import NOSUID, RDONLY, Prepared, Sources, encode, make_tmpfs
-from buildkit_py.sandbox.overlay import Overlays
+from buildkit_py.sandbox.ground import SETUP_FAILED, Ground, Host, follow_parent
+from buildkit_py.sandbox.mounts import RDONLY, Prepared, Sources, encode
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 from buildkit_py.sandbox.program import Program, Refused
-from buildkit_py.sandbox.ready_filter import ready_filter
+from buildkit_py.sandbox.request import Request, Stdio, receive
 from buildkit_py.sandbox.rootfs import mount_root
-from buildkit_py.sandbox.system import SystemMounts
+from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES, ROOM_FOR_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
     from buildkit_py.sandbox.spec import SandboxSpec
+    from buildkit_py.sandbox.system import SystemMounts
 
-_SIGKILL, _SIG_SETMASK = 9, 2
-_TTY_GROUP = 5
-_SETUP_FAILED = 125
-
-
-class Host:
-    """What a sandbox inherits from the process that forks it.
-
-    `parent` is a pidfd of that process, `interpreters` see `program`;
-    compiled system call filters are kept by capability mask.
-    """
-
-    def __init__(self, parent: int, interpreters: tuple[bytes, ...]) -> None:
-        self.parent = parent
-        self.interpreters = interpreters
-        self._filters: dict[int, bytes] = {}
-
-    def ready_filter(self, spec: SandboxSpec) -> bytes | None:
-        """The filter for `spec` if there is nothing left to compile; b"" if it wants none. Raises `SetupFailure`."""
-        if not spec.seccomp:
-            return b""
-        if spec.capabilities not in self._filters:
-            program = ready_filter(spec.capabilities)
-            if program is None:
-                return None
-            self._filters[spec.capabilities] = program
-        return self._filters[spec.capabilities]
-
-    def compile_filter(self, spec: SandboxSpec) -> bytes:
-        """The filter for `spec`, kept for the next one like it."""
-        from buildkit_py.sandbox.seccomp import compile_filter
-
-        program = self._filters[spec.capabilities] = compile_filter(spec.capabilities)
-        return program
-
-
-class Stdio:
-    """The descriptors that become standard input, output and error; input -1 is /dev/null."""
-
-    __slots__ = ("err", "inp", "out")
-
-    def __init__(self, inp: int, out: int, err: int) -> None:
-        self.inp = inp
-        self.out = out
-        self.err = err
+_NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWCGROUP
+)
+# What the import system was made of, see `_switch_off_imports`.
+_put_aside: list[object] = []
 
 
 def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[int, int]:
@@ -89,14 +53,8 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
     Only for processes with one thread. Raises `OSError` if the kernel gives no process or namespace, and
     `SetupFailure` if no filter can be made.
     """
-    program = host.ready_filter(spec)
-    flags = (
-        syscalls.CLONE_NEWNS
-        | syscalls.CLONE_NEWPID
-        | syscalls.CLONE_NEWUTS
-        | syscalls.CLONE_NEWIPC
-        | syscalls.CLONE_NEWCGROUP
-    )
+    program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
+    flags = _NAMESPACES
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
     elif spec.network != "host":
@@ -107,15 +65,72 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
         if program is None:  # compile it while the child mounts; it fits into the pipe
             os.close(reader)
             try:
-                os.write(writer, host.compile_filter(spec))
+                os.write(writer, host.compile_filter(spec.capabilities))
             except BrokenPipeError:
                 pass  # the child is dead already, which shows when it is waited for
             os.close(writer)
         return pid, pidfd
-    try:
+
+    def enter() -> NoReturn:
         if program is None:
             os.close(writer)
-        _enter(spec, host, program, reader, channel, stdio)
+        size = sum([len(mount.data) for mount in spec.mounts])
+        ground = Ground(host, size=size, cgroups=spec.cgroups)
+        _enter(spec, host, ground, program, reader, channel, stdio)
+
+    _report_failure(enter, channel)
+
+
+def prepare(host: Host) -> tuple[int, int, _socket.socket]:
+    """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
+
+    The socket takes one request, for a spec that is `usual`; if the ground could not be laid, that is reported then.
+    Only for processes with one thread. Raises as `spawn`.
+    """
+    host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    try:
+        pid, pidfd = syscalls.clone(_NAMESPACES)
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    if pid:
+        theirs.close()
+        return pid, pidfd, ours
+    try:
+        ours.close()
+        _become_the_next(host, theirs)
+    finally:
+        os._exit(SETUP_FAILED)
+
+
+def _become_the_next(host: Host, requests: _socket.socket) -> None:
+    ground, failure = None, None
+    try:
+        ground = Ground(host, size=ROOM_FOR_FILES, waits=True)
+    except (SetupFailure, OSError) as problem:
+        failure = problem
+    _, descriptors = receive(requests)
+    if not descriptors:
+        return  # nobody wants it any more
+    request = Request(descriptors)
+
+    def enter() -> NoReturn:
+        if ground is None:
+            raise failure or SetupFailure("set up the sandbox")
+        spec = request.spec()
+        ground.settle()
+        program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
+        _enter(spec, host, ground, program, -1, request.channel, request.stdio)
+
+    _report_failure(enter, request.channel)
+
+
+def _report_failure(enter: Callable[[], NoReturn], channel: int) -> NoReturn:
+    """Become the command, or say on the channel why that cannot be, and end."""
+    try:
+        enter()
     except SetupFailure as failure:
         _report(channel, ("error", failure.stage, failure.errno, failure.subject))
     except OSError as error:
@@ -123,45 +138,45 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
     except BaseException as error:
         _report(channel, ("error", "set up the sandbox: internal error", 0, repr(error)))
     finally:
-        os._exit(_SETUP_FAILED)
+        os._exit(SETUP_FAILED)
 
 
-def _enter(spec: SandboxSpec, host: Host, program: bytes | None, reader: int, channel: int, stdio: Stdio) -> NoReturn:
+def _enter(
+    spec: SandboxSpec,
+    host: Host,
+    ground: Ground,
+    program: bytes | None,
+    reader: int,
+    channel: int,
+    stdio: Stdio,
+) -> NoReturn:
     if not spec.argv:
         raise SetupFailure("start the command: there is none")
-    _become_leader(host)
-    if spec.cgroups:
-        _join_cgroups(spec.cgroups)
     if spec.network == "none":
         with stage("set the loopback interface up"):
             syscalls.raise_loopback()
     with stage("set the host name", spec.hostname):
         syscalls.sethostname(encode(spec.hostname))
 
-    scaffold = _make_scaffold(spec)
-    user_namespace = _in_user_namespace()
-    overlays = Overlays(scaffold, user_xattr=user_namespace)
-    prepared = _prepare_mounts(spec, scaffold, overlays)
+    prepared = _prepare_mounts(spec, ground)
     points = [(item.target, item.directory) for item in prepared]
     points += [(b"/proc", True), (b"/sys", True), (b"/dev", True)]
-    root = mount_root(spec.root, scaffold, overlays, points, user_namespace=user_namespace)
-    system = SystemMounts(tty_group=_is_mapped(_TTY_GROUP))
+    root = mount_root(spec.root, ground.scaffold, ground.overlays, points, user_namespace=ground.user_namespace)
     upper = os.open(encode(spec.root.upper), os.O_PATH | os.O_CLOEXEC) if spec.root.upper else -1
-    setgroups_allowed = _may_set_groups()
+    places = MountPoints(root.tree, upper)
+    ground.system.attach(places)
 
     _switch_off_imports()
-    _change_root(root.tree, scaffold)
-    places = MountPoints(root.tree, upper)
-    system.attach(root.tree, places)
+    _change_root(root.tree, ground.scaffold)
     for path in spec.root.hide:
-        system.hide(root.tree, encode(path))
+        ground.system.hide(root.tree, encode(path))
     for item in prepared:
         item.attach(places)
 
     user = passwd.look_up(root.tree, spec.user)
     master = -1
     if spec.terminal:
-        master, stdio = _make_terminal(root.tree, system, user)
+        master, stdio = _make_terminal(root.tree, ground.system, user)
     _enter_directory(root.tree, places, encode(spec.cwd))
     if spec.read_only_root:
         with stage("make the root read-only"):
@@ -176,8 +191,8 @@ def _enter(spec: SandboxSpec, host: Host, program: bytes | None, reader: int, ch
         command.inspect()
     except Refused as refused:
         command.refuse(refused)
-    _give_up_rights(spec, user, program, setgroups_allowed)
-    _follow_parent(host)
+    _give_up_rights(spec, user, program, ground.setgroups_allowed)
+    follow_parent(host)
     syscalls.close_from(3, on_exec=True)
     command.start()
 
@@ -191,57 +206,8 @@ def _read_filter(reader: int) -> bytes:
     return program
 
 
-def _become_leader(host: Host) -> None:
-    """A session of our own, no signal ignored or blocked, dead when the builder is."""
-    _follow_parent(host)
-    os.setsid()
-    os.umask(0o022)
-    for number in range(1, 65):
-        # An exec resets handlers, but not what is ignored. 32 and 33 belong to the C library.
-        if number not in (32, 33) and _signal.getsignal(number) != _signal.SIG_DFL:
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_SIG_SETMASK, ())
-    try:
-        syscalls.join_new_session_keyring()
-    except OSError:
-        pass  # no keyrings in this kernel or quota: what a step could do with one, the filter refuses anyway
-
-
-def _join_cgroups(directories: tuple[str, ...]) -> None:
-    """Enter the control groups that limit the sandbox, and see each as the root of its hierarchy."""
-    for directory in directories:
-        with stage("join the control group", directory):
-            fd = os.open(encode(directory) + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
-            os.write(fd, b"0")
-            os.close(fd)
-    with stage("make a namespace of control groups"):
-        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
-
-
-def _follow_parent(host: Host) -> None:
-    """Ask to be killed with the parent. A change of user clears this, so it is asked for twice."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
-    poll = select.poll()
-    poll.register(host.parent, select.POLLIN)
-    if poll.poll(0):
-        os._exit(_SETUP_FAILED)  # it died before the request
-
-
-def _make_scaffold(spec: SandboxSpec) -> int:
-    """A private tmpfs over the old root, where mounts are put together; it goes with the old root."""
-    with stage("make the mounts private"):
-        syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
-    size = (8 << 20) + 2 * sum([len(mount.data) for mount in spec.mounts])
-    with stage("mount the scaffold"):
-        scaffold = make_tmpfs(NOSUID, {b"mode": b"755", b"size": b"%d" % size})
-        old = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        syscalls.move_mount(scaffold, old)
-        os.close(old)
-    return scaffold
-
-
-def _prepare_mounts(spec: SandboxSpec, scaffold: int, overlays: Overlays) -> list[Prepared]:
-    sources = Sources(scaffold, overlays, spec.root.work)
+def _prepare_mounts(spec: SandboxSpec, ground: Ground) -> list[Prepared]:
+    sources = Sources(ground.scaffold, ground.overlays, spec.root.work)
     out = []
     attributes = 0 if spec.writable_etc else RDONLY
     for path, data in ((b"/etc/hosts", spec.hosts), (b"/etc/resolv.conf", spec.resolv_conf)):
@@ -252,10 +218,10 @@ def _prepare_mounts(spec: SandboxSpec, scaffold: int, overlays: Overlays) -> lis
 
 
 def _switch_off_imports() -> None:
-    sys.path.clear()
-    sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
+    # Put aside, not freed: what the finders know of directories lies on 200 pages that are shared with the parent, and
+    # each would be copied first.
+    _put_aside.extend((sys.path, sys.meta_path, sys.path_hooks, sys.path_importer_cache))
+    sys.path, sys.meta_path, sys.path_hooks, sys.path_importer_cache = [], [], [], {}
 
 
 def _change_root(tree: int, scaffold: int) -> None:
@@ -348,27 +314,3 @@ def _report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:
     sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
     sock.close()
     os.close(fd)
-
-
-def _read_own(name: bytes) -> bytes:
-    fd = os.open(b"/proc/self/" + name, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, 1 << 16)
-    finally:
-        os.close(fd)
-
-
-def _in_user_namespace() -> bool:
-    return _read_own(b"uid_map").split() != [b"0", b"0", b"4294967295"]
-
-
-def _is_mapped(gid: int) -> bool:
-    for line in _read_own(b"gid_map").splitlines():
-        first, _, count = [int(word) for word in line.split()]
-        if first <= gid < first + count:
-            return True
-    return False
-
-
-def _may_set_groups() -> bool:
-    return _read_own(b"setgroups").strip() == b"allow"

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+DEFAULT_CAPABILITIES = 0xA80425FB  # docker's default set
+# What the files of mounts may come to in a sandbox that was begun before they were known.
+ROOM_FOR_FILES = 2 << 20
+
+
 class RootFilesystem(Record):
     """Layer directories in overlay form, lowest first, under a writable `upper` (with its `work`).
 
@@ -75,12 +80,19 @@ class SandboxSpec(Record):
     hosts: bytes | None = None
     resolv_conf: bytes | None = None
     writable_etc: bool = False
-    capabilities: int = 0xA80425FB
+    capabilities: int = DEFAULT_CAPABILITIES
     seccomp: bool = True
     no_new_privileges: bool = False
     terminal: bool = False
     read_only_root: bool = False
     cgroups: tuple[str, ...] = ()
+
+    @property
+    def usual(self) -> bool:
+        """Whether a sandbox that was begun before anything was known of this one can become it."""
+        data = sum([len(mount.data) for mount in self.mounts])
+        plain = self.network == "host" and not self.cgroups and self.capabilities == DEFAULT_CAPABILITIES
+        return plain and data <= ROOM_FOR_FILES
 
     def wire(self) -> dict[str, Any]:
         """The spec as dicts and tuples of plain values, for `marshal`."""

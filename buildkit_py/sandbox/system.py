@@ -1,7 +1,9 @@
 """The mounts that every sandbox has: /proc, /sys and /dev, as docker's build gives them.
 
-They are made, detached, before the root changes: in a user namespace the
-kernel allows new /proc and /sys mounts only while the old ones are in sight.
+They are made before the root changes, since in a user namespace the kernel
+allows new /proc and /sys mounts only while the old ones are in sight; and
+they are put together on the scaffold, masks and all, before anything of an
+image is mounted, so that three moves bring them into a root.
 Device nodes are binds of this machine's own, so that every other mount can
 be `nodev`: with CAP_MKNOD, which docker leaves to steps, a step can make the
 node of a disk, but never open it, whether or not there is a device cgroup.
@@ -53,9 +55,12 @@ _OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 
 class SystemMounts:
-    """The detached mounts, ready to be attached. `tty_group`: group 5 exists in this user namespace."""
+    """The three trees, whole, on the attached tmpfs `scaffold`. `tty_group`: group 5 exists in this user namespace.
 
-    def __init__(self, *, tty_group: bool) -> None:
+    Raises `SetupFailure`.
+    """
+
+    def __init__(self, scaffold: int, *, tty_group: bool) -> None:
         all_off = NOSUID | NODEV | NOEXEC
         with stage("mount", "/proc"):
             self._proc = make_filesystem(b"proc", all_off, {})
@@ -81,19 +86,17 @@ class SystemMounts:
             self._mqueue = make_filesystem(b"mqueue", all_off, {})
         with stage("mount", "an empty directory"):
             self._empty = make_tmpfs(all_off | RDONLY, {b"size": b"4k", b"nr_inodes": b"2", b"mode": b"755"})
+        self._empty_is_used = False
         self._nodes = {name: _open_device(name, numbers) for name, numbers in _DEVICES.items()}
 
-    def attach(self, root: int, points: MountPoints) -> None:
-        """Mount everything into the root filesystem `root`. Raises `SetupFailure`."""
-        for target, tree in ((b"/proc", self._proc), (b"/sys", self._sys), (b"/dev", self._dev)):
-            fd = points.open_own_directory(target)
-            with stage("mount", target):
-                syscalls.move_mount(tree, fd)
-            os.close(fd)
-        for name, tree in ((b"pts", self._pts), (b"shm", self._shm), (b"mqueue", self._mqueue)):
-            with stage("mount", b"/dev/" + name):
-                syscalls.move_mount(tree, self._dev, name)
-        for name, tree in self._nodes.items():
+        self._put_together(scaffold)
+
+    def _put_together(self, scaffold: int) -> None:
+        for name, tree in ((b"proc", self._proc), (b"sys", self._sys), (b"dev", self._dev)):
+            with stage("mount", b"/" + name):
+                os.mkdir(name, 0o755, dir_fd=scaffold)
+                syscalls.move_mount(tree, scaffold, name)
+        for name, tree in ((b"pts", self._pts), (b"shm", self._shm), (b"mqueue", self._mqueue), *self._nodes.items()):
             with stage("mount", b"/dev/" + name):
                 syscalls.move_mount(tree, self._dev, name)
         if self._cgroups >= 0:
@@ -101,10 +104,17 @@ class SystemMounts:
                 syscalls.move_mount(self._cgroups, self._sys, b"fs/cgroup")
                 _mount_hierarchies(self._cgroups, self._hierarchies)
         for path in _READ_ONLY:
-            self._protect(root, path)
-        attached = False
+            self._protect(scaffold, path)
         for path in _MASKED:
-            attached = self._mask(root, path, attached)
+            self._mask(scaffold, path)
+
+    def attach(self, points: MountPoints) -> None:
+        """Move everything into the root filesystem of `points`. Raises `SetupFailure`."""
+        for target, tree in ((b"/proc", self._proc), (b"/sys", self._sys), (b"/dev", self._dev)):
+            fd = points.open_own_directory(target)
+            with stage("mount", target):
+                syscalls.move_mount(tree, fd)
+            os.close(fd)
 
     def make_console(self, slave: int) -> None:
         """Bind the pseudo-terminal `slave` over /dev/console."""
@@ -116,24 +126,23 @@ class SystemMounts:
 
     def hide(self, root: int, path: bytes) -> None:
         """Cover a directory of the root, if it is there, with an empty read-only one."""
-        self._mask(root, path.lstrip(b"/"), attached=True)
+        self._mask(root, path.lstrip(b"/"))
 
-    def _mask(self, root: int, path: bytes, attached: bool) -> bool:
+    def _mask(self, root: int, path: bytes) -> None:
         fd = _find(root, path)
         if fd < 0:
-            return attached
+            return
         with stage("mask", path):
-            source = self._nodes[b"null"]
-            clone = True
-            if os.fstat(fd).st_mode & 0o170000 == _DIRECTORY:
-                source, clone, attached = self._empty, attached, True
-            if clone:
-                source = syscalls.open_tree(source, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
-            syscalls.move_mount(source, fd)
-            if clone:
-                os.close(source)
+            directory = os.fstat(fd).st_mode & 0o170000 == _DIRECTORY
+            if directory and not self._empty_is_used:  # what is not attached yet cannot be cloned
+                self._empty_is_used = True
+                syscalls.move_mount(self._empty, fd)
+            else:
+                source = self._empty if directory else self._nodes[b"null"]
+                clone = syscalls.open_tree(source, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
+                syscalls.move_mount(clone, fd)
+                os.close(clone)
             os.close(fd)
-        return attached
 
     @staticmethod
     def _protect(root: int, path: bytes) -> None:

@@ -63,6 +63,7 @@ def run(launcher: Launcher, base: str, wire: dict[str, object], layers: list[dic
         out, err = open(f"{place}/out", "wb"), open(f"{place}/err", "wb")
         result: dict[str, object] = {}
         try:
+            launcher.prepare()  # for a usual spec; the others are forked when they are wanted
             ended = launcher.spawn(spec, stdout=out.fileno(), stderr=err.fileno()).wait()
             result.update(code=ended.code, max_rss=ended.max_rss, seconds=ended.seconds)
         except SandboxError as error:

@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.launch import Launcher, Sandbox
-from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="runs sandboxes in the test process, which has to be root")
 
@@ -211,13 +212,128 @@ def test_a_terminal(launcher: Launcher, steps: Steps) -> None:
     assert "got line" in lines
 
 
+def _waiting(launcher: Launcher) -> list[int]:
+    """The sandboxes that the server has begun and that have no command yet: all others have ended."""
+    children = Path(f"/proc/{launcher._pid}/task/{launcher._pid}/children").read_text()
+    return [int(number) for number in children.split()]
+
+
+def _prepared(launcher: Launcher) -> int:
+    launcher.prepare()
+    assert _eventually(lambda: len(_waiting(launcher)) == 1)
+    return _waiting(launcher)[0]
+
+
+def test_a_prepared_sandbox_is_taken(launcher: Launcher, steps: Steps) -> None:
+    first = _prepared(launcher)
+    launcher.prepare()  # one is enough
+    sandbox = launcher.spawn(steps("true"), stdout=1, stderr=2)
+    assert sandbox.pid == first
+    assert sandbox.wait().code == 0
+    assert _eventually(lambda: _waiting(launcher) == [])
+    second = _prepared(launcher)
+    assert _output(launcher, steps("sh", "-c", "echo $$; hostname")) == (0, b"1\nbuildkitsandbox\n")
+    assert second not in _waiting(launcher)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"network": "none"},
+        {"capabilities": 0},
+        {"mounts": (SandboxMount("file", "/large", data=b"x" * (3 << 20)),)},
+    ],
+    ids=["network", "capabilities", "large"],
+)
+def test_an_unusual_spec_leaves_the_prepared_one(launcher: Launcher, steps: Steps, fields: dict[str, Any]) -> None:
+    waiting = _prepared(launcher)
+    sandbox = launcher.spawn(steps("true").replace(**fields), stdout=1, stderr=2)
+    assert sandbox.pid != waiting
+    assert sandbox.wait().code == 0
+    assert _waiting(launcher) == [waiting]
+    assert _output(launcher, steps("echo", "x")) == (0, b"x\n")
+
+
+def test_a_prepared_sandbox_that_died_is_no_loss(steps: Steps) -> None:
+    with Launcher.start() as launcher:
+        os.kill(_prepared(launcher), signal.SIGKILL)
+        assert _eventually(lambda: not _waiting(launcher))
+        # And where the server hears of the death together with the request:
+        waiting = _prepared(launcher)
+        os.kill(launcher._pid, signal.SIGSTOP)
+        os.kill(waiting, signal.SIGKILL)
+        threading.Timer(0.2, os.kill, (launcher._pid, signal.SIGCONT)).start()
+        assert _output(launcher, steps("echo", "x")) == (0, b"x\n")
+        assert _output(launcher, steps("echo", "y")) == (0, b"y\n")
+
+
+def test_a_prepared_sandbox_has_the_files_that_its_spec_brings(launcher: Launcher, steps: Steps) -> None:
+    _prepared(launcher)
+    data = b"y" * (2 << 20)
+    spec = steps("sh", "-c", "cat /a | wc -c; echo more > /tmp/b; cat /tmp/b")
+    mounts = (SandboxMount("file", "/a", data=data), SandboxMount("tmpfs", "/tmp"))
+    assert _output(launcher, spec.replace(mounts=mounts)) == (0, b"2097152\nmore\n")
+
+
+def test_what_cannot_be_set_up_is_told_by_a_prepared_sandbox(launcher: Launcher, steps: Steps) -> None:
+    _prepared(launcher)
+    spec = steps("true").replace(mounts=(SandboxMount("bind", "/there", source="/nowhere"),))
+    with pytest.raises(SandboxError, match="cannot bind: no such file") as caught:
+        launcher.spawn(spec, stdout=1, stderr=2).wait()
+    assert caught.value.at == "/nowhere"
+
+
+_MOUNTED_LATE = """
+import os, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.sandbox.launch import Launcher
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
+layer, base = sys.argv[2:4]
+mount = lambda *words: subprocess.run(["mount", *words], check=True)
+for name in ("upper", "work", "early", "late"):
+    os.mkdir(f"{base}/{name}")
+mount("--make-rshared", "/")
+mount("-t", "tmpfs", "early", f"{base}/early")
+with Launcher.start() as launcher:
+    launcher.prepare()
+    while not open(f"/proc/{launcher._pid}/task/{launcher._pid}/children").read():
+        time.sleep(0.01)
+    waits = open(f"/proc/{launcher._pid}/task/{launcher._pid}/children").read().strip()
+    mounts = lambda: open(f"/proc/{waits}/mountinfo").read()
+    while " /sys/fs/cgroup" not in mounts() and time.monotonic() < float(sys.argv[4]):
+        time.sleep(0.01)
+    mount("-t", "tmpfs", "late", f"{base}/late")
+    open(f"{base}/late/file", "w").write("seen\\n")
+    subprocess.run(["umount", f"{base}/early"], check=True)
+    print("early" if f"{base}/early" in mounts() else "none")
+    sys.stdout.flush()
+    root = RootFilesystem(layers=(layer,), upper=f"{base}/upper", work=f"{base}/work")
+    binds = (SandboxMount("bind", "/late", source=f"{base}/late"),)
+    spec = SandboxSpec(root=root, argv=("cat", "/late/file"), env=(("PATH", "/bin"),), mounts=binds)
+    sys.exit(launcher.spawn(spec, stdout=1, stderr=2).wait().code)
+"""
+
+
+def test_a_prepared_sandbox_follows_what_the_machine_mounts_and_unmounts(rootfs: Path, place: Path) -> None:
+    base = place / "late"
+    base.mkdir()
+    root = str(Path(__file__).parents[2])
+    command = ["unshare", "--mount", sys.executable, "-c", _MOUNTED_LATE, root, str(rootfs), str(base)]
+    result = subprocess.run([*command, str(time.monotonic() + 20)], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.returncode) == ("none\nseen\n", 0), result.stderr
+
+
 def test_closing_ends_what_runs(steps: Steps) -> None:
     mark = f"PYBUILD_TEST_MARK={os.getpid()}-close"
     name, _, value = mark.partition("=")
     with Launcher.start() as launcher:
         sandbox = _started(launcher, steps("sh", "-c", "echo x; sleep 1000 & sleep 1000", env=((name, value),)))
         assert _eventually(lambda: len(_marked(mark)) >= 2)
+        launcher.prepare()
+        assert _eventually(lambda: len(_waiting(launcher)) == 2)
+        waiting = _waiting(launcher)
     assert _marked(mark) == []
+    assert not [number for number in waiting if os.path.exists(f"/proc/{number}")]
     with pytest.raises(SandboxError, match="ended before its sandbox"):
         sandbox.wait()
     with pytest.raises(SandboxError, match="has ended"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from buildkit_py.digest import key_of
@@ -79,6 +80,7 @@ class ScriptedExecutor:
     def __init__(self, cache: MemoryCache) -> None:
         self.cache = cache
         self.ran: list[str] = []
+        self.foreseen: list[list[str]] = []
         self.files: dict[str, str] = {}
         self.writes: dict[str, str] = {}
         self.fails: set[str] = set()
@@ -119,6 +121,9 @@ class ScriptedExecutor:
         with self._lock:
             self.asked.append(step.op.url)
         return step.op.replace(digest=self.web[step.op.url])
+
+    def foresee(self, steps: Sequence[Step]) -> None:
+        self.foreseen.append([step.name for step in steps])
 
     def cancel(self) -> None:
         self.cancelled.set()

@@ -65,6 +65,14 @@ def test_everything_runs_once_then_nothing(bench: Bench) -> None:
     assert second.results[top].snapshot
 
 
+def test_the_executor_hears_what_is_to_be_performed(bench: Bench) -> None:
+    bench.solve(run("b", copy("src", run("a", image()), context())))
+    bench.executor.files["src"] = "changed"
+    bench.solve(run("b", copy("src", run("a", image()), context())))
+    bench.solve(run("b", copy("src", run("a", image()), context())))
+    assert bench.executor.foreseen == [["a", "COPY src", "b"], ["COPY src", "b"]]
+
+
 def test_a_first_copy_is_not_read_twice(bench: Bench) -> None:
     bench.solve(copy("src", image(), context()))
     assert bench.executor.digested == 0

@@ -1,0 +1,156 @@
+"""The ground of a sandbox: what is the same for all of them, made before the spec is looked at.
+
+The process with its namespaces, a scaffold to put mounts together on, and
+/proc, /sys and /dev. It is half of the way to the command, so the fork server
+lays it for the next sandbox while a step runs (`init.prepare`).
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import os
+import select
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.failure import stage
+from buildkit_py.sandbox.mounts import NOSUID, encode, make_tmpfs
+from buildkit_py.sandbox.overlay import Overlays
+from buildkit_py.sandbox.ready_filter import ready_filter
+from buildkit_py.sandbox.system import SystemMounts
+
+SIGKILL, SIG_SETMASK = 9, 2
+_TTY_GROUP = 5
+SETUP_FAILED = 125
+# What the scaffold has room for besides the files of a spec's mounts.
+_ROOM = 8 << 20
+
+
+class Host:
+    """What a sandbox inherits from the process that forks it.
+
+    `parent` is a pidfd of that process, `interpreters` see `program`;
+    compiled system call filters are kept by capability mask.
+    """
+
+    def __init__(self, parent: int, interpreters: tuple[bytes, ...]) -> None:
+        self.parent = parent
+        self.interpreters = interpreters
+        # 32 and 33 belong to the C library. Asked for here, once: it is 60 calls.
+        self.handled = tuple([n for n in range(1, 65) if n not in (32, 33) and _signal.getsignal(n) != _signal.SIG_DFL])
+        self._filters: dict[int, bytes] = {}
+
+    def ready_filter(self, capabilities: int) -> bytes | None:
+        """The filter for a bounding set if there is nothing left to compile. Raises `SetupFailure`."""
+        if capabilities not in self._filters:
+            program = ready_filter(capabilities)
+            if program is None:
+                return None
+            self._filters[capabilities] = program
+        return self._filters[capabilities]
+
+    def compile_filter(self, capabilities: int) -> bytes:
+        """The filter for a bounding set, kept for the next one like it."""
+        from buildkit_py.sandbox.seccomp import compile_filter
+
+        program = self._filters[capabilities] = compile_filter(capabilities)
+        return program
+
+
+class Ground:
+    """The calling process, just forked into its namespaces, becomes the first process of a sandbox.
+
+    `size` is what the files of mounts may come to in bytes, `waits` whether the spec comes later than now, `cgroups`
+    are joined before all else. Raises `SetupFailure`.
+    """
+
+    def __init__(self, host: Host, *, size: int, waits: bool = False, cgroups: tuple[str, ...] = ()) -> None:
+        _become_leader(host)
+        if cgroups:
+            _join_cgroups(cgroups)
+        self._waits = waits
+        # Until a root is mounted, what this machine mounts and unmounts still comes through: a sandbox that waits
+        # for its spec would otherwise not see the one and keep the other busy.
+        _set_propagation(syscalls.MS_SLAVE if waits else syscalls.MS_PRIVATE)
+        self.scaffold = _make_scaffold(_ROOM + 2 * size)
+        self.user_namespace = _in_user_namespace()
+        self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
+        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP))
+        self.setgroups_allowed = _may_set_groups()
+
+    def settle(self) -> None:
+        """From now on nothing that this machine mounts is seen. Raises `SetupFailure`."""
+        if self._waits:
+            _set_propagation(syscalls.MS_PRIVATE)
+
+
+def follow_parent(host: Host) -> None:
+    """Ask to be killed with the parent. A change of user clears this, so it is asked for twice."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
+    poll = select.poll()
+    poll.register(host.parent, select.POLLIN)
+    if poll.poll(0):
+        os._exit(SETUP_FAILED)  # it died before the request
+
+
+def _become_leader(host: Host) -> None:
+    """A session of our own, no signal ignored or blocked, dead when the builder is."""
+    follow_parent(host)
+    os.setsid()
+    os.umask(0o022)
+    for number in host.handled:  # an exec resets handlers, but not what is ignored
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(SIG_SETMASK, ())
+    try:
+        syscalls.join_new_session_keyring()
+    except OSError:
+        pass  # no keyrings in this kernel or quota: what a step could do with one, the filter refuses anyway
+
+
+def _join_cgroups(directories: tuple[str, ...]) -> None:
+    """Enter the control groups that limit the sandbox, and see each as the root of its hierarchy."""
+    for directory in directories:
+        with stage("join the control group", directory):
+            fd = os.open(encode(directory) + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
+            os.write(fd, b"0")
+            os.close(fd)
+    with stage("make a namespace of control groups"):
+        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
+
+
+def _set_propagation(kind: int) -> None:
+    with stage("make the mounts private"):
+        syscalls.mount(None, b"/", None, syscalls.MS_REC | kind)
+
+
+def _make_scaffold(size: int) -> int:
+    """A private tmpfs over the old root, where mounts are put together; it goes with the old root."""
+    with stage("mount the scaffold"):
+        scaffold = make_tmpfs(NOSUID, {b"mode": b"755", b"size": b"%d" % size})
+        old = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        syscalls.move_mount(scaffold, old)
+        os.close(old)
+    return scaffold
+
+
+def _read_own(name: bytes) -> bytes:
+    fd = os.open(b"/proc/self/" + name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 1 << 16)
+    finally:
+        os.close(fd)
+
+
+def _in_user_namespace() -> bool:
+    return _read_own(b"uid_map").split() != [b"0", b"0", b"4294967295"]
+
+
+def _is_mapped(gid: int) -> bool:
+    for line in _read_own(b"gid_map").splitlines():
+        first, _, count = [int(word) for word in line.split()]
+        if first <= gid < first + count:
+            return True
+    return False
+
+
+def _may_set_groups() -> bool:
+    return _read_own(b"setgroups").strip() == b"allow"
