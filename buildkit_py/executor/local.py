@@ -91,7 +91,6 @@ class LocalExecutor:
         self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
-        self._coming: set[Step] = set()  # the Runs that are going to be performed
         self._taken: dict[tuple[Step, int], str] = {}
         self._begun = Begun()
         self._listings: dict[tuple[Step, int], tuple[tuple[str, bytes], ...]] = {}  # of which a digest was wanted
@@ -171,8 +170,8 @@ class LocalExecutor:
 
     def foresee(self, steps: Sequence[Step]) -> None:
         """Hear which steps are to be performed; the sandbox of the first Run is begun while nobody waits for it."""
-        self._coming.update([step for step in steps if isinstance(step.op, Run)])
-        if self._coming:
+        self._running.coming.update([step for step in steps if isinstance(step.op, Run)])
+        if self._running.coming:
             self._launcher().prepare()
 
     def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
@@ -273,7 +272,6 @@ class LocalExecutor:
     def _attempt(
         self, op: Run, step: Step, step_id: str, below: str, trees: Trees, mounts: Mounts, attempt: int
     ) -> tuple[make_layer.NewLayer, str]:
-        self._coming.discard(step)
         with self.store.work_dir("run") as work:
             upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
             make_root(upper)
@@ -298,8 +296,7 @@ class LocalExecutor:
             pump = Pump(line, log, capture=op.capture, append=attempt > 1)
             roots = (("/",) if trees.host else ()) + trees.directories + (upper,)
             try:
-                more = bool(self._coming)
-                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy, limits, more=more)
+                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy, limits)
             except StepFailed as failed:
                 if not self._running.cancelled:
                     self._save(op, step, roots, failed)

@@ -160,9 +160,13 @@ def _absolute(target: str, op: Run) -> str:
 
 
 class Running:
-    """The sandboxes that run now, so that all can be ended at once."""
+    """The sandboxes that run now, so that all can be ended at once.
+
+    `coming` are the Runs whose sandboxes are still to come; a retry makes one that nobody foresaw.
+    """
 
     def __init__(self) -> None:
+        self.coming: set[Step] = set()
         self._sandboxes: set[Sandbox] = set()
         self.cancelled = False
 
@@ -213,13 +217,8 @@ def run_command(
     step_id: str,
     policy: Policy = NO_POLICY,
     limits: Limits | None = None,
-    *,
-    more: bool = False,
 ) -> None:
-    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over.
-
-    `more`: another sandbox is going to be wanted, and can be begun meanwhile.
-    """
+    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over."""
     timeout = policy.timeout
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
@@ -233,7 +232,8 @@ def run_command(
         os.close(out_write)
         os.close(err_write)
     running.add(sandbox)
-    if more:
+    running.coming.discard(step)
+    if running.coming:
         launcher.prepare()
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
