@@ -31,9 +31,11 @@ class PybuildError(Exception):
     `at` is anything whose `str()` is a place a person can go to: a
     `source_map.Position`, a path, a URL. `excerpt` is one or more ready-made
     lines (source line and caret). `notes` are further lines of detail.
+    `layer` is the layer whose files could not be had, where that is what went wrong.
     """
 
     exit_code = 1
+    layer = ""
 
     def __init__(
         self,

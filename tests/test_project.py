@@ -20,7 +20,7 @@ LAYERS = [
     {"api"},
     {"frontend", "runner"},
     {"solver", "exporter"},
-    {"executor"},
+    {"executor", "remote"},
     {"registry", "sandbox"},
     {"store"},
     {"graph", "image"},

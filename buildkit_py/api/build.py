@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.api.portable import PortableCaches
     from buildkit_py.api.record_build import Recorder
     from buildkit_py.api.request import BuildRequest, Secret
     from buildkit_py.api.write_out import WriteOut
@@ -80,6 +81,13 @@ class _Build:
         self.ran = self.cached = 0
         self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
         self.recorder: Recorder | None = None
+        self.lost: set[str] = set()  # layers that were given up once: not twice
+        self.packer: Packer | None = None  # of the images' layers, where there are images
+        self.caches: PortableCaches | None = None
+        if request.cache_from or request.cache_to:
+            from buildkit_py.api.portable import PortableCaches
+
+            self.caches = PortableCaches(request, session, emit)
         self.makes_images = bool(
             request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
         )
@@ -129,7 +137,7 @@ class _Build:
 
             ahead = Ahead(
                 lambda: self._executor(log_dir, "none"),
-                lambda executor, steps: self._solve(self._solver(executor, None, ()), executor, steps),
+                lambda executor, steps: self._solve(lambda: self._solver(executor, None, ()), executor, steps),
                 self.witness,
             )
             try:
@@ -141,42 +149,87 @@ class _Build:
         self._tell()
         makes_images = self.makes_images or any(target.tags for target in targets)
         makes_images = makes_images or (request.image and not any(target.host for target in targets))
-        packer = self._packer() if makes_images else None
+        packer = self.packer = self._packer() if makes_images else None
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
         out.check(targets)
         executor = self._executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
-        solver = self._solver(executor, packer, targets)
         roots = [target.step for target in targets if target.step is not None]
         executor.expect(roots)
         if request.dry_run:
-            return self._plan(solver, executor, targets)
-        solution = self._solve(solver, executor, roots)
-        for named, directory, scan in executor.contexts():
-            self.witness.context(named, directory, scan)
-        results = self._write_out(out, targets, solution)
+            return self._plan(self._solver(executor, packer, targets), executor, targets)
+        while True:
+            try:
+                results = self._make(targets, executor, roots, out)
+                break
+            except PybuildError as problem:  # the files of a step that has its result could not be had after all
+                if not self._recovers(problem):
+                    raise
         self._hold(results)
         self._finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
+
+    def _make(
+        self, targets: tuple[Target, ...], executor: LocalExecutor, roots: list[Step], out: WriteOut
+    ) -> tuple[TargetResult, ...]:
+        """Solve, and write out what came of it."""
+        solvers: list[Solver] = []
+
+        def solver() -> Solver:
+            solvers.append(self._solver(executor, self.packer, targets))
+            return solvers[-1]
+
+        try:
+            solution = self._solve(solver, executor, roots)
+            for named, directory, scan in executor.contexts():
+                self.witness.context(named, directory, scan)
+            return self._write_out(out, targets, solution)
+        finally:
+            # After a failure, too: what went well need not be done again by the next machine.
+            if self.request.cache_to and self.caches is not None and solvers:
+                self.witness.impure("a cache was written")
+                self.caches.export(solvers[-1], _image_steps(targets), self.packer or self._packer())
 
     def _tell(self) -> None:
         for notice in self.witness.notices:
             self.emit(notice)
 
-    def _solve(self, solver: Solver, executor: LocalExecutor, roots: list[Step]) -> Solution:
-        """Results for all of the steps. Raises the first failure."""
-        try:
-            solution = solver.solve(roots)
-        except PybuildError:  # while it was looking, when nothing ran yet
-            executor.contexts()  # so that the next build need not read what this one read
-            raise
-        self.witness.expires(solution.until)
-        self.ran += solution.ran
-        self.cached += solution.cached
-        if solution.failures:
-            executor.contexts()
-            self._finish(False)
-            raise _first(solution.failures)
-        return solution
+    def _solve(self, make: Callable[[], Solver], executor: LocalExecutor, roots: list[Step]) -> Solution:
+        """Results for all of the steps, by a solver from `make`. Raises the first failure."""
+        while True:
+            try:
+                solution = make().solve(roots)
+            except PybuildError as problem:  # while it was looking, when nothing ran yet
+                if self._recovers(problem):
+                    continue
+                executor.contexts()  # so that the next build need not read what this one read
+                raise
+            self.witness.expires(solution.until)
+            self.ran += solution.ran
+            recovered = [problem for problem in solution.failures if self._recovers(problem)]
+            if recovered:
+                continue
+            self.cached += solution.cached
+            if solution.failures:
+                executor.contexts()
+                self._finish(False)
+                raise _first(solution.failures)
+            return solution
+
+    def _recovers(self, problem: PybuildError) -> bool:
+        """Whether the build can go on by making again what could not be had."""
+        from buildkit_py.api.lost_layers import forget
+
+        layers = forget(self.session.store, problem.layer) if problem.layer else ()
+        if not layers or problem.layer in self.lost:
+            return False
+        self.lost.add(problem.layer)
+        if self.caches is not None:
+            self.caches.forget(layers)
+        if self.packer is not None:
+            self.packer.forget()
+        what = "a step" if len(layers) == 1 else f"{len(layers)} steps"
+        self.emit(Notice("warning", f"the files of {what} cannot be had and are made again: {problem.message}"))
+        return True
 
     def _plan(self, solver: Solver, executor: LocalExecutor, targets: tuple[Target, ...]) -> BuildResult:
         from buildkit_py.api.plan import plan
@@ -237,7 +290,7 @@ class _Build:
                 packer.begin(result.layer)
 
         solver = Solver(
-            StoreCache(self.session.store, TOOL),
+            StoreCache(self.session.store, TOOL, self.caches.imports() if self.caches is not None else None),
             executor,
             self.emit,
             self.session.clock,

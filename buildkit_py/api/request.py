@@ -32,6 +32,19 @@ class OutputSpec(Record):
     attributes: tuple[tuple[str, str], ...] = ()
 
 
+class CacheSpec(Record):
+    """One `--cache-from` or `--cache-to`: kind is local or registry; `place` an absolute directory or an image's name.
+
+    `name` tells several caches in one directory apart. `mode`: "max" writes what every step gave, "min" only what
+    is in the targets' images.
+    """
+
+    kind: str
+    place: str
+    name: str = "main"
+    mode: str = "max"
+
+
 class BuildRequest(Record):
     """Everything that decides a build. Paths are absolute.
 
@@ -61,6 +74,8 @@ class BuildRequest(Record):
     keep_going: bool = False
     dry_run: bool = False
     compression: str = ""
+    cache_from: tuple[CacheSpec, ...] = ()
+    cache_to: tuple[CacheSpec, ...] = ()
     epoch: int | None = None
     reproducible: bool = False
     iidfile: str = ""

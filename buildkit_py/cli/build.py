@@ -31,6 +31,18 @@ _OPTIONS = (
     Option(("--pull",), "ask the registries for newer base images"),
     Option(("--no-cache",), "use nothing that earlier builds left"),
     Option(("--no-cache-filter",), "use nothing that earlier builds left of a target", "TARGET", many=True),
+    Option(
+        ("--cache-from",),
+        "use what a cache elsewhere has: type=local,src=DIR or type=registry,ref=NAME",
+        "SPEC",
+        many=True,
+    ),
+    Option(
+        ("--cache-to",),
+        "write the results to a cache elsewhere: type=local,dest=DIR or type=registry,ref=NAME[,mode=min]",
+        "SPEC",
+        many=True,
+    ),
     Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
     Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),
     Option(("-j", "--jobs"), "how many steps may run at once (default: one for each core)", "N"),

@@ -6,6 +6,7 @@ import os
 
 from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
 from buildkit_py.cli import values
+from buildkit_py.cli.cache_spec import cache_spec
 from buildkit_py.cli.locate import is_remote, locate
 from buildkit_py.errors import UsageError
 
@@ -48,6 +49,8 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         keep_going=parsed.has("keep-going"),
         dry_run=parsed.has("dry-run"),
         compression=parsed.one("compression"),
+        cache_from=tuple(cache_spec(text, "--cache-from", cwd) for text in parsed.all("cache-from")),
+        cache_to=tuple(cache_spec(text, "--cache-to", cwd) for text in parsed.all("cache-to")),
         epoch=values.epoch(epoch),
         reproducible=parsed.has("reproducible"),
         iidfile=_path(parsed.one("iidfile"), cwd),

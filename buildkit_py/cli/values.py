@@ -54,7 +54,7 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
 
     As buildx reads it: `source` is `src`, and `type=env,src=NAME` is `env=NAME`. Raises `UsageError`.
     """
-    fields = _fields(text, "--secret", ("id", "src", "source", "env", "type"))
+    fields = fields_of(text, "--secret", ("id", "src", "source", "env", "type"))
     name = fields.get("id", "")
     file = fields.get("src", "") or fields.get("source", "")
     variable = fields.get("env", "")
@@ -132,7 +132,8 @@ def epoch(text: str) -> int | None:
     return int(text)
 
 
-def _fields(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
+def fields_of(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
+    """The fields of `name=value,…`, quoted as in CSV. Raises `UsageError` for one that is not known."""
     import csv
 
     fields: dict[str, str] = {}

@@ -82,6 +82,11 @@ class Packer:
             self._taken[layer] = None
         return self._settle(layer)
 
+    def forget(self) -> None:
+        """Ask the store again for each blob: some cannot be had after all. Not while one is being made."""
+        with self._condition:
+            self._taken = {layer: got for layer, got in self._taken.items() if got is None}
+
     def _work(self) -> None:
         while True:
             with self._condition:
@@ -111,7 +116,7 @@ class Packer:
         """Find or make the blob. A pulled layer keeps the blob it came as: its image names that one."""
         layers = self._store.layers
         held = None if self._force else layers.described(layer, ORIGIN)
-        held = held or layers.blob(layer, self.variant)
+        held = held or layers.blob(layer, self.variant) or self._elsewhere(layer)
         if held is not None:
             return held
         plain = layers.blob(layer, NONE) if self._epoch is None else None
@@ -128,6 +133,13 @@ class Packer:
                 blob = LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
             layers.set_blob(layer, self.variant, blob)
             return blob
+
+    def _elsewhere(self, layer: str) -> LayerBlob | None:
+        """The blob of a layer from a portable cache, if it is packed so there; who needs its bytes fetches them."""
+        meta = self._store.layers.get(layer)
+        if meta is None or not meta.origin or self._store.layers.trees(layer):
+            return None
+        return self._store.layers.described(layer, self.variant)
 
     def _patched(self, layer: str, trees: tuple[str, ...]) -> LayerBlob | None:
         """The blob of a layer that is a patch, made from the blob of the layer below it; None where it cannot be."""

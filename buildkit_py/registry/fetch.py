@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from buildkit_py.errors import DigestMismatch, SourceError, StoreError
+from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
 from buildkit_py.http.retry import ATTEMPTS, pause
 from buildkit_py.http.transport import Broken
 from buildkit_py.image import reference
@@ -89,9 +89,16 @@ class Fetcher:
         `stream.blob` says what it is. Reading raises `DigestMismatch`,
         `RegistryError`, `SourceError`, `StoreError`. Close it, or use it in a `with`.
         """
+        try:
+            return self._open_blob(layer_id, progress)
+        except PybuildError as problem:
+            problem.layer = layer_id
+            raise
+
+    def _open_blob(self, layer_id: str, progress: Progress | None) -> Stream:
         found = self._store.layers.any_blob(layer_id)
         if found is not None:
-            return _Stored(self._store, found[1], progress)
+            return _Stored(self._store, found[1], progress, layer_id)
         meta = self._store.layers.get(layer_id)
         places = [origins.read(text) for text in meta.origin] if meta is not None else []
         if meta is None or not places:
@@ -103,7 +110,7 @@ class Fetcher:
         for place in places:
             if self._store.blobs.has(place.digest):
                 blob = self._note(layer_id, meta.diff_id, place)
-                return _Stored(self._store, blob, progress)
+                return _Stored(self._store, blob, progress, layer_id)
         blob = LayerBlob(meta.diff_id, places[0].digest, places[0].size, places[0].media_type)
         source = _Source(self._client, places[0], self._sleep)
         return _Incoming(
@@ -112,6 +119,7 @@ class Fetcher:
             blob,
             lambda: self._store.layers.set_blob(layer_id, "origin", blob),
             progress,
+            layer_id,
         )
 
     def _note(self, layer_id: str, diff_id: str, place: Origin) -> LayerBlob:
@@ -198,14 +206,19 @@ class _Closing:
 class _Stored(_Closing):
     """A blob that is in the store already, verified as it is read."""
 
-    def __init__(self, store: Store, blob: LayerBlob, progress: Progress | None) -> None:
+    def __init__(self, store: Store, blob: LayerBlob, progress: Progress | None, layer: str) -> None:
         self.blob = blob
+        self._layer = layer
         self._reader = store.blobs.open(blob.digest)
         self._progress = progress
         self._done = 0
 
     def read(self, size: int = CHUNK, /) -> bytes:
-        data = self._reader.read(size)
+        try:
+            data = self._reader.read(size)
+        except PybuildError as problem:
+            problem.layer = self._layer
+            raise
         self._done += len(data)
         if self._progress is not None and data:
             self._progress(self._done, self.blob.size)
@@ -225,8 +238,10 @@ class _Incoming(_Closing):
         blob: LayerBlob,
         finished: Callable[[], object],
         progress: Progress | None,
+        layer: str,
     ) -> None:
         self.blob = blob
+        self._layer = layer
         self._source = source
         self._writer = writer
         self._finished = finished
@@ -270,6 +285,8 @@ class _Incoming(_Closing):
             self._transfer()
         except BaseException as error:  # raised again in the thread that reads
             problem = error
+            if isinstance(error, PybuildError):
+                error.layer = self._layer
             if isinstance(error, SourceError) and error.at is None:
                 error.at = self._source.where
         finally:

@@ -10,11 +10,23 @@ from buildkit_py.store.records import StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
     from buildkit_py.executor.result import Made
     from buildkit_py.graph.step import Step
     from buildkit_py.store.store import Store
+
+    class Elsewhere(Protocol):
+        """Caches of other machines, asked for what this one has not."""
+
+        def get(self, key: str) -> StepRecord | None:
+            """The record under a definition or content key, which is in the store then, with its layer."""
+
+        def has_op(self, key: str) -> bool:
+            """Whether there is any result of the op with this key, whatever it stood on."""
+
+        def base_of(self, snapshot: str) -> str | None:
+            """The filesystem below the topmost layer of one that a record from elsewhere names; None for another."""
 
 
 def made_anew(store: Store) -> str:
@@ -25,15 +37,18 @@ def made_anew(store: Store) -> str:
 class StoreCache:
     """Implements the solver's `Cache`. `tool` is the version that makes records now."""
 
-    def __init__(self, store: Store, tool: str) -> None:
+    def __init__(self, store: Store, tool: str, elsewhere: Elsewhere | None = None) -> None:
         self._store = store
         self._tool = tool
+        self._elsewhere = elsewhere
         self._whole: dict[str, bool] = {"": True}
 
     def get(self, key: str) -> StepRecord | None:
         """The record under a key, if the layer that it names is present."""
         record = self._store.records.get(key, parts=False)
-        return record if record is not None and self._store.layers.present(record.layer) else None
+        if record is not None and self._store.layers.present(record.layer):
+            return record
+        return self._elsewhere.get(key) if self._elsewhere is not None else None
 
     def whole(self, snapshot: str) -> bool:
         """Whether every layer of a filesystem is present."""
@@ -61,6 +76,8 @@ class StoreCache:
         """The filesystem below the topmost layer; "" too where that is not known any more."""
         from buildkit_py.errors import StoreCorrupt
 
+        if self._elsewhere is not None and (base := self._elsewhere.base_of(snapshot)) is not None:
+            return base
         try:
             return self._store.snapshots.parent(snapshot)
         except StoreCorrupt:
@@ -72,7 +89,8 @@ class StoreCache:
 
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         """Whether any record was ever made by this op, whatever it stood on."""
-        return self._store.records.has(key_of("op", parts))
+        key = key_of("op", parts)
+        return self._store.records.has(key) or (self._elsewhere is not None and self._elsewhere.has_op(key))
 
     def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str) -> None:
         """File a fresh result, made from these `sources`, under both keys ("" for one that is not known)."""

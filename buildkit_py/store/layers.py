@@ -53,6 +53,8 @@ class LayerMeta(Record):
     `impure`: made over `host://`, so it never leaves this machine. `created`
     (seconds since 1970) is when it was first made here, which is what an
     image's history says: a step that came out the same again keeps it.
+    `lost`: its files could be had nowhere any more; what it was made of is
+    still known, and a step makes it again.
     """
 
     id: str
@@ -64,6 +66,7 @@ class LayerMeta(Record):
     origin: tuple[str, ...] = ()
     impure: bool = False
     created: int = 0
+    lost: bool = False
 
 
 class LayerBlob(Record):
@@ -134,6 +137,7 @@ class Layers:
         filled = existing.replace(
             diff_id=existing.diff_id or meta.diff_id,
             origin=existing.origin or meta.origin,
+            lost=existing.lost and not (diff or patch or blob or meta.origin),
         )
         if filled != existing:
             self._work.write(path + "/meta", seal(filled.values()))
@@ -307,6 +311,15 @@ class Layers:
         """Whether its files can be had: it has a tree, a blob that is here, or an origin."""
         meta = self.get(id)
         return meta is not None and (bool(meta.origin) or bool(self.trees(id)) or self.any_blob(id) is not None)
+
+    def lose(self, id: str) -> None:
+        """Note that the files of a layer cannot be had: no place and no blob of it counts any more."""
+        meta = self.get(id)
+        if meta is None:
+            return
+        self._work.write(self.path(id) + "/meta", seal(meta.replace(origin=(), lost=True).values()))
+        for variant in self.variants(id):
+            self._work.remove(f"{self.path(id)}/{_blob_file(variant)}")
 
     def delete(self, id: str) -> bool:
         """Remove a layer with its tree (blobs stay); False if there was none."""

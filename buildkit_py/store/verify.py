@@ -101,7 +101,7 @@ def _layers(store: Store) -> Iterator[Problem]:
         tree = _status(path + "/diff")
         if tree is not None and not stat.S_ISDIR(tree.st_mode):
             yield Problem("layer", name, path + "/diff", "its tree is no directory")
-        if not meta.empty and not store.layers.present(name):
+        if not meta.empty and not meta.lost and not store.layers.present(name):
             yield Problem("layer", name, path, "it has neither files nor a blob")
 
 

@@ -1,0 +1,1 @@
+"""Caches elsewhere: records and layers that travel between machines."""

@@ -1,0 +1,103 @@
+"""The artifact: the OCI manifest that joins a cache document and its layers' blobs, so that any registry keeps both.
+
+OCI image-spec `manifest.md`, "Guidelines for Artifact Usage": the document
+stands where an image has its config, and `artifactType` says what it all is.
+With a key, an annotation carries an HMAC-SHA256 (RFC 2104) of the document:
+who has the key believes no other document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from buildkit_py.errors import SourceError
+from buildkit_py.image import strict_json
+from buildkit_py.image.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
+from buildkit_py.image.strict_json import Malformed
+from buildkit_py.record import Record
+from buildkit_py.remote.document import LARGEST, MEDIA_TYPE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.store.layers import LayerBlob
+
+ARTIFACT_TYPE = "application/vnd.pybuild.cache.v1"
+SIGNATURE = "vnd.pybuild.cache.signature"
+# A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
+MOST_LAYERS = 16_000
+
+
+class Signed(Record):
+    """The bytes of a cache document and their signature, "" for none."""
+
+    data: bytes
+    signature: str = ""
+
+
+class Artifact(Record):
+    """An artifact as its manifest has it: where its document is, and the signature of that."""
+
+    document: Descriptor
+    signature: str
+
+
+def sign(data: bytes, key: bytes) -> str:
+    """The signature of a document; "" without a key."""
+    import hmac
+
+    return hmac.new(key, data, hashlib.sha256).hexdigest() if key else ""
+
+
+def believed(signed: Signed, key: bytes) -> bool:
+    """Whether a document may be used by who has this key; without one every document may."""
+    import hmac
+
+    return not key or hmac.compare_digest(sign(signed.data, key).encode(), signed.signature.encode("utf-8", "replace"))
+
+
+def dump(signed: Signed, blobs: Sequence[LayerBlob]) -> bytes:
+    """The manifest over a document and blobs. Raises `SourceError` for more blobs than a manifest can name."""
+    if len(blobs) > MOST_LAYERS:
+        raise SourceError(
+            f"a cache of {len(blobs)} layers does not fit into one manifest", hint="write fewer with mode=min"
+        )
+    digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+    value = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "artifactType": ARTIFACT_TYPE,
+        "config": {"mediaType": MEDIA_TYPE, "digest": digest, "size": len(signed.data)},
+        "layers": [{"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size} for blob in blobs],
+    }
+    if signed.signature:
+        value["annotations"] = {SIGNATURE: signed.signature}
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
+
+
+def parse(data: bytes) -> Artifact:
+    """What a manifest says of its document. Raises `Malformed` where it is no manifest of a cache."""
+    what = "cache's manifest"
+    value = strict_json.parse_object(data, limit=MAX_MANIFEST, what=what)
+    config = strict_json.mapping(value, "config", what) or {}
+    if strict_json.text(config, "mediaType", what) != MEDIA_TYPE:
+        raise Malformed("what is there is no cache of pybuild", hint="name another place; an image is no cache")
+    from buildkit_py.digest import is_sha256
+
+    digest = strict_json.text(config, "digest", what)
+    size = strict_json.integer(config, "size", what, None)
+    if not is_sha256(digest) or not 0 <= size <= LARGEST:
+        raise Malformed(f"the {what} names no document that can be read")
+    annotations = dict(strict_json.text_pairs(value, "annotations", what))
+    return Artifact(Descriptor(MEDIA_TYPE, digest, size), annotations.get(SIGNATURE, ""))
+
+
+def blobs_of(data: bytes) -> frozenset[str]:
+    """The digests of all blobs that a manifest names. Raises `Malformed`."""
+    what = "manifest"
+    value = strict_json.parse_object(data, limit=MAX_MANIFEST, what=what)
+    named = [strict_json.mapping(value, "config", what) or {}]
+    named += strict_json.objects(value, "layers", what) + strict_json.objects(value, "manifests", what)
+    return frozenset(strict_json.text(one, "digest", what) for one in named)

@@ -1,0 +1,33 @@
+"""Exporting: a cache document and the blobs that it names, written to a place."""
+
+from __future__ import annotations
+
+from buildkit_py.remote import artifact, document
+from buildkit_py.remote.artifact import Signed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.registry.fetch import Fetcher
+    from buildkit_py.remote.document import CacheDocument
+    from buildkit_py.remote.place import Place
+    from buildkit_py.store.blobs import VerifiedReader
+    from buildkit_py.store.layers import LayerBlob
+    from buildkit_py.store.store import Store
+
+
+def export(store: Store, found: CacheDocument, place: Place, fetcher: Fetcher, key: bytes = b"") -> int:
+    """Write a document to a place, signed if there is a key; how many bytes had to be sent.
+
+    What the place has already is not sent, and so it need not be here either.
+    Raises `SourceError`, `StoreError`.
+    """
+    data = document.dump(found)
+    layers = {layer.blob.digest: layer for layer in found.layers}
+
+    def source(blob: LayerBlob) -> VerifiedReader:
+        if not store.blobs.has(blob.digest):
+            fetcher.ensure_blob(layers[blob.digest].id)
+        return store.blobs.open(blob.digest)
+
+    blobs = [layer.blob for layer in layers.values()]
+    return place.write(Signed(data, artifact.sign(data, key)), blobs, source)

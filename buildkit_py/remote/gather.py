@@ -1,0 +1,56 @@
+"""Gathering: from steps that have results in the store to the cache document that says so."""
+
+from __future__ import annotations
+
+from buildkit_py.digest import key_of
+from buildkit_py.remote.document import CachedLayer, CacheDocument, CachedStep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from buildkit_py.store.layers import LayerBlob
+    from buildkit_py.store.records import StepRecord
+    from buildkit_py.store.store import Store
+
+
+def gather(
+    store: Store,
+    results: Iterable[tuple[str, str]],
+    variant: str,
+    blob_of: Callable[[str], LayerBlob],
+    *,
+    complete: bool = True,
+) -> CacheDocument:
+    """The document of these results, each (definition key, snapshot), inputs first; `complete` if they are all.
+
+    `blob_of` gives a layer's blob, packed as `variant`, and makes it if need
+    be. What stands on this machine's own root (`impure`) is left out, and so
+    is what has no record (any more). Raises what `blob_of` raises.
+    """
+    steps: list[CachedStep] = []
+    layers: dict[str, CachedLayer | None] = {}
+    for definition, snapshot in results:
+        record = store.records.get(definition)
+        if record is None or not record.layer or not snapshot:
+            continue
+        if record.layer not in layers:
+            layers[record.layer] = _layer(store, record.layer, variant, blob_of)
+        if layers[record.layer] is not None:
+            steps.append(_step(record, store.snapshots.parent(snapshot)))
+    return CacheDocument(tuple(steps), tuple(layer for layer in layers.values() if layer is not None), complete)
+
+
+def _step(record: StepRecord, base: str) -> CachedStep:
+    """The record as any machine may have it: a result's snapshot is the one that this build had it on."""
+    parts = tuple(part for part in record.parts if part[0] != "listings")
+    snapshot = key_of("snapshot", base, record.layer)
+    return CachedStep(record.replace(key=record.definition, parts=parts, snapshot=snapshot), base)
+
+
+def _layer(store: Store, id: str, variant: str, blob_of: Callable[[str], LayerBlob]) -> CachedLayer | None:
+    meta = store.layers.get(id)
+    if meta is None or meta.impure:
+        return None
+    blob = blob_of(id)
+    return CachedLayer(id, meta.content, meta.empty, meta.entries, meta.size, meta.created, variant, blob)

@@ -1,0 +1,195 @@
+"""Imports: the records of portable caches, read when something is first missing here, and taken over as they hit.
+
+Nothing of a cache enters the store but what a build asks for, and of that only
+the description: a layer's blob stays where it is until a step or a person
+needs its files. A cache that cannot be read, is slow or is signed by nobody
+known counts as empty, and says so once.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from buildkit_py.digest import key_of
+from buildkit_py.errors import PybuildError
+from buildkit_py.events import Notice
+from buildkit_py.image.manifest import Descriptor
+from buildkit_py.registry import origin as origins
+from buildkit_py.registry.pull import note_layer
+from buildkit_py.remote import document
+from buildkit_py.remote.artifact import believed
+from buildkit_py.store.layers import LayerMeta
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.events import Emit
+    from buildkit_py.remote.document import CachedLayer, CachedStep
+    from buildkit_py.remote.place import Place
+    from buildkit_py.store.records import StepRecord
+    from buildkit_py.store.store import Store
+
+# A cache that takes longer to say what it has is no help.
+PATIENCE = 20.0
+
+
+class _Entry:
+    """A step of a cache that was read, with its layer and the place that has it."""
+
+    def __init__(self, step: CachedStep, layer: CachedLayer, place: Place) -> None:
+        self.step = step
+        self.layer = layer
+        self.place = place
+
+
+class Imports:
+    """Implements the solver's `Elsewhere` over several places, of which the first that has a record gives it.
+
+    `key` is what documents must be signed with, b"" to believe each. Shared by threads.
+    """
+
+    def __init__(
+        self, store: Store, places: Sequence[Place], emit: Emit, key: bytes = b"", patience: float = PATIENCE
+    ) -> None:
+        self._store = store
+        self._places = places
+        self._emit = emit
+        self._key = key
+        self._patience = patience
+        self._lock = threading.Lock()
+        self._entries: dict[str, list[_Entry]] | None = None
+        self._bases: dict[str, str] = {}
+        self._ops: set[str] = set()
+        self._is_partial = False
+        self._lost: set[tuple[str, str]] = set()  # layers that a place named and did not have
+
+    def get(self, key: str) -> StepRecord | None:
+        """The record that a cache has under a definition or content key, which is in the store then."""
+        for entry in self._read().get(key, ()):
+            if (entry.layer.id, entry.place.name) not in self._lost:
+                return self._admit(key, entry)
+        return None
+
+    def has_op(self, key: str) -> bool:
+        """Whether a cache has any result of the op with this key, whatever it stood on.
+
+        Of a cache without all steps that is always so: a result above this op may be there without its own.
+        """
+        self._read()
+        return key in self._ops or self._is_partial
+
+    def base_of(self, snapshot: str) -> str | None:
+        """The filesystem below the topmost layer of one that a record of a cache names; None for another."""
+        return self._bases.get(snapshot)
+
+    def forget(self, layer: LayerMeta) -> None:
+        """Believe no place any more that says it has this layer and was asked for it in vain."""
+        for text in layer.origin:
+            where = origins.read(text)
+            for entries in (self._entries or {}).values():
+                for entry in entries:
+                    if entry.layer.id == layer.id and entry.place.origin(entry.layer.blob) == where:
+                        self._lost.add((layer.id, entry.place.name))
+
+    # -- reading
+
+    def _read(self) -> dict[str, list[_Entry]]:
+        with self._lock:
+            if self._entries is None:
+                self._entries = {}
+                for place, found in self._documents():
+                    self._take(place, found)
+            return self._entries
+
+    def _documents(self) -> list[tuple[Place, document.CacheDocument]]:
+        """What the places have, in their order; all are read at once."""
+        from _queue import Empty, SimpleQueue
+        from time import monotonic
+
+        came: SimpleQueue[tuple[int, document.CacheDocument | PybuildError | None]] = SimpleQueue()
+
+        def read(number: int, place: Place) -> None:
+            try:
+                came.put((number, self._document(place)))
+            except PybuildError as problem:
+                came.put((number, problem))
+
+        for number, place in enumerate(self._places):
+            # A daemon: who is too slow is not waited for at the end either.
+            threading.Thread(target=read, args=(number, place), name="read-cache", daemon=True).start()
+        found: dict[int, document.CacheDocument | PybuildError | None] = {}
+        until = monotonic() + self._patience
+        while len(found) < len(self._places) and (left := until - monotonic()) > 0:
+            try:
+                number, one = came.get(True, min(left, 0.1))  # wakes for signals
+            except Empty:
+                continue
+            found[number] = one
+        documents = []
+        for number, place in enumerate(self._places):
+            one = found.get(number)
+            if isinstance(one, document.CacheDocument):
+                documents.append((place, one))
+            else:
+                self._tell(place, one, late=number not in found)
+        return documents
+
+    def _document(self, place: Place) -> document.CacheDocument | None:
+        signed = place.read()
+        if signed is None:
+            return None
+        if not believed(signed, self._key):
+            raise PybuildError("it is not signed with the key in PYBUILD_CACHE_KEY")
+        return document.load(signed.data)
+
+    def _tell(self, place: Place, problem: object, *, late: bool) -> None:
+        if late:
+            text = f"the cache {place.name} is not used: it does not answer in {self._patience:.0f} seconds"
+        elif isinstance(problem, PybuildError):
+            text = f"the cache {place.name} is not used: {problem.message}"
+        else:
+            self._emit(Notice("info", f"there is no cache at {place.name} yet"))
+            return
+        self._emit(Notice("warning", text))
+
+    def _take(self, place: Place, found: document.CacheDocument) -> None:
+        layers = {layer.id: layer for layer in found.layers}
+        entries = self._entries
+        assert entries is not None
+        self._is_partial = self._is_partial or not found.complete
+        for step in found.steps:
+            record = step.record
+            entry = _Entry(step, layers[record.layer], place)
+            for key in (record.definition, record.content):
+                if key:
+                    entries.setdefault(key, []).append(entry)
+            self._bases[record.snapshot] = step.base
+            self._ops.add(key_of("op", record.parts[0][1]))
+
+    # -- taking over
+
+    def _admit(self, key: str, entry: _Entry) -> StepRecord:
+        """The layer and the record, in the store. A layer that is there already keeps what it has."""
+        store, layer, record = self._store, entry.layer, entry.step.record
+        where = entry.place.origin(layer.blob)
+        meta = LayerMeta(
+            layer.id,
+            layer.content,
+            empty=layer.empty,
+            entries=layer.entries,
+            size=layer.size,
+            diff_id=layer.blob.diff_id,
+            origin=(origins.write(where),),
+            created=layer.created,
+        )
+        if not store.layers.present(layer.id):
+            store.layers.delete(layer.id)  # one that lost its files may know another place, which lost them too
+        store.layers.add(meta, blob=(layer.variant, layer.blob))
+        # An image knows its layers by their diff_ids only.
+        descriptor = Descriptor(layer.blob.media_type, layer.blob.digest, layer.blob.size)
+        note_layer(store, layer.blob.diff_id, descriptor, where)
+        for name in {key, record.definition, record.content, key_of("op", record.parts[0][1])} - {""}:
+            if name == key or not store.records.has(name):
+                store.records.put(name, record)
+        return record.replace(key=key)

@@ -1,0 +1,91 @@
+"""A portable cache in a registry: an artifact under a tag, whose blobs any build that may pull can use.
+
+OCI distribution-spec, "Push" and "Pull". The tag is moved last, so who reads
+meanwhile finds the older cache. Deleting blobs that no manifest names any
+more is the registry's own work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+
+from buildkit_py.errors import ImageNotFound, UsageError
+from buildkit_py.image import reference as references
+from buildkit_py.image.manifest import OCI_MANIFEST
+from buildkit_py.registry.origin import Origin
+from buildkit_py.registry.pull import checked
+from buildkit_py.remote import artifact
+from buildkit_py.remote.artifact import Signed
+from buildkit_py.remote.document import LARGEST
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.registry.client import Client
+    from buildkit_py.remote.place import Source
+    from buildkit_py.store.blobs import VerifiedReader
+    from buildkit_py.store.layers import LayerBlob
+
+
+class Repository:
+    """Implements `Place`. Raises `UsageError` for a name that is none, or has a digest: a cache moves."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self.name = name
+        self._client = client
+        self._reference = references.parse(name)
+        if self._reference.digest:
+            raise UsageError(f"the cache `{name}` is named by a digest", hint="name it by a tag")
+
+    def read(self) -> Signed | None:
+        """See `Place`."""
+        try:
+            manifest = self._client.manifest(self._reference)
+        except ImageNotFound:
+            return None
+        found = artifact.parse(manifest.data)
+        data = self._client.small_blob(self._reference, found.document.digest, LARGEST)
+        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+
+    def origin(self, blob: LayerBlob) -> Origin:
+        """See `Place`."""
+        return Origin(blob.digest, blob.size, blob.media_type, name=self._reference.name)
+
+    def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
+        """See `Place`."""
+        client, reference = self._client, self._reference
+        manifest = artifact.dump(signed, blobs)
+        sent = 0
+        for blob in blobs:
+            if not client.has(reference, blob.digest):
+                client.upload(reference, blob.digest, _BlobBody(blob, source))
+                sent += blob.size
+        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+        if not client.has(reference, digest):
+            client.upload(reference, digest, _BytesBody(signed.data))
+            sent += len(signed.data)
+        client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
+        return sent
+
+
+class _BlobBody:
+    """A layer's blob as a request body, checked against its digest while it is sent."""
+
+    def __init__(self, blob: LayerBlob, source: Source) -> None:
+        self.size = blob.size
+        self._blob = blob
+        self._source = source
+
+    def open(self) -> VerifiedReader:
+        return self._source(self._blob)
+
+
+class _BytesBody:
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self._data)
