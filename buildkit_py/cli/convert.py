@@ -35,14 +35,16 @@ def main(argv: list[str]) -> int:
     """Convert, and write or print."""
     from buildkit_py.api import convert
     from buildkit_py.cli import build
-    from buildkit_py.cli.locate import here, locate
+    from buildkit_py.cli.locate import here, is_remote, locate
     from buildkit_py.errors import UsageError
 
     parsed = parse(parser(), argv)
     cwd = here()
     operand = parsed.operands[0]
     path, context = locate(operand, parsed.one("file"), cwd)
-    if path == "-":
+    if is_remote(context) and context != "-":
+        raise UsageError(f"`{operand}` is not on this machine", hint="fetch it first: git clone")
+    if "-" in (path, context):
         raise UsageError("a Buildfile on standard input has no place that a Buildfile.py could be relative to")
     if path.endswith(".py"):
         raise UsageError(f"`{os.path.relpath(path, cwd)}` is a Buildfile.py already", hint="name the Dockerfile")

@@ -148,6 +148,7 @@ def _plain_step(step: CachedStep) -> dict[str, Any]:
         "kind": record.kind,
         "name": record.name,
         "base": step.base,
+        "sources": record.sources,
         "layer": record.layer,
         "text": record.text,
         "definition": record.definition,
@@ -191,6 +192,7 @@ def _step(value: dict[str, Any]) -> CachedStep:
         bytes=_count(value, "bytes", what),
         created=_count(value, "created", what),
         tool=strict_json.text(value, "tool", what),
+        sources=_hex(value, "sources", what, empty=True),
     )
     return CachedStep(record, base)
 

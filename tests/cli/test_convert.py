@@ -46,6 +46,7 @@ def test_what_is_refused(tmp_path):
     )
     assert pybuild(tmp_path, "convert", ".").returncode == 2  # finds the Buildfile.py
     assert pybuild(tmp_path, "convert", "-").returncode == 2
+    assert pybuild(tmp_path, "convert", "https://host.invalid/repo.git").returncode == 2
     assert pybuild(tmp_path, "convert", "gone").returncode == 4
     assert pybuild(tmp_path, "convert", "Dockerfile", "-o", "no/x.py").returncode == 3
     (tmp_path / "Dockerfile").write_text(TEXT)

@@ -34,6 +34,7 @@ def document() -> CacheDocument:
         bytes=34,
         created=1_700_000_000,
         tool="pybuild",
+        sources=CONTENT,
     )
     blob = LayerBlob(DIGEST, DIGEST, 99, "application/vnd.oci.image.layer.v1.tar+zstd")
     layer = CachedLayer(LAYER, CONTENT, False, 3, 1000, 1_700_000_000, "zstd-e0", blob)
@@ -81,6 +82,7 @@ def layer(value: dict[str, Any]) -> dict[str, Any]:
         lambda value: step(value).update(layer=BASE),
         lambda value: step(value).update(base="x"),
         lambda value: step(value).update(definition=""),
+        lambda value: step(value).update(sources="x"),
         lambda value: step(value).update(contentKey="x"),
         lambda value: step(value).update(created=True),
         lambda value: step(value).update(parts=None),
