@@ -7,7 +7,7 @@ from buildkit_py.frontend.buildfile.lower import outline
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import this_platform
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, LocalSource, Run
+from buildkit_py.graph.op import Copy, CopyPath, GitSource, HostSource, ImageSource, LocalSource, Run
 from buildkit_py.graph.step import in_order
 from buildkit_py.image.config import ImageConfig
 from tests.frontend.buildfile.lowering import BASE, Lowered
@@ -292,8 +292,14 @@ def test_named_contexts_may_refer_to_each_other():
     assert own.resolver.asked == [("base", "linux/amd64")]
 
 
-def test_a_kind_of_named_context_that_is_not_there_yet():
-    assert "not supported yet" in fails("FROM a", build_contexts=(("a", "https://x/y.git"),)).message
+def test_a_named_context_of_git_may_be_a_base():
+    made = Lowered("FROM a\nRUN x\n", build_contexts=(("a", "https://x/y.git#v1"),))
+    assert isinstance(made.target.step.base.op, GitSource)
+    assert made.target.step.base.name == "[context a] https://x/y.git#v1"
+
+
+def test_a_kind_of_named_context_that_is_of_other_tools():
+    assert "bake" in fails("FROM a", build_contexts=(("a", "target:b"),)).message
 
 
 def test_a_target_of_another_file_is_not_there_yet():
