@@ -40,7 +40,7 @@ def select(op: Copy, item: CopyPath, tree: Tree) -> Iterator[Taken]:
             yield from _with_parents(item, tree, exclude)
             return
         wild = item.wildcard and has_wildcard(item.path)
-        for path in _expand(tree, clean(item.path)) if wild else (clean(item.path),):
+        for path in matching(tree, clean(item.path)) if wild else (clean(item.path),):
             root = tree.lookup(path)
             if root is None:
                 raise _missing(item, path, tree)
@@ -77,7 +77,7 @@ def has_wildcard(path: str) -> bool:
     return False
 
 
-def _expand(tree: Tree, pattern: str) -> list[str]:
+def matching(tree: Tree, pattern: str) -> list[str]:
     """The paths that match, sorted. Links are followed in front of the first wildcard only."""
     parts = pattern.split("/")
     first = next(index for index, part in enumerate(parts) if has_wildcard(part))
@@ -145,7 +145,7 @@ def _with_parents(item: CopyPath, tree: Tree, exclude: IgnoreRules | None) -> It
     front, rest = clean(front), clean(rest)
     wild = item.wildcard and has_wildcard(rest)
     wild_front = item.wildcard and has_wildcard(front)
-    for base in _expand(tree, front) if wild_front else (front,):
+    for base in matching(tree, front) if wild_front else (front,):
         root = tree.lookup(base)
         if root is None:
             raise _missing(item, base, tree)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import ExportError
+from buildkit_py.executor.copy_select import clean, has_wildcard, matching
 from buildkit_py.executor.union_tree import UnionTree
 from buildkit_py.exporter.local import copy_entries
 from buildkit_py.image.entry import DIR
@@ -20,14 +21,31 @@ def place(trees: Sequence[str], source: str, base: str, dest: str, *, keep_owner
     what was copied, without the directories.
 
     A directory is copied with what is in it; a file keeps its name where
-    `dest` ends in a slash or is a directory. Raises `ExportError` where there
+    `dest` ends in a slash or is a directory. A wildcard puts all that it
+    matches into `dest`, under their names. Raises `ExportError` where there
     is no such source, or where `dest` would leave `base`, also through a link.
     """
     tree = UnionTree(Union(trees))
+    root = os.path.realpath(base)
+    if not has_wildcard(source):
+        return _place_one(tree, source, root, dest, keep_owners)
+    try:
+        found = matching(tree, clean(source))
+    except ValueError as problem:
+        raise ExportError(f"`{source}` is no pattern: {problem}") from problem
+    if not found:
+        raise ExportError(f"nothing matches `{source}`, which is to be put into `{dest or '.'}`")
+    placed: list[str] = []
+    for path in found:
+        named = os.path.join(dest, path.rpartition("/")[2])
+        placed += _place_one(tree, path, root, named, keep_owners)
+    return placed
+
+
+def _place_one(tree: UnionTree, source: str, root: str, dest: str, keep_owners: bool) -> list[str]:
     found = tree.lookup(source)
     if found is None:
         raise ExportError(f"there is no `{source}` to put into `{dest or '.'}`")
-    root = os.path.realpath(base)
     target = os.path.realpath(os.path.join(root, dest))
     if target != root and not target.startswith(root + "/"):
         raise ExportError(f"`{dest}` leads out of the project directory", at=root)

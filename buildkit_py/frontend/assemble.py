@@ -11,9 +11,10 @@ The rules are BuildKit's, as `docs/reference/dockerfile-compatibility.md` lists 
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend import history as text
 from buildkit_py.frontend.narrow import narrow
+from buildkit_py.frontend.target import Output
 from buildkit_py.graph.op import NO_POLICY, Copy, CopyPath, ImageSource, Inline, Mkdir, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck, History, ImageConfig, setenv
@@ -66,6 +67,7 @@ class Stage(Record):
     the latest last. `args` are the ARGs declared so far, for history.
     `cmd_given` says that CMD stood in this very stage, which keeps it from
     being cleared by ENTRYPOINT. `host`: stands on this machine's own root.
+    `outputs` and `tags` are this stage's own, and no stage that starts from it has them.
     `newest` is the last history entry after those of the base image; a chain
     and not a tuple, which each of ten thousand steps would copy. `narrowed` is
     what RUNs with `--inputs` stood on.
@@ -85,6 +87,8 @@ class Stage(Record):
     ignore_cache: bool = False
     cmd_given: bool = False
     narrowed: tuple[Narrowed, ...] = ()
+    outputs: tuple[Output, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @property
     def history(self) -> tuple[History, ...]:
@@ -133,7 +137,8 @@ def from_image(
 def from_stage(name: str, base: Stage, *, ignore_cache: bool = False) -> Stage:
     """`FROM stage`: everything but its ONBUILD triggers. ARG values are inherited, the list of ARGs is not."""
     config = base.config.replace(on_build=()) if base.config.on_build else base.config
-    return _ready(base.replace(name=name, config=config, args=(), cmd_given=False, ignore_cache=ignore_cache))
+    own = {"args": (), "cmd_given": False, "outputs": (), "tags": ()}
+    return _ready(base.replace(name=name, config=config, ignore_cache=ignore_cache, **own))
 
 
 def image_step(resolved: Resolved, stage: str, label: str, position: Position | None) -> Step:
@@ -306,6 +311,27 @@ def declare_args(stage: Stage, args: Iterable[tuple[str, str | None, str | None]
     return _commit(stage, " ".join(words), env=seen, args=declared)
 
 
+def end_block(before: Stage, inside: Stage, names: tuple[str, ...]) -> Stage:
+    """The end of a block whose own variables were `names`: they are again what they were `before`, unless ENV set them.
+
+    Where the block changed nothing else, so that a RUN below has the key that it had without the block.
+    """
+    config, configured = dict(inside.config.env), dict(before.config.env)
+    outer, current = dict(before.env), dict(inside.env)
+    for name in names:
+        if name in config and config[name] != configured.get(name):
+            current[name] = config[name]
+        elif name in outer:
+            current[name] = outer[name]
+        else:
+            current.pop(name, None)
+    env = tuple(current.items())
+    if current == outer:
+        env = before.env
+    args = tuple(pair for pair in inside.args[len(before.args) :] if pair[0] not in names)
+    return inside.replace(env=env, args=(*before.args, *args))
+
+
 def label(stage: Stage, pairs: Pairs) -> Stage:
     """LABEL."""
     labels = stage.config.labels
@@ -382,6 +408,33 @@ def on_build(stage: Stage, trigger: str) -> Stage:
 def maintainer(stage: Stage, author: str) -> Stage:
     """MAINTAINER."""
     return _commit(stage, f"MAINTAINER {author}", author=author)
+
+
+# What is done with the result
+
+
+def output(stage: Stage, source: str, dest: str, *, position: Position | None = None) -> Stage:
+    """OUTPUT: `source`, against WORKDIR, lands on the host in `dest`, a path below the project ("" for its root)."""
+    if dest.startswith("/") or ".." in dest.split("/"):
+        raise BuildfileError(
+            f"`{dest}` is outside of the project", at=position, hint="name a path below it, such as `dist/`"
+        )
+    whole = join("/" if source.startswith("/") else stage.config.working_dir or "/", source)
+    return stage.replace(outputs=(*stage.outputs, Output(whole, dest)))
+
+
+def tag(stage: Stage, names: Iterable[str], *, position: Position | None = None) -> Stage:
+    """TAG: names of the stage's image."""
+    from buildkit_py.image.reference import parse
+
+    for name in names:
+        try:
+            found = parse(name)
+        except UsageError as problem:
+            raise BuildfileError(problem.message, at=position, hint=problem.hint) from problem
+        if found.digest:
+            raise BuildfileError(f"`{name}` names an image by its digest", at=position, hint="name a tag instead")
+    return stage.replace(tags=tuple(dict.fromkeys((*stage.tags, *names))))
 
 
 # Paths

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it whenever the parser makes another tree of the same text.
-FORMAT = 3
+FORMAT = 4
 
 _RECORDS: tuple[type[Record], ...] = tuple(
     [

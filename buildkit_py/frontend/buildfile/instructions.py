@@ -187,7 +187,8 @@ def build(tree: Tree, source: Source) -> Instruction:
     match node.keyword:
         case "FROM":
             image = node.word(node.tokens[0])
-            name = node.tokens[2].lower() if len(node.tokens) == 3 else ""
+            name = str(node.tokens[2]) if len(node.tokens) == 3 else ""
+            name = name if "$" in name else name.lower()  # variables keep their case
             return From(image, name, node.flags(), place, line_end, node.doc(name), "FROM", text)
         case "ARG":
             arguments = node.arguments()

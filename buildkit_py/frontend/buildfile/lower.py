@@ -11,8 +11,9 @@ from buildkit_py.errors import BuildfileError, ContextError, PybuildError, Sourc
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
+from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
-from buildkit_py.frontend.buildfile.stages import StageTable
+from buildkit_py.frontend.buildfile.stages import UNROLLED, StageTable, needs_layout
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
 from buildkit_py.frontend.host import host_step
@@ -28,7 +29,7 @@ from buildkit_py.source_map import Position, caret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
     from buildkit_py.frontend.assemble import Stage
@@ -47,7 +48,7 @@ _PREDEFINED = (*assemble.PROXIES, "source_date_epoch")
 
 def outline(tree: Buildfile) -> tuple[Outline, ...]:
     """The targets of a Buildfile in file order; nothing is expanded, resolved or read."""
-    table = StageTable(tree)
+    table = _table(tree, GlobalScope(_predefined("", ""), {}, tree.escape))
     parameters = tuple(
         (pair.key, "str", pair.value or "", node.doc) for node in table.global_args for pair in node.pairs
     )
@@ -132,7 +133,8 @@ def _lower(
     facts: Facts,
 ) -> tuple[Target, ...]:
     # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
-    per_target = any("TARGETSTAGE" in node.source for node in tree.instructions if isinstance(node, Arg | From))
+    asks = [node for node in _inside(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
+    per_target = any("TARGETSTAGE" in node.source for node in asks)
     shared: Build | None = None
     out: list[Target] = []
     for name in wanted:
@@ -140,6 +142,20 @@ def _lower(
             shared = Build(tree, options, resolver, inputs, target_name=name, file=file, facts=facts)
         out.append(shared.target(name))
     return tuple(out)
+
+
+def _table(tree: Buildfile, scope: GlobalScope) -> StageTable:
+    """The stages of a file. Its global ARGs are declared on the way where blocks may ask for them."""
+    if not needs_layout(tree):
+        return StageTable(tree)
+    from buildkit_py.frontend.buildfile.stage_layout import Layout
+
+    return StageTable(tree, Layout(tree, scope))
+
+
+def _predefined(platform: str, target: str) -> tuple[tuple[str, str], ...]:
+    """The global variables that no ARG makes, for a target platform ("" for this machine's)."""
+    return platform_args(this_platform(), platform or this_platform(), target or "default")
 
 
 class Build:
@@ -166,15 +182,21 @@ class Build:
         self.platform = normalise(options.platform) if options.platform else this_platform()
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
         self.settings = assemble.settings_of(options)
-        self.table = StageTable(tree)
-        self.facts.defaults = self._defaults(target_name.lower())
-        self.globals = self.facts.globals = self._global_args(target_name.lower(), self.build_args)
+        predefined = _predefined(self.platform, target_name.lower() or _last_name(tree))
+        scope = GlobalScope(predefined, self.build_args, tree.escape)
+        self.table = _table(tree, scope)
+        self.facts.defaults = self._defaults(predefined)
+        self.globals = self.facts.globals = scope.values
+        if not needs_layout(tree):
+            for arg in self.table.global_args:
+                scope.declare(arg)
         self.table.link(self._from_words)
         self.facts.table = self.table
         self._lowered: dict[int, Stage] = {}
         self._in_progress: set[int] = set()
         self._context: Step | None = None
         self._images: dict[str, Step] = {}
+        self._resolved: dict[tuple[str, str], Resolved] = {}
         self._remotes: dict[HttpSource | GitSource, Step] = {}
         # Sealed paths of live directories, so that two mounts of one path are one step.
         self.snapshots: dict[tuple[Step, str], Step] = {}
@@ -192,6 +214,8 @@ class Build:
             platform=stage.platform,
             description=node.head.doc,
             default=node is self.table.stages[-1],
+            tags=stage.tags,
+            outputs=stage.outputs,
             author=stage.author,
             host=stage.host,
             position=node.head.position,
@@ -230,16 +254,32 @@ class Build:
             # A named context takes the place of the whole stage, as BuildKit has it.
             label = f"[context {node.name}] FROM {dict(self.options.build_contexts).get(node.name, node.name)}"
             return found.base(node.title, node.platform or self.platform, self.settings, label, head.position)
-        total = counted(node.body) + (node.base is None and node.base_name != "scratch")
-        lowering = StageLowering(self, node, total)
-        stage = self._base(node, lowering)
-        stage = stage.replace(ignore_cache=self._ignores_cache(node))
+        body: Iterable[Instruction] = node.body
+        if any(item.keyword in UNROLLED for item in node.body):
+            body = self._unrolled(node)
+            node.needs.extend(needed for item in body for needed in self.table.references(item))
+        total = counted(body) + (node.base is None and node.base_name != "scratch")
+        stage, triggers, lowering = self._begun(node, total, self.facts)
+        if triggers:
+            lowering.total += len(triggers)
+            stage = lowering.apply(stage, triggers, at=node.head.position)
+        return lowering.apply(stage, body)
+
+    def _begun(self, node: StageNode, total: int, facts: Facts) -> tuple[Stage, list[Instruction], StageLowering]:
+        """A stage before its first instruction, the triggers that run first, and the walk to go on with."""
+        lowering = StageLowering(self, node, total, facts)
+        stage = self._base(node, lowering).replace(ignore_cache=self._ignores_cache(node))
         triggers = self._triggers(node, stage)
         if triggers:
             stage = stage.replace(config=stage.config.replace(on_build=()))
-            lowering.total += len(triggers)
-            stage = lowering.apply(stage, triggers, at=head.position)
-        return lowering.apply(stage, node.body)
+        return stage, triggers, lowering
+
+    def _unrolled(self, node: StageNode) -> list[Instruction]:
+        """The body of a stage without blocks; what is lowered to find that out is not what is built."""
+        from buildkit_py.frontend.buildfile.unroll import unrolled
+
+        stage, triggers, lowering = self._begun(node, 0, Facts())
+        return unrolled(lowering, lowering.apply(stage, triggers, at=node.head.position), node.body)
 
     def _base(self, node: StageNode, lowering: StageLowering) -> Stage:
         at, word = node.head.position, node.base_name
@@ -265,8 +305,12 @@ class Build:
                 at=at,
                 hint="copy the stage into this file",
             )
+        # A name stands for one image in a whole build, even if it moves meanwhile.
+        if (word, platform) in self._resolved:
+            return self._resolved[word, platform]
         try:
-            return self.resolver.resolve(word, platform, at)
+            found = self._resolved[word, platform] = self.resolver.resolve(word, platform, at)
+            return found
         except SourceError as problem:  # also where the registry is down: a mistyped stage is looked for there
             stages = self.table.names()
             if word in stages:
@@ -354,31 +398,21 @@ class Build:
 
     # Scope
 
-    def _defaults(self, target_name: str) -> dict[str, str] | None:
+    def _defaults(self, predefined: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
         """The global ARGs as they were without any build arg, None where that is an error. For the checks."""
+        scope = GlobalScope(predefined, {}, self.tree.escape)
         try:
-            return self._global_args(target_name, {})
+            for arg in self.table.global_args:
+                scope.declare(arg)
         except BuildfileError:
             return None
-
-    def _global_args(self, target_name: str, build_args: dict[str, str]) -> dict[str, str]:
-        node = self.table.stages[-1] if not target_name else None
-        shown = (node.name if node else target_name) or "default"
-        scope = {
-            name: build_args.get(name, value) for name, value in platform_args(this_platform(), self.platform, shown)
-        }
-        for arg in self.table.global_args:
-            for pair in arg.pairs:
-                if pair.key in build_args:
-                    scope[pair.key] = build_args[pair.key]
-                elif pair.value is not None:
-                    scope[pair.key] = self.expansion(pair.value, scope.get, pair.position).text
-        return scope
+        return scope.values
 
     def _from_words(self, head: From) -> tuple[str, str]:
-        image = self.expansion(head.image.text, self.globals.get, head.image.position)
+        known = {**self.globals, **dict(head.variables)} if head.variables else self.globals
+        image = self.expansion(head.image.text, known.get, head.image.position)
         flags = [flag for flag in head.flags if flag.name == "platform"]
-        given = [self.expansion(flag.value or "", self.globals.get, flag.position) for flag in flags]
+        given = [self.expansion(flag.value or "", known.get, flag.position) for flag in flags]
         self.facts.bases.append(Base(head, image, given[0] if given else None))
         if not image.text:
             raise BuildfileError(
@@ -406,8 +440,23 @@ class Build:
         return (node.name or ("default" if node is self.table.stages[-1] else node.title)) in filters
 
 
+def _last_name(tree: Buildfile) -> str:
+    """The name of the last stage as far as the text has it: the target where none is asked for."""
+    heads = [node for node in _inside(tree) if isinstance(node, From)]
+    return heads[-1].name if heads else ""
+
+
+def _inside(tree: Buildfile) -> Iterable[Instruction]:
+    """All instructions but those of functions, also where blocks may leave them out."""
+    if not needs_layout(tree):
+        return tree.instructions
+    from buildkit_py.frontend.buildfile.functions import inside
+
+    return inside(tree.instructions)
+
+
 def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> None:
-    declared = {pair.key for node in tree.instructions if isinstance(node, Arg) for pair in node.pairs}
+    declared = {pair.key for node in _inside(tree) if isinstance(node, Arg) for pair in node.pairs}
     predefined = {name for name, _ in platform_args("linux/amd64", "linux/amd64", "")}
     for name, _ in options.build_args:
         if name in declared or name in predefined or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):

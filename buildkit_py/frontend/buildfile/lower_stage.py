@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
-from buildkit_py.frontend.buildfile import syntax
+from buildkit_py.frontend.buildfile import expanded, own_words, syntax
 from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.buildfile.expand import expand, expand_words
 from buildkit_py.frontend.buildfile.facts import Applied, Unset
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.facts import Facts
     from buildkit_py.frontend.buildfile.lower import Build
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Command, HealthcheckStep, Instruction, Pair
@@ -35,27 +36,38 @@ def counted(body: Iterable[Instruction]) -> int:
 class StageLowering:
     """The walk through one stage: its scope, its numbering, and where its errors point."""
 
-    def __init__(self, build: Build, node: StageNode, total: int) -> None:
+    def __init__(self, build: Build, node: StageNode, total: int, facts: Facts) -> None:
         self.build = build
         self.node = node
         self.total = total
+        self.facts = facts
         self._number = 0
         self._at: Position | None = None
         self._applied: Applied | None = None
         self._scope: tuple[tuple[tuple[str, str], ...], dict[str, str]] = ((), {})
+        self._blocks: list[Stage] = []  # the states in which the blocks around began
 
     def apply(self, stage: Stage, body: Iterable[Instruction], *, at: Position | None = None) -> Stage:
         """The stage after these instructions. `at` replaces their positions: triggers stand in no file."""
         self._at = at
         for node in body:
-            stage = self._instruction(stage, node)
+            stage = self.instruction(stage, node)
         self._at = None
         return stage
 
-    def _instruction(self, stage: Stage, node: Instruction) -> Stage:
+    def instruction(self, stage: Stage, node: Instruction) -> Stage:
+        """The stage after one instruction."""
         where = self.place(node.position)
         self._applied = Applied(self.node, node, stage, self._at is not None)
-        self.build.facts.applied.append(self._applied)
+        match node:
+            case expanded.Enter():
+                self._blocks.append(stage)
+                return stage
+            case expanded.Bound():
+                return assemble.declare_args(stage, ((node.name, node.value, node.value),))
+            case expanded.Leave():
+                return assemble.end_block(self._blocks.pop(), stage, node.names)
+        self.facts.applied.append(self._applied)
         match node:
             case syntax.RunStep():
                 return lower_run(self, stage, node)
@@ -93,6 +105,11 @@ class StageLowering:
                 return assemble.on_build(stage, node.text)
             case syntax.Maintainer():
                 return assemble.maintainer(stage, node.author)
+            case own_words.Output():
+                return self._output(stage, node)
+            case own_words.Tag():
+                names = [self.expand(stage, word.text, word.position) for word in node.names]
+                return assemble.tag(stage, names, position=where)
         raise BuildfileError(f"{node.keyword} cannot stand here", at=where)
 
     # For the instructions that have files of their own
@@ -108,7 +125,7 @@ class StageLowering:
         if result.unset and self._applied is not None:
             declared = dict(stage.args)
             unset = [name for name in result.unset if name not in declared]
-            self.build.facts.unset += [Unset(self._applied, name, self.place(at), tuple(scope)) for name in unset]
+            self.facts.unset += [Unset(self._applied, name, self.place(at), tuple(scope)) for name in unset]
         return result.text
 
     def label(self, text: str) -> str:
@@ -168,6 +185,15 @@ class StageLowering:
                 except ValueError as problem:
                     raise BuildfileError(str(problem), at=at) from problem
         return assemble.expose(stage, tuple(ports))
+
+    def _output(self, stage: Stage, node: own_words.Output) -> Stage:
+        source = self.expand(stage, node.path.text, node.path.position)
+        if not source:
+            raise BuildfileError(f"OUTPUT {node.path.text} comes to nothing", at=self.place(node.path.position))
+        if node.dest is None:
+            return assemble.output(stage, source, "")
+        dest = self.expand(stage, node.dest.text, node.dest.position)
+        return assemble.output(stage, source, dest, position=self.place(node.dest.position))
 
     def _healthcheck(self, node: HealthcheckStep) -> Healthcheck:
         if node.command is None:

@@ -82,7 +82,7 @@ _NAMES = {
     "_ASSIGN": "`=`",
     "_CLOSE": "`)`",
     "_OR": "`or`",
-    "STAGE": "a stage name",
+    "STAGE_OF": "a stage name",
     "EXEC_FORM": "a JSON array of strings",
     "TEXT": "a command",
     "NAME_OR_PAIR": "a name",
@@ -221,7 +221,7 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     """Message and hint for what follows a keyword."""
     before = line.text[:offset].upper().split()
     keyword = before[1] if before[0] == "ONBUILD" and len(before) > 1 else before[0]
-    if "STAGE" in allowed and found:
+    if ("STAGE" in allowed or "STAGE_OF" in allowed) and found:
         hint = "a name begins with a letter and holds letters, digits, `-`, `_` and `.`"
         return f"`{found}` cannot be the name of a stage", hint
     if line.text[:offset].count("(") <= line.text[:offset].count(")"):

@@ -9,21 +9,30 @@ from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import NoReturn
 
+    from buildkit_py.frontend.buildfile.own_words import Function
+    from buildkit_py.frontend.buildfile.stage_layout import Layout
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Flag, Instruction
     from buildkit_py.source_map import Position
 
 
 # Words that parse and that nothing gives a meaning yet.
-UNSUPPORTED = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR", "LET", "OUTPUT", "TAG", "TEST"))
+UNSUPPORTED = frozenset(("INCLUDE", "LET", "TEST"))
+# Words whose file has to be laid out before it has stages.
+_LAID_OUT = frozenset(("FUNCTION", "DO", "IF", "FOR"))
+
+
+# Words in a stage's body that are to be unrolled, and those that tell of blocks around the stage.
+UNROLLED = frozenset(("DO", "IF", "FOR", "END"))
 
 
 class StageNode:
     """One stage: its FROM, its instructions, and the stages it stands on.
 
     `base_name` is the expanded word of FROM, `base` the earlier stage it
-    names, None for an image. `title` is what people see: the name, or
+    names, None for an image. `functions` are those that a DO in it may name. `title` is what people see: the name, or
     `stage-N`.
     """
 
@@ -33,6 +42,7 @@ class StageNode:
         self.name = head.name.lower()
         self.title = self.name or f"stage-{index}"
         self.body: list[Instruction] = []
+        self.functions: Mapping[str, Function] = {}
         self.base_name = ""
         self.platform = ""
         self.base: StageNode | None = None
@@ -40,15 +50,17 @@ class StageNode:
 
 
 class StageTable:
-    """All stages in the order of the file; by name the last of that name counts."""
+    """All stages in the order of the file; by name the last of that name counts.
 
-    def __init__(self, tree: Buildfile) -> None:
-        self.global_args: list[Arg] = []
-        self.stages: list[StageNode] = []
+    `layout` has them where the file has blocks that make stages or choose among them (`needs_layout`).
+    """
+
+    def __init__(self, tree: Buildfile, layout: Layout | None = None) -> None:
+        self.global_args: list[Arg] = layout.global_args if layout is not None else []
+        self.stages: list[StageNode] = layout.stages if layout is not None else []
         self.by_name: dict[str, StageNode] = {}
-        for node in tree.instructions:
-            if node.keyword in UNSUPPORTED:
-                raise BuildfileError(f"{node.keyword} is not supported yet", at=node.position)
+        for node in tree.instructions if layout is None else ():
+            refuse_unsupported(node)
             if isinstance(node, From):
                 self.stages.append(StageNode(len(self.stages), node))
             elif self.stages:
@@ -56,9 +68,7 @@ class StageTable:
             elif isinstance(node, Arg):
                 self.global_args.append(node)
             else:
-                raise BuildfileError(
-                    f"{node.keyword} stands before the first FROM", at=node.position, hint="only ARG may stand there"
-                )
+                refuse_before_from(node)
         if not self.stages:
             raise BuildfileError("the Buildfile has no FROM, so it has nothing to build", at=tree.path)
 
@@ -134,6 +144,24 @@ class StageTable:
                 if other.index >= stage.index and (chain := _path(other, stage)):
                     names = " → ".join(f"`{node.title}`" for node in (stage, *chain))
                     raise BuildfileError(f"the stages need each other: {names}", at=at)
+
+
+def needs_layout(tree: Buildfile) -> bool:
+    """Whether the stages of a file are known only when its blocks are decided. No Dockerfile has such words."""
+    return any(node.keyword in _LAID_OUT or (isinstance(node, From) and "$" in node.name) for node in tree.instructions)
+
+
+def refuse_unsupported(node: Instruction) -> None:
+    """Raise for a word without a meaning."""
+    if node.keyword in UNSUPPORTED:
+        raise BuildfileError(f"{node.keyword} is not supported yet", at=node.position)
+
+
+def refuse_before_from(node: Instruction) -> NoReturn:
+    """Raise for an instruction that belongs into a stage where there is none yet."""
+    raise BuildfileError(
+        f"{node.keyword} stands before the first FROM", at=node.position, hint="only ARG may stand there"
+    )
 
 
 def _origin(flag: Flag) -> str:

@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from buildkit_py.frontend.buildfile.expanded import Marker
     from buildkit_py.frontend.buildfile.own_words import OwnWord
 
 
@@ -71,7 +72,10 @@ class Command(Record):
 
 
 class From(Record):
-    """`doc` is the comment directly above (target description)."""
+    """`doc` is the comment directly above (target description).
+
+    `variables` are those of the blocks around it, with their values: the parser leaves none, expansion puts them there.
+    """
 
     image: Word
     name: str
@@ -81,6 +85,7 @@ class From(Record):
     doc: str = ""
     keyword: str = "FROM"
     source: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 class Arg(Record):
@@ -261,4 +266,5 @@ if TYPE_CHECKING:
         | OnBuild
         | Maintainer
         | OwnWord
+        | Marker
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.assemble import join
-from buildkit_py.frontend.buildfile import syntax
+from buildkit_py.frontend.buildfile import own_words, syntax
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.convert.code import identifier, literal, mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Instruction, Pair
+    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Instruction, Pair, Word
     from buildkit_py.frontend.convert.arguments import Arguments
     from buildkit_py.frontend.convert.words import Words
     from buildkit_py.source_map import Position
@@ -79,7 +79,17 @@ class Calls:
                 return "on_build", [self._text("on_build", node.text)]
             case syntax.Maintainer():
                 return "maintainer", [literal(node.author)]
+            case own_words.Output():
+                words = [node.path, node.dest] if node.dest is not None else [node.path]
+                return "output", [literal(self.settled(text, "OUTPUT")) for text in words]
         raise no_words(node.keyword, node.position)
+
+    def settled(self, text: Word, keyword: str) -> str:
+        """A word that has to be known while a Buildfile.py runs."""
+        fixed = self.words.fixed(text.text, text.position)
+        if fixed is None:
+            raise no_words(f"a variable in {keyword}", text.position)
+        return fixed
 
     def _text(self, name: str, text: str) -> str:
         return self.constant(name, text) if "\n" in text else literal(text)

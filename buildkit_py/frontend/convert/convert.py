@@ -8,8 +8,9 @@ Buildfile.py cannot say is an error that points at its line.
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile import own_words
 from buildkit_py.frontend.buildfile.expand import expand
-from buildkit_py.frontend.buildfile.stages import UNSUPPORTED, StageTable
+from buildkit_py.frontend.buildfile.stages import StageTable
 from buildkit_py.frontend.buildfile.syntax import From, OnBuild
 from buildkit_py.frontend.convert.arguments import STAGE, Arguments, pairs_of, stage_default
 from buildkit_py.frontend.convert.calls import Calls, no_words
@@ -43,6 +44,8 @@ IMPORTED = frozenset(
         "tmpfs",
     )
 )
+# What Python has words of its own for.
+_NO_WORDS = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR", "LET", "TEST"))
 _CONTEXT = "src"
 _LOCALS = ("image", "base", "stages")
 
@@ -71,8 +74,10 @@ class _File:
         self.comments = Comments(tree, text)
         self.words = Words(tree.escape, self.imports.add)
         for node in tree.instructions:
-            if node.keyword in UNSUPPORTED:
+            if node.keyword in _NO_WORDS:
                 raise no_words(node.keyword, node.position)
+            if isinstance(node, From) and "$" in node.name:
+                raise no_words("a variable in the name of a stage", node.position)
         self.table = StageTable(tree)
         self.scope = self._default_scope(tree)
         self.table.link(self._from_words)
@@ -159,7 +164,11 @@ class _File:
         links = []
         calls = Calls(self.words, self.arguments, self._source, self._constant)
         triggers = len(self.bodies[stage.index]) - len(stage.body)
+        tags: list[str] = []
         for number, node in enumerate(self.bodies[stage.index]):
+            if isinstance(node, own_words.Tag):
+                tags += [literal(calls.settled(word, "TAG")) for word in node.names]
+                continue
             if number < triggers and stage.base is not None:
                 comments = [f"ONBUILD of {stage.base.title}"]
             else:
@@ -176,18 +185,20 @@ class _File:
             "",
             "",
             *comment_lines(above),
-            self._decorator(stage),
+            self._decorator(stage, tags),
             self._signature(stage),
             *([docstring(_described(stage, inside), "    ")] if inside else []),
             *[f"    {statement}" for statement in statements],
             *body,
         ]
 
-    def _decorator(self, stage: StageNode) -> str:
+    def _decorator(self, stage: StageNode, tags: list[str]) -> str:
         function = self.functions[stage.index]
         last_of_name = not stage.name or self.table.by_name[stage.name] is stage
         name = stage.name if stage.name and last_of_name else function.replace("_", "-")
-        return "@target" if name == function.replace("_", "-") else f"@target(name={literal(name)})"
+        given = [f"name={literal(name)}"] * (name != function.replace("_", "-"))
+        given += [f"tags=[{', '.join(dict.fromkeys(tags))}]"] * bool(tags)
+        return call("@target", given, "") if given else "@target"
 
     def _signature(self, stage: StageNode) -> str:
         last = stage is self.table.stages[-1]

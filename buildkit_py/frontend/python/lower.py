@@ -94,7 +94,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     session.enter(module.session)
     try:
         for name, image in _images(target, value):
-            stage, outputs = lowering.stage(image)
+            stage = lowering.stage(image)
             out.append(
                 Target(
                     name=name,
@@ -106,7 +106,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
                     description=target.description,
                     default=default,
                     tags=tuple(plain(tag) for tag in target.tags) if name == target.name else (),
-                    outputs=outputs,
+                    outputs=stage.outputs,
                     author=stage.author,
                     host=stage.host,
                     position=target.position,

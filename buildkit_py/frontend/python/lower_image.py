@@ -18,7 +18,6 @@ from buildkit_py.frontend.python.template import Template
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.python.tree import Directory
 from buildkit_py.frontend.python.watch import Unwatched
-from buildkit_py.frontend.target import Output
 from buildkit_py.graph.op import CopyPath, Inline, LocalSource, Mount, Pipe, Run
 
 TYPE_CHECKING = False
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
     AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
-    Made = tuple[Stage, tuple[Output, ...]]
 
 
 class ImageLowering:
@@ -63,7 +61,7 @@ class ImageLowering:
         self.settings = assemble.settings_of(options)
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
         # The image itself is kept with what it became, so that its id stays taken.
-        self._made: dict[int, tuple[Image, Made]] = {}
+        self._made: dict[int, tuple[Image, Stage]] = {}
         self._images: dict[tuple[str, str], Step] = {}
         self._directories: dict[tuple[str, tuple[str, ...]], Step] = {}
         self._texts: dict[int, str] = {}
@@ -71,19 +69,15 @@ class ImageLowering:
         self._sealed: dict[tuple[Step, str], Step] = {}
         self._told: set[tuple[str, Position]] = set()
 
-    def stage(self, image: Image) -> Made:
-        """The stage an image stands for, and the outputs on the way to it."""
+    def stage(self, image: Image) -> Stage:
+        """The stage an image stands for."""
         chain: list[Image] = []
         node: Image | None = image
         while node is not None and id(node) not in self._made:
             chain.append(node)
             node = node.base
         for node in reversed(chain):
-            if node.base is None:
-                made: Made = (self._start(node), ())
-            else:
-                stage, outputs = self._made[id(node.base)][1]
-                made = self._change(stage, outputs, node)
+            made = self._start(node) if node.base is None else self._change(self._made[id(node.base)][1], node)
             self._made[id(node)] = (node, made)
         return self._made[id(image)][1]
 
@@ -93,7 +87,7 @@ class ImageLowering:
         if known is not None:
             return known
         with Unwatched():
-            step = self.stage(image)[0].step
+            step = self.stage(image).step
             assert step is not None
             assert isinstance(step.op, Run)
             assert self.runner is not None
@@ -116,7 +110,7 @@ class ImageLowering:
                 stage = self._from_image(image, action)
             case _:
                 raise AssertionError(f"{type(action).__name__} starts no image")
-        return stage.replace(name=name, ignore_cache=self._ignores_cache(name), cmd_given=False)
+        return stage.replace(name=name, ignore_cache=self._ignores_cache(name), cmd_given=False, outputs=(), tags=())
 
     def _from_image(self, image: Image, action: actions.FromImage) -> Stage:
         at, name = image.position, image.position.function
@@ -180,16 +174,16 @@ class ImageLowering:
         kept = tuple(pair for pair in self.options.build_args if pair[0].lower() in assemble.PROXIES)
         return tuple(dict((*kept, *args)).items())
 
-    def _change(self, stage: Stage, outputs: tuple[Output, ...], image: Image) -> Made:
+    def _change(self, stage: Stage, image: Image) -> Stage:
         at, name = image.position, image.position.function
         if stage.name != name:
             stage = stage.replace(name=name, ignore_cache=self._ignores_cache(name))
         action = image.action
         match action:
             case actions.RunCommand():
-                return self._run(stage, image, action), outputs
+                return self._run(stage, image, action)
             case actions.CopyFiles():
-                return self._copy(stage, image, action), outputs
+                return self._copy(stage, image, action)
             case actions.WriteFile():
                 item = Inline(action.path.rpartition("/")[2], self._bytes(stage, action.content))
                 label = _label(name, f"WRITE {action.path}")
@@ -229,13 +223,10 @@ class ImageLowering:
             case actions.NewStage():
                 stage = assemble.from_stage(name, stage, ignore_cache=stage.ignore_cache)
             case actions.AddOutput():
-                source = join(stage.config.working_dir or "/", action.source)
-                if action.source.startswith("/"):
-                    source = join("/", action.source)
-                outputs = (*outputs, Output(source, action.dest))
+                stage = assemble.output(stage, action.source, action.dest, position=at)
             case _:
                 raise AssertionError(f"{type(action).__name__} changes no image")
-        return stage, outputs
+        return stage
 
     def _run(self, stage: Stage, image: Image, action: actions.RunCommand) -> Stage:
         at, name = image.position, image.position.function
@@ -350,7 +341,7 @@ class ImageLowering:
     def _files(self, image: Image) -> Step:
         """The files of an image; one of a registry is taken as it is, without its triggers."""
         if not isinstance(image.action, actions.FromImage):
-            return assemble.files_of(self.stage(image)[0])
+            return assemble.files_of(self.stage(image))
         reference, at = plain(image.action.reference), image.position
         platform = normalise(image.action.platform, at) if image.action.platform else self.platform
         if (reference, platform) not in self._images:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 
 class Subject:
-    """A Buildfile with its facts. `nodes` are all instructions, those inside blocks too; `heads` the FROMs."""
+    """A Buildfile with its facts. `nodes` are all instructions, those inside blocks too.
+
+    `heads` are the FROMs outside of blocks: what one inside comes to depends on what is around it.
+    """
 
     def __init__(self, tree: Buildfile, facts: Facts) -> None:
         self.tree = tree
         self.facts = facts
         self.nodes: tuple[Instruction, ...] = tuple(walk(tree.instructions))
-        self.heads = tuple([node for node in self.nodes if isinstance(node, From)])
+        self.heads = tuple([node for node in tree.instructions if isinstance(node, From)])
         self._comments = dict(tree.comments)
 
     def comments(self, node: Instruction) -> tuple[str, ...]:

@@ -1,0 +1,172 @@
+"""Laying a file out as stages: the blocks that stand outside of stages, or that make some, decided and unrolled.
+
+Such a block is decided as FROM is: by the global ARGs and the variables of
+the blocks around it. A block within a stage stays in that stage's body, for
+`unroll.py`, which knows the stage's variables.
+"""
+
+from __future__ import annotations
+
+import re
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile import functions, own_words
+from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
+from buildkit_py.frontend.buildfile.stages import StageNode, refuse_before_from, refuse_unsupported
+from buildkit_py.frontend.buildfile.syntax import Arg, From, Word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from buildkit_py.frontend.buildfile.global_scope import GlobalScope
+    from buildkit_py.frontend.buildfile.own_words import Function
+    from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
+    from buildkit_py.source_map import Position
+
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*\Z", re.IGNORECASE)
+
+
+class Layout:
+    """The stages of a file in order, its functions, and its global ARGs as they were met. Raises `BuildfileError`."""
+
+    def __init__(self, tree: Buildfile, scope: GlobalScope) -> None:
+        self.scope = scope
+        self.stages: list[StageNode] = []
+        self.global_args: list[Arg] = []
+        self.functions: dict[str, Function] = {}
+        self._current: StageNode | None = None
+        # The blocks around, outermost first, with their variables and the stage in which each began.
+        self._blocks: list[tuple[Enter, list[Bound], StageNode | None]] = []
+        for node in tree.instructions:
+            if isinstance(node, own_words.Function):
+                self._define(node)
+        self._take(tree.instructions)
+
+    def _define(self, node: Function) -> None:
+        known = self.functions.get(node.name)
+        if known is not None:
+            raise BuildfileError(
+                f"there are two functions `{node.name}`; the other one begins at line {known.position.line}",
+                at=node.position,
+            )
+        self.functions[node.name] = node
+
+    def _take(self, nodes: Iterable[Instruction]) -> None:
+        for node in nodes:
+            self._instruction(node)
+
+    def _instruction(self, node: Instruction) -> None:
+        match node:
+            case own_words.Function():
+                return
+            case own_words.If() if self._stands_outside(node):
+                self._if(node)
+            case own_words.For() if self._stands_outside(node):
+                self._for(node)
+            case own_words.Do() if self._stands_outside(node):
+                self._do(node)
+            case From():
+                self._from(node)
+            case Arg() if self._outside():
+                self._arg(node)
+            case _:
+                refuse_unsupported(node)
+                if self._current is None:
+                    refuse_before_from(node)
+                else:
+                    self._current.body.append(node)
+
+    def _stands_outside(self, node: Instruction) -> bool:
+        return self._current is None or functions.makes_stages((node,), self.functions)
+
+    def _outside(self) -> bool:
+        """Whether no stage has begun, or none since the function that is running was called."""
+        called = [began for block, _, began in self._blocks if block.function]
+        return self._current is None or (bool(called) and called[-1] is self._current)
+
+    # Blocks
+
+    def _if(self, node: own_words.If) -> None:
+        scope = self.scope.static()
+        for branch in node.branches:
+            if branch.condition is None or scope.holds(branch.condition):
+                self._take(branch.body)
+                return
+
+    def _for(self, node: own_words.For) -> None:
+        for value in for_values(node, self.scope.static().words):
+            self._enter(Enter("", (), node.position, node.line_end, node.keyword))
+            self._bind(node.variable, value, node.position)
+            self._take(node.body)
+            self._leave(node.position)
+
+    def _do(self, node: own_words.Do) -> None:
+        function = functions.find(self.functions, node)
+        self._enter(functions.enter(function, node, self.scope.static(), [block for block, _, _ in self._blocks]))
+        self._take(functions.body(function, node))
+        self._leave(node.position)
+
+    def _enter(self, block: Enter) -> None:
+        self._blocks.append((block, [], self._current))
+        self.scope.enter()
+        if self._current is not None:
+            self._current.body.append(block)
+
+    def _bind(self, name: str, value: str, at: Position) -> None:
+        bound = Bound(name, value, at, at.line)
+        self._blocks[-1][1].append(bound)
+        self.scope.bind(name, value)
+        if self._current is not None:
+            self._current.body.append(bound)
+
+    def _leave(self, at: Position) -> None:
+        self._blocks.pop()
+        names = self.scope.leave()
+        if self._current is not None:
+            self._current.body.append(Leave(names, at, at.line))
+
+    # What is left when they are gone
+
+    def _arg(self, node: Arg) -> None:
+        block = next((block for block, _, _ in reversed(self._blocks) if block.function), None)
+        if block is None:
+            self.scope.declare(node)
+            self.global_args.append(node)
+            return
+        for pair in node.pairs:
+            self._bind(pair.key, functions.argument(block, pair, self.scope.static()), pair.position)
+
+    def _from(self, head: From) -> None:
+        """A stage begins: the variables of the blocks around it end in the one before, and begin in this one."""
+        if self._current is not None:
+            for _, bound, _ in reversed(self._blocks):
+                self._current.body.append(Leave(tuple([one.name for one in bound]), head.position, head.line_end))
+        name = head.name
+        if "$" in name:
+            name = self.scope.static().text(Word(name, head.position)).lower()
+            if not _STAGE_NAME.match(name):
+                raise BuildfileError(
+                    f"`{head.name}` comes to `{name}`, which cannot be the name of a stage",
+                    at=head.position,
+                    hint="a name begins with a letter and holds letters, digits, `-`, `_` and `.`",
+                )
+        head = head.replace(name=name, variables=self.scope.variables())
+        self._current = StageNode(len(self.stages), head)
+        self._current.functions = self.functions
+        self.stages.append(self._current)
+        for block, bound, _ in self._blocks:
+            self._current.body += [block, *bound]
+
+
+def for_values(node: own_words.For, words: Callable[[Word], Iterable[str]]) -> list[str]:
+    """The values that a FOR runs over. Raises `BuildfileError` where there are none."""
+    values = [value for word in node.words for value in words(word)]
+    if not values:
+        shown = " ".join([word.text for word in node.words])
+        raise BuildfileError(
+            f"FOR {node.variable} IN {shown} runs over nothing",
+            at=node.position,
+            hint="put it into an IF where it may be left out",
+        )
+    return values

@@ -1,0 +1,105 @@
+"""The blocks within a stage, decided by the stage's own variables: its body without any IF, FOR or DO.
+
+Whether `$PYTHON_VERSION` is set depends on the base image and on each ENV and
+ARG above, so the instructions are applied on the way, to a stage that is then
+thrown away; how many there are is known only at the end.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.frontend.buildfile import functions, own_words
+from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
+from buildkit_py.frontend.buildfile.stage_layout import for_values
+from buildkit_py.frontend.buildfile.static_scope import StaticScope
+from buildkit_py.frontend.buildfile.syntax import Arg
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.lower_stage import StageLowering
+    from buildkit_py.frontend.buildfile.syntax import Instruction, Pair
+    from buildkit_py.source_map import Position
+
+
+def unrolled(lowering: StageLowering, stage: Stage, body: Iterable[Instruction]) -> list[Instruction]:
+    """The instructions that a stage in this state comes to. Raises what they raise, and `BuildfileError`."""
+    unrolling = _Unrolling(lowering, stage)
+    unrolling.take(body)
+    return unrolling.out
+
+
+class _Unrolling:
+    def __init__(self, lowering: StageLowering, stage: Stage) -> None:
+        self.lowering = lowering
+        self.stage = stage
+        self.out: list[Instruction] = []
+        # The blocks around, outermost first, each with the names of its variables.
+        self.blocks: list[tuple[Enter, list[str]]] = []
+
+    def take(self, nodes: Iterable[Instruction]) -> None:
+        for node in nodes:
+            self._instruction(node)
+
+    def _instruction(self, node: Instruction) -> None:
+        match node:
+            case own_words.If():
+                scope = self._scope()
+                for branch in node.branches:
+                    if branch.condition is None or scope.holds(branch.condition):
+                        self.take(branch.body)
+                        return
+            case own_words.For():
+                for value in for_values(node, self._scope().words):
+                    self._enter(Enter("", (), node.position, node.line_end, node.keyword))
+                    self._bind(node.variable, value, node.position)
+                    self.take(node.body)
+                    self._leave(node.position)
+            case own_words.Do():
+                function = functions.find(self.lowering.node.functions, node)
+                self._enter(functions.enter(function, node, self._scope(), [block for block, _ in self.blocks]))
+                self.take(functions.body(function, node))
+                self._leave(node.position)
+            case Enter():
+                self._enter(node)
+            case Bound():
+                self._bind(node.name, node.value, node.position)
+            case Leave():
+                self._leave(node.position)
+            case Arg() if self._calls():
+                for pair in node.pairs:
+                    self._argument(pair, node.line_end)
+            case _:
+                self._emit(node)
+
+    def _emit(self, node: Instruction) -> None:
+        self.out.append(node)
+        self.stage = self.lowering.instruction(self.stage, node)
+
+    def _calls(self) -> list[tuple[Enter, list[str]]]:
+        """The functions that are running, outermost first."""
+        return [block for block in self.blocks if block[0].function]
+
+    def _argument(self, pair: Pair, line_end: int) -> None:
+        block, names = self._calls()[-1]
+        names.append(pair.key)
+        self._emit(Bound(pair.key, functions.argument(block, pair, self._scope()), pair.position, line_end))
+
+    def _enter(self, block: Enter) -> None:
+        self.blocks.append((block, []))
+        self._emit(block)
+
+    def _bind(self, name: str, value: str, at: Position) -> None:
+        self.blocks[-1][1].append(name)
+        self._emit(Bound(name, value, at, at.line))
+
+    def _leave(self, at: Position) -> None:
+        _, names = self.blocks.pop()
+        self._emit(Leave(tuple(names), at, at.line))
+
+    def _scope(self) -> StaticScope:
+        known = dict(self.stage.env)
+        declared = {name for name, _ in self.stage.args}
+        build = self.lowering.build
+        return StaticScope(known.get, declared, known, build.tree.escape, build.globals)

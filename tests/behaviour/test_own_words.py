@@ -1,0 +1,90 @@
+"""The Buildfile's own words from outside: targets of loops, outputs and tags, and what the memo makes of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.test_memo_inputs import settled
+from tests.behaviour.world import World
+
+
+@pytest.fixture
+def project(world: World, base_layout: Path) -> World:
+    world.env["BASE"] = f"oci-layout://{base_layout}"
+    return world
+
+
+MATRIX = """\
+ARG VERSIONS="1 2"
+FUNCTION note
+  ARG text
+  RUN echo "$text" >> /notes
+END
+FOR v IN $VERSIONS
+  FROM base AS app${v}
+  WORKDIR /out
+  DO note --text="version $v"
+  ARG MODE=release
+  IF $MODE == debug
+    DO note --text="debug $(date)"
+  END
+  OUTPUT /no* notes$v/
+  TAG app:$v
+END
+"""
+
+
+def test_a_matrix(project: World) -> None:
+    project.write({"Buildfile": MATRIX})
+    base = ("--build-context", f"base={project.env['BASE']}")
+    listed = project.run(".", "--list").stdout
+    assert [line.strip(" *").split()[0] for line in listed.splitlines() if "app" in line] == ["app1", "app2"]
+    done = project.run(".", "app1", "app2", "--progress=plain", *base)
+    assert "[app2 3/3] RUN echo" in done.stderr
+    assert (project.project / "notes2/notes").read_text() == "version 2\n"
+    assert {"app:1", "app:2"} <= set(project.run("images").stdout.replace("docker.io/library/", "").split())
+    project.run(".", "app3", "--VERSIONS=3", *base)
+    assert (project.project / "notes3/notes").read_text() == "version 3\n"
+    debug = project.run(".", "app1", "--MODE=debug", "--progress=plain", *base)
+    assert len(project.ran(debug)) == 1
+    assert (project.project / "notes1/notes").read_text().startswith("version 1\ndebug ")
+
+
+def test_a_failure_in_a_function_shows_both_lines(project: World) -> None:
+    text = f"FUNCTION f\nARG code\nRUN exit $code\nEND\nFROM {project.env['BASE']}\nIF 1 == 1\nDO f --code=7\nEND\n"
+    project.write({"Buildfile": text})
+    done = project.run(".", "--progress=plain", ok=False)
+    assert done.returncode == 1
+    assert "Buildfile:3 in f(), from Buildfile:7:1: `[2/2] RUN exit $code` ended with exit code 7" in done.stderr
+
+
+def test_an_output_is_written_again_when_it_was_changed(project: World) -> None:
+    project.write({"src": "1\n", "Buildfile": "FROM scratch\nCOPY src /made\nOUTPUT /made dist/\n"})
+    settled(project, ".")
+    placed = project.project / "dist/made"
+    for damage in (placed.unlink, lambda: placed.write_text("x\n")):
+        damage()
+        project.run(".", "--progress=plain")
+        assert placed.read_text() == "1\n"
+    time.sleep(0.05)
+    project.write({"src": "2\n"})
+    project.run(".", "--progress=plain")
+    assert placed.read_text() == "2\n"
+
+
+def test_an_output_goes_nowhere_else(project: World) -> None:
+    outside = project.top / "outside"
+    outside.mkdir(mode=0o777)
+    (project.project / "link").symlink_to(outside)
+    project.write({"f": "f\n", "Buildfile": "FROM scratch\nCOPY f /f\nOUTPUT /f link/\n"})
+    done = project.run(".", ok=False)
+    assert done.returncode == 7
+    assert "leads out of the project directory" in done.stderr
+    project.write({"Buildfile": "FROM scratch\nCOPY f /f\nOUTPUT /g* out/\n"})
+    done = project.run(".", ok=False)
+    assert done.returncode == 7
+    assert "nothing matches `/g*`" in done.stderr
+    assert list(outside.iterdir()) == []
