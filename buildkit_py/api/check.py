@@ -99,15 +99,20 @@ def check(request: CheckRequest, data: bytes | None = None) -> Checked:
         return Checked(name, text, None, facts, error=problem)
     wanted = settings.of_file(tree, dict(request.build_args), own=request.own)
     error: PybuildError | None = None
-    with _session(request) as session:
-        try:
-            _survey(request, tree, data, session, facts)
-        except UsageError:
-            raise
-        except PybuildError as problem:
-            error = problem
+    try:
+        look(request, tree, data, facts)
+    except UsageError:
+        raise
+    except PybuildError as problem:
+        error = problem
     findings = applicable(text, run(Subject(tree, facts), registry.RULES, wanted))
     return Checked(name, text, tree, facts, findings, error, wanted.error)
+
+
+def look(request: CheckRequest, tree: Buildfile, data: bytes, facts: Facts) -> None:
+    """Lower what the request is about, for the sake of the facts. Raises what lowering raises."""
+    with _session(request) as session:
+        _survey(request, tree, data, session, facts)
 
 
 def _survey(request: CheckRequest, tree: Buildfile, data: bytes, session: Session | None, facts: Facts) -> None:

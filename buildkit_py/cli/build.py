@@ -49,6 +49,8 @@ _OPTIONS = (
     Option(("--keep-going",), "after a failure, go on with what does not depend on it"),
     Option(("-n", "--dry-run"), "run nothing, show what would run"),
     Option(("--list",), "show the targets and their parameters"),
+    Option(("--call",), "build nothing; answer `check`, `outline` or `targets`, as in `outline,format=json`", "METHOD"),
+    Option(("--check",), "the same as --call=check"),
     Option(("--compression",), "how new layers are compressed", "KIND", choices=COMPRESSIONS),
     Option(("--reproducible",), "let no time but SOURCE_DATE_EPOCH (else 0) into the result"),
     Option(("--progress",), "how progress is shown", "KIND", choices=PROGRESS),
@@ -102,6 +104,11 @@ def _build(parsed: Parsed) -> int:
         from buildkit_py.cli.listing import print_targets
 
         return print_targets(parsed)
+    if parsed.has("check") or parsed.one("call"):
+        from buildkit_py.cli.call import call, method
+
+        if name := method(parsed):
+            return call(parsed, name)
     from buildkit_py.api.build import build
     from buildkit_py.api.witness import Witness
     from buildkit_py.cli import first_tier

@@ -47,7 +47,7 @@ def test_version(tmp_path):
         (("buidl",), "error: there is no command and no file `buidl`", "hint: did you mean `build`?"),
         (("qqqq",), "error: there is no command and no file `qqqq`", "hint: `pybuild --help` lists the commands"),
         (("build", "--tga", "x", "."), "error: unknown option `--tga`", "hint: did you mean `--tag`?"),
-        (("build", "--squash=x", "."), "error: unknown option `--cache-from`", "hint: "),
+        (("build", "--squash=x", "."), "error: unknown option `--squash`", "hint: "),
         (("--lits", "x"), "error: unknown option `--lits`", "hint: did you mean `--list`?"),
         (("images", "extra"), "error: `pybuild images` cannot take `extra`", "hint: "),
         (("cache", "prun"), "error: `pybuild cache` has no `prun`", "hint: did you mean `prune`?"),

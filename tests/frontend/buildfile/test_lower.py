@@ -292,10 +292,14 @@ def test_named_contexts_may_refer_to_each_other():
     assert own.resolver.asked == [("base", "linux/amd64")]
 
 
-def test_a_named_context_from_git():
-    op = Lowered("FROM a", build_contexts=(("a", "https://x/y.git"),)).op
-    assert isinstance(op, GitSource)
-    assert op.url == "https://x/y.git"
+def test_a_named_context_of_git_may_be_a_base():
+    made = Lowered("FROM a\nRUN x\n", build_contexts=(("a", "https://x/y.git#v1"),))
+    assert isinstance(made.target.step.base.op, GitSource)
+    assert made.target.step.base.name == "[context a] https://x/y.git#v1"
+
+
+def test_a_kind_of_named_context_that_is_of_other_tools():
+    assert "bake" in fails("FROM a", build_contexts=(("a", "target:b"),)).message
 
 
 def test_a_target_of_another_file_is_not_there_yet():

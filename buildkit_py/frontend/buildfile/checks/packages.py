@@ -18,9 +18,9 @@ _APT = ("apt-get", "apt")
 
 
 class Manager(Record):
-    """`installs` are (command, words that follow it) that install; `caches` directories of which a mount keeps
-    the cache out of the layer; `flags` and `variables` turn the cache off; `cleaning` is a part of a command
-    that empties it.
+    """`installs` are (command, words that follow it: none means nothing at all); `caches` are directories of which a
+    mount keeps the cache out of the layer; `flags` turn the cache off, `variables` do so or move it; `cleaning` is a
+    part of a command that empties it.
     """
 
     name: str
@@ -61,11 +61,55 @@ MANAGERS = (
         (".npm",),
         cleaning=("cache clean", ".npm"),
     ),
+    Manager(
+        "yarn",
+        (("yarn", ()), *_any(("yarn",), "install", "add")),
+        (".cache/yarn", "share/.cache", ".yarn", "/root/.cache"),
+        variables=("YARN_CACHE_FOLDER",),
+        cleaning=("cache clean", ".yarn", ".cache"),
+    ),
+    Manager(
+        "pnpm",
+        _any(("pnpm",), "install", "i", "add", "fetch"),
+        ("pnpm/store", "/pnpm", ".pnpm-store"),
+        cleaning=("store prune", "pnpm/store", ".pnpm-store"),
+    ),
+    Manager(
+        "uv",
+        (("uv", ("sync",)), ("uv", ("pip", "install"))),
+        (".cache/uv", "/root/.cache"),
+        ("--no-cache", "-n"),
+        ("UV_NO_CACHE", "UV_CACHE_DIR"),
+        ("cache clean", ".cache/uv"),
+    ),
+    Manager(
+        "poetry",
+        _any(("poetry",), "install", "add"),
+        (".cache/pypoetry", "/root/.cache"),
+        ("--no-cache",),
+        ("POETRY_CACHE_DIR",),
+        ("cache clear", ".cache/pypoetry"),
+    ),
+    Manager(
+        "composer",
+        _any(("composer",), "install", "require", "update"),
+        (".composer", ".cache/composer", "/tmp/cache"),
+        ("--no-cache",),
+        ("COMPOSER_CACHE_DIR",),
+        ("clear-cache", "clearcache", ".composer", ".cache/composer", "/tmp/cache"),
+    ),
+    Manager(
+        "conda",
+        _any(("conda", "mamba", "micromamba"), "install", "create"),
+        ("conda/pkgs", "mamba/pkgs"),
+        cleaning=(" clean ", "/pkgs"),
+    ),
 )
 
 # Commands that install what files of the project list.
 _DEPENDENCIES = (
     *((name, (word,)) for name in ("npm", "pnpm") for word in ("install", "ci", "i")),
+    ("yarn", ()),
     ("yarn", ("install",)),
     ("bundle", ("install",)),
     ("composer", ("install",)),
@@ -136,13 +180,15 @@ def _finding(applied: Applied, message: str) -> Finding:
 
 def _is_one_of(command: list[str], known: tuple[tuple[str, tuple[str, ...]], ...]) -> bool:
     name, *rest = operands(command)
-    return any(name == wanted and tuple(rest[: len(words)]) == words for wanted, words in known)
+    return any(
+        name == wanted and (tuple(rest[: len(words)]) == words if words else not rest) for wanted, words in known
+    )
 
 
 def _installs_dependencies(command: list[str]) -> bool:
     if _is_one_of(command, MANAGERS[4].installs):
         return any(word == "-r" or word.startswith("--requirement") for word in command)
-    return _is_one_of(command, _DEPENDENCIES) or command == ["yarn"]
+    return _is_one_of(command, _DEPENDENCIES)
 
 
 def _is_mounted(node: RunStep, caches: tuple[str, ...]) -> bool:
