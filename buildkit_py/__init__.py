@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.mounts import bind as bind
     from buildkit_py.frontend.python.mounts import cache as cache
     from buildkit_py.frontend.python.mounts import secret as secret
+    from buildkit_py.frontend.python.mounts import ssh as ssh
     from buildkit_py.frontend.python.mounts import tmpfs as tmpfs
     from buildkit_py.frontend.python.target import target as target
     from buildkit_py.frontend.python.template import Template as Template
@@ -47,6 +48,7 @@ _PUBLIC = {
     "read": "ambient",
     "scratch": "image",
     "secret": "mounts",
+    "ssh": "mounts",
     "target": "target",
     "tmpfs": "mounts",
 }
@@ -71,6 +73,7 @@ __all__ = [
     "read",
     "scratch",
     "secret",
+    "ssh",
     "target",
     "tmpfs",
 ]

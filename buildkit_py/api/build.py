@@ -70,6 +70,7 @@ class _Build:
 
     def __init__(self, request: BuildRequest, session: Session, emit: Emit, witness: Witness) -> None:
         # After the session's beginning, which starts the process that sandboxes come from: both load side by side.
+        from buildkit_py.api.ssh_agents import SshAgents
         from buildkit_py.api.write_out import PACKED_AS, wants_image
 
         self.request = request
@@ -81,6 +82,7 @@ class _Build:
         self.ran = self.cached = 0
         self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
         self.recorder: Recorder | None = None
+        self.agents = SshAgents(request.ssh)
         self.lost: set[str] = set()  # layers that were given up once: not twice
         self.packer: Packer | None = None  # of the images' layers, where there are images
         self.caches: PortableCaches | None = None
@@ -109,6 +111,7 @@ class _Build:
             state = "failed"
             raise
         finally:
+            self.agents.close()
             if self.request.dry_run:
                 self.session.store.builds.delete(build_id)
             else:
@@ -245,7 +248,8 @@ class _Build:
         return Packer(self.session.store, self.session.materializer(), self.compression, epoch=self.epoch)
 
     def _executor(self, log_dir: str, compression: str) -> LocalExecutor:
-        from buildkit_py.executor.local import LocalExecutor, Settings
+        from buildkit_py.executor.local import LocalExecutor
+        from buildkit_py.executor.settings import Given, Settings
 
         return LocalExecutor(
             self.session.store,
@@ -253,7 +257,7 @@ class _Build:
             self.session.launcher,
             self.emit,
             self.session.clock,
-            _secrets(self.request.secrets),
+            Given(_secrets(self.request.secrets), self.agents.socket),
             Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle(), self._save),
             self.session.transport,
         )

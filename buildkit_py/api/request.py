@@ -17,6 +17,14 @@ class Secret(Record):
     env: str = ""
 
 
+class Ssh(Record):
+    """`--ssh ID[=…]`: an agent, by the path of its socket or by the files of the keys that it is to hold."""
+
+    id: str
+    socket: str = ""
+    keys: tuple[str, ...] = ()
+
+
 class WantedTarget(Record):
     """A target by name ("" for the default one) and its parameters as given on the command line."""
 
@@ -61,6 +69,7 @@ class BuildRequest(Record):
     build_args: tuple[tuple[str, str], ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
+    ssh: tuple[Ssh, ...] = ()
     outputs: tuple[OutputSpec, ...] = ()
     tags: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()

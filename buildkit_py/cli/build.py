@@ -21,6 +21,9 @@ _OPTIONS = (
     Option(("--build-arg",), "set an ARG; NAME alone takes its value from the environment", "NAME=VALUE", many=True),
     Option(("--build-context",), "what FROM and --from=NAME mean by a name", "NAME=VALUE", many=True),
     Option(("--secret",), "a secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]", "SPEC", many=True),
+    Option(
+        ("--ssh",), "an ssh agent for RUN --mount=type=ssh and git: default, ID[=SOCKET|=KEY[,…]]", "SPEC", many=True
+    ),
     Option(("-o", "--output"), "write the result: a directory, or type=TYPE[,dest=PATH][,…]", "SPEC", many=True),
     Option(("--push",), "send the image to the registry of each of its names"),
     Option(("--load",), "does nothing: the image is in the local store in any case"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.api.request import Secret
+from buildkit_py.api.request import Secret, Ssh
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -76,6 +76,48 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
         if not os.path.isfile(file):
             raise UsageError(f"the secret `{name}` is to come from `{file}`, which is no file")
     return Secret(name, file=file, env=variable)
+
+
+def ssh(text: str, env: Mapping[str, str], cwd: str) -> Ssh:
+    """`default` or another id, which is the agent of `$SSH_AUTH_SOCK`, or `ID=SOCKET` or `ID=KEY[,KEY…]`.
+
+    Raises `UsageError`.
+    """
+    name, equals, rest = text.partition("=")
+    if not name or (equals and not rest):
+        raise UsageError(f"`--ssh {text}` is none of `default`, `ID=SOCKET` and `ID=KEYFILE`")
+    if not rest:
+        socket = env.get("SSH_AUTH_SOCK", "")
+        if not socket:
+            raise UsageError(
+                f"`--ssh {text}` is the agent of `$SSH_AUTH_SOCK`, which is not set",
+                hint="start one with `eval $(ssh-agent)`, or name its socket or a key: --ssh " + f"{name}=PATH",
+            )
+        return Ssh(name, socket=_agent_socket(name, socket))
+    paths = [os.path.abspath(os.path.join(cwd, os.path.expanduser(path))) for path in rest.split(",")]
+    for path in paths:
+        if not os.path.exists(path):
+            raise UsageError(f"the ssh agent `{name}` is to come from `{path}`, which is not there")
+    if not any(_is_socket(path) for path in paths):
+        return Ssh(name, keys=tuple(paths))
+    if len(paths) > 1:
+        raise UsageError(f"`--ssh {text}` names a socket and something else", hint="one socket, or any number of keys")
+    return Ssh(name, socket=paths[0])
+
+
+def _agent_socket(name: str, path: str) -> str:
+    if not _is_socket(path):
+        raise UsageError(f"the ssh agent `{name}` is to come from `{path}` ($SSH_AUTH_SOCK), which is no socket")
+    return os.path.abspath(path)
+
+
+def _is_socket(path: str) -> bool:
+    from stat import S_ISSOCK
+
+    try:
+        return S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def host(text: str) -> tuple[str, str]:

@@ -20,7 +20,6 @@ from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, trusted
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
-from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.work import make_root
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildkit_py.events import Emit
+    from buildkit_py.executor.settings import Given, Settings
     from buildkit_py.executor.tree import Tree
     from buildkit_py.executor.web_file import Fetched
     from buildkit_py.graph.op import Op
@@ -48,25 +48,8 @@ if TYPE_CHECKING:
 _WORTH_SHOWING = 4 << 20
 
 
-class Settings(Record):
-    """What of the build's options decides how steps run, but not what they are.
-
-    `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
-    `ca_bundle` are certificates that steps trust besides their own, b"" for none.
-    `compression` is that of layers which are packed while they are made: what the image will want, or "none".
-    `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
-    the project; it raises `PybuildError`.
-    """
-
-    log_dir: str
-    network: str = "host"
-    compression: str = "none"
-    ca_bundle: bytes = b""
-    save: Callable[[tuple[str, ...], str, str], None] | None = None
-
-
 class LocalExecutor:
-    """Implements the solver's `Executor`. `secret(id)` gives a secret's value, None where there is none."""
+    """Implements the solver's `Executor`."""
 
     def __init__(
         self,
@@ -75,7 +58,7 @@ class LocalExecutor:
         launcher: Callable[[], Launcher],
         emit: Emit,
         clock: Callable[[], float],
-        secret: Callable[[str], bytes | None],
+        given: Given,
         settings: Settings,
         transport: Callable[[], Transport],
     ) -> None:
@@ -84,10 +67,10 @@ class LocalExecutor:
         self._launcher = launcher
         self._emit = emit
         self._clock = clock
-        self._secret = secret
+        self._given = given
         self._settings = settings
         self._running = Running()
-        self._remotes = Remotes(store, transport, secret, lambda: self._running.cancelled, settings.ca_bundle)
+        self._remotes = Remotes(store, transport, given, lambda: self._running.cancelled, settings.ca_bundle)
         self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()
@@ -248,9 +231,12 @@ class LocalExecutor:
         trees = self._trees(stands_on, step_id)
         seen = [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources]
         snapshots = [source.snapshot for source in sources]
+        from buildkit_py.executor.ssh_forward import AgentMounts
+
         waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
         caches = CacheMounts(self.store, self._materializer, self._begun, step, snapshots, seen, waiting)
-        mounts = Mounts(step, op, seen, self._secret, caches)
+        agents = AgentMounts(self.store, self._given.agent, step)
+        mounts = Mounts(step, op, seen, self._given.secret, caches, agents)
         try:
             if self._settings.ca_bundle:
                 bundle, variables = trusted(self._settings.ca_bundle, op.env)

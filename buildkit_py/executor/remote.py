@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from buildkit_py.executor.git_command import Git
+    from buildkit_py.executor.settings import Given
     from buildkit_py.executor.web_file import Fetched
     from buildkit_py.http.transport import Transport
     from buildkit_py.store.store import Store
@@ -30,11 +31,13 @@ if TYPE_CHECKING:
 
 _NANO = 1_000_000_000
 _FILE_MODE = 0o600
+# BuildKit's name for the agent that git sources ask.
+_AGENT = "default"
 _FORGES = ("github.com", "www.github.com")
 
 
 class Remotes:
-    """`transport` speaks HTTP, made at the first use; `secret(id)` gives credentials, None where there are none.
+    """`transport` speaks HTTP, made at the first use; `given` has credentials, and the agent that ssh asks.
 
     `ca_bundle` are certificates to trust besides the system's, b"" for none.
     """
@@ -43,13 +46,14 @@ class Remotes:
         self,
         store: Store,
         transport: Callable[[], Transport],
-        secret: Callable[[str], bytes | None],
+        given: Given,
         cancelled: Callable[[], bool],
         ca_bundle: bytes,
     ) -> None:
         self._store = store
         self._transport = transport
-        self._secret = secret
+        self._given = given
+        self._secret = given.secret
         self._cancelled = cancelled
         self._ca_bundle = ca_bundle
         self._settled: dict[Remote, Remote] = {}
@@ -153,7 +157,9 @@ class Remotes:
             settings.append((f"http.{scope}.extraheader", f"Authorization: {header}"))
         if certificates := self._certificates(work):
             settings.append(("http.sslCAInfo", certificates))
-        return Git(op.url, work, os.environ, self._cancelled, settings=tuple(settings))
+        over_ssh = not op.url.startswith(("http://", "https://"))
+        agent = (self._given.agent(_AGENT) if over_ssh or op.submodules else None) or ""
+        return Git(op.url, work, os.environ, self._cancelled, agent=agent, settings=tuple(settings))
 
     def _git_header(self, url: str) -> tuple[str, str]:
         """The part of the web to which a secret for git is sent, and the header; "" where there is no secret."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.executor.cache_mounts import CacheMounts
     from buildkit_py.executor.materialize import Trees
+    from buildkit_py.executor.ssh_forward import AgentMounts
     from buildkit_py.graph.op import Mount, Policy, Run
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher, Sandbox
@@ -26,6 +27,8 @@ PIPES = "/dev/pipes"
 _FULL = 256 << 10
 # What timeout(1) ends with, too.
 TIMED_OUT = 124
+# What tells ssh where its agent is.
+AGENT_VARIABLE = "SSH_AUTH_SOCK"
 # Where a step finds the certificates that its machine trusts, and what tells the usual programs of it.
 CA_BUNDLE = "/run/pybuild/ca-certificates.crt"
 CA_VARIABLES = (
@@ -90,8 +93,10 @@ class Mounts:
         trees: Sequence[Trees | None],
         secret: Callable[[str], bytes | None],
         caches: CacheMounts,
+        agents: AgentMounts,
     ) -> None:
         self._step = step
+        self._agents = agents
         self._secret = secret
         self._caches = caches
         self.env: list[tuple[str, str]] = []
@@ -109,8 +114,9 @@ class Mounts:
             )
 
     def release(self) -> None:
-        """Give the cache mounts back."""
+        """Give the cache mounts and the agents back."""
         self._caches.release()
+        self._agents.release()
 
     def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
         target = _absolute(mount.target, op)
@@ -133,6 +139,12 @@ class Mounts:
                 self.specs.append(SandboxMount("tmpfs", target, size=mount.size, mode=0o1777, read_only=False))
             case "secret":
                 self._add_secret(mount, target)
+            case "ssh":
+                if (spec := self._agents.take(mount, target)) is not None:
+                    self.specs.append(spec)
+                if not any(name == AGENT_VARIABLE for name, _ in (*op.env, *self.env)):
+                    # Also where there is none: which variables a command has does not hang on what a person gives.
+                    self.env.append((AGENT_VARIABLE, target))
             case _:
                 raise BuildfileError(f"mounts of type `{mount.kind}` are not supported", at=self._step.position)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend import history as text
+from buildkit_py.frontend.mode import check_mode
 from buildkit_py.frontend.narrow import narrow
 from buildkit_py.frontend.target import Output
 from buildkit_py.graph.op import NO_POLICY, Copy, CopyPath, ImageSource, Inline, Mkdir, Run
@@ -169,6 +170,11 @@ def _ready(stage: Stage) -> Stage:
 # Instructions that make a layer
 
 
+def agent_target(mounts: Iterable[Mount]) -> str:
+    """Where the ssh agent is that has no target of its own, behind these other mounts of its RUN."""
+    return f"/run/buildkit/ssh_agent.{sum(mount.kind == 'ssh' for mount in mounts)}"
+
+
 def shell_argv(stage: Stage, command: str) -> tuple[str, ...]:
     """The shell form: SHELL with the whole text as its last argument."""
     return (*(stage.config.shell or DEFAULT_SHELL), command)
@@ -247,7 +253,7 @@ def copy(
     `shown` are the sources as history tells of them, where they are not just the paths of the items.
     """
     if mode:
-        _check_mode(mode, position)
+        check_mode(mode, position)
     ordered = tuple(item for item in items if isinstance(item, CopyPath))
     ordered_items = ordered + tuple(item for item in items if isinstance(item, Inline))
     op = Copy(
@@ -463,26 +469,6 @@ def absolute(stage: Stage, dest: str) -> str:
     if dest.endswith("/."):
         return "/." if path == "/" else path + "/."
     return path
-
-
-def _check_mode(mode: str, position: Position | None) -> None:
-    if mode.isascii() and mode.isdigit():
-        if set(mode) <= set("01234567") and int(mode, 8) <= 0o7777:
-            return
-    elif all(_is_symbolic(clause) for clause in mode.split(",")):
-        return
-    raise BuildfileError(
-        f"`{mode}` is not a mode",
-        at=position,
-        hint="an octal number from 0 to 7777, or a symbolic mode such as u=rwX,go=rX",
-    )
-
-
-def _is_symbolic(clause: str) -> bool:
-    who = clause.lstrip("ugoa")
-    if not who or who[0] not in "+-=":
-        return False
-    return set(who) <= set("+-=rwxXstugo")
 
 
 def _latest(env: Pairs, name: str, value: str) -> Pairs:

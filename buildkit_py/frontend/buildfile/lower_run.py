@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
-from buildkit_py.frontend.assemble import join
+from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.local_context import sealed
@@ -89,7 +89,8 @@ def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount
     at = lowering.place(flag.position)
     spec = parse_mount(flag.value or "", lambda word: lowering.expand(stage, word, flag.position), at)
     if spec.kind == "ssh":
-        raise BuildfileError("RUN --mount=type=ssh is not supported yet", at=at)
+        mounts.append(_ssh(stage, spec, mounts, at))
+        return
     if spec.kind == "secret":
         mounts.append(_secret(stage, spec, at))
         return
@@ -167,6 +168,18 @@ def _secret(stage: Stage, spec: RunMount, at: Position) -> Mount:
         uid=max(spec.uid, 0),
         gid=max(spec.gid, 0),
         env=spec.env,
+        required=spec.required,
+    )
+
+
+def _ssh(stage: Stage, spec: RunMount, mounts: list[Mount], at: Position) -> Mount:
+    return Mount(
+        "ssh",
+        _target(stage, spec.target or agent_target(mounts), at),
+        id=spec.id or "default",
+        mode=spec.mode,
+        uid=max(spec.uid, 0),
+        gid=max(spec.gid, 0),
         required=spec.required,
     )
 

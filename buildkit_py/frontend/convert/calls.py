@@ -205,6 +205,12 @@ class Calls:
                 out += [("required", "False")] * (not spec.required)
                 out += [("mode", f"0o{spec.mode:o}")] * (spec.mode >= 0)
                 out += [("uid", str(spec.uid))] * (spec.uid > 0) + [("gid", str(spec.gid))] * (spec.gid > 0)
+            case "ssh":
+                out = [("", self._field(spec.id))] * (spec.id not in ("", "default"))
+                out += [("target", target)] * bool(spec.target)
+                out += [("required", "False")] * (not spec.required)
+                out += [("mode", f"0o{spec.mode:o}")] * (spec.mode >= 0)
+                out += [("uid", str(spec.uid))] * (spec.uid > 0) + [("gid", str(spec.gid))] * (spec.gid > 0)
             case _:
                 raise no_words(f"RUN --mount=type={spec.kind}", at)
         self.words.uses(spec.kind)

@@ -40,6 +40,7 @@ IMPORTED = frozenset(
         "platform_arg",
         "scratch",
         "secret",
+        "ssh",
         "target",
         "tmpfs",
     )

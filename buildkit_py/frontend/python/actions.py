@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from buildkit_py.frontend.python.file import File
-    from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+    from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
     from buildkit_py.frontend.python.template import Template
     from buildkit_py.frontend.python.text import Text
     from buildkit_py.frontend.python.tree import Tree
@@ -56,7 +56,7 @@ class RunCommand(Record):
     """`script`: a file that the command, which is its path, runs."""
 
     command: CommandLine
-    mounts: tuple[CacheMount | SecretMount | TmpfsMount | BindMount, ...]
+    mounts: tuple[CacheMount | SecretMount | SshMount | TmpfsMount | BindMount, ...]
     network: str
     env: Pairs
     user: str

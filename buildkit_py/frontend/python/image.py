@@ -14,7 +14,7 @@ from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions, session
 from buildkit_py.frontend.python.expect import expect, shown, strings
 from buildkit_py.frontend.python.file import File
-from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
 from buildkit_py.frontend.python.policy import policy_of, read
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.template import Template, expect_text
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     Values = Mapping[str, AnyText] | list[tuple[str, AnyText]]
     Thing: TypeAlias = "Tree | Image | File"
     Files: TypeAlias = "Thing | list[Thing] | tuple[Thing, ...]"
-    AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
+    AnyMount = CacheMount | SecretMount | SshMount | TmpfsMount | BindMount
     Mounts = AnyMount | list[AnyMount] | tuple[AnyMount, ...]
 
 _NETWORKS = ("default", "none", "host")
-_MOUNTS = (CacheMount, SecretMount, TmpfsMount, BindMount)
+_MOUNTS = (CacheMount, SecretMount, SshMount, TmpfsMount, BindMount)
 
 
 class Image:
@@ -98,7 +98,7 @@ class Image:
         """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
 
         A `file()` is a script that says in its first line (`#!…`) what runs it.
-        `mounts` are made by cache(), secret(), tmpfs() and bind(). `env` and
+        `mounts` are made by cache(), secret(), ssh(), tmpfs() and bind(). `env` and
         `user` are for this command only. Of the files copied from contexts it
         sees those that `inputs` match, where there are any. It is ended after
         `timeout` ("10m"), tried `retry` times more, run again when its result

@@ -13,7 +13,7 @@ from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.platform_args import normalise, this_platform
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions
-from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, TmpfsMount
+from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
 from buildkit_py.frontend.python.template import Template
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.python.tree import Directory
@@ -22,7 +22,7 @@ from buildkit_py.graph.op import CopyPath, Inline, LocalSource, Mount, Pipe, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.expand import Expansion
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from buildkit_py.graph.step import Step
     from buildkit_py.source_map import Position
 
-    AnyMount = CacheMount | SecretMount | TmpfsMount | BindMount
+    AnyMount = CacheMount | SecretMount | SshMount | TmpfsMount | BindMount
 
 
 class ImageLowering:
@@ -234,7 +234,7 @@ class ImageLowering:
         mounts: list[Mount] = []
         sources: list[Step] = []
         for mount in action.mounts:
-            mounts.append(self._mount(stage, mount, image, sources))
+            mounts.append(self._mount(stage, mount, image, sources, mounts))
         pipes: tuple[Pipe, ...] = ()
         if action.script is not None:
             pipes = (Pipe(action.script.name, self._bytes(stage, action.script.content)),)
@@ -258,8 +258,10 @@ class ImageLowering:
             position=at,
         )
 
-    def _mount(self, stage: Stage, mount: AnyMount, image: Image, sources: list[Step]) -> Mount:
-        """One mount; what it reads from is added to the sources."""
+    def _mount(
+        self, stage: Stage, mount: AnyMount, image: Image, sources: list[Step], others: Sequence[Mount]
+    ) -> Mount:
+        """One mount, behind some others; what it reads from is added to the sources."""
         given = self._text(stage, mount.target)
         target = join("/" if given.startswith("/") else stage.config.working_dir or "/", given) if given else ""
         if target == "/":
@@ -290,6 +292,16 @@ class ImageLowering:
                     uid=mount.uid,
                     gid=mount.gid,
                     env=mount.env,
+                    required=mount.required,
+                )
+            case SshMount():
+                return Mount(
+                    "ssh",
+                    target or assemble.agent_target(others),
+                    id=self._text(stage, mount.id),
+                    mode=mount.mode,
+                    uid=mount.uid,
+                    gid=mount.gid,
                     required=mount.required,
                 )
             case TmpfsMount():

@@ -1,4 +1,4 @@
-"""What a command can have mounted while it runs: caches, secrets, files of elsewhere, memory."""
+"""What a command can have mounted while it runs: caches, secrets, ssh agents, files of elsewhere, memory."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ class SecretMount(Record):
     id: AnyText
     target: AnyText
     env: str
+    required: bool
+    mode: int
+    uid: int
+    gid: int
+
+
+class SshMount(Record):
+    id: AnyText
+    target: AnyText
     required: bool
     mode: int
     uid: int
@@ -108,6 +117,32 @@ def secret(
         raise BuildfileError("secret() of an id to expand needs a target, or env", at=here())
     where = target or ("" if env else "/run/secrets/" + str(id).rpartition("/")[2])
     return SecretMount(id, where, env or "", required, mode, uid, gid)
+
+
+def ssh(
+    id: AnyText = "default",
+    *,
+    target: AnyText = "",
+    required: bool = True,
+    mode: int = -1,
+    uid: int = 0,
+    gid: int = 0,
+) -> SshMount:
+    """An ssh agent of the command line (`--ssh ID`), whose keys the command may use, and can neither see nor change.
+
+    Its socket is `target`, by default `/run/buildkit/ssh_agent.N`; the first
+    one's is in `SSH_AUTH_SOCK`. Only its owner can use it, unless `mode` says
+    otherwise. A missing one is an error, which a Dockerfile has to ask for;
+    `required=False` is the Dockerfile's way.
+    """
+    expect_text(id, "`id` of ssh()")
+    expect_text(target, "`target` of ssh()")
+    expect(required, bool, "`required` of ssh()")
+    for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
+        expect(value, int, f"`{name}` of ssh()")
+    if not id:
+        raise BuildfileError("ssh() needs an id", at=here())
+    return SshMount(id, target, required, mode, uid, gid)
 
 
 def tmpfs(path: AnyText, *, size: int = 0) -> TmpfsMount:

@@ -137,6 +137,7 @@ SAME = [
     ),
     ("FROM base\nRUN --mount=target=/a,source=b --mount=target=/c,source=b,rw --mount=from=i,target=/d x\n", ((),)),
     ("FROM base\nRUN --mount=type=tmpfs,dst=/t,size=1m --mount=type=secret,id=a/b,env=E,uid=3,mode=0440 x\n", ((),)),
+    ("FROM base\nRUN --mount=type=ssh --mount=type=ssh,id=a,dst=/t,required,uid=3,mode=0440 x\n", ((),)),
     ("FROM base\nRUN --network=none --mount=type=cache,dst=/c,from=i,source=/s,ro,sharing=locked x\n", ((),)),
     ("FROM base\nCOPY <<A b <<'C' /d/\n$X\\n\nA\n$X\nC\nADD --unpack=false --link a* /e\n", ((),)),
     ('FROM base\nRUN <<E\n#!/bin/cat\n"""\\\nE\nRUN cat <<A - <<-B\na\nA\n\tb\n\tB\nCMD \nRUN ["a"]\n', ((),)),

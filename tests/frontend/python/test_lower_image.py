@@ -72,7 +72,8 @@ def test_run_arguments(tmp_path):
         tmp_path,
         """(Image("base").workdir("/w").user("app").run("x", network="none", env={"A": "1"}, user="root", mounts=[
             cache("/c"), cache("d", id="x", sharing="locked", mode=0o700), secret("s"), secret("t", env="T"),
-            secret("u", target="/u", required=False), tmpfs("/t", size=5), bind(Image("other")["/bin"], "/b"),
+            secret("u", target="/u", required=False), tmpfs("/t", size=5),
+            ssh(), ssh("d", target="a", uid=7), bind(Image("other")["/bin"], "/b"),
             bind(context("."), "/src", read_only=False)]))""",
     )
     op = made.step.op
@@ -83,6 +84,8 @@ def test_run_arguments(tmp_path):
         Mount("secret", "", id="t", env="T", required=True),
         Mount("secret", "/u", id="u"),
         Mount("tmpfs", "/t", read_only=False, size=5),
+        Mount("ssh", "/run/buildkit/ssh_agent.0", id="default", required=True),
+        Mount("ssh", "/w/a", id="d", uid=7, required=True),
         Mount("bind", "/b", 0, "/bin"),
         Mount("bind", "/src", 1, "/", read_only=False),
     )

@@ -1,0 +1,35 @@
+"""What a build gives its executor besides the graph: how steps run here, and what a person gave for them."""
+
+from __future__ import annotations
+
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Settings(Record):
+    """What of the build's options decides how steps run, but not what they are.
+
+    `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
+    `ca_bundle` are certificates that steps trust besides their own, b"" for none.
+    `compression` is that of layers which are packed while they are made: what the image will want, or "none".
+    `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
+    the project; it raises `PybuildError`.
+    """
+
+    log_dir: str
+    network: str = "host"
+    compression: str = "none"
+    ca_bundle: bytes = b""
+    save: Callable[[tuple[str, ...], str, str], None] | None = None
+
+
+class Given(Record):
+    """What a person gave to a build besides its files: `secret(id)` is a secret's value, `agent(id)` the path of an ssh
+    agent's socket; None where there is none. Both raise `SourceError`.
+    """
+
+    secret: Callable[[str], bytes | None]
+    agent: Callable[[str], str | None]
