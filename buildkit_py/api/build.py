@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.api.pins import ImagePins
     from buildkit_py.api.portable import PortableCaches
     from buildkit_py.api.record_build import Recorder
     from buildkit_py.api.request import BuildRequest, Secret
@@ -45,15 +46,15 @@ def build(request: BuildRequest, emit: Emit, witness: Witness | None = None) -> 
     """
     witness = witness if witness is not None else Witness()
     _witness_surroundings(witness)
-    with Session(request.store, sandboxes=not request.dry_run) as session:
-        return _Build(request, session, emit, witness).run()
+    with Session(request.store, sandboxes=not request.dry_run, offline=request.offline) as session:
+        return Build(request, session, emit, witness).run()
 
 
 def rebuild(request: BuildRequest, targets: tuple[Target, ...], emit: Emit, witness: Witness) -> BuildResult:
     """Build targets again that an earlier build lowered, whose Buildfile and all else it looked at are unchanged."""
     _witness_surroundings(witness)
-    with Session(request.store, sandboxes=True) as session:
-        return _Build(request, session, emit, witness).run(targets)
+    with Session(request.store, sandboxes=True, offline=request.offline) as session:
+        return Build(request, session, emit, witness).run(targets)
 
 
 def _witness_surroundings(witness: Witness) -> None:
@@ -65,7 +66,7 @@ def _witness_surroundings(witness: Witness) -> None:
     witness.file(buildkit_py.__file__)
 
 
-class _Build:
+class Build:
     """One build: the parts wired together."""
 
     def __init__(self, request: BuildRequest, session: Session, emit: Emit, witness: Witness) -> None:
@@ -135,19 +136,7 @@ class _Build:
             session.on_loss = Losses(session.identity, self.emit, self.witness.told).heard
 
         if not targets:
-            from buildkit_py.api.ahead import Ahead
-            from buildkit_py.api.targets import targets as lower
-
-            ahead = Ahead(
-                lambda: self._executor(log_dir, "none"),
-                lambda executor, steps: self._solve(lambda: self._solver(executor, None, ()), executor, steps),
-                self.witness,
-            )
-            try:
-                targets = lower(request, session, self.witness, ahead)
-            except PybuildError:
-                self._tell()  # what is odd about a Buildfile may be why it is wrong
-                raise
+            targets = self._targets(log_dir)
         self.witness.targets = recorder.targets = targets
         self._tell()
         makes_images = self.makes_images or any(target.tags for target in targets)
@@ -155,7 +144,7 @@ class _Build:
         packer = self.packer = self._packer() if makes_images else None
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
         out.check(targets)
-        executor = self._executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
+        executor = self.executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
         roots = [target.step for target in targets if target.step is not None]
         executor.expect(roots)
         if request.dry_run:
@@ -170,6 +159,39 @@ class _Build:
         self._hold(results)
         self._finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
+
+    def _targets(self, log_dir: str) -> tuple[Target, ...]:
+        """The wanted targets of the Buildfile, on what the lock file beside it pins."""
+        from buildkit_py.api import lock_file
+        from buildkit_py.api.pins import Pins
+
+        place = lock_file.path_for(self.request.file)
+        if place:
+            self.witness.file(place)
+        lock = lock_file.load(place) if place else None
+        pins = Pins(
+            lock,
+            os.path.relpath(place) if place else "",
+            locked=self.request.locked,
+            tell=lambda text, position: self.witness.notices.append(Notice("warning", text, position)),
+        )
+        try:
+            return pins.targets(self.lower(log_dir, pins))
+        except PybuildError:
+            self._tell()  # what is odd about a Buildfile may be why it is wrong
+            raise
+
+    def lower(self, log_dir: str, pins: ImagePins) -> tuple[Target, ...]:
+        """The graphs of the wanted targets, over the images that `pins` say. Raises what the frontends raise."""
+        from buildkit_py.api.ahead import Ahead
+        from buildkit_py.api.targets import targets
+
+        ahead = Ahead(
+            lambda: self.executor(log_dir, "none"),
+            lambda executor, steps: self._solve(lambda: self._solver(executor, None, ()), executor, steps),
+            self.witness,
+        )
+        return targets(self.request, self.session, self.witness, ahead, pins)
 
     def _make(
         self, targets: tuple[Target, ...], executor: LocalExecutor, roots: list[Step], out: WriteOut
@@ -247,7 +269,8 @@ class _Build:
 
         return Packer(self.session.store, self.session.materializer(), self.compression, epoch=self.epoch)
 
-    def _executor(self, log_dir: str, compression: str) -> LocalExecutor:
+    def executor(self, log_dir: str, compression: str) -> LocalExecutor:
+        """What performs the steps; their logs go to `log_dir`."""
         from buildkit_py.executor.local import LocalExecutor
         from buildkit_py.executor.settings import Given, Settings
 
@@ -258,7 +281,14 @@ class _Build:
             self.emit,
             self.session.clock,
             Given(_secrets(self.request.secrets), self.agents.socket),
-            Settings(log_dir, self.session.config.network or "host", compression, self._ca_bundle(), self._save),
+            Settings(
+                log_dir,
+                network=self.session.config.network or "host",
+                compression=compression,
+                ca_bundle=self._ca_bundle(),
+                offline=self.request.offline,
+                save=self._save,
+            ),
             self.session.transport,
         )
 

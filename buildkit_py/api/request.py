@@ -59,6 +59,7 @@ class BuildRequest(Record):
     `file` "-" is standard input. `context` "" means there is none, or that it is `remote`: an address of git or of a
     file of the web, "-" for standard input. `file` may then be relative, to the context, or "" for the usual names.
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
+    `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
     `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is.
     """
 
@@ -85,6 +86,8 @@ class BuildRequest(Record):
     compression: str = ""
     cache_from: tuple[CacheSpec, ...] = ()
     cache_to: tuple[CacheSpec, ...] = ()
+    locked: bool = False
+    offline: bool = False
     epoch: int | None = None
     reproducible: bool = False
     iidfile: str = ""

@@ -30,18 +30,20 @@ def _ignore(loss: TreeLoss) -> None:
 
 class Session:
     """A context manager. `sandboxes`: sandboxes may be wanted, so their fork server starts at once.
+    `offline`: nobody elsewhere is asked for anything.
 
     An ordinary user's process enters its user namespace here, before it has
     threads. Raises `SandboxError` where the machine does not allow that,
     `StoreError`, `UsageError` for a bad configuration.
     """
 
-    def __init__(self, store: str = "", *, sandboxes: bool = False) -> None:
+    def __init__(self, store: str = "", *, sandboxes: bool = False, offline: bool = False) -> None:
         from buildkit_py.config import load
         from buildkit_py.sandbox.userns import enter
         from buildkit_py.store.store import Store
 
         self.began = time.monotonic()
+        self.offline = offline
         self.config: Config = load(os.environ)
         self.identity: Identity = enter()
         self._launcher: Launcher | None = None
@@ -87,7 +89,7 @@ class Session:
         if self._client is None:
             from buildkit_py.registry.client import Client
 
-            self._client = Client(self.config)
+            self._client = Client(self.config, offline=self.offline)
         return self._client
 
     def transport(self) -> Transport:
@@ -95,7 +97,7 @@ class Session:
         if self._transport is None:
             from buildkit_py.http.transport import Transport
 
-            self._transport = Transport(ca_bundle=self.config.ca_bundle)
+            self._transport = Transport(ca_bundle=self.config.ca_bundle, offline=self.offline)
         return self._transport
 
     def resolver(self) -> ImageResolver:

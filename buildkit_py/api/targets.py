@@ -13,6 +13,7 @@ from buildkit_py.frontend.target import Options, Resolved
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.api.ahead import Ahead
+    from buildkit_py.api.pins import ImagePins
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.session import Session
     from buildkit_py.api.witness import Witness
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 class _Resolver:
     """The frontends' `Resolver`: the registry's, made when the first image is named."""
 
-    def __init__(self, session: Session, pull: bool, witness: Witness) -> None:
+    def __init__(self, session: Session, pull: bool, witness: Witness, pins: ImagePins) -> None:
+        self._pins = pins
         self._session = session
         self._pull = pull
         self._witness = witness
@@ -35,7 +37,9 @@ class _Resolver:
         """What an image name stands for now."""
         if self._images is None:
             self._images = self._session.resolver()
-        found = self._images.resolve(reference, platform, position, pull=self._pull)
+        named, asked = self._pins.image(reference, position)
+        found = self._images.resolve(named, platform, position, pull=asked or self._pull)
+        self._pins.took(reference, found)
         if "://" in reference:
             # An archive or a layout on disk: it is looked at each time, so the first tier must look, too.
             self._witness.impure(f"{reference} is read anew by each build")
@@ -44,11 +48,13 @@ class _Resolver:
         return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
 
 
-def targets(request: BuildRequest, session: Session, witness: Witness, ahead: Ahead) -> tuple[Target, ...]:
+def targets(
+    request: BuildRequest, session: Session, witness: Witness, ahead: Ahead, pins: ImagePins
+) -> tuple[Target, ...]:
     """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise.
 
     What is odd but no error goes to the witness's notices. `ahead` does the
-    steps without which there is no graph.
+    steps without which there is no graph. `pins` say what names of images stand for.
     """
     options = Options(
         context=request.context,
@@ -60,7 +66,7 @@ def targets(request: BuildRequest, session: Session, witness: Witness, ahead: Ah
         no_cache=request.no_cache,
         no_cache_filter=request.no_cache_filter,
     )
-    resolver = _Resolver(session, request.pull, witness)
+    resolver = _Resolver(session, request.pull, witness, pins)
 
     def notice(message: str, position: Position | None, hint: str, rule: str) -> None:
         witness.notices.append(Notice("warning", message, position, hint, rule))

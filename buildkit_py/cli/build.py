@@ -32,6 +32,8 @@ _OPTIONS = (
     Option(("--label",), "add a label to the image", "NAME=VALUE", many=True),
     Option(("--platform",), "the platform to build for", "OS/ARCH[/VARIANT]"),
     Option(("--pull",), "ask the registries for newer base images"),
+    Option(("--locked",), "fail where pybuild.lock does not pin an image, a ref or a URL"),
+    Option(("--offline",), "ask nobody elsewhere for anything; fail where something is not here"),
     Option(("--no-cache",), "use nothing that earlier builds left"),
     Option(("--no-cache-filter",), "use nothing that earlier builds left of a target", "TARGET", many=True),
     Option(

@@ -49,6 +49,8 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         jobs=values.count(parsed.one("jobs"), "--jobs") if parsed.one("jobs") else 0,
         keep_going=parsed.has("keep-going"),
         dry_run=parsed.has("dry-run"),
+        locked=parsed.has("locked"),
+        offline=parsed.has("offline"),
         compression=parsed.one("compression"),
         cache_from=tuple(cache_spec(text, "--cache-from", cwd) for text in parsed.all("cache-from")),
         cache_to=tuple(cache_spec(text, "--cache-to", cwd) for text in parsed.all("cache-to")),

@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "tell what is odd about a Buildfile, without building it",
     "fmt": "write Buildfiles in canonical form",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",
+    "update": "pin what images, refs and URLs stand for, in pybuild.lock",
     "plan": "show what a build would run, and why",
     "why": "show why the steps of a build ran",
     "builds": "list the builds, newest first",

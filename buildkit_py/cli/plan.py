@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SHARED = frozenset(
     (
         *("file", "target", "build-arg", "build-context", "secret", "label", "platform", "pull", "no-cache"),
-        *("no-cache-filter", "network", "add-host", "cache-from"),
+        *("no-cache-filter", "network", "add-host", "cache-from", "locked", "offline"),
     )
 )
 

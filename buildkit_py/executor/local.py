@@ -70,7 +70,9 @@ class LocalExecutor:
         self._given = given
         self._settings = settings
         self._running = Running()
-        self._remotes = Remotes(store, transport, given, lambda: self._running.cancelled, settings.ca_bundle)
+        self._remotes = Remotes(
+            store, transport, given, lambda: self._running.cancelled, settings.ca_bundle, offline=settings.offline
+        )
         self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
         self._stood_on: set[Step] = set()

@@ -39,7 +39,7 @@ _FORGES = ("github.com", "www.github.com")
 class Remotes:
     """`transport` speaks HTTP, made at the first use; `given` has credentials, and the agent that ssh asks.
 
-    `ca_bundle` are certificates to trust besides the system's, b"" for none.
+    `ca_bundle` are certificates to trust besides the system's, b"" for none. `offline`: no git is run.
     """
 
     def __init__(
@@ -49,7 +49,10 @@ class Remotes:
         given: Given,
         cancelled: Callable[[], bool],
         ca_bundle: bytes,
+        *,
+        offline: bool = False,
     ) -> None:
+        self._offline = offline
         self._store = store
         self._transport = transport
         self._given = given
@@ -149,6 +152,11 @@ class Remotes:
 
     def _git(self, op: GitSource, work: str) -> Git:
         """Git with what this source needs; a file of certificates goes below `work`."""
+        if self._offline:
+            from buildkit_py.http.address import shown_url
+            from buildkit_py.http.transport import not_here
+
+            raise not_here(shown_url(op.url))
         from buildkit_py.executor.git_command import Git
 
         settings: list[tuple[str, str]] = []

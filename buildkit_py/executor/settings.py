@@ -13,7 +13,8 @@ class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
 
     `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
-    `ca_bundle` are certificates that steps trust besides their own, b"" for none.
+    `ca_bundle` are certificates that steps trust besides their own, b"" for none. `offline`: sources from elsewhere
+    are not asked for.
     `compression` is that of layers which are packed while they are made: what the image will want, or "none".
     `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
     the project; it raises `PybuildError`.
@@ -23,6 +24,7 @@ class Settings(Record):
     network: str = "host"
     compression: str = "none"
     ca_bundle: bytes = b""
+    offline: bool = False
     save: Callable[[tuple[str, ...], str, str], None] | None = None
 
 

@@ -95,7 +95,11 @@ def fetch(
     assert isinstance(got, Fetched)
     if got.digest != digest:
         os.unlink(got.path)
-        raise DigestMismatch(f"the file is {got.digest}, and not {digest}", at=shown(url))
+        raise DigestMismatch(
+            f"the file is {got.digest}, and not {digest}",
+            at=shown(url),
+            hint="a checksum in the Buildfile says so, or pybuild.lock, where `pybuild update` moves it",
+        )
     return got
 
 

@@ -183,11 +183,19 @@ class Transport:
     """Sends requests. `env` gives proxies and SSL_CERT_FILE (the process's own by default).
 
     `peer` is what the other side is called, and `hint` what to look at where it cannot be reached.
+    `offline`: every request raises `RegistryError` at once.
     """
 
     def __init__(
-        self, *, ca_bundle: str = "", env: Mapping[str, str] | None = None, peer: str = "server", hint: str = ""
+        self,
+        *,
+        ca_bundle: str = "",
+        env: Mapping[str, str] | None = None,
+        peer: str = "server",
+        hint: str = "",
+        offline: bool = False,
     ) -> None:
+        self._offline = offline
         self._peer = peer
         self._hint = hint or "check the address and the network"
         self._ca_bundle = ca_bundle
@@ -209,6 +217,8 @@ class Transport:
 
         Raises `Unreachable` where no answer comes, `RegistryError` for a redirect that is not followed.
         """
+        if self._offline:
+            raise not_here(shown(url))
         sent = dict(headers or {})
         origin, peer = origin_of(url), ""
         for _ in range(MAX_REDIRECTS + 1):
@@ -382,6 +392,13 @@ class Transport:
                     found.verify_mode = ssl.CERT_NONE
                 self._contexts[verify] = found
             return found
+
+
+def not_here(at: object) -> RegistryError:
+    """What is wanted would have to be asked for elsewhere, and the build is offline."""
+    return RegistryError(
+        "it is not on this machine, and nobody is asked for it (--offline)", at=at, hint="build once without --offline"
+    )
 
 
 def is_public(address: str) -> bool:

@@ -40,7 +40,7 @@ _UNREACHED = "check the image's name and the network; PYBUILD_REGISTRY_MIRRORS a
 
 
 class Client:
-    """`sleep` waits between attempts; a test gives its own."""
+    """`sleep` waits between attempts; a test gives its own. `offline`: whatever would need a registry raises."""
 
     def __init__(
         self,
@@ -48,9 +48,12 @@ class Client:
         *,
         env: Mapping[str, str] | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        offline: bool = False,
     ) -> None:
         self.config = config or Config()
-        self._transport = Transport(ca_bundle=self.config.ca_bundle, env=env, peer="registry", hint=_UNREACHED)
+        self._transport = Transport(
+            ca_bundle=self.config.ca_bundle, env=env, peer="registry", hint=_UNREACHED, offline=offline
+        )
         self._auth = Authorizer(self._transport, Credentials(env))
         self._sleep = sleep
         self._homes: dict[str, Endpoint] = {}

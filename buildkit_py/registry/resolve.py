@@ -34,13 +34,18 @@ DOCKER_IMAGE = "docker-image://"
 
 
 class ResolvedImage(Record):
-    """What a reference stands for. `layers` are ids of layers in the store, lowest first."""
+    """What a reference stands for. `layers` are ids of layers in the store, lowest first.
+
+    `index` is the digest by which its registry gave it just now, of all platforms together where there are several;
+    "" where no registry was asked.
+    """
 
     reference: str
     digest: str
     platform: str
     layers: tuple[str, ...]
     document: ImageDocument
+    index: str = ""
 
 
 class ImageResolver:
@@ -103,14 +108,15 @@ class ImageResolver:
                 return self._store.blobs.read(descriptor.digest)
             return client.small_blob(name, descriptor.digest, MAX_CONFIG)
 
-        chosen = choose(client.manifest(name), wanted, read_manifest, read_blob)
+        first = client.manifest(name)
+        chosen = choose(first, wanted, read_manifest, read_blob)
         keep(
             self._store,
             chosen,
             lambda layer: Origin(layer.digest, layer.size, layer.media_type, name.name),
         )
         self._store.images.set(str(name), chosen.digest)
-        return _resolved(str(name), chosen)
+        return _resolved(str(name), chosen).replace(index=first.digest)
 
     def _from_layout(self, text: str, wanted: Platform) -> ResolvedImage:
         from buildkit_py.registry import oci_layout
