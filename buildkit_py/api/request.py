@@ -60,6 +60,7 @@ class BuildRequest(Record):
     file of the web, "-" for standard input. `file` may then be relative, to the context, or "" for the usual names.
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
+    `allow` are entitlements, by docker's names.
     `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is.
     """
 
@@ -77,6 +78,7 @@ class BuildRequest(Record):
     hosts: tuple[tuple[str, str], ...] = ()
     platform: str = ""
     network: str = "default"
+    allow: tuple[str, ...] = ()
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False

@@ -62,6 +62,7 @@ def targets(
         build_contexts=request.build_contexts,
         platform=request.platform,
         network=request.network,
+        allow=request.allow,
         hosts=request.hosts,
         no_cache=request.no_cache,
         no_cache_filter=request.no_cache_filter,

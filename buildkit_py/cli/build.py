@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
 
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
+# Those that docker has and that mean something here; steps may use the machine's network in any case.
+ENTITLEMENTS = ("security.insecure", "network.host")
 COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
 _OPTIONS = (
@@ -49,6 +51,7 @@ _OPTIONS = (
         many=True,
     ),
     Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
+    Option(("--allow",), "allow what is refused by default", "ENTITLEMENT", many=True, choices=ENTITLEMENTS),
     Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),
     Option(("-j", "--jobs"), "how many steps may run at once (default: one for each core)", "N"),
     Option(("--keep-going",), "after a failure, go on with what does not depend on it"),

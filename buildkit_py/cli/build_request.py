@@ -43,6 +43,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         hosts=tuple(values.host(text) for text in parsed.all("add-host")),
         platform=_platform(parsed.one("platform", env.get("DOCKER_DEFAULT_PLATFORM", ""))),
         network=parsed.one("network", "default"),
+        allow=tuple(dict.fromkeys(parsed.all("allow"))),
         no_cache=parsed.has("no-cache"),
         no_cache_filter=tuple(name for text in parsed.all("no-cache-filter") for name in text.split(",") if name),
         pull=parsed.has("pull"),

@@ -51,7 +51,7 @@ def sandbox_spec(
     resolv_conf: bytes,
 ) -> SandboxSpec:
     """The sandbox of a build step, as docker's build gives it (BuildKit `executor/oci/spec.go`)."""
-    return SandboxSpec(
+    spec = SandboxSpec(
         root=root,
         argv=op.argv,
         env=(*op.env, *op.proxy_env, *env),
@@ -63,6 +63,11 @@ def sandbox_spec(
         hosts=hosts_file(op.hostname, op.hosts),
         resolv_conf=resolv_conf,
     )
+    if op.security != "insecure":
+        return spec
+    from buildkit_py.sandbox.capabilities import ALL
+
+    return spec.replace(capabilities=ALL, seccomp=False, insecure=True)
 
 
 def trusted(bundle: bytes, env: tuple[tuple[str, str], ...]) -> tuple[SandboxMount, tuple[tuple[str, str], ...]]:

@@ -37,13 +37,17 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 
 
 class Settings(Record):
-    """What the command line says about every Run of a build; `context` is that of the build, where it is elsewhere."""
+    """What the command line says about every Run of a build; `context` is that of the build, where it is elsewhere.
+
+    `allow` has the entitlements that were given.
+    """
 
     network: str = "default"
     hosts: Pairs = ()
     proxy_env: Pairs = ()
     hostname: str = "buildkitsandbox"
     context: Step | None = None
+    allow: tuple[str, ...] = ()
 
 
 def settings_of(options: Options) -> Settings:
@@ -58,7 +62,7 @@ def settings_of(options: Options) -> Settings:
         if name.lower() in PROXIES:
             proxies[name.upper()] = proxies[name.lower()] = build_args[name]
     hostname = build_args.get("BUILDKIT_SANDBOX_HOSTNAME", "") or "buildkitsandbox"
-    return Settings(options.network, options.hosts, tuple(proxies.items()), hostname, options.source)
+    return Settings(options.network, options.hosts, tuple(proxies.items()), hostname, options.source, options.allow)
 
 
 class Stage(Record):
@@ -188,6 +192,7 @@ def run(
     sources: tuple[Step, ...] = (),
     pipes: tuple[Pipe, ...] = (),
     network: str = "default",
+    security: str = "sandbox",
     user: str = "",
     env: Pairs = (),
     capture: bool = False,
@@ -215,6 +220,7 @@ def run(
         hosts=settings.hosts,
         # A proxy variable that the stage declares is an ordinary ARG there, and in the key.
         proxy_env=tuple(pair for pair in settings.proxy_env if pair[0] not in declared),
+        security=security,
         capture=capture,
         ignore_cache=stage.ignore_cache,
         inputs=inputs,

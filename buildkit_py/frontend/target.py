@@ -62,7 +62,7 @@ class Options(Record):
     `context` is an absolute directory, "" for none; `source` is the context where it is no directory of this machine.
     `build_args`, `build_contexts` (values as given: a directory, `docker-image://REF`, `oci-layout://DIR[@digest]`,
     `docker-archive://FILE`, an address) and `hosts` are pairs. `no_cache_filter` names stages. `platform` is the
-    target platform, "" for this machine's.
+    target platform, "" for this machine's. `allow` are the entitlements that were given.
     """
 
     context: str
@@ -74,6 +74,7 @@ class Options(Record):
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     source: Step | None = None
+    allow: tuple[str, ...] = ()
 
 
 if TYPE_CHECKING:

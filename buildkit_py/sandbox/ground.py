@@ -60,10 +60,12 @@ class Ground:
     """The calling process, just forked into its namespaces, becomes the first process of a sandbox.
 
     `size` is what the files of mounts may come to in bytes, `waits` whether the spec comes later than now, `cgroups`
-    are joined before all else. Raises `SetupFailure`.
+    are joined before all else; `insecure` as a spec has it. Raises `SetupFailure`.
     """
 
-    def __init__(self, host: Host, *, size: int, waits: bool = False, cgroups: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, host: Host, *, size: int, waits: bool = False, cgroups: tuple[str, ...] = (), insecure: bool = False
+    ) -> None:
         _become_leader(host)
         if cgroups:
             _join_cgroups(cgroups)
@@ -74,7 +76,7 @@ class Ground:
         self.scaffold = _make_scaffold(_ROOM + 2 * size)
         self.user_namespace = _in_user_namespace()
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
-        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP))
+        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP), insecure=insecure)
         self.setgroups_allowed = _may_set_groups()
 
     def settle(self) -> None:

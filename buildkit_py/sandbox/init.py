@@ -75,7 +75,7 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
         if program is None:
             os.close(writer)
         size = sum([len(mount.data) for mount in spec.mounts])
-        ground = Ground(host, size=size, cgroups=spec.cgroups)
+        ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure)
         _enter(spec, host, ground, program, reader, channel, stdio)
 
     _report_failure(enter, channel)
@@ -161,7 +161,14 @@ def _enter(
     prepared = _prepare_mounts(spec, ground)
     points = [(item.target, item.directory) for item in prepared]
     points += [(b"/proc", True), (b"/sys", True), (b"/dev", True)]
-    root = mount_root(spec.root, ground.scaffold, ground.overlays, points, user_namespace=ground.user_namespace)
+    root = mount_root(
+        spec.root,
+        ground.scaffold,
+        ground.overlays,
+        points,
+        user_namespace=ground.user_namespace,
+        devices=spec.insecure,
+    )
     upper = os.open(encode(spec.root.upper), os.O_PATH | os.O_CLOEXEC) if spec.root.upper else -1
     places = MountPoints(root.tree, upper)
     ground.system.attach(places)

@@ -38,9 +38,17 @@ class Root:
 
 
 def mount_root(
-    spec: RootFilesystem, scaffold: int, overlays: Overlays, points: list[tuple[bytes, bool]], *, user_namespace: bool
+    spec: RootFilesystem,
+    scaffold: int,
+    overlays: Overlays,
+    points: list[tuple[bytes, bool]],
+    *,
+    user_namespace: bool,
+    devices: bool = False,
 ) -> Root:
     """Mount the root at `root` on the scaffold. `points` are mount points to expect: path and whether a directory.
+
+    With `devices` the nodes of devices in it can be opened.
 
     Raises `SetupFailure`.
     """
@@ -65,7 +73,7 @@ def mount_root(
     upper = work = -1
     if spec.upper:
         upper, work = open_directory(spec.upper, "the upper directory"), _work_directory(spec, b"root")
-    attributes = NODEV if spec.upper else NODEV | RDONLY
+    attributes = (0 if devices else NODEV) | (0 if spec.upper else RDONLY)
     tree = overlays.mount(lowers, upper=upper, work=work, volatile=spec.volatile, attributes=attributes)
     with stage("mount", "/"):
         syscalls.move_mount(tree, scaffold, b"root")

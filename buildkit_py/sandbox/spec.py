@@ -66,7 +66,8 @@ class SandboxSpec(Record):
     `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
     `writable_etc`. `network` is "host" or "none". `capabilities` is the bounding set as a bit mask.
     `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
-    control groups that the first process joins before all else.
+    control groups that the first process joins before all else. `insecure`: nothing of /proc and /sys is covered or
+    read-only, and devices that it makes can be opened.
     """
 
     root: RootFilesystem
@@ -86,12 +87,18 @@ class SandboxSpec(Record):
     terminal: bool = False
     read_only_root: bool = False
     cgroups: tuple[str, ...] = ()
+    insecure: bool = False
 
     @property
     def usual(self) -> bool:
         """Whether a sandbox that was begun before anything was known of this one can become it."""
         data = sum([len(mount.data) for mount in self.mounts])
-        plain = self.network == "host" and not self.cgroups and self.capabilities == DEFAULT_CAPABILITIES
+        plain = (
+            not self.insecure
+            and self.network == "host"
+            and not self.cgroups
+            and self.capabilities == DEFAULT_CAPABILITIES
+        )
         return plain and data <= ROOM_FOR_FILES
 
     def wire(self) -> dict[str, Any]:

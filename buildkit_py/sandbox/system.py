@@ -49,7 +49,7 @@ _MASKED = (
     b"sys/firmware",
 )
 _READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
-_DIRECTORY, _CHARACTER_DEVICE = 0o040000, 0o020000
+_DIRECTORY, _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o040000, 0o020000, 0o060000
 _EPERM, _EBUSY = 1, 16
 _OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
@@ -60,15 +60,15 @@ class SystemMounts:
     Raises `SetupFailure`.
     """
 
-    def __init__(self, scaffold: int, *, tty_group: bool) -> None:
+    def __init__(self, scaffold: int, *, tty_group: bool, insecure: bool = False) -> None:
         all_off = NOSUID | NODEV | NOEXEC
         with stage("mount", "/proc"):
             self._proc = make_filesystem(b"proc", all_off, {})
         with stage("mount", "/sys"):
-            self._sys = _make_sys()
-            self._cgroups, self._hierarchies = _make_cgroups()
+            self._sys = _make_sys(0 if insecure else RDONLY)
+            self._cgroups, self._hierarchies = _make_cgroups(0 if insecure else RDONLY)
         with stage("mount", "/dev"):
-            self._dev = make_tmpfs(NOSUID | NODEV, {b"mode": b"755", b"size": b"65536k"})
+            self._dev = make_tmpfs(NOSUID if insecure else NOSUID | NODEV, {b"mode": b"755", b"size": b"65536k"})
             for name in _DEVICES:
                 os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._dev))
             for name, target in _LINKS.items():
@@ -89,9 +89,9 @@ class SystemMounts:
         self._empty_is_used = False
         self._nodes = {name: _open_device(name, numbers) for name, numbers in _DEVICES.items()}
 
-        self._put_together(scaffold)
+        self._put_together(scaffold, insecure)
 
-    def _put_together(self, scaffold: int) -> None:
+    def _put_together(self, scaffold: int, insecure: bool) -> None:
         for name, tree in ((b"proc", self._proc), (b"sys", self._sys), (b"dev", self._dev)):
             with stage("mount", b"/" + name):
                 os.mkdir(name, 0o755, dir_fd=scaffold)
@@ -102,7 +102,10 @@ class SystemMounts:
         if self._cgroups >= 0:
             with stage("mount", "/sys/fs/cgroup"):
                 syscalls.move_mount(self._cgroups, self._sys, b"fs/cgroup")
-                _mount_hierarchies(self._cgroups, self._hierarchies)
+                _mount_hierarchies(self._cgroups, self._hierarchies, 0 if insecure else RDONLY)
+        if insecure:
+            _make_loop_devices(self._dev)
+            return
         for path in _READ_ONLY:
             self._protect(scaffold, path)
         for path in _MASKED:
@@ -166,20 +169,33 @@ def _find(root: int, path: bytes) -> int:
         raise SetupFailure("mask", error.errno or 0, path.decode("utf-8", "replace")) from error
 
 
-def _make_sys() -> int:
+def _make_loop_devices(dev: int) -> None:
+    """This machine's loop devices, which BuildKit adds for an insecure step; not for an ordinary user, who cannot."""
+    for item in os.scandir(b"/dev"):
+        if item.name == b"loop-control" or (item.name.startswith(b"loop") and item.name[4:].isdigit()):
+            status = item.stat(follow_symlinks=False)
+            if status.st_mode & 0o170000 not in (_CHARACTER_DEVICE, _BLOCK_DEVICE):
+                continue
+            try:
+                os.mknod(item.name, status.st_mode, status.st_rdev, dir_fd=dev)
+            except PermissionError:
+                return
+
+
+def _make_sys(read_only: int) -> int:
     try:
-        return make_filesystem(b"sysfs", NOSUID | NODEV | NOEXEC | RDONLY, {})
+        return make_filesystem(b"sysfs", NOSUID | NODEV | NOEXEC | read_only, {})
     except OSError as error:
         if error.errno != _EPERM:
             raise
     # In a user namespace that does not own the network namespace, a new sysfs is refused: show the host's, read-only,
     # as rootless podman and BuildKit do.
     tree = syscalls.open_tree(syscalls.AT_FDCWD, b"/sys", syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE)
-    syscalls.mount_setattr(tree, NOSUID | NODEV | NOEXEC | RDONLY, recursive=True)
+    syscalls.mount_setattr(tree, NOSUID | NODEV | NOEXEC | read_only, recursive=True)
     return tree
 
 
-def _make_cgroups() -> tuple[int, list[bytes]]:
+def _make_cgroups(read_only: int) -> tuple[int, list[bytes]]:
     """What goes on /sys/fs/cgroup: -1 for nothing, and the version 1 hierarchies that are mounted in it then.
 
     Seen from the sandbox's own cgroup namespace (cgroup_namespaces(7)): its root is the cgroup that it runs in.
@@ -194,7 +210,7 @@ def _make_cgroups() -> tuple[int, list[bytes]]:
             hierarchies = _hierarchies()
             options = {b"mode": b"755", b"size": b"64k"}
             return (make_tmpfs(NOSUID | NODEV | NOEXEC, options) if hierarchies else -1), hierarchies
-        return make_filesystem(b"cgroup2", NOSUID | NODEV | NOEXEC | RDONLY, {}), []
+        return make_filesystem(b"cgroup2", NOSUID | NODEV | NOEXEC | read_only, {}), []
     except OSError as error:
         if error.errno in (_EPERM, _EBUSY):
             return -1, []
@@ -213,8 +229,8 @@ def _hierarchies() -> list[bytes]:
     return [options for line in data.splitlines() if (options := line.split(b":", 2)[1])]
 
 
-def _mount_hierarchies(tree: int, hierarchies: list[bytes]) -> None:
-    """Mount each in a directory of the tmpfs `tree` named after it, and make all of it read-only.
+def _mount_hierarchies(tree: int, hierarchies: list[bytes], read_only: int) -> None:
+    """Mount each in a directory of the tmpfs `tree` named after it, and make all of it read-only if so wanted.
 
     Controllers that share a hierarchy have a link each. What a kernel or a container around us forbids is left out.
     """
@@ -232,7 +248,8 @@ def _mount_hierarchies(tree: int, hierarchies: list[bytes]) -> None:
             continue
         for controller in name.split(b",") if b"," in name else ():
             os.symlink(name, controller)
-    syscalls.mount_setattr(tree, RDONLY, recursive=True)
+    if read_only:
+        syscalls.mount_setattr(tree, read_only, recursive=True)
     os.chdir(b"/")
 
 

@@ -7,6 +7,7 @@ from buildkit_py.frontend import assemble
 from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
+from buildkit_py.frontend.entitlements import check_security
 from buildkit_py.frontend.local_context import sealed
 from buildkit_py.graph.op import LocalSource, Mount, Pipe
 
@@ -25,7 +26,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
     argv, pipes = _command(lowering, stage, node)
     mounts: list[Mount] = []
     sources: list[Step] = []
-    network = "default"
+    network, security = "default", "sandbox"
     inputs, policy = run_policy(lowering, stage, node.flags)
     for flag in node.flags:
         at = lowering.place(flag.position)
@@ -35,10 +36,13 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
             case "network":
                 network = flag.value or "default"
             case "security":
-                if flag.value != "sandbox":
-                    raise BuildfileError(f"RUN --security={flag.value} is not allowed in this build", at=at)
+                security = check_security(flag.value or "sandbox", stage.settings.allow, at)
             case "device":
-                raise BuildfileError(f"RUN --{flag.name} is not supported yet", at=at)
+                raise BuildfileError(
+                    "RUN --device is not supported",
+                    at=at,
+                    hint="devices come by CDI files of the machine, which pybuild does not read",
+                )
     return assemble.run(
         stage,
         argv,
@@ -46,6 +50,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
         sources=tuple(sources),
         pipes=pipes,
         network=network,
+        security=security,
         inputs=inputs,
         policy=policy,
         label=lowering.label(_shown(node)),

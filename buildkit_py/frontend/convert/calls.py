@@ -128,7 +128,9 @@ class Calls:
                 case "network":
                     if flag.value != "default":
                         out.append(f"network={literal(flag.value or '')}")
-                case "security" if flag.value == "sandbox":
+                case "security" if flag.value == "insecure":
+                    out.append('security="insecure"')
+                case "security":
                     pass
                 case "timeout" | "ttl" | "memory" | "pool":
                     out.append(f"{flag.name}={literal(self._known(flag))}")

@@ -58,6 +58,7 @@ class RunCommand(Record):
     command: CommandLine
     mounts: tuple[CacheMount | SecretMount | SshMount | TmpfsMount | BindMount, ...]
     network: str
+    security: str
     env: Pairs
     user: str
     script: File | None

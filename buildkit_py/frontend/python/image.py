@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     Mounts = AnyMount | list[AnyMount] | tuple[AnyMount, ...]
 
 _NETWORKS = ("default", "none", "host")
+_SECURITY = ("sandbox", "insecure")
 _MOUNTS = (CacheMount, SecretMount, SshMount, TmpfsMount, BindMount)
 
 
@@ -83,6 +84,7 @@ class Image:
         *command: Words,
         mounts: Mounts = (),
         network: str = "default",
+        security: str = "sandbox",
         env: Mapping[str, str | Text] | None = None,
         user: str = "",
         inputs: list[str] | tuple[str, ...] = (),
@@ -98,8 +100,9 @@ class Image:
         """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
 
         A `file()` is a script that says in its first line (`#!…`) what runs it.
-        `mounts` are made by cache(), secret(), ssh(), tmpfs() and bind(). `env` and
-        `user` are for this command only. Of the files copied from contexts it
+        `mounts` are made by cache(), secret(), ssh(), tmpfs() and bind(). With
+        `security` "insecure" it may do what whoever builds may do, if that is
+        allowed (`--allow`). `env` and `user` are for this command only. Of the files copied from contexts it
         sees those that `inputs` match, where there are any. It is ended after
         `timeout` ("10m"), tried `retry` times more, run again when its result
         is older than `ttl` ("7d") or `always`, may use `cpus` processors and
@@ -112,6 +115,8 @@ class Image:
             expect(mount, _MOUNTS, "each of `mounts` of run()")
         if network not in _NETWORKS:
             raise BuildfileError(f"`network` of run() must be one of {', '.join(_NETWORKS)}", at=here())
+        if security not in _SECURITY:
+            raise BuildfileError(f"`security` of run() must be one of {', '.join(_SECURITY)}", at=here())
         expect(user, str, "`user` of run()")
         script = command[0] if len(command) == 1 and isinstance(command[0], File) else None
         words = (f"/dev/pipes/{script.name}",) if script is not None else command
@@ -130,7 +135,7 @@ class Image:
         for pattern in seen:
             read("inputs", lambda text: run_options.pattern(text, "/"), pattern or " ", "")
         line = _command(words, "run()")
-        return self._then(actions.RunCommand(line, wanted, network, pairs, user, script, seen, policy))
+        return self._then(actions.RunCommand(line, wanted, network, security, pairs, user, script, seen, policy))
 
     def copy(
         self,

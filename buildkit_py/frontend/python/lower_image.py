@@ -7,6 +7,7 @@ from buildkit_py.frontend import assemble, run_options
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.entitlements import check_security
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step, sealed
 from buildkit_py.frontend.named_context import NamedContexts
@@ -250,6 +251,7 @@ class ImageLowering:
             sources=tuple(sources),
             pipes=pipes,
             network=action.network,
+            security=check_security(action.security, stage.settings.allow, at),
             user=action.user,
             env=self._pairs(stage, action.env),
             inputs=tuple(run_options.pattern(pattern, cwd) for pattern in action.inputs),

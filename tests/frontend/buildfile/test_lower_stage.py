@@ -214,7 +214,7 @@ BAD = [
     ("ADD --checksum=sha256:0 https://x/y a b/", "is no checksum of a file", 2, 25),
     ("ADD --checksum=sha256:0 a b", "--checksum is for sources", 2, 5),
     ("RUN --mount=type=ssh,source=a x", "a mount of type ssh takes no `source`", 2, 5),
-    ("RUN --security=insecure x", "--security=insecure is not allowed", 2, 5),
+    ("RUN --security=insecure x", "--security=insecure` is not allowed", 2, 5),
     ("RUN []", "RUN has no command", 2, 1),
     ("LABEL a=${X:?gone}", "X: gone", 2, 7),
     ("VOLUME $NOTHING", "cannot be an empty path", 2, 1),

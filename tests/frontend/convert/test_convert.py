@@ -137,6 +137,7 @@ SAME = [
     ),
     ("FROM base\nRUN --mount=target=/a,source=b --mount=target=/c,source=b,rw --mount=from=i,target=/d x\n", ((),)),
     ("FROM base\nRUN --mount=type=tmpfs,dst=/t,size=1m --mount=type=secret,id=a/b,env=E,uid=3,mode=0440 x\n", ((),)),
+    ("FROM base\nRUN --security=sandbox y\n", ((),)),
     ("FROM base\nRUN --mount=type=ssh --mount=type=ssh,id=a,dst=/t,required,uid=3,mode=0440 x\n", ((),)),
     ("FROM base\nRUN --network=none --mount=type=cache,dst=/c,from=i,source=/s,ro,sharing=locked x\n", ((),)),
     ("FROM base\nCOPY <<A b <<'C' /d/\n$X\\n\nA\n$X\nC\nADD --unpack=false --link a* /e\n", ((),)),
@@ -192,7 +193,6 @@ def test_texts_of_several_lines_have_names_of_their_own():
 CANNOT = [
     ("FROM a\nIF 1 == 1\nRUN x\nEND\n", "2:1: IF has no equivalent in a Buildfile.py"),
     ("FROM a\nRUN --device=x y\n", "2:5: RUN --device has no equivalent"),
-    ("FROM a\nRUN --security=insecure y\n", "2:5: RUN --security has no equivalent"),
     ("FROM ./x+y\n", "1:6: the target of another file `./x+y` has no equivalent"),
     ("ARG A=1\nARG A=2\nFROM x\n", "2:5: the ARG `A` is declared twice before the first FROM"),
     ("ARG S=a\nFROM x AS a\nONBUILD RUN y\nFROM $S\n", "4:6: a FROM that may mean stages with ONBUILD has no"),
