@@ -24,7 +24,7 @@ def said(world: World, run: str, *options: str) -> list[str]:
     """What the command prints."""
     world.write({"Dockerfile": f"FROM {world.env['BASE']}\nRUN {run}\n"})
     done = world.build(*options)
-    return [line.split(" ", 2)[2] for line in done.stderr.splitlines() if line.startswith("#2 0")]
+    return re.findall(r"^#2 \d+\.\d+ (.*)$", done.stderr, re.MULTILINE)
 
 
 def test_without_being_allowed_nothing_runs(project: World) -> None:

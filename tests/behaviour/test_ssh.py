@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import time
@@ -29,6 +30,11 @@ def project(world: World) -> World:
     return world
 
 
+def printed(progress: str) -> list[str]:
+    """What the steps of a build printed, in plain progress."""
+    return re.findall(r"^#\d+ \d+\.\d+ (.*)$", progress, re.MULTILINE)
+
+
 def buildfile(world: World, text: str) -> None:
     world.write({"Dockerfile": text, ".dockerignore": "one*\ntwo*\n"})
 
@@ -43,7 +49,7 @@ def test_a_command_uses_the_keys_and_cannot_change_them(project: World) -> None:
     temporary.mkdir()
     temporary.chmod(0o777)
     done = project.build("--ssh", "default=one,two", TMPDIR=str(temporary))
-    said = [line.split(" ", 2)[2] for line in done.stderr.splitlines() if line.startswith(("#2 0", "#3 0"))]
+    said = printed(done.stderr)
     assert [line.split()[2] for line in said[:2]] == ["one", "two"]
     assert said[2:4] == ["at /run/buildkit/ssh_agent.0", "600 0 0"]
     assert "Failed to remove all identities" in said[4]
@@ -62,7 +68,7 @@ def test_options_of_the_mount(project: World) -> None:
         "ENV SSH_AUTH_SOCK=/mine\nRUN --mount=type=ssh,id=a echo $SSH_AUTH_SOCK\n",
     )
     done = project.build("--ssh", "a=one", "--ssh", "b=two")
-    said = [line.split(" ", 2)[2] for line in done.stderr.splitlines() if line.startswith(("#2 0", "#3 0"))]
+    said = printed(done.stderr)
     assert said[:3] == ["/tmp/a 666 0 0", "/run/buildkit/ssh_agent.1 600 7 8", "/tmp/a"]
     assert said[3].split()[2] == "two"
     assert said[4] == "/mine"
