@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from buildkit_py.api.check import look, read, shown_name
+from buildkit_py.api.witness import Witness
 from buildkit_py.frontend.buildfile.asked import Asked, BuildArg, asked
 from buildkit_py.frontend.buildfile.facts import Facts
+from buildkit_py.frontend.buildfile.lower import stages_of
 from buildkit_py.frontend.buildfile.parse import parse_text
-from buildkit_py.frontend.buildfile.stages import StageTable
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.api.check import CheckRequest
     from buildkit_py.api.request import TargetSummary
+    from buildkit_py.frontend.buildfile.stages import StageTable
+    from buildkit_py.frontend.buildfile.syntax import Buildfile
 
 
 class Listed(Record):
@@ -44,9 +47,9 @@ def outline(request: CheckRequest) -> Answer:
     data = read(request.file)
     tree = parse_text(data, shown_name(request.file))
     facts = Facts()
-    stages = StageTable(tree).stages
-    target = request.target or stages[-1].name or "default"
-    if target == "default" and any(stage.name == target for stage in stages[:-1]):
+    table = _stages(tree, request.file)
+    target = request.target or table.last.name or "default"
+    if target == "default" and any(stage.name == target and stage is not table.last for stage in table.stages):
         target = ""  # the last stage has no name that is its own, so the whole file is looked at
     look(request.replace(target=target), tree, data, facts)
     return Answer(data, asked=asked(tree, facts, request.target, dict(request.build_args)))
@@ -59,15 +62,19 @@ def targets(file: str) -> Answer:
             _bytes(file), listed=tuple(Listed(one.name, one.default, one.description) for one in _functions(file))
         )
     data = read(file)
-    table = StageTable(parse_text(data, shown_name(file)))
+    table = _stages(parse_text(data, shown_name(file)), file)
     listed = []
     for stage in table.stages:
         head = stage.head
         platform = next((flag.value or "" for flag in head.flags if flag.name == "platform"), "")
         lines = (head.position.line, head.line_end)
-        default = stage is table.stages[-1]
+        default = stage is table.last
         listed.append(Listed(stage.name, default, head.doc, head.image.text, platform, lines))
     return Answer(data, listed=tuple(listed))
+
+
+def _stages(tree: Buildfile, file: str) -> StageTable:
+    return stages_of(tree, Witness(), "" if file == "-" else file)
 
 
 def _bytes(file: str) -> bytes:

@@ -19,9 +19,9 @@ def convert(path: str, *, context: str, destination: str, options: Iterable[str]
     parameters cannot have. `name` is how errors call the Buildfile. Raises
     `BuildfileError`.
     """
-    from buildkit_py.frontend.buildfile.lower import show_line
     from buildkit_py.frontend.buildfile.parse import parse_file
     from buildkit_py.frontend.convert.convert import convert as converted
+    from buildkit_py.frontend.files import show_line
 
     name = name or os.path.basename(path)
     tree = parse_file(path, name=name)

@@ -98,7 +98,7 @@ def targets(
         return lower(tree, options, resolver, witness, targets=names, text=opened.text, notice=notice)
     tree = _parse(request.file, cache, witness)
     file = "" if request.file == "-" else request.file
-    return lower(tree, options, resolver, witness, targets=names, file=file, notice=notice)
+    return lower(tree, options, resolver, witness, targets=names, file=file, cache_dir=cache, notice=notice)
 
 
 def outline(file: str) -> tuple[TargetSummary, ...]:
@@ -114,7 +114,7 @@ def outline(file: str) -> tuple[TargetSummary, ...]:
     else:
         from buildkit_py.frontend.buildfile.lower import outline as buildfile_outline
 
-        found = buildfile_outline(_parse(file, "", witness))
+        found = buildfile_outline(_parse(file, "", witness), witness, "" if file == "-" else file)
     return tuple(TargetSummary(one.name, one.description, one.default, one.parameters) for one in found)
 
 

@@ -88,3 +88,42 @@ def test_an_output_goes_nowhere_else(project: World) -> None:
     assert done.returncode == 7
     assert "nothing matches `/g*`" in done.stderr
     assert list(outside.iterdir()) == []
+
+
+LIB = "FUNCTION put\nARG path\nCOPY f /notes/$path\nEND\n"
+
+
+def test_a_changed_include_is_noticed(project: World) -> None:
+    text = "INCLUDE lib/put\nARG MORE\nIF defined MORE\nINCLUDE lib/more\nEND\nFROM scratch\nDO put --path=x\n"
+    project.write({"Buildfile": text, "lib/put": LIB, "f": "f\n"})
+    argv = (".", "-t", "x")
+    old = settled(project, *argv)
+    time.sleep(0.05)
+    project.write({"lib/put": LIB.replace("/notes", "/other")})
+    assert project.run(*argv, "-q").stdout not in old
+    time.sleep(0.05)
+    (project.project / "lib/put").unlink()
+    done = project.run(*argv, ok=False)
+    assert done.returncode == 3
+    assert "Buildfile:1:9: the file `lib/put` does not exist" in done.stderr
+
+
+def test_an_include_that_leads_elsewhere_is_noticed(project: World) -> None:
+    project.write({"a": LIB, "b": LIB.replace("/notes", "/other"), "f": "f\n"})
+    project.write({"Buildfile": "INCLUDE link\nFROM scratch\nDO put --path=x\n"})
+    link = project.project / "link"
+    link.symlink_to("a")
+    argv = (".", "-t", "x")
+    old = settled(project, *argv)
+    link.unlink()
+    link.symlink_to("b")
+    assert project.run(*argv, "-q").stdout not in old
+
+
+def test_check_and_call_read_what_is_included(project: World) -> None:
+    project.write(
+        {"lib": "FROM scratch AS base\nCOPY f /f\n", "f": "", "Buildfile": "INCLUDE lib --as l\nFROM l.base\n"}
+    )
+    assert project.run("check", ".").returncode == 0
+    listed = project.run("build", "--call=targets", ".").stdout
+    assert "l.base" in listed

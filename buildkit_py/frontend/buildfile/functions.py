@@ -12,23 +12,25 @@ from buildkit_py.source_map import Position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from buildkit_py.frontend.buildfile.own_words import Do, Function
     from buildkit_py.frontend.buildfile.static_scope import StaticScope
     from buildkit_py.frontend.buildfile.syntax import Instruction, Pair
 
-    Functions = Mapping[str, Function]
+    # The functions that can be called in the file of a place.
+    Known = Callable[[Position], Mapping[str, Function]]
 
 
-def find(functions: Functions, call: Do) -> Function:
+def find(known: Known, call: Do) -> Function:
     """The function that a DO names. Raises `BuildfileError`."""
     name = call.function.text.lower()
+    functions = known(call.position)
     if name not in functions:
-        known = f"the functions are {', '.join(functions)}" if functions else "no FUNCTION stands in this file"
+        listed = f"the functions are {', '.join(functions)}" if functions else "no FUNCTION stands in this file"
         raise BuildfileError(
-            f"there is no function `{name}`", at=call.function.position, hint=did_you_mean(name, functions) or known
+            f"there is no function `{name}`", at=call.function.position, hint=did_you_mean(name, functions) or listed
         )
     return functions[name]
 
@@ -70,20 +72,20 @@ def argument(block: Enter, pair: Pair, scope: StaticScope) -> str:
 
 def body(function: Function, call: Do) -> tuple[Instruction, ...]:
     """The function's instructions, whose places also tell where it was called."""
-    moved: tuple[Instruction, ...] = _at_call(function.body, function.name, (call.position,))
+    moved: tuple[Instruction, ...] = led(function.body, function.name, (call.position,))
     return moved
 
 
-def makes_stages(nodes: Iterable[Instruction], functions: Functions, running: tuple[str, ...] = ()) -> bool:
+def makes_stages(nodes: Iterable[Instruction], known: Known, running: tuple[Function, ...] = ()) -> bool:
     """Whether a FROM, or an INCLUDE that may bring some, stands among these, inside blocks, or in a called function."""
     for node in inside(nodes):
         if isinstance(node, From | own_words.Include):
             return True
         if isinstance(node, own_words.Do):
-            called = functions.get(node.function.text.lower())
-            if called is None or called.name in running:
+            called = known(node.position).get(node.function.text.lower())
+            if called is None or called in running:
                 continue  # an error when it is called
-            if makes_stages(called.body, functions, (*running, called.name)):
+            if makes_stages(called.body, known, (*running, called)):
                 return True
     return False
 
@@ -105,11 +107,12 @@ def inside(nodes: Iterable[Instruction]) -> Iterator[Instruction]:
                 yield node
 
 
-def _at_call(value: Any, function: str, via: tuple[Position, ...]) -> Any:
+def led(value: Any, function: str, via: tuple[Position, ...]) -> Any:
+    """Instructions whose places tell what led to them: the function that runs, and what called it or named its file."""
     if isinstance(value, Position):
         return value.replace(function=function, via=via)
     if isinstance(value, Record):
-        return type(value)(*[_at_call(field, function, via) for field in value.values()])
+        return type(value)(*[led(field, function, via) for field in value.values()])
     if type(value) is tuple:
-        return tuple([_at_call(item, function, via) for item in value])
+        return tuple([led(item, function, via) for item in value])
     return value

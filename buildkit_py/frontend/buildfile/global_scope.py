@@ -16,9 +16,10 @@ class GlobalScope:
     """`values` are the global variables that are set; `predefined` are there from the beginning."""
 
     def __init__(self, predefined: Iterable[tuple[str, str]], build_args: Mapping[str, str], escape: str) -> None:
+        self._predefined = tuple(predefined)
         self.build_args = build_args
         self.escape = escape
-        self.values = {name: build_args.get(name, value) for name, value in predefined}
+        self.values = {name: build_args.get(name, value) for name, value in self._predefined}
         self._declared: set[str] = set()
         self._blocks: list[dict[str, str]] = []
 
@@ -30,6 +31,10 @@ class GlobalScope:
                 self.values[pair.key] = self.build_args[pair.key]
             elif pair.value is not None:
                 self.values[pair.key] = expand(pair.value, self.get, escape=self.escape, at=pair.position)
+
+    def of_other_file(self) -> GlobalScope:
+        """That of a file which this one includes: the same build args, and none of this file's variables."""
+        return GlobalScope(self._predefined, self.build_args, self.escape)
 
     def get(self, name: str) -> str | None:
         """The value of a variable here, the innermost block's first."""

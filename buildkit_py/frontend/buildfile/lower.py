@@ -1,43 +1,32 @@
-"""From syntax tree to graph: the scope of a whole Buildfile, and the stages that the wanted targets need.
+"""From syntax tree to graph: the targets of a Buildfile that are wanted, with all that they need.
 
 Stages that no wanted target needs are not looked at beyond their FROM line
-and their `--from`s; their images are never resolved. What one instruction
-does to a stage is in `lower_stage.py`, what it means in `assemble.py`.
+and their `--from`s; their images are never resolved.
 """
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, ContextError, PybuildError, SourceError
+from buildkit_py.errors import PybuildError
 from buildkit_py.frontend import assemble
-from buildkit_py.frontend.buildfile.expand import expansion
-from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
+from buildkit_py.frontend.buildfile.facts import Facts
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
-from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
-from buildkit_py.frontend.buildfile.stages import UNROLLED, StageTable, needs_layout
+from buildkit_py.frontend.buildfile.lower_file import Build, instructions_of, predefined, table_of
+from buildkit_py.frontend.buildfile.stages import UNROLLED
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
-from buildkit_py.frontend.host import host_step
-from buildkit_py.frontend.local_context import context_step
-from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.buildfile.syntax import Arg, From
+from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.outline import Outline
-from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
-from buildkit_py.graph.op import LocalSource
-from buildkit_py.graph.step import Step
-from buildkit_py.http.address import shown_url
-from buildkit_py.source_map import Position, caret
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import TypeAlias
 
-    from buildkit_py.frontend.assemble import Stage
-    from buildkit_py.frontend.buildfile.expand import Expansion
-    from buildkit_py.frontend.buildfile.stages import StageNode
-    from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
-    from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
-    from buildkit_py.graph.op import GitSource, HttpSource
+    from buildkit_py.frontend.buildfile.stages import StageTable
+    from buildkit_py.frontend.buildfile.syntax import Buildfile
+    from buildkit_py.frontend.target import Inputs, Options, Resolver
+    from buildkit_py.source_map import Position
 
     # message, where, hint, and the rule that found it ("" for none)
     Notify: TypeAlias = Callable[[str, Position, str, str], None]
@@ -46,15 +35,25 @@ if TYPE_CHECKING:
 _PREDEFINED = (*assemble.PROXIES, "source_date_epoch")
 
 
-def outline(tree: Buildfile) -> tuple[Outline, ...]:
-    """The targets of a Buildfile in file order; nothing is expanded, resolved or read."""
-    table = _table(tree, GlobalScope(_predefined("", ""), {}, tree.escape))
+def stages_of(tree: Buildfile, inputs: Inputs, file: str = "", context: str = "") -> StageTable:
+    """The stages of a file as they are where nothing is given; nothing is resolved, and no FROM expanded."""
+    files = Files(inputs)
+    files.add(tree.path, file, context)
+    try:
+        return table_of(tree, GlobalScope(predefined("", ""), {}, tree.escape), files)
+    except PybuildError as problem:
+        files.show(problem)
+        raise
+
+
+def outline(tree: Buildfile, inputs: Inputs, file: str = "") -> tuple[Outline, ...]:
+    """The targets of a Buildfile, those that it includes first."""
+    table = stages_of(tree, inputs, file)
     parameters = tuple(
         (pair.key, "str", pair.value or "", node.doc) for node in table.global_args for pair in node.pairs
     )
-    last = table.stages[-1]
-    shown = [stage for stage in table.stages if stage.name or stage is last]
-    return tuple(Outline(stage.name or "default", stage.head.doc, stage is last, parameters) for stage in shown)
+    shown = [stage for stage in table.stages if stage.name or stage is table.last]
+    return tuple(Outline(stage.name or "default", stage.head.doc, stage is table.last, parameters) for stage in shown)
 
 
 def lower(
@@ -66,22 +65,26 @@ def lower(
     targets: tuple[str, ...] = (),
     file: str = "",
     text: bytes = b"",
+    cache_dir: str = "",
     notice: Notify | None = None,
 ) -> tuple[Target, ...]:
     """The wanted targets (none named: the last stage), with every step they need.
 
-    `file` is the Buildfile's absolute path, by which its own ignore file is
-    found; "" for one that came from elsewhere, whose `text` errors
-    then show. `notice` hears of what looks wrong and is no error: what BuildKit's checks find, also where the
+    `file` is the Buildfile's absolute path, by which its own ignore file and
+    what it includes are found; "" for one that came from elsewhere, whose
+    `text` errors then show. `cache_dir` keeps the trees of other files.
+    `notice` hears of what looks wrong and is no error: what BuildKit's checks find, also where the
     file turns out to be wrong, and build args that nothing declares. Raises
     `BuildfileError` (also for findings, where the file says so),
     `ContextError`, `UsageError` and what the resolver raises.
     """
     facts = Facts()
+    files = Files(inputs, cache_dir)
+    files.add(tree.path, file, options.context, text)
     try:
-        lowered = _lower(tree, options, resolver, inputs, targets or ("",), file, facts)
+        lowered = _lower(tree, options, resolver, inputs, targets or ("",), file, facts, files)
     except PybuildError as problem:
-        show_line(problem, tree.path, file, text)
+        files.show(problem)
         if notice is not None:
             _check(tree, options, facts, notice, failing=True)
         raise
@@ -89,7 +92,7 @@ def lower(
         _check(tree, options, facts, notice)
         if facts.impure:
             inputs.impure(facts.impure)
-        _tell_of_unused_args(tree, options, notice)
+        _tell_of_unused_args(tree, facts, options, notice)
     return lowered
 
 
@@ -105,15 +108,17 @@ def survey(
     facts: Facts,
 ) -> None:
     """Lower all stages, or those that a target needs, for the sake of the facts alone. Raises as `lower` does."""
+    files = Files(inputs)
+    files.add(tree.path, file, options.context, text)
     try:
-        build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts)
+        build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts, files=files)
         if target:
             build.wanted_stage(target)
         else:
             for node in build.table.stages:
                 build.stage(node)
     except PybuildError as problem:
-        show_line(problem, tree.path, file, text)
+        files.show(problem)
         raise
 
 
@@ -131,353 +136,29 @@ def _lower(
     wanted: tuple[str, ...],
     file: str,
     facts: Facts,
+    files: Files,
 ) -> tuple[Target, ...]:
     # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
-    asks = [node for node in _inside(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
-    per_target = any("TARGETSTAGE" in node.source for node in asks)
+    asks = [node for node in instructions_of(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
+    per_target = any("TARGETSTAGE" in node.source or node.keyword == "INCLUDE" for node in asks)
     shared: Build | None = None
     out: list[Target] = []
     for name in wanted:
         if shared is None or per_target:
-            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, facts=facts)
+            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, facts=facts, files=files)
         out.append(shared.target(name))
     return tuple(out)
 
 
-def _table(tree: Buildfile, scope: GlobalScope) -> StageTable:
-    """The stages of a file. Its global ARGs are declared on the way where blocks may ask for them."""
-    if not needs_layout(tree):
-        return StageTable(tree)
-    from buildkit_py.frontend.buildfile.stage_layout import Layout
-
-    return StageTable(tree, Layout(tree, scope))
-
-
-def _predefined(platform: str, target: str) -> tuple[tuple[str, str], ...]:
-    """The global variables that no ARG makes, for a target platform ("" for this machine's)."""
-    return platform_args(this_platform(), platform or this_platform(), target or "default")
-
-
-class Build:
-    """One Buildfile being lowered: global ARGs, named contexts, and the stages lowered so far."""
-
-    def __init__(
-        self,
-        tree: Buildfile,
-        options: Options,
-        resolver: Resolver,
-        inputs: Inputs,
-        *,
-        target_name: str,
-        file: str,
-        facts: Facts | None = None,
-    ) -> None:
-        self.tree = tree
-        self.options = options
-        self.resolver = resolver
-        self.inputs = inputs
-        self.facts = facts if facts is not None else Facts()
-        self.file = file
-        self.build_args = dict(options.build_args)
-        self.platform = normalise(options.platform) if options.platform else this_platform()
-        self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
-        self.settings = assemble.settings_of(options)
-        predefined = _predefined(self.platform, target_name.lower() or _last_name(tree))
-        scope = GlobalScope(predefined, self.build_args, tree.escape)
-        self.table = _table(tree, scope)
-        self.facts.defaults = self._defaults(predefined)
-        self.globals = self.facts.globals = scope.values
-        if not needs_layout(tree):
-            for arg in self.table.global_args:
-                scope.declare(arg)
-        self.table.link(self._from_words)
-        self.facts.table = self.table
-        self._lowered: dict[int, Stage] = {}
-        self._in_progress: set[int] = set()
-        self._context: Step | None = None
-        self._images: dict[str, Step] = {}
-        self._resolved: dict[tuple[str, str], Resolved] = {}
-        self._remotes: dict[HttpSource | GitSource, Step] = {}
-        # Sealed paths of live directories, so that two mounts of one path are one step.
-        self.snapshots: dict[tuple[Step, str], Step] = {}
-
-    def target(self, name: str) -> Target:
-        """The target of that name ("" for the last stage)."""
-        node = self.table.wanted(name)
-        stage = self.wanted_stage(name)
-        return Target(
-            name=node.name or "default",
-            step=stage.step,
-            config=stage.config,
-            history=stage.history,
-            inherited=len(stage.base_history),
-            platform=stage.platform,
-            description=node.head.doc,
-            default=node is self.table.stages[-1],
-            tags=stage.tags,
-            outputs=stage.outputs,
-            author=stage.author,
-            host=stage.host,
-            position=node.head.position,
-        )
-
-    def wanted_stage(self, name: str) -> Stage:
-        """The final state of the stage a person asks for; its needs come first, in file order."""
-        node = self.table.wanted(name)
-        for other in self.table.needed_for([node]):
-            if other.index < node.index:
-                self.stage(other)
-        return self.stage(node)
-
-    def stage(self, node: StageNode) -> Stage:
-        """The final state of a stage, made at first use."""
-        done = self._lowered.get(node.index)
-        if done is None:
-            self._in_progress.add(node.index)
-            done = self._lowered[node.index] = self._lower_stage(node)
-            self._in_progress.discard(node.index)
-        return done
-
-    def earlier_stage(self, node: StageNode, user: StageNode, at: Position) -> Stage:
-        """A stage that another one takes files from; it must stand above it."""
-        if node.index >= user.index or node.index in self._in_progress:
-            raise BuildfileError(
-                f"the stage `{node.title}` is used before it is defined",
-                at=at,
-                hint=f"move it above the stage `{user.title}`",
-            )
-        return self.stage(node)
-
-    def _lower_stage(self, node: StageNode) -> Stage:
-        head = node.head
-        if node.name and (found := self.contexts.find(node.name, node.platform or self.platform, head.position)):
-            # A named context takes the place of the whole stage, as BuildKit has it.
-            label = f"[context {node.name}] FROM {dict(self.options.build_contexts).get(node.name, node.name)}"
-            return found.base(node.title, node.platform or self.platform, self.settings, label, head.position)
-        body: Iterable[Instruction] = node.body
-        if any(item.keyword in UNROLLED for item in node.body):
-            body = self._unrolled(node)
-            node.needs.extend(needed for item in body for needed in self.table.references(item))
-        total = counted(body) + (node.base is None and node.base_name != "scratch")
-        stage, triggers, lowering = self._begun(node, total, self.facts)
-        if triggers:
-            lowering.total += len(triggers)
-            stage = lowering.apply(stage, triggers, at=node.head.position)
-        return lowering.apply(stage, body)
-
-    def _begun(self, node: StageNode, total: int, facts: Facts) -> tuple[Stage, list[Instruction], StageLowering]:
-        """A stage before its first instruction, the triggers that run first, and the walk to go on with."""
-        lowering = StageLowering(self, node, total, facts)
-        stage = self._base(node, lowering).replace(ignore_cache=self._ignores_cache(node))
-        triggers = self._triggers(node, stage)
-        if triggers:
-            stage = stage.replace(config=stage.config.replace(on_build=()))
-        return stage, triggers, lowering
-
-    def _unrolled(self, node: StageNode) -> list[Instruction]:
-        """The body of a stage without blocks; what is lowered to find that out is not what is built."""
-        from buildkit_py.frontend.buildfile.unroll import unrolled
-
-        stage, triggers, lowering = self._begun(node, 0, Facts())
-        return unrolled(lowering, lowering.apply(stage, triggers, at=node.head.position), node.body)
-
-    def _base(self, node: StageNode, lowering: StageLowering) -> Stage:
-        at, word = node.head.position, node.base_name
-        if node.base is not None:
-            return assemble.from_stage(node.title, self.stage(node.base))
-        if word == "scratch":
-            return assemble.scratch(node.title, self.platform, self.settings)
-        platform = node.platform or self.platform
-        label = lowering.label(f"FROM {word}")
-        if found := self.contexts.find(word, platform, at):
-            return found.base(node.title, platform, self.settings, label, at)
-        if word in ("host://", "host:///"):
-            step = host_step(self.inputs, stage=node.title, label=label, position=at)
-            return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
-        resolved = self._resolve(word, platform, at)
-        self.facts.images.append(BaseImage(node.head, word, platform, resolved))
-        return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
-
-    def _resolve(self, word: str, platform: str, at: Position) -> Resolved:
-        if word.startswith("./") or word.startswith("../"):
-            raise BuildfileError(
-                f"`{word}`: a target of another Buildfile is not supported as a base yet",
-                at=at,
-                hint="copy the stage into this file",
-            )
-        # A name stands for one image in a whole build, even if it moves meanwhile.
-        if (word, platform) in self._resolved:
-            return self._resolved[word, platform]
-        try:
-            found = self._resolved[word, platform] = self.resolver.resolve(word, platform, at)
-            return found
-        except SourceError as problem:  # also where the registry is down: a mistyped stage is looked for there
-            stages = self.table.names()
-            if word in stages:
-                problem.hint = f"the stage `{word}` stands further down; FROM starts from stages above it only"
-            else:
-                problem.hint = did_you_mean(word, stages) or problem.hint
-            raise
-
-    def _triggers(self, node: StageNode, stage: Stage) -> list[Instruction]:
-        """The ONBUILD triggers that run now: those of the base image, or of the stage this one starts from."""
-        if node.base is not None:
-            return [item.trigger for item in node.base.body if isinstance(item, OnBuild)]
-        if not stage.config.on_build:
-            return []
-        from buildkit_py.frontend.buildfile.parse import parse_text
-
-        found: list[Instruction] = []
-        for trigger in stage.config.on_build:
-            # The trigger is not in this file: its own text is parsed behind a FROM, and errors point at ours.
-            try:
-                tree = parse_text("FROM scratch\n" + trigger + "\n", node.head.position.file)
-            except BuildfileError as problem:
-                raise BuildfileError(
-                    f"the base image's ONBUILD trigger `{trigger}` does not parse: {problem.message}",
-                    at=node.head.position,
-                ) from problem
-            if len(tree.instructions) != 2:
-                raise BuildfileError(
-                    f"the base image's ONBUILD trigger `{trigger}` is more than one instruction",
-                    at=node.head.position,
-                )
-            found.append(tree.instructions[1])
-        return found
-
-    # What instructions ask for
-
-    def context(self, at: Position) -> Step:
-        """The build context. Raises `ContextError` where the build has none."""
-        if self.options.source is not None:
-            return self.options.source
-        if self._context is None:
-            if not self.options.context:
-                raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
-            step = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
-            self._context = step
-            self.facts.context = self.options.context
-            if isinstance(step.op, LocalSource):
-                self.facts.ignore = step.op.ignore
-        return self._context
-
-    def source(self, name: str, user: StageNode, at: Position) -> tuple[Step, bool]:
-        """What `--from=name` means: its files, and whether they are a live directory of this machine.
-
-        Files taken from `host://` make no host build: copying out of it into a
-        real base is how such files get into an image.
-        """
-        node = self.table.find(name, at)
-        if node is not None:
-            if node.name and (found := self.contexts.find(node.name, self.platform, at)) and found.directory:
-                return found.directory, True
-            stage = self.earlier_stage(node, user, at)
-            return assemble.files_of(stage), False
-        if name == "scratch":
-            return assemble.files_of(assemble.scratch("scratch", self.platform, self.settings)), False
-        found = self.contexts.find(name, self.platform, at)
-        if found is not None and found.directory is not None:
-            return found.directory, True
-        step = self._images.get(name)
-        if step is None:
-            if found is not None:
-                step = found.files(f"[context {name}]", at)
-            elif name in ("host://", "host:///"):
-                step = host_step(self.inputs, position=at)
-            else:
-                step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
-            self._images[name] = step
-        return step, False
-
-    def remote(self, op: HttpSource | GitSource, stage: str, at: Position) -> Step:
-        """The step of a source elsewhere; one for all who take the same, so that it is asked for once."""
-        step = self._remotes.get(op)
-        if step is None:
-            step = self._remotes[op] = Step(op, name=f"[{stage}] {shown_url(op.url)}", stage=stage, position=at)
-        return step
-
-    # Scope
-
-    def _defaults(self, predefined: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
-        """The global ARGs as they were without any build arg, None where that is an error. For the checks."""
-        scope = GlobalScope(predefined, {}, self.tree.escape)
-        try:
-            for arg in self.table.global_args:
-                scope.declare(arg)
-        except BuildfileError:
-            return None
-        return scope.values
-
-    def _from_words(self, head: From) -> tuple[str, str]:
-        known = {**self.globals, **dict(head.variables)} if head.variables else self.globals
-        image = self.expansion(head.image.text, known.get, head.image.position)
-        flags = [flag for flag in head.flags if flag.name == "platform"]
-        given = [self.expansion(flag.value or "", known.get, flag.position) for flag in flags]
-        self.facts.bases.append(Base(head, image, given[0] if given else None))
-        if not image.text:
-            raise BuildfileError(
-                f"FROM {head.image.text} comes to nothing",
-                at=head.image.position,
-                hint="give the ARG above it a default, or pass --build-arg",
-            )
-        platform = ""
-        for flag, value in zip(flags, given, strict=True):
-            if not value.text:
-                raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
-            platform = normalise(value.text, flag.position)
-        return image.text, platform
-
-    def expansion(
-        self, word: str, lookup: Callable[[str], str | None], at: Position, *, raw: bool = False
-    ) -> Expansion:
-        """A word expanded, with the names that it asked for."""
-        return expansion(word, lookup, escape=self.tree.escape, at=at, raw=raw)
-
-    def _ignores_cache(self, node: StageNode) -> bool:
-        if self.options.no_cache:
-            return True
-        filters = {name.lower() for name in self.options.no_cache_filter}
-        return (node.name or ("default" if node is self.table.stages[-1] else node.title)) in filters
-
-
-def _last_name(tree: Buildfile) -> str:
-    """The name of the last stage as far as the text has it: the target where none is asked for."""
-    heads = [node for node in _inside(tree) if isinstance(node, From)]
-    return heads[-1].name if heads else ""
-
-
-def _inside(tree: Buildfile) -> Iterable[Instruction]:
-    """All instructions but those of functions, also where blocks may leave them out."""
-    if not needs_layout(tree):
-        return tree.instructions
-    from buildkit_py.frontend.buildfile.functions import inside
-
-    return inside(tree.instructions)
-
-
-def _tell_of_unused_args(tree: Buildfile, options: Options, notice: Notify) -> None:
-    declared = {pair.key for node in _inside(tree) if isinstance(node, Arg) for pair in node.pairs}
-    predefined = {name for name, _ in platform_args("linux/amd64", "linux/amd64", "")}
+def _tell_of_unused_args(tree: Buildfile, facts: Facts, options: Options, notice: Notify) -> None:
+    units = facts.table.units.values() if facts.table is not None else ()
+    nodes = [node for unit in units for node in instructions_of(unit.tree)]
+    declared = {pair.key for node in nodes if isinstance(node, Arg) for pair in node.pairs}
+    known = {name for name, _ in predefined("", "")}
     for name, _ in options.build_args:
-        if name in declared or name in predefined or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
+        if name in declared or name in known or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
             continue
         notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared), "")
-
-
-def show_line(problem: PybuildError, name: str, file: str, source: bytes = b"") -> None:
-    """Give an error that points into this Buildfile the source line, with a caret below its place."""
-    at = problem.at
-    if problem.excerpt or not (file or source) or not isinstance(at, Position) or at.file != name:
-        return
-    try:
-        if not source:
-            with open(file, "rb") as opened:
-                source = opened.read()
-        text = source.decode("utf-8", "replace").split("\n")[at.line - 1].rstrip("\r")
-    except (OSError, IndexError):
-        return
-    word = text[at.column - 1 :].split(" ", 1)[0]
-    problem.excerpt = caret(text, at.column, len(word))
 
 
 def _start(tree: Buildfile) -> Position:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.facts import Facts
-    from buildkit_py.frontend.buildfile.lower import Build
+    from buildkit_py.frontend.buildfile.lower_file import Build
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Command, HealthcheckStep, Instruction, Pair
     from buildkit_py.source_map import Position
@@ -58,7 +58,7 @@ class StageLowering:
     def instruction(self, stage: Stage, node: Instruction) -> Stage:
         """The stage after one instruction."""
         where = self.place(node.position)
-        self._applied = Applied(self.node, node, stage, self._at is not None)
+        self._applied = None
         match node:
             case expanded.Enter():
                 self._blocks.append(stage)
@@ -67,7 +67,9 @@ class StageLowering:
                 return assemble.declare_args(stage, ((node.name, node.value, node.value),))
             case expanded.Leave():
                 return assemble.end_block(self._blocks.pop(), stage, node.names)
-        self.facts.applied.append(self._applied)
+        if where.file == self.build.tree.path:  # checks are about the file itself
+            self._applied = Applied(self.node, node, stage, self._at is not None)
+            self.facts.applied.append(self._applied)
         match node:
             case syntax.RunStep():
                 return lower_run(self, stage, node)
@@ -162,7 +164,7 @@ class StageLowering:
             elif pair.value is not None:
                 value = default = self.expand(seen, pair.value, pair.position)
             elif value is None:
-                value = self.build.globals.get(pair.key)
+                value = self.node.unit.scope.values.get(pair.key)
             declared.append((pair.key, value, default))
             seen = assemble.declare_args(stage, declared)
         return seen

@@ -12,7 +12,7 @@ import re
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
-from buildkit_py.frontend.buildfile.stages import StageNode, refuse_before_from, refuse_unsupported
+from buildkit_py.frontend.buildfile.stages import StageNode, Unit, refuse_before_from, refuse_unsupported
 from buildkit_py.frontend.buildfile.syntax import Arg, From, Word
 
 TYPE_CHECKING = False
@@ -22,35 +22,60 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.global_scope import GlobalScope
     from buildkit_py.frontend.buildfile.own_words import Function
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
+    from buildkit_py.frontend.files import Files
     from buildkit_py.source_map import Position
 
+_APART = "INCLUDE that file with `--as NAME`, and its names begin with `NAME.`"
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*\Z", re.IGNORECASE)
 
 
 class Layout:
-    """The stages of a file in order, its functions, and its global ARGs as they were met. Raises `BuildfileError`."""
+    """The stages of a file and of those that it includes, in the order in which they can stand on each other.
 
-    def __init__(self, tree: Buildfile, scope: GlobalScope) -> None:
-        self.scope = scope
+    `units` are the files by the names that their places have, `global_args` those of the file itself, `files` is None
+    where there are none to include. Raises `BuildfileError`.
+    """
+
+    def __init__(self, tree: Buildfile, scope: GlobalScope, files: Files | None = None) -> None:
+        self.files = files
+        self.units: dict[str, Unit] = {}
         self.stages: list[StageNode] = []
+        main = _File(self, tree, scope, None)
+        self.global_args = main.global_args
+        for index, stage in enumerate(self.stages):
+            stage.index = index
+
+    def functions(self, at: Position) -> dict[str, Function]:
+        """The functions that can be called in the file of a place."""
+        return self.units[at.file].functions
+
+
+class _File:
+    """One file being laid out; `includer` is the one that includes it. A file is laid out once."""
+
+    def __init__(self, layout: Layout, tree: Buildfile, scope: GlobalScope, includer: _File | None) -> None:
+        self.layout = layout
+        self.scope = scope
+        self.includer = includer
+        self.unit = layout.units[tree.path] = Unit(tree, scope)
         self.global_args: list[Arg] = []
-        self.functions: dict[str, Function] = {}
         self._current: StageNode | None = None
         # The blocks around, outermost first, with their variables and the stage in which each began.
         self._blocks: list[tuple[Enter, list[Bound], StageNode | None]] = []
         for node in tree.instructions:
             if isinstance(node, own_words.Function):
-                self._define(node)
+                self._define(node.name, node, node.position)
         self._take(tree.instructions)
 
-    def _define(self, node: Function) -> None:
-        known = self.functions.get(node.name)
-        if known is not None:
+    def _define(self, name: str, node: Function, at: Position) -> None:
+        known = self.unit.functions.setdefault(name, node)
+        if known.position != node.position:
+            other = f"{known.position.file}:{known.position.line}"
             raise BuildfileError(
-                f"there are two functions `{node.name}`; the other one begins at line {known.position.line}",
-                at=node.position,
+                f"there are two functions `{name}`; the other one begins at {other}",
+                at=at,
+                hint=_APART if at is not node.position else "",
             )
-        self.functions[node.name] = node
 
     def _take(self, nodes: Iterable[Instruction]) -> None:
         for node in nodes:
@@ -66,6 +91,8 @@ class Layout:
                 self._for(node)
             case own_words.Do() if self._stands_outside(node):
                 self._do(node)
+            case own_words.Include():
+                self._include(node)
             case From():
                 self._from(node)
             case Arg() if self._outside():
@@ -78,7 +105,7 @@ class Layout:
                     self._current.body.append(node)
 
     def _stands_outside(self, node: Instruction) -> bool:
-        return self._current is None or functions.makes_stages((node,), self.functions)
+        return self._current is None or functions.makes_stages((node,), self.layout.functions)
 
     def _outside(self) -> bool:
         """Whether no stage has begun, or none since the function that is running was called."""
@@ -102,7 +129,7 @@ class Layout:
             self._leave(node.position)
 
     def _do(self, node: own_words.Do) -> None:
-        function = functions.find(self.functions, node)
+        function = functions.find(self.layout.functions, node)
         self._enter(functions.enter(function, node, self.scope.static(), [block for block, _, _ in self._blocks]))
         self._take(functions.body(function, node))
         self._leave(node.position)
@@ -152,11 +179,71 @@ class Layout:
                     hint="a name begins with a letter and holds letters, digits, `-`, `_` and `.`",
                 )
         head = head.replace(name=name, variables=self.scope.variables())
-        self._current = StageNode(len(self.stages), head)
-        self._current.functions = self.functions
-        self.stages.append(self._current)
+        self._refuse_double(name, head, head.position)
+        self._current = StageNode(0, head, self.unit)
+        self._insert(self._current)
         for block, bound, _ in self._blocks:
             self._current.body += [block, *bound]
+
+    def _insert(self, stage: StageNode) -> None:
+        """Put a stage behind all others, or before the one that is open where this file is included."""
+        stages, around = self.layout.stages, self.includer
+        while around is not None and around._current is None:
+            around = around.includer
+        place = len(stages) if around is None or around._current is None else stages.index(around._current)
+        stages.insert(place, stage)
+
+    # Other files
+
+    def _include(self, node: own_words.Include) -> None:
+        at, word = node.path.position, self.scope.static().text(node.path)
+        if self.layout.files is None:
+            raise BuildfileError(f"`{word}` cannot be included here", at=at)
+        tree = self.layout.files.include(word, at)
+        unit = self.layout.units.get(tree.path)
+        if unit is None:
+            unit = self._laid_out(tree, at)
+        elif chain := self._chain(tree.path):
+            raise BuildfileError(f"the files include each other: {chain}", at=at)
+        prefix = f"{node.name}." if node.name else ""
+        for name, function in unit.functions.items():
+            self._define(prefix + name, function, at)
+        for stage in self.layout.stages:
+            for name in [name for where, name in stage.names if where is unit]:
+                self._refuse_double(prefix + name, stage.head, at)
+                if (self.unit, prefix + name) not in stage.names:
+                    if self.includer is None and all(where is not self.unit for where, _ in stage.names):
+                        stage.name = stage.title = prefix + name
+                    stage.names.append((self.unit, prefix + name))
+
+    def _laid_out(self, tree: Buildfile, at: Position) -> Unit:
+        if tree.escape != self.unit.tree.escape:
+            raise BuildfileError(
+                f"`{tree.path}` has another escape character than this file",
+                at=at,
+                hint="give both the same `# escape=` directive",
+            )
+        return _File(self.layout, tree, self.scope.of_other_file(), self).unit
+
+    def _chain(self, path: str) -> str:
+        """How this file came to be included by the one of that name, "" where it was not."""
+        names: list[str] = [path]
+        file: _File | None = self
+        while file is not None:
+            names.append(file.unit.tree.path)
+            if file.unit.tree.path == path:
+                return " → ".join(f"`{name}`" for name in reversed(names))
+            file = file.includer
+        return ""
+
+    def _refuse_double(self, name: str, head: From, at: Position) -> None:
+        """Raise where a stage of another file has the name that one is to have in this file."""
+        for stage in self.layout.stages if name else ():
+            other = stage.head.position
+            if (self.unit, name) in stage.names and other.file != head.position.file:
+                raise BuildfileError(
+                    f"the stage of {other.file}:{other.line} has the name `{name}`, too", at=at, hint=_APART
+                )
 
 
 def for_values(node: own_words.For, words: Callable[[Word], Iterable[str]]) -> list[str]:

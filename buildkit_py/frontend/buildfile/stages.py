@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, UsageError
+from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.run_mount import mount_origin
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
     from typing import NoReturn
 
     from buildkit_py.frontend.buildfile.own_words import Function
@@ -19,50 +20,71 @@ if TYPE_CHECKING:
 
 
 # Words that parse and that nothing gives a meaning yet.
-UNSUPPORTED = frozenset(("INCLUDE", "LET", "TEST"))
+UNSUPPORTED = frozenset(("LET", "TEST"))
 # Words whose file has to be laid out before it has stages.
-_LAID_OUT = frozenset(("FUNCTION", "DO", "IF", "FOR"))
-
-
+_LAID_OUT = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR"))
 # Words in a stage's body that are to be unrolled, and those that tell of blocks around the stage.
 UNROLLED = frozenset(("DO", "IF", "FOR", "END"))
+
+
+class Unit:
+    """One file of a build: its variables outside of stages, its functions, and the stages that it can name.
+
+    `stages` are its own, in order; of several of one name the last counts.
+    """
+
+    def __init__(self, tree: Buildfile, scope: GlobalScope) -> None:
+        self.tree = tree
+        self.scope = scope
+        self.functions: dict[str, Function] = {}
+        self.stages: list[StageNode] = []
+        self.by_name: dict[str, StageNode] = {}
 
 
 class StageNode:
     """One stage: its FROM, its instructions, and the stages it stands on.
 
     `base_name` is the expanded word of FROM, `base` the earlier stage it
-    names, None for an image. `functions` are those that a DO in it may name. `title` is what people see: the name, or
-    `stage-N`.
+    names, None for an image. `name` is how a person asks for it, and `title`
+    what people see: the name, or `stage-N`. `names` are all that it has, each
+    with the file in which it has it: its own, and those that include that.
     """
 
-    def __init__(self, index: int, head: From) -> None:
+    def __init__(self, index: int, head: From, unit: Unit) -> None:
         self.index = index
         self.head = head
+        self.unit = unit
         self.name = head.name.lower()
-        self.title = self.name or f"stage-{index}"
+        self.title = self.name or f"stage-{len(unit.stages)}"
+        self.names: list[tuple[Unit, str]] = [(unit, self.name)] if self.name else []
         self.body: list[Instruction] = []
-        self.functions: Mapping[str, Function] = {}
         self.base_name = ""
         self.platform = ""
         self.base: StageNode | None = None
         self.needs: list[tuple[StageNode, Position]] = []
+        unit.stages.append(self)
 
 
 class StageTable:
     """All stages in the order of the file; by name the last of that name counts.
 
-    `layout` has them where the file has blocks that make stages or choose among them (`needs_layout`).
+    `layout` has them where the file has blocks or includes others (`needs_layout`).
     """
 
-    def __init__(self, tree: Buildfile, layout: Layout | None = None) -> None:
+    def __init__(self, tree: Buildfile, scope: GlobalScope | None = None, layout: Layout | None = None) -> None:
+        if layout is None:
+            scope = scope if scope is not None else GlobalScope((), {}, tree.escape)
+            self.units = {tree.path: Unit(tree, scope)}
+        else:
+            self.units = layout.units
+        self.main = self.units[tree.path]
         self.global_args: list[Arg] = layout.global_args if layout is not None else []
         self.stages: list[StageNode] = layout.stages if layout is not None else []
-        self.by_name: dict[str, StageNode] = {}
+        self.by_name = self.main.by_name
         for node in tree.instructions if layout is None else ():
             refuse_unsupported(node)
             if isinstance(node, From):
-                self.stages.append(StageNode(len(self.stages), node))
+                self.stages.append(StageNode(len(self.stages), node, self.main))
             elif self.stages:
                 self.stages[-1].body.append(node)
             elif isinstance(node, Arg):
@@ -72,37 +94,50 @@ class StageTable:
         if not self.stages:
             raise BuildfileError("the Buildfile has no FROM, so it has nothing to build", at=tree.path)
 
+    @property
+    def last(self) -> StageNode:
+        """The stage that is built where none is asked for: the last of the file itself, if it has any."""
+        return (self.main.stages or self.stages)[-1]
+
+    def unit(self, at: Position) -> Unit:
+        """The file that a place is in."""
+        return self.units.get(at.file, self.main)
+
+    def functions(self, at: Position) -> dict[str, Function]:
+        """The functions that can be called in the file of a place."""
+        return self.unit(at).functions
+
     def names(self) -> list[str]:
         """The names a person may ask for, in file order; an unnamed last stage is `default`."""
         names = [stage.name for stage in self.stages if stage.name]
-        if not self.stages[-1].name:
+        if not self.last.name:
             names.append("default")
         return list(dict.fromkeys(names))
 
     def wanted(self, name: str) -> StageNode:
         """The stage a person asks for; "" is the last one."""
         if not name:
-            return self.stages[-1]
+            return self.last
         found = self.by_name.get(name.lower())
-        if found is None and name == "default" and not self.stages[-1].name:
-            return self.stages[-1]
+        if found is None and name == "default" and not self.last.name:
+            return self.last
         if found is None:
             hint = did_you_mean(name, self.names()) or f"the targets are {', '.join(self.names())}"
-            raise UsageError(f"there is no target `{name}`", at=self.stages[0].head.position.file, hint=hint)
+            raise UsageError(f"there is no target `{name}`", at=self.main.tree.path, hint=hint)
         return found
 
-    def link(self, word_of: Callable[[From], tuple[str, str]]) -> None:
-        """Find each stage's base and needs. `word_of` gives the expanded image and platform of a FROM.
+    def link(self, word_of: Callable[[StageNode], tuple[str, str]]) -> None:
+        """Find each stage's base and needs. `word_of` gives the expanded image and platform of a stage's FROM.
 
         FROM looks only at earlier stages and compares case, as BuildKit does;
         `--from` finds names in any case, and later stages too, so that the
         error can say that they come too late.
         """
         for stage in self.stages:
-            stage.base_name, stage.platform = word_of(stage.head)
-            stage.base = self.by_name.get(stage.base_name)
-            if stage.name:
-                self.by_name[stage.name] = stage
+            stage.base_name, stage.platform = word_of(stage)
+            stage.base = self.unit(stage.head.position).by_name.get(stage.base_name)
+            for unit, name in stage.names:
+                unit.by_name[name] = stage
         for stage in self.stages:
             for node in stage.body:
                 stage.needs.extend(self.references(node))
@@ -118,13 +153,17 @@ class StageTable:
                     yield found, flag.position
 
     def find(self, name: str, at: Position) -> StageNode | None:
-        """The stage that `--from=name` means, by index or name; None where it must be a context or an image."""
+        """The stage that `--from=name` means, by index or name; None where it must be a context or an image.
+
+        Both count in the file of the place: those of an included file are its own.
+        """
+        unit = self.unit(at)
         if name.lstrip("+-").isdigit() and name.isascii():
             index = int(name)
-            if not 0 <= index < len(self.stages):
-                raise BuildfileError(f"there is no stage {name}", at=at, hint=f"there are {len(self.stages)} stages")
-            return self.stages[index]
-        return self.by_name.get(name.lower())
+            if not 0 <= index < len(unit.stages):
+                raise BuildfileError(f"there is no stage {name}", at=at, hint=f"there are {len(unit.stages)} stages")
+            return unit.stages[index]
+        return unit.by_name.get(name.lower())
 
     def needed_for(self, wanted: Iterable[StageNode]) -> list[StageNode]:
         """The stages without which those wanted cannot be made, themselves included, in file order."""

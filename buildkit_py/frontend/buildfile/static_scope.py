@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class StaticScope:
     """Variables by `lookup`; `declared` are ARGs, with a value or without one, `names` all that are set.
 
-    `outside` are global ARGs, which a stage does not see until it declares them.
+    `outside` are global ARGs, which a stage does not see until it declares them. Without `strict` a variable may be one
+    of an image that is not known, and counts as empty.
     """
 
     def __init__(
@@ -33,12 +34,15 @@ class StaticScope:
         names: Collection[str],
         escape: str,
         outside: Collection[str] = (),
+        *,
+        strict: bool = True,
     ) -> None:
         self._lookup = lookup
         self._declared = declared
         self._names = names
         self._escape = escape
         self._outside = outside
+        self._strict = strict
 
     def text(self, word: Word) -> str:
         """A word expanded. Raises `BuildfileError` for a variable that is neither set nor declared."""
@@ -81,7 +85,7 @@ class StaticScope:
 
     def _expanded(self, word: Word) -> Expansion:
         found = expansion(word.text, self._lookup, escape=self._escape, at=word.position)
-        for name in found.undefined:
+        for name in found.undefined if self._strict else ():
             if name not in self._declared:
                 hint = f"a stage sees a global ARG where it declares it: `ARG {name}`"
                 if name not in self._outside:

@@ -57,7 +57,7 @@ class _Unrolling:
                     self.take(node.body)
                     self._leave(node.position)
             case own_words.Do():
-                function = functions.find(self.lowering.node.functions, node)
+                function = functions.find(self.lowering.build.table.functions, node)
                 self._enter(functions.enter(function, node, self._scope(), [block for block, _ in self.blocks]))
                 self.take(functions.body(function, node))
                 self._leave(node.position)
@@ -102,4 +102,6 @@ class _Unrolling:
         known = dict(self.stage.env)
         declared = {name for name, _ in self.stage.args}
         build = self.lowering.build
-        return StaticScope(known.get, declared, known, build.tree.escape, build.globals)
+        strict = build.facts.knows(self.lowering.node)
+        outside = self.lowering.node.unit.scope.values
+        return StaticScope(known.get, declared, known, build.tree.escape, outside, strict=strict)

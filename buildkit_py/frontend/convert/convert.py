@@ -119,7 +119,8 @@ class _File:
                     scope[pair.key] = expand(pair.value, scope.get, escape=tree.escape, at=pair.position)
         return scope
 
-    def _from_words(self, head: From) -> tuple[str, str]:
+    def _from_words(self, stage: StageNode) -> tuple[str, str]:
+        head = stage.head
         word = expand(head.image.text, self.scope.get, escape=self.words.escape, at=head.image.position)
         return word, ""
 

@@ -152,7 +152,7 @@ class ImageLowering:
             raise BuildfileError(problem.message, at=image.position, hint=problem.hint) from problem
 
     def _buildfile(self, tree: object, target: str, options: Options, file: str) -> Stage:
-        from buildkit_py.frontend.buildfile.lower import Build
+        from buildkit_py.frontend.buildfile.lower_file import Build
         from buildkit_py.frontend.buildfile.syntax import Buildfile
 
         assert isinstance(tree, Buildfile)

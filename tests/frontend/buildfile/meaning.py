@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import PybuildError
-from buildkit_py.frontend.buildfile.lower import Build
+from buildkit_py.frontend.buildfile.lower_file import Build
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.target import Options, Resolved
 from buildkit_py.graph.step import Step, in_order, inputs

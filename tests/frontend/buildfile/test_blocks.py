@@ -10,7 +10,7 @@ from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.convert.convert import convert
 from buildkit_py.graph.op import Run
 from tests.frontend.buildfile.lowering import BASE, Lowered
-from tests.frontend.fakes import FakeResolver
+from tests.frontend.fakes import FakeResolver, SeenInputs
 
 
 def commands(text: str, *targets: str, **options: object) -> list[str]:
@@ -136,7 +136,7 @@ def test_a_loop_makes_stages() -> None:
     build, test = [step.op for step in lowered.steps if isinstance(step.op, Run)]
     assert dict(build.env)["v"] == dict(test.env)["v"] == "3.11"
     assert lowered.resolver.asked == [("base:3.11", "linux/amd64")]
-    names = [one.name for one in outline(parse_text(MATRIX, "Buildfile"))]
+    names = [one.name for one in outline(parse_text(MATRIX, "Buildfile"), SeenInputs())]
     assert names == ["py3.11", "py3.11-test", "py3.12", "py3.12-test", "default"]
     given = Lowered(MATRIX, "py4", build_args=(("VERSIONS", "3.12 4"),))
     assert given.resolver.asked == [("base:4", "linux/amd64")]
@@ -252,7 +252,7 @@ BROKEN = [
     ("IF 1 == 2\nFROM base\nEND", "the Buildfile has no FROM, so it has nothing to build", ""),
     (
         "FUNCTION f\nEND\nFUNCTION F\nEND\nFROM base",
-        "3:1: there are two functions `f`; the other one begins at line 1",
+        "3:1: there are two functions `f`; the other one begins at Buildfile:1",
         "",
     ),
     ("FROM base\nDO f", "2:4: there is no function `f`", "no FUNCTION stands in this file"),

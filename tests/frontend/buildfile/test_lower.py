@@ -11,7 +11,7 @@ from buildkit_py.graph.op import Copy, CopyPath, GitSource, HostSource, ImageSou
 from buildkit_py.graph.step import in_order
 from buildkit_py.image.config import ImageConfig
 from tests.frontend.buildfile.lowering import BASE, Lowered
-from tests.frontend.fakes import FakeResolver
+from tests.frontend.fakes import FakeResolver, SeenInputs
 
 
 def fails(text, *targets, **options):
@@ -54,7 +54,7 @@ def test_outline_resolves_nothing():
         "# VERSION which one\nARG VERSION=1\n# a the first\nFROM nowhere AS a\nFROM x\nFROM y AS z\n", "B"
     )
     parameters = (("VERSION", "str", "1", "which one"),)
-    assert outline(tree) == (
+    assert outline(tree, SeenInputs()) == (
         Outline("a", "the first", False, parameters),
         Outline("z", "", True, parameters),
     )
@@ -317,7 +317,7 @@ def test_a_file_without_stages(text, message):
     with pytest.raises(BuildfileError, match="FROM"):
         Lowered(text)
     with pytest.raises(BuildfileError) as caught:
-        outline(parse_text(text, "B"))
+        outline(parse_text(text, "B"), SeenInputs())
     assert message in caught.value.message
 
 

@@ -4,7 +4,7 @@ from buildkit_py.frontend.buildfile.stages import StageTable
 
 def table(text):
     made = StageTable(parse_text(text, "Buildfile"))
-    made.link(lambda head: (head.image.text, ""))
+    made.link(lambda stage: (stage.head.image.text, ""))
     return made
 
 

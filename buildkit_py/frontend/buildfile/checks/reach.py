@@ -19,8 +19,13 @@ def unused_stage(subject: Subject) -> Iterator[Finding]:
     if table is None:
         return
     needed = _needed_by_others(table.stages)
-    for stage in table.stages[:-1]:
-        if stage.index not in needed and table.by_name.get(stage.name) is stage and not stage.head.doc:
+    for stage in table.main.stages:
+        if (
+            stage is not table.last
+            and stage.index not in needed
+            and table.by_name.get(stage.name) is stage
+            and not stage.head.doc
+        ):
             yield _finding(stage, f"the stage `{stage.name}` is used by no other and not described as a target")
 
 
@@ -29,9 +34,9 @@ def unreachable_target(subject: Subject) -> Iterator[Finding]:
     table = subject.facts.table
     if table is None:
         return
-    wanted = [stage for stage in table.stages if table.by_name.get(stage.name) is stage or stage is table.stages[-1]]
+    wanted = [stage for stage in table.stages if table.by_name.get(stage.name) is stage or stage is table.last]
     reached = {stage.index for stage in table.needed_for(wanted)}
-    for stage in table.stages:
+    for stage in table.main.stages:
         if stage.index not in reached:
             why = f"a later stage has the name `{stage.name}`" if stage.name else "it has no name"
             yield _finding(stage, f"no build can reach this stage: {why}, and no other stage uses it")
@@ -42,7 +47,7 @@ def unpinned_base_image(subject: Subject) -> Iterator[Finding]:
     from buildkit_py.image.reference import parse
 
     table = subject.facts.table
-    for stage in table.stages if table is not None else ():
+    for stage in table.main.stages if table is not None else ():
         name = stage.base_name
         if stage.base is not None or name == "scratch" or "://" in name or name.startswith(("./", "../")):
             continue

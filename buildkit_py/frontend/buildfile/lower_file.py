@@ -1,0 +1,353 @@
+"""One Buildfile being lowered: the scope of the whole file, and its stages, each made at first use.
+
+What one instruction does to a stage is in `lower_stage.py`, what it means in `assemble.py`.
+"""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError, ContextError, SourceError
+from buildkit_py.frontend import assemble
+from buildkit_py.frontend.buildfile.expand import expansion
+from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
+from buildkit_py.frontend.buildfile.global_scope import GlobalScope
+from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
+from buildkit_py.frontend.buildfile.stages import UNROLLED, StageTable, needs_layout
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.buildfile.syntax import From, OnBuild
+from buildkit_py.frontend.host import host_step
+from buildkit_py.frontend.local_context import context_step
+from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
+from buildkit_py.frontend.target import Target
+from buildkit_py.graph.op import LocalSource
+from buildkit_py.graph.step import Step
+from buildkit_py.http.address import shown_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.expand import Expansion
+    from buildkit_py.frontend.buildfile.stages import StageNode
+    from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
+    from buildkit_py.frontend.files import Files
+    from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
+    from buildkit_py.graph.op import GitSource, HttpSource
+    from buildkit_py.source_map import Position
+
+
+def table_of(tree: Buildfile, scope: GlobalScope, files: Files | None) -> StageTable:
+    """The stages of a file. Its global ARGs are declared on the way where blocks may ask for them."""
+    if not needs_layout(tree):
+        return StageTable(tree, scope)
+    from buildkit_py.frontend.buildfile.stage_layout import Layout
+
+    return StageTable(tree, scope, Layout(tree, scope, files))
+
+
+def predefined(platform: str, target: str) -> tuple[tuple[str, str], ...]:
+    """The global variables that no ARG makes, for a target platform ("" for this machine's)."""
+    return platform_args(this_platform(), platform or this_platform(), target or "default")
+
+
+class Build:
+    """One Buildfile being lowered: global ARGs, named contexts, and the stages lowered so far."""
+
+    def __init__(
+        self,
+        tree: Buildfile,
+        options: Options,
+        resolver: Resolver,
+        inputs: Inputs,
+        *,
+        target_name: str,
+        file: str,
+        facts: Facts | None = None,
+        files: Files | None = None,
+    ) -> None:
+        self.tree = tree
+        self.files = files
+        self.options = options
+        self.resolver = resolver
+        self.inputs = inputs
+        self.facts = facts if facts is not None else Facts()
+        self.file = file
+        self.build_args = dict(options.build_args)
+        self.platform = normalise(options.platform) if options.platform else this_platform()
+        self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
+        self.settings = assemble.settings_of(options)
+        given = predefined(self.platform, target_name.lower() or _last_name(tree))
+        scope = GlobalScope(given, self.build_args, tree.escape)
+        self.table = table_of(tree, scope, files)
+        self.facts.defaults = self._defaults(given)
+        self.globals = self.facts.globals = scope.values
+        if not needs_layout(tree):
+            for arg in self.table.global_args:
+                scope.declare(arg)
+        self.table.link(self._from_words)
+        self.facts.table = self.table
+        self._lowered: dict[int, Stage] = {}
+        self._in_progress: set[int] = set()
+        self._context: Step | None = None
+        self._images: dict[str, Step] = {}
+        self._resolved: dict[tuple[str, str], Resolved] = {}
+        self._remotes: dict[HttpSource | GitSource, Step] = {}
+        # Sealed paths of live directories, so that two mounts of one path are one step.
+        self.snapshots: dict[tuple[Step, str], Step] = {}
+
+    def target(self, name: str) -> Target:
+        """The target of that name ("" for the last stage)."""
+        node = self.table.wanted(name)
+        stage = self.wanted_stage(name)
+        return Target(
+            name=node.name or "default",
+            step=stage.step,
+            config=stage.config,
+            history=stage.history,
+            inherited=len(stage.base_history),
+            platform=stage.platform,
+            description=node.head.doc,
+            default=node is self.table.last,
+            tags=stage.tags,
+            outputs=stage.outputs,
+            author=stage.author,
+            host=stage.host,
+            position=node.head.position,
+        )
+
+    def wanted_stage(self, name: str) -> Stage:
+        """The final state of the stage a person asks for; its needs come first, in file order."""
+        node = self.table.wanted(name)
+        for other in self.table.needed_for([node]):
+            if other.index < node.index:
+                self.stage(other)
+        return self.stage(node)
+
+    def stage(self, node: StageNode) -> Stage:
+        """The final state of a stage, made at first use."""
+        done = self._lowered.get(node.index)
+        if done is None:
+            self._in_progress.add(node.index)
+            done = self._lowered[node.index] = self._lower_stage(node)
+            self._in_progress.discard(node.index)
+        return done
+
+    def earlier_stage(self, node: StageNode, user: StageNode, at: Position) -> Stage:
+        """A stage that another one takes files from; it must stand above it."""
+        if node.index >= user.index or node.index in self._in_progress:
+            raise BuildfileError(
+                f"the stage `{node.title}` is used before it is defined",
+                at=at,
+                hint=f"move it above the stage `{user.title}`",
+            )
+        return self.stage(node)
+
+    def _lower_stage(self, node: StageNode) -> Stage:
+        head = node.head
+        if node.name and (found := self.contexts.find(node.name, node.platform or self.platform, head.position)):
+            # A named context takes the place of the whole stage, as BuildKit has it.
+            label = f"[context {node.name}] FROM {dict(self.options.build_contexts).get(node.name, node.name)}"
+            return found.base(node.title, node.platform or self.platform, self.settings, label, head.position)
+        if any(item.keyword in UNROLLED for item in node.body):
+            node.body = self._unrolled(node)
+            node.needs = [needed for item in node.body for needed in self.table.references(item)]
+        total = counted(node.body) + (node.base is None and node.base_name != "scratch")
+        stage, triggers, lowering = self._begun(node, total, self.facts)
+        if triggers:
+            lowering.total += len(triggers)
+            stage = lowering.apply(stage, triggers, at=node.head.position)
+        return lowering.apply(stage, node.body)
+
+    def _begun(self, node: StageNode, total: int, facts: Facts) -> tuple[Stage, list[Instruction], StageLowering]:
+        """A stage before its first instruction, the triggers that run first, and the walk to go on with."""
+        lowering = StageLowering(self, node, total, facts)
+        stage = self._base(node, lowering).replace(ignore_cache=self._ignores_cache(node))
+        triggers = self._triggers(node, stage)
+        if triggers:
+            stage = stage.replace(config=stage.config.replace(on_build=()))
+        return stage, triggers, lowering
+
+    def _unrolled(self, node: StageNode) -> list[Instruction]:
+        """The body of a stage without blocks; what is lowered to find that out is not what is built."""
+        from buildkit_py.frontend.buildfile.unroll import unrolled
+
+        stage, triggers, lowering = self._begun(node, 0, Facts())
+        return unrolled(lowering, lowering.apply(stage, triggers, at=node.head.position), node.body)
+
+    def _base(self, node: StageNode, lowering: StageLowering) -> Stage:
+        at, word = node.head.position, node.base_name
+        if node.base is not None:
+            return assemble.from_stage(node.title, self.stage(node.base))
+        if word == "scratch":
+            return assemble.scratch(node.title, self.platform, self.settings)
+        platform = node.platform or self.platform
+        label = lowering.label(f"FROM {word}")
+        if found := self.contexts.find(word, platform, at):
+            return found.base(node.title, platform, self.settings, label, at)
+        if word in ("host://", "host:///"):
+            step = host_step(self.inputs, stage=node.title, label=label, position=at)
+            return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
+        resolved = self._resolve(word, platform, at)
+        if node.unit is self.table.main:
+            self.facts.images.append(BaseImage(node.head, word, platform, resolved))
+        return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
+
+    def _resolve(self, word: str, platform: str, at: Position) -> Resolved:
+        if word.startswith("./") or word.startswith("../"):
+            raise BuildfileError(
+                f"`{word}`: a target of another Buildfile is not supported as a base yet",
+                at=at,
+                hint="copy the stage into this file",
+            )
+        # A name stands for one image in a whole build, even if it moves meanwhile.
+        if (word, platform) in self._resolved:
+            return self._resolved[word, platform]
+        try:
+            found = self._resolved[word, platform] = self.resolver.resolve(word, platform, at)
+            return found
+        except SourceError as problem:  # also where the registry is down: a mistyped stage is looked for there
+            stages = self.table.names()
+            if word in stages:
+                problem.hint = f"the stage `{word}` stands further down; FROM starts from stages above it only"
+            else:
+                problem.hint = did_you_mean(word, stages) or problem.hint
+            raise
+
+    def _triggers(self, node: StageNode, stage: Stage) -> list[Instruction]:
+        """The ONBUILD triggers that run now: those of the base image, or of the stage this one starts from."""
+        if node.base is not None:
+            return [item.trigger for item in node.base.body if isinstance(item, OnBuild)]
+        if not stage.config.on_build:
+            return []
+        from buildkit_py.frontend.buildfile.parse import parse_text
+
+        found: list[Instruction] = []
+        for trigger in stage.config.on_build:
+            # The trigger is not in this file: its own text is parsed behind a FROM, and errors point at ours.
+            try:
+                tree = parse_text("FROM scratch\n" + trigger + "\n", node.head.position.file)
+            except BuildfileError as problem:
+                raise BuildfileError(
+                    f"the base image's ONBUILD trigger `{trigger}` does not parse: {problem.message}",
+                    at=node.head.position,
+                ) from problem
+            if len(tree.instructions) != 2:
+                raise BuildfileError(
+                    f"the base image's ONBUILD trigger `{trigger}` is more than one instruction",
+                    at=node.head.position,
+                )
+            found.append(tree.instructions[1])
+        return found
+
+    # What instructions ask for
+
+    def context(self, at: Position) -> Step:
+        """The build context. Raises `ContextError` where the build has none."""
+        if self.options.source is not None:
+            return self.options.source
+        if self._context is None:
+            if not self.options.context:
+                raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
+            step = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
+            self._context = step
+            self.facts.context = self.options.context
+            if isinstance(step.op, LocalSource):
+                self.facts.ignore = step.op.ignore
+        return self._context
+
+    def source(self, name: str, user: StageNode, at: Position) -> tuple[Step, bool]:
+        """What `--from=name` means: its files, and whether they are a live directory of this machine.
+
+        Files taken from `host://` make no host build: copying out of it into a
+        real base is how such files get into an image.
+        """
+        node = self.table.find(name, at)
+        if node is not None:
+            if node.name and (found := self.contexts.find(node.name, self.platform, at)) and found.directory:
+                return found.directory, True
+            stage = self.earlier_stage(node, user, at)
+            return assemble.files_of(stage), False
+        if name == "scratch":
+            return assemble.files_of(assemble.scratch("scratch", self.platform, self.settings)), False
+        found = self.contexts.find(name, self.platform, at)
+        if found is not None and found.directory is not None:
+            return found.directory, True
+        step = self._images.get(name)
+        if step is None:
+            if found is not None:
+                step = found.files(f"[context {name}]", at)
+            elif name in ("host://", "host:///"):
+                step = host_step(self.inputs, position=at)
+            else:
+                step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
+            self._images[name] = step
+        return step, False
+
+    def remote(self, op: HttpSource | GitSource, stage: str, at: Position) -> Step:
+        """The step of a source elsewhere; one for all who take the same, so that it is asked for once."""
+        step = self._remotes.get(op)
+        if step is None:
+            step = self._remotes[op] = Step(op, name=f"[{stage}] {shown_url(op.url)}", stage=stage, position=at)
+        return step
+
+    # Scope
+
+    def _defaults(self, given: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
+        """The global ARGs as they were without any build arg, None where that is an error. For the checks."""
+        scope = GlobalScope(given, {}, self.tree.escape)
+        try:
+            for arg in self.table.global_args:
+                scope.declare(arg)
+        except BuildfileError:
+            return None
+        return scope.values
+
+    def _from_words(self, node: StageNode) -> tuple[str, str]:
+        head, known = node.head, node.unit.scope.values
+        if head.variables:
+            known = {**known, **dict(head.variables)}
+        image = self.expansion(head.image.text, known.get, head.image.position)
+        flags = [flag for flag in head.flags if flag.name == "platform"]
+        given = [self.expansion(flag.value or "", known.get, flag.position) for flag in flags]
+        if node.unit is self.table.main:
+            self.facts.bases.append(Base(head, image, given[0] if given else None))
+        if not image.text:
+            raise BuildfileError(
+                f"FROM {head.image.text} comes to nothing",
+                at=head.image.position,
+                hint="give the ARG above it a default, or pass --build-arg",
+            )
+        platform = ""
+        for flag, value in zip(flags, given, strict=True):
+            if not value.text:
+                raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
+            platform = normalise(value.text, flag.position)
+        return image.text, platform
+
+    def expansion(
+        self, word: str, lookup: Callable[[str], str | None], at: Position, *, raw: bool = False
+    ) -> Expansion:
+        """A word expanded, with the names that it asked for."""
+        return expansion(word, lookup, escape=self.tree.escape, at=at, raw=raw)
+
+    def _ignores_cache(self, node: StageNode) -> bool:
+        if self.options.no_cache:
+            return True
+        filters = {name.lower() for name in self.options.no_cache_filter}
+        return (node.name or ("default" if node is self.table.last else node.title)) in filters
+
+
+def _last_name(tree: Buildfile) -> str:
+    """The name of the last stage as far as the text has it: the target where none is asked for."""
+    heads = [node for node in instructions_of(tree) if isinstance(node, From)]
+    return heads[-1].name if heads else ""
+
+
+def instructions_of(tree: Buildfile) -> Iterable[Instruction]:
+    """All instructions but those of functions, also where blocks may leave them out."""
+    if not needs_layout(tree):
+        return tree.instructions
+    from buildkit_py.frontend.buildfile.functions import inside
+
+    return inside(tree.instructions)
