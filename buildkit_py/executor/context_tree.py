@@ -22,6 +22,7 @@ from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, TICK, Scan, packed, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from buildkit_py.store.scan import Stamp
@@ -194,20 +195,17 @@ class ContextTree:
             return f"there is no `{clean}` in the context `{self.root}`"
         return ""
 
-    def learn(self, digests: dict[str, bytes]) -> None:
-        """Take note of digests that somebody else took, by absolute path, of files as they were listed."""
-        inside = self.root + "/"
-        self._digests.update({source: digest for source, digest in digests.items() if source.startswith(inside)})
-        new, get = tuple.__new__, digests.get
-        for path, (hashed, below) in self._walked.items():
-            if hashed:
-                continue
-            filled = [
-                new(Entry, (*entry[:13], digest)) if entry[13] is None and (digest := get(entry[11])) else entry
-                for entry in below
-            ]
-            whole = all(entry[13] is not None or entry[1] != FILE or entry[12] is not None for entry in filled)
-            self._walked[path] = (whole, filled)
+    def learn(self, paths: Sequence[str], digests: bytes | bytearray) -> None:
+        """Take note of digests that somebody else took, by absolute path, of files as they were listed.
+
+        They are one behind the other, in the order of the paths.
+        """
+        inside, known = self.root + "/", self._digests
+        for at, path in enumerate(paths):
+            if path.startswith(inside):
+                known[path] = bytes(digests[32 * at : 32 * at + 32])
+        # With the digests when they are wanted next: until then nobody needs another entry for each file.
+        self._walked = {path: walked for path, walked in self._walked.items() if walked[0]}
 
     def notes(self) -> tuple[bytes, bytes]:
         """What the next build wants to know: the scan, and digests with extended attributes."""

@@ -94,16 +94,16 @@ class Changes(Record):
     turned: bool
 
 
-def inventory_of(entries: Sequence[Entry], digests: Sequence[bytes] | None = None) -> Inventory | None:
+def inventory_of(entries: Sequence[Entry], digests: bytes | bytearray | None = None) -> Inventory | None:
     """The inventory of entries in their order; None where it could not say all there is to say about one.
 
-    `digests`: those of the FILE entries, in their order, where the entries
-    themselves do not have them.
+    `digests`: those of the FILE entries, one behind the other in their order,
+    where the entries themselves do not have them.
     """
     if digests is None:
         known = [entry[13] if entry[1] == FILE else _NOTHING for entry in entries]
     else:
-        taken = iter(digests)
+        taken = iter([bytes(digests[at : at + 32]) for at in range(0, len(digests), 32)])
         known = [next(taken, None) if entry[1] == FILE else _NOTHING for entry in entries]
     if None in known or not _KINDS.keys() >= set(map(itemgetter(1), entries)) or any(map(itemgetter(10), entries)):
         return None  # a device, a whiteout or an opaque directory, or a file nobody has read

@@ -20,6 +20,7 @@ from buildkit_py.executor.result import Made, Result
 from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, trusted
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
+from buildkit_py.image.entry import FILE
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.work import make_root
@@ -328,14 +329,7 @@ class LocalExecutor:
         ]
         contexts = [tree for tree in trees if isinstance(tree, ContextTree)]
         # A file is read once: either its digest was wanted for the key, or it is taken while it is copied.
-        # Two lists and not a dict until it is needed: this is when a build of many files takes most memory.
-        paths: list[str] = []
-        found: list[bytes] = []
-
-        def learn(entry: Entry, digest: bytes) -> None:
-            paths.append(entry[11])
-            found.append(digest)
-
+        found = bytearray()
         try:
             with self.store.work_dir("copy") as work:
                 with self._looking:
@@ -346,17 +340,16 @@ class LocalExecutor:
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
                     ends: list[int] = []
-                    new = self._keep(step, "" if op.link else below, entries, learn=learn, ends=ends)
+                    new = self._keep(step, "" if op.link else below, entries, digests=found, ends=ends)
                     if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
                         contexts[0].made[_place(op)] = new.id
                         if new.diff_id:
                             keep_members(self.store, new.id, new.diff_id, entries, ends)
-            del entries
-            learned = dict(zip(paths, found, strict=True))
-            del paths[:], found[:]
+            paths = [entry[11] for entry in entries if entry[1] == FILE] if found else []
+            del entries  # here a build of many files takes most memory
             with self._looking:
                 for tree in contexts:
-                    tree.learn(learned)
+                    tree.learn(paths, found)
             digests = tuple(
                 self.context_digest(step, index) if source.local is not None else ""
                 for index, source in enumerate(sources)
@@ -404,17 +397,23 @@ class LocalExecutor:
         below: str,
         entries: Sequence[Entry],
         *,
-        learn: Callable[[Entry, bytes], object] | None = None,
+        digests: bytearray | None = None,
         ends: list[int] | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         impure = self._impure(below)
         if step in self._stood_on and not self._would_lose(entries):
             return make_layer.from_entries_as_files(
-                self.store, below, entries, self._materializer.identity, impure=impure, learn=learn
+                self.store, below, entries, self._materializer.identity, impure=impure, digests=digests
             )
         return make_layer.from_entries(
-            self.store, below, entries, compression=self._settings.compression, impure=impure, learn=learn, ends=ends
+            self.store,
+            below,
+            entries,
+            compression=self._settings.compression,
+            impure=impure,
+            digests=digests,
+            ends=ends,
         )
 
     def _would_lose(self, entries: Sequence[Entry]) -> bool:

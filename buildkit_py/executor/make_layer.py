@@ -18,16 +18,13 @@ from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeAlias
+    from collections.abc import Sequence
 
     from buildkit_py.executor.patch_layer import Patch
     from buildkit_py.image.entry import Entry
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
-
-    Learn: TypeAlias = Callable[[Entry, bytes], object]
 
 
 class NewLayer(Record):
@@ -71,15 +68,15 @@ def from_entries(
     *,
     compression: str,
     impure: bool,
-    learn: Learn | None = None,
+    digests: bytearray | None = None,
     ends: list[int] | None = None,
 ) -> NewLayer:
     """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
-    `learn` hears the digest of each file, `ends` gets where each entry ends in
-    the tar. Raises `ContextError` for a file that changed since it was listed.
+    `digests` gets the digest of each file, `ends` where each entry ends in the
+    tar, as `image.pack` says. Raises `ContextError` for a file that changed since it was listed.
     """
-    content, blob = _packed(store, entries, compression, learn, ends)
+    content, blob = _packed(store, entries, compression, digests, ends)
     meta = _meta(store, base, content, entries, impure, blob.diff_id)
     fresh = store.layers.add(meta, blob=(compression, blob)) is meta
     return NewLayer(meta.id, meta.size, fresh, blob.diff_id)
@@ -92,7 +89,7 @@ def from_entries_as_files(
     identity: Identity,
     *,
     impure: bool,
-    learn: Learn | None = None,
+    digests: bytearray | None = None,
 ) -> NewLayer:
     """The layer that holds these entries, as files, for a step that stands on it. Raises as `from_entries`."""
     from buildkit_py.executor.write_tree import write_tree
@@ -101,7 +98,7 @@ def from_entries_as_files(
         directory = work.path + "/diff"
         make_root(directory)
         try:
-            content = write_tree(entries, directory, identity, learn)
+            content = write_tree(entries, directory, identity, digests)
         except OSError as problem:
             raise store_error(problem, store.root, "write the files of a layer") from problem
         meta = _meta(store, base, content, entries, impure)
@@ -166,14 +163,14 @@ def _packed(
     store: Store,
     entries: Sequence[Entry],
     compression: str,
-    learn: Learn | None = None,
+    digests: bytearray | None = None,
     ends: list[int] | None = None,
 ) -> tuple[str, LayerBlob]:
     """Pack entries into a blob of the store; their content digest and the blob."""
     from buildkit_py.image.pack import pack
 
     with store.blobs.writer(hashed=True) as writer:
-        packed = pack(entries, writer.write, compression=compression, hash_files=True, learn=learn, ends=ends)
+        packed = pack(entries, writer.write, compression=compression, hash_files=True, digests=digests, ends=ends)
         writer.commit(packed.digest)
     return packed.content, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
 

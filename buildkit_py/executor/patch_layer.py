@@ -42,7 +42,7 @@ class Patch(Record):
     turned: bool
 
 
-def keep_inventory(store: Store, layer: str, entries: Sequence[Entry], digests: Sequence[bytes]) -> bool:
+def keep_inventory(store: Store, layer: str, entries: Sequence[Entry], digests: bytes | bytearray) -> bool:
     """Keep the inventory of a layer that was made from the start, for `patch_for`; whether it has one then."""
     if len(entries) < WORTH or store.layers.under(layer):
         return False

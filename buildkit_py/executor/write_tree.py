@@ -16,7 +16,7 @@ from buildkit_py.image.tree_writer import TreeWriter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
     from blake3 import blake3
 
@@ -29,13 +29,11 @@ _SMALL = 1 << 16
 _SECOND = 10**9
 
 
-def write_tree(
-    entries: Iterable[Entry], dest: str, identity: Identity, learn: Callable[[Entry, bytes], object] | None = None
-) -> str:
+def write_tree(entries: Iterable[Entry], dest: str, identity: Identity, digests: bytearray | None = None) -> str:
     """Write entries, in any order, into the empty directory `dest`; the content digest of what was written.
 
-    `learn` hears the digest of each file's bytes. Raises `ContextError` for a
-    file that is not what its entry says any more.
+    `digests` gets the digest of each FILE's bytes, one behind the other, in the
+    entries' order. Raises `ContextError` for a file that is not what its entry says any more.
     """
     from blake3 import blake3
 
@@ -50,8 +48,8 @@ def write_tree(
                 if entry[13] is not None and entry[13] != digest:
                     raise _changed(entry)
                 content.add(entry, digest)
-                if learn is not None:
-                    learn(entry, digest)
+                if digests is not None:
+                    digests += digest
                 path, mtime = entry[0], entry[6] // _SECOND * _SECOND
                 writer.small_file(path, (path.rpartition("/")[2], entry[2], entry[3], entry[4], mtime, data))
                 continue
@@ -72,8 +70,8 @@ def write_tree(
             if entry.digest is not None and entry.digest != digest:
                 raise _changed(entry)
             content.add(entry, digest)
-            if learn is not None:
-                learn(entry, digest)
+            if digests is not None:
+                digests += digest
         writer.finish()
     return content.hexdigest()
 

@@ -2,7 +2,8 @@
 
 Each file is read once; that read feeds the tar, its SHA-256 (`diff_id`), the
 compressor, the blob's SHA-256 (`digest`) and, if wanted, the BLAKE3 of the
-file for the layer's content digest. Equal entries over equal bytes give equal
+file for the layer's content digest. Small files are read by two processes
+(`batches.py`), large ones here. Equal entries over equal bytes give equal
 blobs, on any machine with the same libzstd or zlib.
 
 A file must still be what its entry says: a regular file of that size and
@@ -16,9 +17,10 @@ import os
 import stat
 
 from buildkit_py.errors import ContextError
+from buildkit_py.image.batch import SMALL
+from buildkit_py.image.batches import Batches, changed, unreadable
 from buildkit_py.image.compress import MEDIA_TYPES
-from buildkit_py.image.content import ContentDigest
-from buildkit_py.image.directories import Directories
+from buildkit_py.image.content import ContentDigest, entry_part
 from buildkit_py.image.entry import DIR, FILE
 from buildkit_py.image.order import in_order
 from buildkit_py.image.tar_header import BLOCK_SIZE, END, PADDING, WHITEOUT_PREFIX, HeaderWriter
@@ -31,11 +33,10 @@ if TYPE_CHECKING:
 
     from blake3 import blake3
 
+    from buildkit_py.image.directories import Directories
     from buildkit_py.image.entry import Entry
 
 _PIECE = 1 << 20
-# Up to here a file is read in one call, hashed in one call and copied once more to join its header.
-_SMALL = 1 << 16
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _SECOND = 10**9
 
@@ -63,24 +64,24 @@ def pack(
     level: int = 0,
     epoch: int | None = None,
     hash_files: bool = False,
-    learn: Callable[[Entry, bytes], object] | None = None,
+    digests: bytearray | None = None,
     ends: list[int] | None = None,
 ) -> Packed:
     """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
 
     `epoch`: times later than these seconds become it. `hash_files`: also take
-    the content digest. `learn`: told the BLAKE3 of each FILE, so that whoever
-    keeps digests need not read it again. `ends` is filled with where each entry ends in the tar, in
-    their order. Raises `ContextError` for a file that is not what its
-    entry says, `OSError` for one that cannot be read, and what `write` raises.
+    the content digest. `digests` gets the BLAKE3 of each FILE, one behind the
+    other, so that whoever keeps digests need not read it again; `ends` gets
+    where each entry ends in the tar. Both are in the entries' order. Raises
+    `ContextError` for a file that is not what its entry says or cannot be read,
+    and what `write` raises.
     """
     ordered = in_order(entries)
     refuse_forged(ordered)
     sink = TarSink(write, compression, level, expected=sum([entry.size for entry in ordered]) + len(ordered) * 1024)
     content = ContentDigest() if hash_files else None
     try:
-        with Directories("/") as directories:
-            write_members(ordered, sink, directories, content, epoch, learn, ends)
+        write_members(ordered, sink, content, epoch, digests, ends)
         sink.put(END)
         diff_id, digest = sink.finish()
     except BaseException:
@@ -113,93 +114,91 @@ def refuse_forged(ordered: list[Entry]) -> None:
 def write_members(
     ordered: list[Entry],
     sink: TarSink,
-    directories: Directories,
     content: ContentDigest | None = None,
     epoch: int | None = None,
-    learn: Callable[[Entry, bytes], object] | None = None,
+    digests: bytearray | None = None,
     ends: list[int] | None = None,
 ) -> None:
-    """Put the members of sorted entries into a sink, whose paths on this machine begin at `directories`' root, `/`."""
+    """Put the members of sorted entries into a sink; the rest is as for `pack`."""
+    hashed = content is not None or digests is not None
+    headers = HeaderWriter()
+    small = sum([entry[1] == FILE and entry[5] <= SMALL for entry in ordered])
+    with Batches(sink, content, epoch, digests, ends, small) as batches:
+        take = batches.file
+        for entry in ordered:
+            if entry[1] == FILE:
+                if take(entry):
+                    continue
+                batches.settle()
+                digest = _put_file(entry, sink, headers, batches.directories, epoch, hashed)
+                if content is not None:
+                    content.add(entry, digest)
+                if digests is not None:
+                    digests += digest
+                if ends is not None:
+                    ends.append(sink.position())
+                continue
+            tar = headers.header(entry, _seconds(entry, epoch))
+            if entry[10] and entry[1] == DIR:
+                tar += headers.opaque_mark(entry[0])
+            batches.other(entry, tar, entry_part(entry, b"") if content is not None else b"")
+        batches.settle()
+
+
+def _seconds(entry: Entry, epoch: int | None) -> int:
+    seconds: int = entry[6] // _SECOND
+    return seconds if epoch is None or seconds <= epoch else epoch
+
+
+def _put_file(
+    entry: Entry,
+    sink: TarSink,
+    headers: HeaderWriter,
+    directories: Directories,
+    epoch: int | None,
+    hashed: bool,
+) -> bytes:
+    """Put a file that is large, or has xattrs, or comes with its bytes; its digest, if it is `hashed` or known."""
     from blake3 import blake3
 
-    headers = HeaderWriter()
-    header, plain = headers.header, headers.plain
-    put = sink.put
-    directory: str | None = None
-    fd_of_directory = -1
-    # Locals, and few calls: this loop runs once a file, and 50,000 files are an ordinary layer.
-    os_open, os_read, os_fstat, os_close = os.open, os.read, os.fstat, os.close
-    regular, file_type = stat.S_IFREG, stat.S_IFMT
-    hash_all = content is not None or learn is not None
-    for entry in ordered:
-        path, kind, mode, uid, gid, size, mtime, _, _, xattrs, opaque, source, data, known = entry
-        seconds = mtime // _SECOND
-        if epoch is not None and seconds > epoch:
-            seconds = epoch
-        if kind != FILE:
-            put(header(entry, seconds))
-            if content is not None:
-                content.add(entry, b"")
-            if opaque and kind == DIR:
-                put(headers.opaque_mark(path))
-            if ends is not None:
-                ends.append(sink.position())
-            continue
-        head = (b"" if xattrs else plain(path, mode, uid, gid, size, seconds)) or header(entry, seconds)
-        hashed = hash_all or known is not None
-        digest = b""
-        if data is not None:
-            if len(data) != size:
-                raise ValueError(f"{path} has {len(data)} bytes of data but says {size}")
-            put(head + data + PADDING[size % BLOCK_SIZE])
-            if hashed:
-                digest = blake3(data).digest()
-        else:
-            parent, _, name = source.rpartition("/")
-            try:
-                if parent != directory:
-                    fd_of_directory = directories.at(parent[1:])
-                    directory = parent
-                fd = os_open(name, _OPEN, dir_fd=fd_of_directory)
-            except OSError as problem:
-                raise _unreadable(entry, problem) from problem
-            try:
-                # One byte more than it should have tells whether it grew.
-                piece = os_read(fd, size + 1 if size <= _SMALL else _PIECE)
-                count = len(piece)
-                if count == size and count <= _SMALL:
-                    put(head + piece + PADDING[size % BLOCK_SIZE])
-                    if hashed:
-                        digest = blake3(piece).digest()
-                else:
-                    put(head)
-                    put(piece)
-                    hasher = blake3(piece) if hashed else None
-                    count += _copy(fd, size + 1 - count, put, hasher)
-                    put(PADDING[size % BLOCK_SIZE])
-                    digest = hasher.digest() if hasher is not None else b""
-                # Looked at after reading: had it been written to meanwhile, its mtime would be another.
-                now = os_fstat(fd)
-            except BrokenPipeError:  # of whoever takes the bytes: reading a file has no such end
-                raise
-            except OSError as problem:
-                raise _unreadable(entry, problem) from problem
-            finally:
-                os_close(fd)
-            if (
-                count != size
-                or now.st_size != size
-                or now.st_mtime_ns != mtime
-                or file_type(now.st_mode) != regular
-                or (known is not None and digest != known)
-            ):
-                raise _changed(entry)
-        if ends is not None:
-            ends.append(sink.position())
-        if content is not None:
-            content.add(entry, digest)
-        if learn is not None:
-            learn(entry, digest)
+    path, size, data, known = entry.path, entry.size, entry.data, entry.digest
+    hasher = blake3() if hashed or known is not None else None
+    sink.put(headers.header(entry, _seconds(entry, epoch)))
+    if data is not None:
+        if len(data) != size:
+            raise ValueError(f"{path} has {len(data)} bytes of data but says {size}")
+        sink.put(data)
+        if hasher is not None:
+            hasher.update(data)
+    else:
+        parent, _, name = entry.source.rpartition("/")
+        try:
+            fd = os.open(name, _OPEN, dir_fd=directories.at(parent[1:]))
+        except OSError as problem:
+            raise unreadable(entry, problem) from problem
+        try:
+            # One byte more than it should have tells whether it grew.
+            count = _copy(fd, size + 1, sink.put, hasher)
+            # Looked at after reading: had it been written to meanwhile, its mtime would be another.
+            now = os.fstat(fd)
+        except BrokenPipeError:  # of whoever takes the bytes: reading a file has no such end
+            raise
+        except OSError as problem:
+            raise unreadable(entry, problem) from problem
+        finally:
+            os.close(fd)
+        if (
+            count != size
+            or now.st_size != size
+            or now.st_mtime_ns != entry.mtime
+            or stat.S_IFMT(now.st_mode) != stat.S_IFREG
+        ):
+            raise changed(entry)
+    sink.put(PADDING[size % BLOCK_SIZE])
+    digest = hasher.digest() if hasher is not None else b""
+    if known is not None and digest != known:
+        raise changed(entry)
+    return digest
 
 
 def _copy(fd: int, wanted: int, put: Callable[[bytes], None], hasher: blake3 | None) -> int:
@@ -214,17 +213,3 @@ def _copy(fd: int, wanted: int, put: Callable[[bytes], None], hasher: blake3 | N
             hasher.update(piece)
         count += len(piece)
     return count
-
-
-def _changed(entry: Entry) -> ContextError:
-    return ContextError(
-        f"{entry.path} changed while it was being read", at=entry.source, hint="run the build again when it is at rest"
-    )
-
-
-def _unreadable(entry: Entry, problem: OSError) -> ContextError:
-    import errno
-
-    if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EAGAIN, errno.ENXIO):
-        return _changed(entry)
-    return ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source)

@@ -14,7 +14,6 @@ from itertools import pairwise
 from sys import byteorder
 
 from buildkit_py.image.compress import MEDIA_TYPES, decompress, kind_of
-from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import WHITEOUT
 from buildkit_py.image.order import in_order
 from buildkit_py.image.pack import Packed, refuse_forged, write_members
@@ -85,14 +84,13 @@ def splice(
     old = _Old(decompress(_again(first, read), kind))
     sink = TarSink(write, compression, level, expected=total + sum([entry.size for entry in ordered]))
     try:
-        with Directories("/") as directories:
-            at = 0
-            for start, end, entry in cuts:
-                old.copy(start - at, sink.put)
-                old.skip(end - start)
-                at = end
-                if entry is not None:
-                    write_members([entry], sink, directories)
+        at = 0
+        for start, end, entry in cuts:
+            old.copy(start - at, sink.put)
+            old.skip(end - start)
+            at = end
+            if entry is not None:
+                write_members([entry], sink)
         old.copy(total - at, sink.put)
         if old.rest() != END:
             raise ValueError("the tar does not end where its members do")

@@ -35,7 +35,8 @@ _FLAGS = {
     FIFO: b"6",
     WHITEOUT: b"0",
 }
-_MAX_ID = 0o7777777
+# The largest owner that stands in a header itself.
+MAX_ID = 0o7777777
 _MAX_12 = 0o77777777777
 
 
@@ -79,8 +80,8 @@ class HeaderWriter:
             or xattrs
             or not 0 <= seconds <= _MAX_12
             or size > _MAX_12
-            or uid > _MAX_ID
-            or gid > _MAX_ID
+            or uid > MAX_ID
+            or gid > MAX_ID
             or not path.isascii()
         ):
             return self._long(name, kind, mode, uid, gid, size, seconds, target, rdev, xattrs)
@@ -100,7 +101,7 @@ class HeaderWriter:
         """The header of a regular file without xattrs, as `header` gives it; nothing where it is no ordinary one."""
         template = self._files.get((mode, uid, gid))
         if template is None:
-            if uid > _MAX_ID or gid > _MAX_ID:
+            if uid > MAX_ID or gid > MAX_ID:
                 return b""
             owner = b"%07o\0%07o\0%07o\0" % (mode, uid, gid)
             tail = _tail(b"0", b"", 0, b"")
@@ -148,10 +149,10 @@ class HeaderWriter:
         if len(link) > 100 or not link.isascii():
             records.append((b"linkpath", link))
             link = link[:100]
-        if uid > _MAX_ID:
+        if uid > MAX_ID:
             records.append((b"uid", b"%d" % uid))
             uid = 0
-        if gid > _MAX_ID:
+        if gid > MAX_ID:
             records.append((b"gid", b"%d" % gid))
             gid = 0
         if size > _MAX_12:

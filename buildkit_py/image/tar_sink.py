@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PIECE = 1 << 20
+_ALONE = 1 << 19
 
 
 class TarSink:
@@ -43,9 +44,11 @@ class TarSink:
 
     def put(self, piece: bytes) -> None:
         """Some bytes of the tar."""
+        if len(piece) >= _ALONE and self._pending:
+            self._flush()  # joined to what came before it would be copied
         self._parts.append(piece)
         self._pending += len(piece)
-        if self._pending >= _PIECE:
+        if self._pending >= _PIECE or len(piece) >= _ALONE:
             self._flush()
 
     def position(self) -> int:

@@ -226,7 +226,7 @@ def _copied(root: Path, *, wrong: bool = False) -> tuple[ContextTree, Path]:
     read = {entry.source: blake3(Path(entry.source).read_bytes()).digest() for entry in entries if entry.kind == FILE}
     if wrong:
         read[str(target)] = bytes(32)
-    tree.learn(read)
+    tree.learn(list(read), b"".join(read.values()))
     return tree, target
 
 

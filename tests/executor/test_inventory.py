@@ -93,8 +93,8 @@ def test_what_it_cannot_say_has_no_listing() -> None:
         assert inventory_of([odd]) is None
     unread = [one._replace(digest=None) for one in ENTRIES]
     assert inventory_of(unread) is None
-    assert inventory_of(unread, [one.digest for one in ENTRIES if one.kind == FILE]) == listed(ENTRIES)
-    assert inventory_of(unread, []) is None
+    assert inventory_of(unread, b"".join([one.digest for one in ENTRIES if one.kind == FILE])) == listed(ENTRIES)
+    assert inventory_of(unread, b"") is None
 
 
 def test_other_bytes_are_no_listing() -> None:

@@ -16,6 +16,7 @@ from buildkit_py.errors import ContextError
 from buildkit_py.image.compress import decompress
 from buildkit_py.image.content import content_digest, hash_file
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK, Entry
+from buildkit_py.image.order import in_order
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.image.pack import pack
 from tests.image.layers import SECOND, file, one_of_each, packed
@@ -187,10 +188,10 @@ def test_a_hard_link_is_one_and_a_link_of_another_kind_stays() -> None:
         ]
 
 
-def test_learn_is_told_every_digest() -> None:
-    learnt: dict[str, bytes] = {}
-    packed(one_of_each(), learn=lambda entry, digest: learnt.__setitem__(entry.path, digest))
-    assert learnt == {entry.path: hash_file_of(entry.data) for entry in one_of_each() if entry.kind == FILE}
+def test_the_digests_are_those_of_the_files_in_their_order() -> None:
+    digests = bytearray()
+    packed(one_of_each(), digests=digests)
+    assert digests == b"".join([hash_file_of(e.data) for e in in_order(one_of_each()) if e.kind == FILE])
 
 
 def test_memory_stays_small_for_a_large_file(tmp_path: Path) -> None:
