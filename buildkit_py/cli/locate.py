@@ -66,7 +66,10 @@ def _named(file: str, context: str, cwd: str) -> str:
             return path
     if os.path.isdir(os.path.join(cwd, file)):
         raise ContextError(f"the Buildfile `{file}` is a directory")
-    raise ContextError(f"there is no Buildfile `{file}`")
+    from buildkit_py.cli.options import near
+
+    here = [name for name in os.listdir(cwd) if os.path.isfile(os.path.join(cwd, name))]
+    raise ContextError(f"there is no Buildfile `{file}`", hint=near(file, here))
 
 
 def _found(context: str, shown: str) -> str:

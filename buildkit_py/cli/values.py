@@ -26,7 +26,7 @@ def from_environment(texts: Sequence[str], option: str, env: Mapping[str, str]) 
     for text in texts:
         name, equals, value = text.partition("=")
         if not name:
-            raise UsageError(f"`{option} {text}` has no name")
+            raise UsageError(f"`{option} {text}` has no name", hint=f"write `{option} NAME=value`")
         if equals:
             pairs.append((name, value))
         elif name in env:

@@ -192,7 +192,9 @@ class ContextTree:
         if self.rules is not None and os.path.lexists(self._full(clean)):
             return f"`{clean}` exists, but the ignore file leaves it out of the context"
         if not os.path.lexists(self._full(clean)):
-            return f"there is no `{clean}` in the context `{self.root}`"
+            from buildkit_py.executor.missing import absence
+
+            return absence(clean, f"the context `{self.root}`", self)
         return ""
 
     def learn(self, paths: Sequence[str], digests: bytes | bytearray) -> None:

@@ -98,7 +98,10 @@ def matching(tree: Tree, pattern: str) -> list[str]:
 
 
 def _missing(item: CopyPath, path: str, tree: Tree) -> ContextError:
-    return ContextError(f"`{item.path}` not found", hint=tree.explain(path))
+    hint = tree.explain(path)
+    if ".." in item.path.split("/"):
+        hint = f"`..` does not lead out of what is copied from: {hint}"
+    return ContextError(f"`{item.path}` not found", hint=hint)
 
 
 def _without(entries: Iterable[Entry], exclude: IgnoreRules | None) -> list[Entry]:

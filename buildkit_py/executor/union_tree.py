@@ -25,4 +25,6 @@ class UnionTree:
         return self._union.walk(path)
 
     def explain(self, path: str) -> str:
-        return ""
+        from buildkit_py.executor.missing import absence
+
+        return absence(path.strip("/"), "the filesystem that it is taken from", self)

@@ -403,12 +403,11 @@ def healthcheck(stage: Stage, check: Healthcheck, *, position: Position | None =
 
 def stop_signal(stage: Stage, signal: str, *, position: Position | None = None) -> Stage:
     """STOPSIGNAL: must be a signal Linux has; stored as written."""
-    from buildkit_py.frontend.signals import is_signal
+    from buildkit_py.frontend.signals import is_signal, near_signal
 
     if not is_signal(signal):
-        raise BuildfileError(
-            f"`{signal}` is not a signal", at=position, hint="a name such as SIGTERM, or a number from 1 to 64"
-        )
+        hint = near_signal(signal) or "a name such as SIGTERM, or a number from 1 to 64"
+        raise BuildfileError(f"`{signal}` is not a signal", at=position, hint=hint)
     return _commit(stage, f"STOPSIGNAL {signal}", config=stage.config.replace(stop_signal=signal))
 
 

@@ -8,11 +8,11 @@ from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.graph.op import Copy, CopyPath, LocalSource
 from buildkit_py.graph.step import Step
 from buildkit_py.patterns import IgnoreRules, read_ignore
+from buildkit_py.source_map import Position
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.frontend.target import Inputs
-    from buildkit_py.source_map import Position
 
 
 def context_step(
@@ -46,7 +46,7 @@ def context_step(
         except OSError as problem:
             raise ContextError(f"cannot read the ignore file: {problem.strerror}", at=path) from problem
         patterns = read_ignore(data)
-        _check(patterns, path)
+        _check_file(patterns, data, path)
         break
     _check(extra, position)
     return Step(LocalSource(name, root, patterns + extra), name=f"[{name}] {root}", position=position)
@@ -58,7 +58,23 @@ def _check(patterns: tuple[str, ...], at: object) -> None:
     try:
         IgnoreRules(patterns)
     except ValueError as problem:
-        raise BuildfileError(f"a bad ignore pattern: {problem}", at=at) from problem
+        what = str(problem) if isinstance(at, str) else f"`ignore` of the context: {problem}"
+        raise BuildfileError(what, at=at) from problem
+
+
+def _check_file(patterns: tuple[str, ...], data: bytes, path: str) -> None:
+    """Raise for a bad pattern of an ignore file, at its line."""
+    try:
+        _check(patterns, path)
+    except BuildfileError as problem:
+        for number, line in enumerate(data.split(b"\n"), 1):
+            try:
+                _check(read_ignore(line), path)
+            except BuildfileError:
+                near = os.path.relpath(path)
+                problem.at = Position(path if near.startswith("..") else near, number)
+                raise problem from None
+        raise
 
 
 def sealed(source: Step, path: str, *, label: str = "", stage: str = "", position: Position | None = None) -> Step:

@@ -38,7 +38,8 @@ def _range(text: str, spec: str) -> tuple[int, int]:
     low, dash, high = text.partition("-")
     bounds = (low, high if dash else low)
     if not all(bound.isascii() and bound.isdigit() and int(bound) <= 65535 for bound in bounds):
-        raise ValueError(f"`{text}` in `{spec}` is not a port between 0 and 65535, or a range of them")
+        where = f" in `{spec}`" if spec != text else ""
+        raise ValueError(f"`{text}`{where} is not a port: a number from 0 to 65535, or a range such as 8000-8002")
     first, last = int(bounds[0]), int(bounds[1])
     if last < first:
         raise ValueError(f"the port range `{text}` in `{spec}` ends before it begins")

@@ -22,3 +22,10 @@ def is_signal(text: str) -> bool:
     base, plus, number = name.partition("+" if name.startswith("RTMIN") else "-")
     limit = {"RTMIN": 15, "RTMAX": 14}.get(base, -1)
     return bool(plus) and number.isdigit() and 1 <= int(number) <= limit
+
+
+def near_signal(text: str) -> str:
+    """The hint for a name that is nearly one of a signal, "" for others."""
+    from buildkit_py.frontend.buildfile.suggest import did_you_mean
+
+    return did_you_mean(text, [f"SIG{name}" for name in _NAMES])

@@ -67,7 +67,11 @@ def _source_line(at: object) -> str:
         return ""
     if not 0 < at.line <= len(lines):
         return ""
-    text = lines[at.line - 1].rstrip("\r")
+    text = lines[at.line - 1].rstrip()
+    if not text:
+        return ""
+    if at.column == 1 and text[:1].isspace():  # a line of Python, of which no column is known
+        return caret(text, len(text) - len(text.lstrip()) + 1, len(text.strip()))
     word = text[at.column - 1 :].split(" ", 1)[0]
     return caret(text, at.column, len(word))
 

@@ -328,6 +328,10 @@ class Solver:
             elif source.local is not None:
                 digests.append(self.executor.context_digest(step, index))
             else:
-                digests.append(self.executor.source_digest(step, index, source))
+                try:
+                    digests.append(self.executor.source_digest(step, index, source))
+                except PybuildError as problem:
+                    problem.place(step.position)
+                    raise
         key = self.contents[step] = keys.content_key(self.lookup.parts[step], base_content, tuple(digests))
         return key

@@ -68,7 +68,7 @@ BUILDFILES = {
         ("Dockerfile:2:6: the stages need each other", "`a` → `b`"),
     ),
     "a stage from itself": Bad(
-        "FROM busybox AS a\nCOPY --from=a / /\n", 3, ("Dockerfile:2:6: the stages need each other",)
+        "FROM busybox AS a\nCOPY --from=a / /\n", 3, ("Dockerfile:2:6: the stage `a` takes files from itself",)
     ),
     "nothing before FROM": Bad("RUN x\n", 3, ("Dockerfile:1:1: RUN stands before the first FROM", "hint: only ARG")),
     "empty": Bad("", 3, ("Dockerfile:1:1: the file has no instructions", "hint: a Buildfile starts with `FROM`")),

@@ -19,7 +19,7 @@ def test_an_ignore_file_that_cannot_be_read(tmp_path):
 
 
 def test_a_bad_extra_pattern(tmp_path):
-    with pytest.raises(BuildfileError, match="a bad ignore pattern"):
+    with pytest.raises(BuildfileError, match="`ignore` of the context: bad pattern"):
         context_step("src", str(tmp_path), SeenInputs(), extra=("[",))
 
 

@@ -28,6 +28,9 @@ _SPECIAL_PARAMETERS = frozenset("@*#?-$!0")
 _MODIFIERS = frozenset("-+?#%")
 
 
+_CLOSE = "close the quote, or escape it where it is meant as it stands"
+
+
 class Expansion(Record):
     """What came out, and which names decided it.
 
@@ -122,8 +125,8 @@ class _Scanner:
         text, words = self.until("", keep_escapes=False)
         return Expansion(text, words, tuple(self.used), tuple(self.undefined), tuple(self.unset))
 
-    def fail(self, message: str) -> NoReturn:
-        raise BuildfileError(f"{message} in `{self.source}`", at=self.at)
+    def fail(self, message: str, hint: str = "") -> NoReturn:
+        raise BuildfileError(f"{message} in `{self.source}`", at=self.at, hint=hint)
 
     def peek(self) -> str:
         return self.source[self.pos : self.pos + 1]
@@ -164,7 +167,7 @@ class _Scanner:
     def single_quoted(self) -> str:
         close = self.source.find("'", self.pos + 1)
         if close < 0:
-            self.fail("unterminated `'`")
+            self.fail("unterminated `'`", _CLOSE)
         text = self.source[self.pos + 1 : close]
         self.pos = close + 1
         return text
@@ -175,7 +178,7 @@ class _Scanner:
         while True:
             ch = self.peek()
             if not ch:
-                self.fail('unterminated `"`')
+                self.fail('unterminated `"`', _CLOSE)
             if ch == "$":
                 out.append(self.dollar(keep_escapes))
                 continue

@@ -107,7 +107,11 @@ def _check_checksum(lowering: StageLowering, flag: Flag, count: int, remote: boo
     if count != 1:
         raise BuildfileError("--checksum is for one source, and there are several", at=at)
     if not remote:
-        raise BuildfileError("--checksum is for sources from the web or from git", at=at)
+        raise BuildfileError(
+            "--checksum is for sources from the web or from git",
+            at=at,
+            hint="leave it away: a file of the context is compared by what it holds in any case",
+        )
 
 
 def _value(lowering: StageLowering, stage: Stage, flag: Flag | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.frontend.buildfile import grammar
+from buildkit_py.frontend.buildfile import flags, grammar
 from buildkit_py.frontend.buildfile.instructions import build
 from buildkit_py.frontend.buildfile.lines import Source
 from buildkit_py.frontend.buildfile.suggest import did_you_mean, nearest
@@ -199,7 +199,8 @@ def _misplaced(source: Source, line: Line, keyword: str) -> tuple[str, str]:
         message = f"a FUNCTION cannot stand inside another block, and line {begin.rows[0]} opens {_article(opening)}"
         return message, f"move it out of there, or end the {opening} above with `END`"
     if not blocks:
-        return f"{keyword} stands outside a block", _usage("IF") if keyword != "END" else ""
+        hint = _usage("IF") if keyword != "END" else "remove it, or begin a block above it with IF, FOR or FUNCTION"
+        return f"{keyword} stands outside a block", hint
     opening, begin = blocks[-1]
     if opening == "ELSE":
         return f"{keyword} comes after the ELSE of the IF of line {begin.rows[0]}", "ELSE is its last branch"
@@ -233,8 +234,10 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     if not found:
         return f"{keyword} expects {wanted}, but the line ends", _usage(keyword)
     hint = _usage(keyword)
-    if found.startswith("--"):
+    if found.startswith("--") and keyword in flags.FLAGS:
         hint = f"flags stand right behind {keyword}"
+    elif keyword == "DO" and "=" in found:
+        hint = f"write `--{found}`"
     elif "AS" in allowed and nearest(found, ("AS",)):
         hint = "did you mean `AS`?"
     elif "COMPARISON" in allowed and found[0] == "=":

@@ -127,7 +127,9 @@ def _check(mount: RunMount, given: dict[str, object], at: Position) -> None:
             shown = "from" if name == "origin" else name
             raise BuildfileError(f"a mount of type {kind} takes no `{shown}`", at=at)
     if kind in ("bind", "cache", "tmpfs") and not mount.target:
-        raise BuildfileError(f"a mount of type {kind} needs a `target`", at=at)
+        raise BuildfileError(
+            f"a mount of type {kind} needs a `target`", at=at, hint="say where the step sees it: `target=/path`"
+        )
     if kind == "secret":
         if mount.source and mount.id:
             raise BuildfileError("a secret's `source` and `id` are the same thing: give one of them", at=at)
@@ -136,7 +138,8 @@ def _check(mount: RunMount, given: dict[str, object], at: Position) -> None:
 
 
 def _unknown(key: str, at: Position) -> BuildfileError:
-    return BuildfileError(f"unknown key `{key}` in --mount", at=at, hint=did_you_mean(key.lower(), _KEYS))
+    hint = did_you_mean(key.lower(), _KEYS) or f"known are {', '.join(_KEYS)}"
+    return BuildfileError(f"unknown key `{key}` in --mount", at=at, hint=hint)
 
 
 def _fields(line: str, at: Position) -> list[str]:

@@ -92,7 +92,11 @@ class StageTable:
             else:
                 refuse_before_from(node)
         if not self.stages:
-            raise BuildfileError("the Buildfile has no FROM, so it has nothing to build", at=tree.path)
+            raise BuildfileError(
+                "the Buildfile has no FROM, so it has nothing to build",
+                at=tree.path,
+                hint="begin a stage with `FROM IMAGE`, or with `FROM scratch` for an empty one",
+            )
 
     @property
     def last(self) -> StageNode:
@@ -180,6 +184,12 @@ class StageTable:
         # Every cycle holds a reference to the stage itself or to a later one, so only those start a search.
         for stage in self.stages:
             for other, at in stage.needs:
+                if other is stage:
+                    raise BuildfileError(
+                        f"the stage `{stage.title}` takes files from itself",
+                        at=at,
+                        hint="name another stage, or leave it away for files of the context",
+                    )
                 if other.index >= stage.index and (chain := _path(other, stage)):
                     names = " → ".join(f"`{node.title}`" for node in (stage, *chain))
                     raise BuildfileError(f"the stages need each other: {names}", at=at)

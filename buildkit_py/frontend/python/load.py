@@ -12,6 +12,7 @@ import sys
 from types import ModuleType
 
 from buildkit_py.errors import BuildfileError, BuildfileSyntaxError, PybuildError
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.python import session
 from buildkit_py.frontend.python.position import function_name, register
 from buildkit_py.frontend.python.target import TargetFunction
@@ -134,8 +135,23 @@ def _as_ours(problem: Exception, name: str, path: str) -> BuildfileError:
     hint = ""
     if isinstance(problem, ModuleNotFoundError):
         hint = "only installed packages can be imported; the directory of a Buildfile.py is not searched"
+    elif isinstance(problem, NameError | AttributeError) and problem.name:
+        hint = did_you_mean(problem.name, _known_there(problem))
     message = f"{kind}: {text}" if text else kind
     return BuildfileError(message, at=where, excerpt=excerpt, hint=hint, notes=tuple(notes))
+
+
+def _known_there(problem: NameError | AttributeError) -> list[str]:
+    """The names that a mistyped one may have meant: Python tells them only where it prints the traceback itself."""
+    if isinstance(problem, AttributeError):
+        return [name for name in dir(problem.obj) if not name.startswith("_")]
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return []
+    frame = trace.tb_frame
+    return [*frame.f_locals, *frame.f_globals]
 
 
 def _place(trace: TracebackType | None, name: str, path: str) -> tuple[Position, str]:

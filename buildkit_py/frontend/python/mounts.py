@@ -78,7 +78,7 @@ def cache(
     "locked" (one after the other). A new one is empty, or begins with the
     files of `source`.
     """
-    expect_text(path, "`path` of cache()")
+    _expect_place(path, "`path` of cache()")
     expect_text(id, "`id` of cache()")
     expect(read_only, bool, "`read_only` of cache()")
     for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
@@ -147,7 +147,7 @@ def ssh(
 
 def tmpfs(path: AnyText, *, size: int = 0) -> TmpfsMount:
     """An empty directory in memory; `size` in bytes, 0 for no limit of its own."""
-    expect_text(path, "`path` of tmpfs()")
+    _expect_place(path, "`path` of tmpfs()")
     expect(size, int, "`size` of tmpfs()")
     return TmpfsMount(path, size)
 
@@ -155,8 +155,16 @@ def tmpfs(path: AnyText, *, size: int = 0) -> TmpfsMount:
 def bind(what: Tree | Image, target: AnyText, *, read_only: bool = True) -> BindMount:
     """Files of a context or an image, seen at `target` without being copied; writes, if allowed, are dropped."""
     tree = _one_path(what, "the first argument of bind()", "bind() mounts")
-    expect_text(target, "`target` of bind()")
+    _expect_place(target, "`target` of bind()")
     return BindMount(tree, target, read_only)
+
+
+def _expect_place(path: AnyText, name: str) -> None:
+    """Raise for what is no place to mount at; one that is only known later is looked at then."""
+    expect_text(path, name)
+    if isinstance(path, str) and not path.strip("/"):
+        what = f"a mount cannot cover the whole filesystem ({name})" if path else f"{name} is empty"
+        raise BuildfileError(what, at=here(), hint="name a path, as in `/cache`")
 
 
 def _one_path(what: Tree | Image, name: str, does: str) -> Tree:

@@ -50,7 +50,7 @@ BROKEN = [
             "Buildfile:1:9: ENV expects `NAME=VALUE` or the end of the line, not `--x`",
             "  ENV a=b --x",
             "          ^^^",
-            "hint: flags stand right behind ENV",
+            "hint: quote a value that holds spaces",
         ],
     ),
     (

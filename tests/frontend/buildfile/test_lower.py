@@ -10,6 +10,7 @@ from buildkit_py.frontend.platform_args import this_platform
 from buildkit_py.graph.op import Copy, CopyPath, GitSource, HostSource, ImageSource, LocalSource, Run
 from buildkit_py.graph.step import in_order
 from buildkit_py.image.config import ImageConfig
+from buildkit_py.source_map import Position
 from tests.frontend.buildfile.lowering import BASE, Lowered
 from tests.frontend.fakes import FakeResolver, SeenInputs
 
@@ -127,7 +128,7 @@ def test_a_number_is_an_index_for_copy_and_an_image_for_from():
 
 ORDER = [
     ("FROM base AS a\nCOPY --from=b x y\nFROM base AS b\nFROM a", "`b` is used before it is defined", 2),
-    ("FROM base AS a\nCOPY --from=a x y\n", "the stages need each other: `a` → `a`", 2),
+    ("FROM base AS a\nCOPY --from=a x y\n", "the stage `a` takes files from itself", 2),
     (
         "FROM base AS a\nCOPY --from=c x y\nFROM a AS b\nFROM b AS c\n",
         "the stages need each other: `a` → `c` → `b` → `a`",
@@ -147,7 +148,8 @@ def test_stages_that_cannot_be_had(text, message, line):
 
 
 def test_a_cycle_is_found_in_stages_that_nobody_needs():
-    assert "need each other" in fails("FROM base AS a\nCOPY --from=a x y\nFROM base\n").message
+    text = "FROM base AS a\nCOPY --from=b x y\nFROM base AS b\nCOPY --from=a x y\nFROM base\n"
+    assert "need each other" in fails(text).message
 
 
 def test_copy_from_an_image_is_resolved_once_and_for_the_target_platform():
@@ -185,8 +187,8 @@ def test_the_buildfiles_own_ignore_file_replaces_the_contexts_even_when_empty(tm
 
 
 def test_a_bad_ignore_pattern_names_its_file(tmp_path):
-    (tmp_path / ".dockerignore").write_text("!\n")
-    assert fails("FROM base\nCOPY a /", context=str(tmp_path)).at == str(tmp_path / ".dockerignore")
+    (tmp_path / ".dockerignore").write_text("a\n# b\n!\n")
+    assert fails("FROM base\nCOPY a /", context=str(tmp_path)).at == Position(str(tmp_path / ".dockerignore"), 3)
 
 
 def test_no_context_and_a_missing_one(tmp_path):

@@ -203,7 +203,7 @@ def test_build_args_that_nothing_declares_are_noticed():
 
 BAD = [
     ("STOPSIGNAL NOPE", "`NOPE` is not a signal", 2, 12),
-    ("EXPOSE 80 x", "`x` in `x` is not a port", 2, 11),
+    ("EXPOSE 80 x", "`x` is not a port", 2, 11),
     ("COPY --chmod=9 a b", "`9` is not a mode", 2, 1),
     ("COPY --chmod=77777 a b", "`77777` is not a mode", 2, 1),
     ("COPY https://x/y b", "COPY cannot take files from a URL", 2, 6),

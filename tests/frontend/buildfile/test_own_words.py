@@ -179,7 +179,7 @@ BROKEN = [
     ("FOR a IN b\nIF a == b\nEND", "1:1: this FOR has no END", "end it with"),
     ("FUNCTION f\nRUN x", "1:1: this FUNCTION has no END", "end it with"),
     ("FROM a\nRUN set -e\nfor x in a; do\nRUN x", "3:1: this FOR has no END", "if it belongs to the command above"),
-    ("END", "1:1: END stands outside a block", ""),
+    ("END", "1:1: END stands outside a block", "remove it, or begin a block above"),
     ("ELSE", "1:1: ELSE stands outside a block", "usage: IF"),
     ("IF a == b\nELSE\nELIF a == b\nEND", "3:1: ELIF comes after the ELSE of the IF of line 1", "ELSE is its last"),
     ("IF a == b\nELSE\nELSE\nEND", "3:1: ELSE comes after the ELSE of the IF of line 1", "ELSE is its last branch"),

@@ -203,7 +203,7 @@ CANNOT = [
     ("FROM a\nRUN --retry=x y\n", "2:5: `x` is no number"),
     ("FROM a\nRUN []\n", "2:1: RUN has no command"),
     ("FROM a\nRUN --mount=type=bnid,target=/x y\n", "2:5: unknown mount type `bnid`"),
-    ("FROM a AS b\nCOPY --from=b x y\n", "2:6: the stages need each other"),
+    ("FROM a AS b\nCOPY --from=b x y\n", "2:6: the stage `b` takes files from itself"),
     ("FROM a\nCOPY --from=9 x y\n", "2:6: there is no stage 9"),
     ("RUN x\n", "1:1: RUN stands before the first FROM"),
 ]

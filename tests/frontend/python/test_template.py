@@ -65,7 +65,7 @@ def test_given_the_values_it_is_worked_out_at_once():
         ('expand("a", {"b": 5})', "`b` of expand() must be str, got int 5"),
         ('expand("a", escape="x")', "`escape` of expand() is a backslash or a backtick"),
         ('scratch().env(A=expand("${A"))', "missing `}` in `${A`"),
-        ('scratch().expose(expand("${A:-x}"))', "`x` in `x` is not a port"),
+        ('scratch().expose(expand("${A:-x}"))', "`x` is not a port"),
         ('scratch().copy(context(".")["a"][expand("b")])', "cannot be narrowed by a text that is yet to be expanded"),
         ('secret(expand("$A"))', "secret() of an id to expand needs a target"),
     ],
