@@ -50,8 +50,9 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity, digests:
                 content.add(entry, digest)
                 if digests is not None:
                     digests += digest
-                path, mtime = entry[0], entry[6] // _SECOND * _SECOND
-                writer.small_file(path, (path.rpartition("/")[2], entry[2], entry[3], entry[4], mtime, data))
+                parent, _, name = entry[0].rpartition("/")
+                mtime = entry[6] // _SECOND * _SECOND
+                writer.small_file(parent, (name, entry[2], entry[3], entry[4], mtime, data))
                 continue
             placed = entry._replace(mtime=entry.mtime // _SECOND * _SECOND)
             if entry.kind != FILE:

@@ -1,49 +1,60 @@
-"""Small files, written in batches by two threads: the caller's and one more.
+"""Small files, written in batches: by this process, and by a second one if there are many.
 
-Creating a file costs the kernel more than it costs Python to read its header,
-and the kernel does not hold the interpreter's lock. So half the batches go to
-a second thread, and the creating of two files overlaps. A batch is all of one
-directory, and its paths are new: nothing in it depends on another batch.
+Creating a file keeps a processor busy, in Python and in the kernel; two
+threads of one interpreter would mostly wait for each other. A batch is all of
+one directory, which travels as an open descriptor, and its paths are new:
+nothing in it depends on another batch.
 """
 
 from __future__ import annotations
 
+import marshal
 import os
+
+from buildkit_py.image.second import Lost, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from buildkit_py.image.second import Second
+
     # name, mode, uid, gid, mtime in nanoseconds, bytes
     SmallFile: TypeAlias = tuple[str, int, int, int, int, bytes]
 
+# A batch is handed over with so many files, or bytes in them.
+MOST_FILES, MOST_BYTES = 128, 1 << 20
+# The files of a batch are smaller than this, so it fits in a slot but for the longest of names.
+_SLOT = MOST_BYTES + (1 << 17)
+_SLOTS = 4
+# Files before a second process is started: it takes 20 ms to be up.
+_ALONE = 2_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# Files before a second thread is started, and batches that may wait for it.
-_ALONE = 200
-_WAITING = 2
 
 
-def write_batch(fd: int, batch: list[SmallFile], me: tuple[int, int], umask: int) -> list[SmallFile]:
-    """Create the files in the directory open as `fd`; those whose owner this process may not give them.
+def write_batch(fd: int, batch: list[SmallFile], me: tuple[int, int], umask: int) -> list[int]:
+    """Create the files in the directory open as `fd`; the places of those whose owner this process may not give them.
 
     `me` is who creates (uid, gid). Raises `OSError`.
     """
-    refused: list[SmallFile] = []
+    refused: list[int] = []
     needs_chmod = umask | 0o7000
     create, write, utime, close = os.open, os.write, os.utime, os.close
-    for item in batch:
-        name, mode, uid, gid, mtime, data = item
+    my_uid, my_gid = me
+    place = -1
+    for name, mode, uid, gid, mtime, data in batch:
+        place += 1
         file = create(name, _CREATE, mode & 0o777, dir_fd=fd)
         try:
             if data:
                 done = write(file, data)
                 while done < len(data):
                     done += write(file, memoryview(data)[done:])
-            if uid != me[0] or gid != me[1]:
+            if uid != my_uid or gid != my_gid:
                 try:
                     os.fchown(file, uid, gid)
                 except OSError:
-                    refused.append(item)
+                    refused.append(place)
                 os.fchmod(file, mode)  # after chown, which takes set-id bits away
             elif mode & needs_chmod:
                 os.fchmod(file, mode)
@@ -53,68 +64,112 @@ def write_batch(fd: int, batch: list[SmallFile], me: tuple[int, int], umask: int
     return refused
 
 
+def write_slot(view: memoryview, length: int, directory: int) -> int:
+    """`write_batch`, as the task of a second process: a slot has its arguments, and then what it gives or raises."""
+    batch, me, umask = marshal.loads(view[:length])
+    answer: list[int] | tuple[int, str]
+    try:
+        answer = write_batch(directory, batch, me, umask)
+    except OSError as problem:
+        answer = problem.errno or 0, str(problem.filename or "")
+    data = marshal.dumps(answer, 4)
+    view[: len(data)] = data
+    return len(data)
+
+
 class SmallFiles:
-    """Takes batches, and writes each in this thread or another."""
+    """Takes batches, and writes each in this process or another."""
 
     def __init__(self, me: tuple[int, int], umask: int) -> None:
         self._me = me
         self._umask = umask
         self._count = 0
-        self._problem: BaseException | None = None
         self._refused: list[SmallFile] = []
+        self._second: Second | None = None
         self._started = False
-
-    def _start(self) -> None:
-        import queue
-        import threading
-
-        self._queue: queue.Queue[tuple[int, list[SmallFile]] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._run, name="small-files", daemon=True)
-        self._thread.start()
-        self._started = True
-
-    def _run(self) -> None:
-        while (job := self._queue.get()) is not None:
-            fd, batch = job
-            try:
-                if self._problem is None:
-                    self._refused += write_batch(fd, batch, self._me, self._umask)
-            except BaseException as problem:
-                # Raised to the caller by `add` or `wait`.
-                self._problem = problem
-            finally:
-                os.close(fd)
-                self._queue.task_done()
-        self._queue.task_done()
+        self._given: dict[int, tuple[int, list[SmallFile]]] = {}  # by slot: the directory and what is written there
 
     def add(self, fd: int, batch: list[SmallFile]) -> None:
         """Write a batch now or soon. `fd` may be closed after this. Raises `OSError`, also of an earlier batch."""
-        if self._problem is not None:
-            raise self._problem
         self._count += len(batch)
-        if self._count > _ALONE:
-            if not self._started:
-                self._start()
-            if self._queue.qsize() < _WAITING:
-                self._queue.put((os.dup(fd), batch))
-                return
-        self._refused += write_batch(fd, batch, self._me, self._umask)
+        if self._count > _ALONE and not self._started:
+            self._started = True
+            self._second = start("buildkit_py.image.small_files:write_slot", _SLOTS, _SLOT)
+        if not self._give(fd, batch):
+            self._write(fd, batch)
+
+    def _give(self, fd: int, batch: list[SmallFile]) -> bool:
+        """Hand a batch to the second process, if that is there and has room."""
+        second = self._second
+        if second is None:
+            return False
+        try:
+            if not second.is_up():
+                return False
+            while self._given and second.has_answer():
+                self._take(second)
+            data = marshal.dumps((batch, self._me, self._umask), 4)
+            if not second.free or len(data) > second.size:
+                return False
+            slot = second.free.pop()
+            second.slot(slot)[: len(data)] = data
+            second.give(slot, len(data), fd)
+        except Lost:
+            self._lose()
+            return False
+        self._given[slot] = os.dup(fd), batch
+        return True
+
+    def _write(self, fd: int, batch: list[SmallFile]) -> None:
+        self._refused += [batch[place] for place in write_batch(fd, batch, self._me, self._umask)]
+
+    def _take(self, second: Second) -> None:
+        """Hear what became of the oldest batch that was given away."""
+        slot, length = second.take()
+        fd, batch = self._given.pop(slot)
+        os.close(fd)
+        answer = marshal.loads(second.slot(slot)[:length])
+        second.free.append(slot)
+        if isinstance(answer, tuple):
+            number, name = answer
+            raise OSError(number, os.strerror(number), name)
+        self._refused += [batch[place] for place in answer]
+
+    def _lose(self) -> None:
+        """The second process is gone: write what it had, over what there is of it already."""
+        if self._second is not None:
+            self._second.close()
+            self._second = None
+        given, self._given = self._given, {}
+        for fd, batch in given.values():
+            try:
+                for name, *_ in batch:
+                    try:
+                        os.unlink(name, dir_fd=fd)
+                    except FileNotFoundError:
+                        pass
+                self._write(fd, batch)
+            finally:
+                os.close(fd)
 
     def wait(self) -> list[SmallFile]:
         """Wait until every batch is written; the files whose owner was refused since the last time.
 
         Raises `OSError` of any batch.
         """
-        if self._started:
-            self._queue.join()
-        if self._problem is not None:
-            raise self._problem
+        while self._given and self._second is not None:
+            try:
+                self._take(self._second)
+            except Lost:
+                self._lose()
         refused, self._refused = self._refused, []
         return refused
 
     def close(self) -> None:
-        """End the thread."""
-        if self._started:
-            self._queue.put(None)
-            self._thread.join()
-            self._started = False
+        """End the second process, whatever it is at."""
+        if self._second is not None:
+            self._second.close()
+            self._second = None
+        for fd, _ in self._given.values():
+            os.close(fd)
+        self._given.clear()

@@ -46,20 +46,68 @@ class TarReader:
         self._numbers: dict[bytes, tuple[int, int, int, int]] = {}
         self._tails: dict[bytes, tuple[bytes, bytes, bytes, int, int, int]] = {}
         self._global: dict[bytes, bytes] = {}
+        # Of the last ordinary file, what a sibling's header has like it: (owner, ending), mode, uid, gid, sum of both.
+        self._alike: tuple[bytes, bytes, int, int, int, int] | None = None
+        self._count = 0
         self.ended = False  # whether the end mark was seen
 
     def __iter__(self) -> Iterator[Member]:
         """Raises `SourceError` for what is damaged, truncated or over a limit."""
-        count = 0
-        limit = self._limits.entries
         while True:
             member = self._plain() or self._next()
             if member is None:
                 return
-            count += 1
-            if count > limit:
-                raise SourceError(f"an archive of more than {limit} entries")
+            self._counted()
             yield member
+
+    def _counted(self) -> None:
+        self._count += 1
+        if self._count > self._limits.entries:
+            raise SourceError(f"an archive of more than {self._limits.entries} entries")
+
+    def sibling(self, prefix: bytes, most: int) -> tuple[str, int, int, int, int, bytes] | None:
+        """The next member, taken whole, if it is an ordinary file like the last one, called `prefix` and a plain name.
+
+        Its plain name, which does not begin with a dot; mode, uid, gid; time; and
+        its bytes, `most` or fewer. None for any other, which iterating then gives.
+        """
+        alike = self._alike
+        buffer = self._buffer
+        at = self._at + self._left + self._skip
+        if alike is None or not (buffer.startswith(alike[1], at + 156) and buffer.startswith(alike[0], at + 100)):
+            return None
+        field, numbers = buffer[at : at + 100], buffer[at + 124 : at + 148]
+        name = field.rstrip(b"\0")[len(prefix) :]
+        if (
+            not buffer.startswith(prefix, at)
+            or not name
+            or name[0] == 0x2E
+            or b"/" in name
+            or b"\0" in name
+            or numbers[0] & 0x80
+        ):
+            return None
+        try:
+            size = int(numbers[:11], 8)
+            seconds = int(numbers[12:23], 8)
+            check = int(buffer[at + 148 : at + 154], 8)
+        except ValueError:
+            return None
+        data = at + 512
+        end = data + size
+        if (
+            alike[5] + (adler32(field) & 0xFFFF) + (adler32(numbers) & 0xFFFF) + 254 != check
+            or not 0 <= size <= most
+            or seconds < 0
+            or end > len(buffer)
+        ):
+            return None
+        self._at = end
+        self._left = 0
+        self._skip = -size % 512
+        self._counted()
+        text = name.decode("utf-8", "surrogateescape")
+        return text, alike[2], alike[3], alike[4], seconds * 10**9, buffer[data:end]
 
     def _plain(self) -> Member | None:
         """The next member where it is an ordinary file whose header is like that of others; else None.
@@ -89,6 +137,7 @@ class TarReader:
         self._at = at + 512
         self._left = size
         self._skip = -size % 512
+        self._alike = block[100:124], block[156:], mode, uid, gid, owner_sum + tail[5]
         return _member(Member, (name, REGULAR, mode, uid, gid, size, seconds * 10**9, b"", 0, 0, _NO_XATTRS))
 
     # -- bytes ---------------------------------------------------------------

@@ -13,7 +13,7 @@ import stat
 from buildkit_py.errors import SandboxError, SourceError
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
-from buildkit_py.image.small_files import SmallFiles
+from buildkit_py.image.small_files import MOST_BYTES, MOST_FILES, SmallFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _MAX_LINKS = 40
 _IMPLIED_MODE = 0o755
 # Stands in `made` for files whose attributes nobody asked to keep.
 _SOME_FILE = Entry("", FILE)
-_BATCH = 48
 
 
 class TreeWriter:
@@ -46,6 +45,7 @@ class TreeWriter:
         self._me = os.geteuid(), os.getegid()
         self._umask = _umask()
         self._batch: list[SmallFile] = []  # of the directory `self._fd`
+        self._held = 0  # bytes in it
         self._small_files = SmallFiles(self._me, self._umask)
         self._late: dict[str, Entry] = {}  # directories whose attributes wait for the end
         self._real: dict[str, str] = {}  # parents that lead through a link, and where to
@@ -70,27 +70,31 @@ class TreeWriter:
 
     # -- one entry -----------------------------------------------------------
 
-    def small_file(self, path: str, item: SmallFile) -> None:
-        """An ordinary file in one piece: like `file` without anything rare, for there are many of them.
+    def small_file(self, parent: str, item: SmallFile) -> None:
+        """An ordinary file in one piece, in a directory: like `file` without anything rare, for there are many of them.
 
         It is there after the next call of another method.
         """
-        parent, _, _ = path.rpartition("/")
-        if parent != self._parent or path in self.made or len(self._batch) >= _BATCH:
+        name = item[0]
+        path = f"{parent}/{name}" if parent else name
+        batch = self._batch
+        if parent != self._parent or path in self.made or len(batch) >= MOST_FILES or self._held >= MOST_BYTES:
             self._settle()
             path = self._enter(Entry(path, FILE), parent)[0]
             if path in self.made:
-                self._clear(item[0], path)
-        if not item[0]:
+                self._clear(name, path)
+        if not name:
             raise SourceError("the archive has a file without a name")
         self._batch.append(item)
-        self.bytes += len(item[5])
+        self._held += len(item[5])
         self.made[path] = _SOME_FILE
 
     def _settle(self, *, wait: bool = False) -> None:
         """Hand over the collected small files; with `wait` have them all on disk."""
         if self._batch:
             batch, self._batch = self._batch, []
+            self.bytes += self._held
+            self._held = 0
             self._small_files.add(self._fd, batch)
         if wait:
             refused = self._small_files.wait()

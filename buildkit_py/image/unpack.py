@@ -138,12 +138,25 @@ def _write_all(tar: TarReader, writer: TreeWriter, hash_files: bool) -> int:
     from blake3 import blake3
 
     count = 0
-    for member in tar:
+    members = iter(tar)
+    # Of the last ordinary file: its directory, and that in the archive's own words.
+    parent = ""
+    prefix: bytes | None = None
+    while True:
+        if prefix is not None and (small := tar.sibling(prefix, _SMALL)) is not None:
+            count += 1
+            writer.small_file(parent, small)
+            continue
+        member = next(members, None)
+        if member is None:
+            break
         count += 1
-        path = clean_path(member[0], clamp=False)
-        _, flag, mode, uid, gid, size, mtime, _, _, _, xattrs = member
+        name, flag, mode, uid, gid, size, mtime, _, _, _, xattrs = member
+        path = clean_path(name, clamp=False)
         if flag == REGULAR and size <= _SMALL and not xattrs and not hash_files and ".wh." not in path:
-            writer.small_file(path, (path.rpartition("/")[2], mode, uid, gid, mtime, tar.data()))
+            parent, _, last = path.rpartition("/")
+            prefix = name[: name.rfind(b"/") + 1]
+            writer.small_file(parent, (last, mode, uid, gid, mtime, tar.data()))
             continue
         entry = layer_entry(path, member)
         if entry is None:

@@ -159,11 +159,11 @@ def test_any_layer_comes_back(tmp_path_factory: pytest.TempPathFactory, entries:
     assert content_digest(listed) == result.content
 
 
-def test_many_small_files_are_written_by_two_threads_and_are_right(tmp_path: Path) -> None:
+def test_many_small_files_are_written_by_two_processes_and_are_right(tmp_path: Path) -> None:
     entries = [Entry(f"d{number}", DIR, 0o755, *ME, mtime=3 * SECOND) for number in range(9)]
     entries += [
         file(f"d{number % 9}/f{number}", b"%d" % number * (number % 50), 0o666 if number % 7 else 0o4711, mtime=SECOND)
-        for number in range(3000)
+        for number in range(6000)
     ]
     threads = threading.active_count()
     result, blob = packed(entries)
