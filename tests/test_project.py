@@ -27,7 +27,7 @@ LAYERS = [
     {"events", "config", "http"},
     {"digest", "source_map", "patterns", "freeze"},
     {"wildcards"},
-    {"errors", "record"},
+    {"errors", "record", "json_text", "named_tuple", "threads"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -9,10 +9,9 @@ of a COPY is made of exactly this selection.
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.image.entry import DIR, FILE, HARDLINK
+from buildkit_py.named_tuple import namedtuple
 from buildkit_py.patterns import IgnoreRules, match
 
 TYPE_CHECKING = False

@@ -6,9 +6,10 @@ later steps run; whoever needs the blob waits for that one only.
 
 from __future__ import annotations
 
-import threading
+from _thread import allocate_lock
 
 from buildkit_py.store.layers import LayerBlob
+from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,30 @@ NONE = "none"
 _AT_ONCE = 1
 # The main thread does not notice a signal that comes just before it goes to sleep.
 _WAKES = 0.1
+
+
+class _Task:
+    """A layer's packing, by one thread, and what others who want its blob wait for."""
+
+    def __init__(self) -> None:
+        self._got: LayerBlob | BaseException | None = None
+        self._running = allocate_lock()
+        self._running.acquire()
+
+    def settle(self, got: LayerBlob | BaseException) -> None:
+        """It came to this."""
+        self._got = got
+        self._running.release()
+
+    def result(self) -> LayerBlob:
+        """The blob, once it is there. Raises what packing raised."""
+        while not self._running.acquire(timeout=_WAKES):
+            pass
+        self._running.release()
+        assert self._got is not None
+        if isinstance(self._got, BaseException):
+            raise self._got
+        return self._got
 
 
 class Packer:
@@ -51,36 +76,34 @@ class Packer:
         self._level = level
         self._epoch = epoch
         self.variant = variant(compression, level, epoch)
-        self._condition = threading.Condition()
+        self._lock = allocate_lock()
         self._queue: list[str] = []
-        self._taken: dict[str, LayerBlob | BaseException | None] = {}
+        self._tasks: dict[str, _Task] = {}
         self._threads = 0
 
     def begin(self, layer: str) -> None:
         """Pack a layer in the background, if it is not packed yet."""
-        with self._condition:
-            if layer in self._taken:
+        with self._lock:
+            if layer in self._tasks:
                 return
-            self._taken[layer] = None
+            self._tasks[layer] = _Task()
             self._queue.append(layer)
             if self._threads < _AT_ONCE:
                 self._threads += 1
-                threading.Thread(target=self._work, name="pack-layers", daemon=True).start()
+                Thread(self._work)
 
     def blob(self, layer: str) -> LayerBlob:
         """The blob of a layer; waits for it or makes it. Raises what packing raised."""
-        with self._condition:
-            if layer in self._queue:
+        with self._lock:
+            task = self._tasks.get(layer)
+            mine = task is None or layer in self._queue
+            if task is None:
+                task = self._tasks[layer] = _Task()
+            elif mine:
                 self._queue.remove(layer)
-                del self._taken[layer]
-            if layer in self._taken:
-                while (got := self._taken[layer]) is None:
-                    self._condition.wait(_WAKES)
-                if isinstance(got, BaseException):
-                    raise got
-                return got
-            self._taken[layer] = None
-        return self._settle(layer)
+        if mine:
+            self._settle(layer, task)
+        return task.result()
 
     def forget(self) -> None:
         """Ask the store again for each blob: some cannot be had after all. Not while one is being made."""
@@ -89,28 +112,19 @@ class Packer:
 
     def _work(self) -> None:
         while True:
-            with self._condition:
+            with self._lock:
                 if not self._queue:
                     self._threads -= 1
                     return
                 layer = self._queue.pop(0)
-            try:
-                self._settle(layer)
-            except BaseException:  # kept in `_taken` for whoever asks for this blob
-                continue
+                task = self._tasks[layer]
+            self._settle(layer, task)
 
-    def _settle(self, layer: str) -> LayerBlob:
-        got: LayerBlob | BaseException | None = None
+    def _settle(self, layer: str, task: _Task) -> None:
         try:
-            got = self._make(layer)
-            return got
-        except BaseException as problem:
-            got = problem
-            raise
-        finally:
-            with self._condition:
-                self._taken[layer] = got
-                self._condition.notify_all()
+            task.settle(self._make(layer))
+        except BaseException as problem:  # of whoever asks for this blob
+            task.settle(problem)
 
     def _make(self, layer: str) -> LayerBlob:
         """Find or make the blob. A pulled layer keeps the blob it came as: its image names that one."""

@@ -7,6 +7,7 @@ struct, nothing that is empty.
 
 from __future__ import annotations
 
+from buildkit_py import json_text
 from buildkit_py.digest import is_sha256
 from buildkit_py.image import strict_json
 from buildkit_py.image.config import Healthcheck, History, ImageConfig, ImageDocument
@@ -115,8 +116,6 @@ def _frozen(value: Any) -> Any:
 
 def dump(document: ImageDocument) -> bytes:
     """The JSON of a document, always the same bytes for the same record."""
-    import json
-
     value: dict[str, Any] = {"architecture": document.architecture}
     if document.author:
         value["author"] = document.author
@@ -129,7 +128,7 @@ def dump(document: ImageDocument) -> bytes:
     value["rootfs"] = {"type": "layers", "diff_ids": list(document.diff_ids)}
     if document.variant:
         value["variant"] = document.variant
-    raw = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogateescape")
+    raw = json_text.dump(value).encode("utf-8", "surrogateescape")
     # Bytes of a Buildfile that are no UTF-8 have no form in JSON; Go writes U+FFFD for them, and so do we.
     return raw.decode("utf-8", "replace").encode()
 

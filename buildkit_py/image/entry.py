@@ -8,7 +8,7 @@ content digest consume them.
 
 from __future__ import annotations
 
-from collections import namedtuple
+from buildkit_py.named_tuple import namedtuple
 
 FILE = "file"
 DIR = "dir"

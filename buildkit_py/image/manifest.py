@@ -9,6 +9,7 @@ manifest and an index means different things to different readers
 
 from __future__ import annotations
 
+from buildkit_py import json_text
 from buildkit_py.digest import is_sha256
 from buildkit_py.image import strict_json
 from buildkit_py.image.platform import Platform
@@ -168,8 +169,6 @@ def check_image(manifest: Manifest) -> None:
 
 def dump(document: Manifest | Index) -> bytes:
     """The JSON of a manifest or index, always the same bytes for the same record."""
-    import json
-
     value: dict[str, Any] = {"schemaVersion": 2, "mediaType": document.media_type}
     if isinstance(document, Manifest):
         value["config"] = _plain(document.config)
@@ -178,7 +177,7 @@ def dump(document: Manifest | Index) -> bytes:
         value["manifests"] = [_plain(item) for item in document.manifests]
     if document.annotations:
         value["annotations"] = dict(sorted(document.annotations))
-    return json.dumps(value, indent=2, ensure_ascii=False).encode()
+    return json_text.dump(value, indent=2).encode()
 
 
 def _plain(descriptor: Descriptor) -> dict[str, Any]:

@@ -7,6 +7,7 @@ and not interpreted.
 
 from __future__ import annotations
 
+from buildkit_py import json_text
 from buildkit_py.errors import SourceError
 
 TYPE_CHECKING = False
@@ -20,12 +21,10 @@ class Malformed(SourceError):
 
 def parse_object(data: bytes, *, limit: int, what: str) -> dict[str, Any]:
     """The JSON object in `data`. Raises `Malformed` where it is larger than `limit`, or no such object."""
-    import json
-
     if len(data) > limit:
         raise Malformed(f"the {what} is larger than {limit >> 20} MiB")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json_text.load(data.decode("utf-8"), _unique)
     except UnicodeDecodeError as problem:
         raise Malformed(f"the {what} is not UTF-8") from problem
     except RecursionError as problem:
@@ -46,10 +45,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise ValueError(f"the key {key!r} stands twice in one object")
             seen.add(key)
     return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def text(value: dict[str, Any], key: str, what: str, default: str = "") -> str:

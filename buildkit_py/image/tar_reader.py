@@ -7,11 +7,11 @@ name: no layer writer makes them, and their maps can claim sizes without end.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from zlib import adler32
 
 from buildkit_py.errors import SourceError
 from buildkit_py.image.limits import DEFAULT, Limits
+from buildkit_py.named_tuple import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_py.digest import sha256
 from buildkit_py.image.compress import compressor
 from buildkit_py.image.pipeline import Stage
 
@@ -23,11 +24,9 @@ class TarSink:
     _STRAIGHT = 2 << 20
 
     def __init__(self, write: Callable[[bytes], object], compression: str, level: int, *, expected: int) -> None:
-        import hashlib
-
         self._write = write
-        self._tar_hash = hashlib.sha256()
-        self._blob_hash = hashlib.sha256()
+        self._tar_hash = sha256(expected)
+        self._blob_hash = sha256(expected)
         self._compressor = compressor(compression, level)
         self._parts: list[bytes] = []
         self._pending = 0

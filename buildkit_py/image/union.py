@@ -12,12 +12,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import namedtuple
 
 from buildkit_py.errors import ContextError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.image.order import in_order, sorted_names
 from buildkit_py.image.overlay_diff import read_xattrs
+from buildkit_py.named_tuple import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,6 +9,8 @@ are local, and change under their name.
 
 from __future__ import annotations
 
+from _thread import allocate_lock
+
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import ImageNotFound, PybuildError, SourceError, StoreError, UsageError
 from buildkit_py.image import document, manifest, platform, reference
@@ -56,11 +58,9 @@ class ImageResolver:
     """
 
     def __init__(self, store: Store, client: Callable[[], Client]) -> None:
-        import threading
-
         self._store = store
         self._client = client
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._known: dict[tuple[str, str, bool], ResolvedImage] = {}
 
     def resolve(self, text: str, wanted: str = "", position: object = None, *, pull: bool = False) -> ResolvedImage:

@@ -12,7 +12,7 @@ own lines always stand behind its prefix, so none can pass for ours.
 
 from __future__ import annotations
 
-from threading import Lock
+from _thread import allocate_lock
 from time import monotonic
 
 from buildkit_py.events import (
@@ -50,7 +50,7 @@ class PlainReporter:
         self._steps = Steps()
         self._current = 0
         self._shown: dict[tuple[str, str], float] = {}
-        self._lock = Lock()
+        self._lock = allocate_lock()
 
     def emit(self, event: Event) -> None:
         """Show an event."""

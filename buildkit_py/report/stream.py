@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Lock
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Stream:
         self.gone = False
         self.used = False
         self._on_gone = on_gone
-        self._lock = Lock()
+        self._lock = allocate_lock()
 
     def write(self, text: str) -> None:
         """Write complete lines at once. Raises nothing."""

@@ -7,8 +7,8 @@ steps are all cached writes its lines without it.
 from __future__ import annotations
 
 import io
+from _thread import allocate_lock
 from collections import deque
-from threading import Lock
 from time import monotonic
 from typing import cast
 
@@ -70,8 +70,8 @@ class TerminalReporter:
         self._color = color.wanted(stream.target)
         # Two locks, and never the second while holding the first: rich's thread asks for the view (first)
         # while it holds the lock of its own that printing (second) needs.
-        self._state = Lock()
-        self._printing = Lock()
+        self._state = allocate_lock()
+        self._printing = allocate_lock()
         try:
             "".join(_SIGNS.values()).encode(stream.target.encoding or "ascii")
             self._signs = _SIGNS

@@ -146,6 +146,8 @@ class _Server:
 
 def serve(control: int, parent: int) -> None:
     """Handle requests from the socket `control` until it closes or the process `parent` ends."""
+    import resource  # noqa: F401  # what wait4 answers with: loaded now, when nobody waits for it
+
     gc.disable()
     gc.freeze()
     try:

@@ -20,6 +20,7 @@ from buildkit_py.record import Record
 from buildkit_py.solver import keys
 from buildkit_py.solver.lookup import Lookup, must_run
 from buildkit_py.solver.plan import Plan, State
+from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Solver:
             raise
         self._end(workers, todo, 0.0)
 
-    def _end(self, workers: list[Any], todo: Any, patience: float) -> None:
+    def _end(self, workers: list[Thread], todo: Any, patience: float) -> None:
         """Let the workers end, and give them so many seconds to put away what they were at."""
         for _ in workers:
             todo.put(None)
@@ -242,9 +243,7 @@ class Solver:
             return "never run"
         return "what it stands on changed"
 
-    def _start_workers(self, count: int, todo: Any, done: Any) -> list[Any]:
-        import threading
-
+    def _start_workers(self, count: int, todo: Any, done: Any) -> list[Thread]:
         def work() -> None:
             while (step := todo.get()) is not None:
                 began = self.clock()
@@ -254,11 +253,7 @@ class Solver:
                 except BaseException as problem:  # handed to the owner of the plan, who decides
                     done.put((step, State.FAILED, None, problem, self.clock() - began))
 
-        # Daemons: after an interrupt nobody waits long for a thread that is deep in a system call.
-        workers = [threading.Thread(target=work, name=f"step-{number}", daemon=True) for number in range(count)]
-        for worker in workers:
-            worker.start()
-        return workers
+        return [Thread(work) for _ in range(count)]
 
     def _work_on(self, step: Step) -> tuple[str, Result]:
         """In a worker: the result of one step whose inputs are done, found or made."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
-from buildkit_py.digest import is_hex, is_sha256
+from buildkit_py.digest import is_hex, is_sha256, sha256
 from buildkit_py.errors import DigestMismatch, StoreCorrupt, StoreError
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import write_all
@@ -56,7 +57,7 @@ class Blobs:
 
     def put(self, data: bytes) -> str:
         """Store some bytes; their digest."""
-        with self.writer() as writer:
+        with BlobWriter(self, self._work, hashed=False, expected=len(data)) as writer:
             writer.write(data)
             return writer.commit()[0]
 
@@ -158,12 +159,10 @@ class Blobs:
 class BlobWriter:
     """Bytes on their way into the store; leaving the `with` block without `commit` drops them."""
 
-    def __init__(self, blobs: Blobs, work: Work, hashed: bool) -> None:
-        from hashlib import sha256
-
+    def __init__(self, blobs: Blobs, work: Work, hashed: bool, expected: int = sys.maxsize) -> None:
         self._blobs = blobs
         self._work = work
-        self._hash = None if hashed else sha256()
+        self._hash = None if hashed else sha256(expected)
         self._size = 0
         self._fd, self._path = work.temporary()
 
@@ -225,11 +224,9 @@ class VerifiedReader:
     """A blob being read. The read that meets its end raises `StoreCorrupt` if the bytes were wrong."""
 
     def __init__(self, blobs: Blobs, digest: str, fd: int) -> None:
-        from hashlib import sha256
-
         self._blobs = blobs
         self._digest = digest
-        self._hash = sha256()
+        self._hash = sha256(os.fstat(fd).st_size)
         self._fd = fd
         self._ended = False
 

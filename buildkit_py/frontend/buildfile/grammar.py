@@ -53,8 +53,9 @@ def tables(escape: str, cache_dir: str = "") -> Tables:
     """The parser's tables for a file with this escape character. `cache_dir` may hold those that are not packaged."""
     made = _tables.get(escape)
     if made is None:
-        # Not above: a text that was parsed before needs the file, but neither this nor `re`.
-        from buildkit_py.frontend.buildfile.tables import extract, load, path_of, save
+        # Not above: a text that was parsed before needs the file, but not this.
+        from buildkit_py.frontend.buildfile.expressions import Expressions
+        from buildkit_py.frontend.buildfile.tables import extract, key, load, path_of, save
 
         text = for_escape(source().decode(), escape)
         made = _shipped(text)
@@ -65,6 +66,8 @@ def tables(escape: str, cache_dir: str = "") -> Tables:
             made = extract(parser(escape))
             if path:
                 save(made, path, text)
+        if cache_dir:
+            made.expressions = Expressions(cache_dir, key(text))
         _tables[escape] = made
     return made
 

@@ -8,8 +8,6 @@ The delimiter is a shell word of its own: quoted `"<<EOF"` and `<<<` are none.
 
 from __future__ import annotations
 
-import re
-
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.expand import expand
 from buildkit_py.frontend.buildfile.json_form import parse_array
@@ -19,8 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CARRIER = re.compile(r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD|TEST)(?:\s+|$)(?:--\S*\s+)*", re.IGNORECASE)
-_HEREDOC = re.compile(r"(\d*)<<(-?)\s*([^<]*)")
+_CARRIER = r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD|TEST)(?:\s+|$)(?:--\S*\s+)*"
+_HEREDOC = r"(\d*)<<(-?)\s*([^<]*)"
 
 
 class Opening(Record):
@@ -47,7 +45,9 @@ def openings(line: str) -> tuple[Opening, ...]:
     """The heredocs that a joined command line opens, in order."""
     if "<<" not in line:
         return ()
-    carrier = _CARRIER.match(line)
+    import re  # only now: of most files no line gets here
+
+    carrier = re.match(_CARRIER, line, re.IGNORECASE)
     if carrier is None:
         return ()
     rest = line[carrier.end() :]
@@ -67,7 +67,11 @@ def openings(line: str) -> tuple[Opening, ...]:
 
 def parse_opening(word: str, column: int = 0) -> Opening | None:
     """What a shell word opens, None where it is no heredoc. Quoting any part of the name turns expansion off."""
-    match = _HEREDOC.fullmatch(word)
+    if "<<" not in word:
+        return None
+    import re
+
+    match = re.fullmatch(_HEREDOC, word)
     if match is None:
         return None
     try:

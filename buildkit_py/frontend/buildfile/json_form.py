@@ -7,7 +7,7 @@ but strings is an error.
 
 from __future__ import annotations
 
-import json
+from buildkit_py import json_text
 
 
 def parse_array(text: str) -> tuple[str, ...] | None:
@@ -18,15 +18,10 @@ def parse_array(text: str) -> tuple[str, ...] | None:
     if not text.startswith("["):
         return None
     try:
-        items = json.loads(text, parse_constant=_reject)
+        items = json_text.load(text)
     except (ValueError, RecursionError):
         return None
     if not all(isinstance(item, str) for item in items):
         raise ValueError("a JSON array of arguments holds only strings")
     # A lone surrogate is U+FFFD to Go, and could not be written to a file here.
     return tuple(item.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for item in items)
-
-
-def _reject(constant: str) -> None:
-    # NaN and Infinity are Python's own additions.
-    raise ValueError(constant)

@@ -97,7 +97,9 @@ def read(text: bytes, name: str, cache_dir: str = "") -> Buildfile:
     """The tree of a text. Raises `BuildfileSyntaxError`."""
     source = Source(text, name)
     logical = "".join([line.text + "\n" for line in source.lines])
-    tree = grammar.tables(source.escape, cache_dir).parse(logical)
+    tables = grammar.tables(source.escape, cache_dir)
+    tree = tables.parse(logical)
+    tables.expressions.keep()
     if tree is None:
         refusal = _refusal(logical, source.escape)
         raise _explain(refusal, source) from refusal

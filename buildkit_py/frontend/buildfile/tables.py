@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import marshal
 import os
-import re
 
 from buildkit_py.digest import blake3_hex, key_of
+from buildkit_py.frontend.buildfile.expressions import Expressions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class Tables:
         self.patterns = patterns
         self.rules = rules
         self.ignored = ignored
+        self.expressions = Expressions()
 
     def parse(self, text: str, seen: list[Token] | None = None) -> Tree | None:
         """The tree of a text; None if it is not of the language. `seen` collects all terminals, dropped ones too."""
@@ -106,8 +107,9 @@ class Tables:
         None where there is none of them.
         """
         at, line, begin = 0, 1, 0
+        compiled = self.expressions.compiled
         while at < len(text):
-            found = re.compile(self.patterns[states[-1]]).match(text, at)
+            found = compiled(self.patterns[states[-1]]).match(text, at)
             if found is None:
                 yield None
                 return

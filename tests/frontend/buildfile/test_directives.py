@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
-from buildkit_py.frontend.buildfile.directives import DirectiveProblem, Directives
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildkit_py.frontend.buildfile.directives import DirectiveProblem, Directives, split
 
 
 def feed(text: str) -> Directives:
@@ -58,3 +62,11 @@ def test_wrong(text: str, column: int, width: int) -> None:
     with pytest.raises(DirectiveProblem) as caught:
         feed(text)
     assert (caught.value.column, caught.value.width) == (column, width)
+
+
+@given(st.text(alphabet=" \t=#aZ9é\r\x0b\u2003_-", max_size=12), st.sampled_from(["", "\n"]))
+def test_a_comment_is_split_as_an_expression_would(text: str, end: str) -> None:
+    comment = f"#{text}{end}"
+    match = re.match(r"#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$", comment)
+    wanted = (match[1], match.start(1), match[2], match.start(2)) if match else None
+    assert split(comment) == wanted
