@@ -137,6 +137,13 @@ def sha256(expected: int) -> Hasher:
     return fast()
 
 
+def digest_of(data: bytes) -> str:
+    """The digest that names some bytes as a blob."""
+    hasher = sha256(len(data))
+    hasher.update(data)
+    return "sha256:" + hasher.hexdigest()
+
+
 def key_of(*parts: Any) -> str:
     """The key made of the parts: BLAKE3 over the canonical bytes of the tuple of them."""
     return blake3_hex(canonical(parts))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from buildkit_py.digest import sha256
+from buildkit_py.digest import digest_of, sha256
 
 
 @pytest.mark.parametrize("expected", [0, 1 << 20, (1 << 20) + 1, sys.maxsize])
@@ -19,11 +19,16 @@ def test_it_is_sha256(expected: int) -> None:
     assert hasher.hexdigest() == hashlib.sha256(b"a" * 1000 + b"b").hexdigest()
 
 
+@pytest.mark.parametrize("data", [b"", b"abc", b"x" * (2 << 20)])
+def test_what_names_bytes(data: bytes) -> None:
+    assert digest_of(data) == "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 @pytest.mark.parametrize(("expected", "loads"), [(1 << 20, False), ((1 << 20) + 1, True)])
 def test_openssl_is_loaded_only_for_many_bytes(expected: int, loads: bool) -> None:
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "from buildkit_py.digest import sha256\n"
+        "from buildkit_py.digest import digest_of, sha256\n"
         f"hasher = sha256({expected}); hasher.update(b'abc')\n"
         "print(hasher.hexdigest(), 'hashlib' in sys.modules)\n"
     )

@@ -22,9 +22,9 @@ TOML, sorted, so that it is reviewed and merged line by line.
 
 from __future__ import annotations
 
-import json
 import os
 
+from buildkit_py import json_text
 from buildkit_py.digest import is_hex, is_sha256
 from buildkit_py.errors import SourceError
 from buildkit_py.record import Record
@@ -98,7 +98,7 @@ def _block(kind: str, values: tuple[str, ...]) -> str:
 
 def _quoted(text: str) -> str:
     """A basic string of TOML: JSON's escapes are among its own, but for DEL and halves of surrogates."""
-    quoted = json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    quoted = json_text.dump(text).replace("\x7f", "\\u007f")
     quoted.encode("utf-8")  # raises for what no file of TOML can have
     return quoted
 

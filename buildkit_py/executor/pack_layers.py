@@ -42,6 +42,10 @@ class _Task:
         self._got = got
         self._running.release()
 
+    def is_settled(self) -> bool:
+        """Whether nobody works on it any more."""
+        return self._got is not None
+
     def result(self) -> LayerBlob:
         """The blob, once it is there. Raises what packing raised."""
         while not self._running.acquire(timeout=_WAKES):
@@ -107,8 +111,8 @@ class Packer:
 
     def forget(self) -> None:
         """Ask the store again for each blob: some cannot be had after all. Not while one is being made."""
-        with self._condition:
-            self._taken = {layer: got for layer, got in self._taken.items() if got is None}
+        with self._lock:
+            self._tasks = {layer: task for layer, task in self._tasks.items() if not task.is_settled()}
 
     def _work(self) -> None:
         while True:

@@ -9,14 +9,15 @@ signature; all else is answered with a failure, as BuildKit does.
 from __future__ import annotations
 
 import os
-import socket
-import threading
+from _thread import allocate_lock
 
 from buildkit_py.errors import BuildfileError, SandboxError
 from buildkit_py.sandbox.spec import SandboxMount
+from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from buildkit_py.graph.op import Mount
@@ -85,8 +86,10 @@ class Forward:
     """A socket at `path`, whose clients talk to the agent at the socket `agent` until it is closed."""
 
     def __init__(self, path: str, agent: str) -> None:
+        import socket  # most steps have no agent
+
         self._agent = agent
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._open: set[socket.socket] = set()
         self._closed = False
         self._listener = socket.socket(socket.AF_UNIX)
@@ -97,7 +100,7 @@ class Forward:
         finally:
             os.close(directory)
         self._listener.listen()
-        threading.Thread(target=self._accept, name="ssh", daemon=True).start()
+        Thread(self._accept)
 
     def close(self) -> None:
         """End it with all its connections."""
@@ -113,9 +116,11 @@ class Forward:
                 client, _ = self._listener.accept()
             except OSError:
                 return  # it was closed
-            threading.Thread(target=self._serve, args=(client,), name="ssh", daemon=True).start()
+            Thread(lambda client=client: self._serve(client))  # type: ignore[misc]
 
     def _serve(self, client: socket.socket) -> None:
+        import socket
+
         agent = socket.socket(socket.AF_UNIX)
         with client, agent:
             with self._lock:
@@ -161,7 +166,9 @@ def _exactly(sock: socket.socket, size: int) -> bytes | None:
 
 
 def _shut(sock: socket.socket) -> None:
+    from socket import SHUT_RDWR
+
     try:
-        sock.shutdown(socket.SHUT_RDWR)
+        sock.shutdown(SHUT_RDWR)
     except OSError:
         pass  # it is not connected any more

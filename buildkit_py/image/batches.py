@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import marshal
 import os
-from collections import deque
+from _collections import deque  # type: ignore[import-not-found]
 
 from buildkit_py.errors import ContextError
 from buildkit_py.image.batch import FULL, SLOT, Batch, Refused, fill, made_in

@@ -6,10 +6,9 @@ OCI image-spec `image-layout.md`. A name is the annotation
 
 from __future__ import annotations
 
-import hashlib
 import os
 
-from buildkit_py.digest import is_sha256
+from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import ImageNotFound, SourceError
 from buildkit_py.image import manifest, strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, Descriptor, Index
@@ -72,7 +71,7 @@ class Layout:
             found = _named(index, address)
             if isinstance(found, Index):
                 data = manifest.dump(found)
-                return Fetched(data, found.media_type, "sha256:" + hashlib.sha256(data).hexdigest())
+                return Fetched(data, found.media_type, digest_of(data))
             descriptor = found
         data = checked(descriptor, self.read(descriptor, MAX_MANIFEST), MAX_MANIFEST, "manifest")
         return Fetched(data, descriptor.media_type, descriptor.digest)

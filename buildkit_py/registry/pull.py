@@ -8,7 +8,7 @@ a step or a person needs their files.
 
 from __future__ import annotations
 
-from buildkit_py.digest import is_sha256, sha256
+from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound
 from buildkit_py.image import document, manifest, platform
 from buildkit_py.image.config import ImageDocument
@@ -108,9 +108,7 @@ def checked(descriptor: Descriptor, data: bytes, limit: int, what: str) -> bytes
         raise Malformed(f"the {what} is larger than {limit >> 20} MiB")
     if len(data) != descriptor.size:
         raise DigestMismatch(f"the {what} has {len(data)} bytes, not {descriptor.size}")
-    hasher = sha256(len(data))
-    hasher.update(data)
-    digest = "sha256:" + hasher.hexdigest()
+    digest = digest_of(data)
     if digest != descriptor.digest:
         raise DigestMismatch(f"the {what} is {digest}, not {descriptor.digest}")
     return data

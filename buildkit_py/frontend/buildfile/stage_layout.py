@@ -7,8 +7,6 @@ the blocks around it. A block within a stage stays in that stage's body, for
 
 from __future__ import annotations
 
-import re
-
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 _APART = "INCLUDE that file with `--as NAME`, and its names begin with `NAME.`"
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*\Z", re.IGNORECASE)
+_STAGE_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
 
 class Layout:
@@ -172,7 +170,7 @@ class _File:
         name = head.name
         if "$" in name:
             name = self.scope.static().text(Word(name, head.position)).lower()
-            if not _STAGE_NAME.match(name):
+            if not ("a" <= name[:1] <= "z" and _STAGE_NAME.issuperset(name)):
                 raise BuildfileError(
                     f"`{head.name}` comes to `{name}`, which cannot be the name of a stage",
                     at=head.position,

@@ -1,0 +1,46 @@
+"""What a usual build loads: none of the modules of Python that take as long as a step does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.behaviour.world import World
+
+DOCKERFILE = """\
+# syntax=docker/dockerfile:1
+FROM busybox
+ENV NUMBER=0
+WORKDIR /work
+COPY *.txt sub ./
+RUN cat one.txt > two && echo $NUMBER
+RUN rm two
+CMD ["cat", "one.txt"]
+"""
+# Each is 1 ms or more, with what it imports itself.
+HEAVY = {
+    *("argparse", "asyncio", "collections", "contextlib", "ctypes", "dataclasses", "enum", "functools", "hashlib"),
+    *("inspect", "json", "lark", "logging", "pathlib", "re", "shutil", "signal", "socket", "subprocess", "tarfile"),
+    *("tempfile", "threading", "traceback", "typeguard", "typing", "rich"),
+}
+
+
+def _loaded(world: World, *options: str) -> set[str]:
+    done = world.build(*options, PYTHONPROFILEIMPORTTIME="1")
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_usual_build_loads_little(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": DOCKERFILE, "one.txt": "1", "sub/file": "x", ".dockerignore": "out\n"})
+    options = ("-t", "it", "--build-context", f"busybox=oci-layout://{base_layout}")
+    first = _loaded(world, *options)
+    # The interpreter's own start may load some of them, by what else is installed there.
+    by_itself = {name for name in HEAVY & first if name in _loaded_by_version(world)}
+    world.write({"Dockerfile": DOCKERFILE.replace("NUMBER=0", "NUMBER=1")})
+    assert sorted((HEAVY & _loaded(world, *options)) - by_itself) == [], "all but one step ran again"
+    world.write({"one.txt": "2"})
+    assert sorted((HEAVY & _loaded(world, *options)) - by_itself) == [], "the graph was known"
+
+
+def _loaded_by_version(world: World) -> set[str]:
+    done = world.run("--version", PYTHONPROFILEIMPORTTIME="1")
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
