@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.mounts import secret as secret
     from buildkit_py.frontend.python.mounts import ssh as ssh
     from buildkit_py.frontend.python.mounts import tmpfs as tmpfs
+    from buildkit_py.frontend.python.remote import remote as remote
     from buildkit_py.frontend.python.target import target as target
     from buildkit_py.frontend.python.template import Template as Template
     from buildkit_py.frontend.python.template import expand as expand
@@ -46,6 +47,7 @@ _PUBLIC = {
     "host": "image",
     "platform_arg": "ambient",
     "read": "ambient",
+    "remote": "remote",
     "scratch": "image",
     "secret": "mounts",
     "ssh": "mounts",
@@ -71,6 +73,7 @@ __all__ = [
     "host",
     "platform_arg",
     "read",
+    "remote",
     "scratch",
     "secret",
     "ssh",

@@ -8,7 +8,7 @@ import pytest
 import buildkit_py
 
 NAMES = ["File", "Image", "Template", "Text", "Tree", "bind", "cache", "context", "env", "expand", "file", "fmt", "git"]
-NAMES += ["host", "platform_arg", "read", "scratch", "secret", "target", "tmpfs"]
+NAMES += ["host", "platform_arg", "read", "remote", "scratch", "secret", "target", "tmpfs"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -235,30 +235,57 @@ class Calls:
 
     def _transfer(self, node: syntax.Transfer) -> list[str]:
         paths: list[str] = []
+        remote = ""
         for source in node.sources:
             if node.heredocs and source.text.lstrip("0123456789").startswith("<<"):
                 continue
             fixed = self.words.fixed(source.text, source.position)
             if fixed is not None and fixed.startswith(_REMOTE):
-                raise no_words(f"{node.keyword} of a URL or from git", source.position)
+                if len(node.sources) > 1 or node.keyword.upper() != "ADD":
+                    raise no_words(f"{node.keyword} of a URL or from git together with others", source.position)
+                remote = fixed
+                continue
+            if source.text.startswith(_REMOTE):
+                raise no_words(f"{node.keyword} of an address with variables", source.position)
             paths.append(self.words.code(source.text, source.position))
         flags = {flag.name: flag for flag in node.flags if flag.name != "exclude"}
-        out = [self._things(paths, node.heredocs, flags.get("from"), node.position)]
+        out = [
+            self._elsewhere(remote, flags)
+            if remote
+            else self._things(paths, node.heredocs, flags.get("from"), node.position)
+        ]
         out.append(self.words.code(node.dest.text, node.dest.position))
         for name, flag in flags.items():
             match name:
                 case "from":
                     pass
+                case "checksum" | "keep-git-dir" if remote:
+                    pass
                 case "chown" | "chmod":
                     out.append(f"{name}={self.words.code(flag.value or '', flag.position)}")
                 case "parents" | "link":
                     out += [f"{name}=True"] * is_on(flag)
+                case "unpack" if remote:
+                    out += ["unpack=True"] * is_on(flag)
                 case "unpack":
                     out += ["unpack=False"] * (not is_on(flag))
                 case _:
                     raise no_words(f"{node.keyword} --{name}", flag.position)
         exclude = [literal(flag.value or "") for flag in node.flags if flag.name == "exclude"]
         return out + [f"exclude=[{', '.join(exclude)}]"] * bool(exclude)
+
+    def _elsewhere(self, address: str, flags: dict[str, Flag]) -> str:
+        """The call for what ADD takes from an address."""
+        self.words.uses("remote")
+        out = [literal(address)]
+        if (flag := flags.get("checksum")) is not None:
+            checksum = self.words.fixed(flag.value or "", flag.position)
+            if checksum is None:
+                raise no_words("ADD --checksum of a variable", flag.position)
+            out.append(f"checksum={literal(checksum)}")
+        if (flag := flags.get("keep-git-dir")) is not None:
+            out += ["keep_git_dir=True"] * is_on(flag)
+        return f"remote({', '.join(out)})"
 
     def _things(self, paths: list[str], documents: Iterable[Heredoc], origin: Flag | None, at: Position) -> str:
         things: list[str] = []

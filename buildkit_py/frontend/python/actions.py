@@ -67,7 +67,7 @@ class RunCommand(Record):
 
 
 class CopyFiles(Record):
-    """`tree` None: nothing but `files`."""
+    """`tree` None: nothing but `files`. `unpack` None: archives of this machine are, those from elsewhere are not."""
 
     keyword: str
     tree: Tree | None
@@ -78,7 +78,7 @@ class CopyFiles(Record):
     exclude: tuple[str, ...]
     parents: bool
     link: bool
-    unpack: bool
+    unpack: bool | None
 
 
 class WriteFile(Record):

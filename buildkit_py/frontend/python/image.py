@@ -163,9 +163,10 @@ class Image:
         chmod: AnyText = "",
         exclude: list[str] | tuple[str, ...] = (),
         link: bool = False,
-        unpack: bool = True,
+        unpack: bool | None = None,
     ) -> Image:
-        """As `copy`, but archives are unpacked into `dest`."""
+        """As `copy`, but archives are unpacked into `dest`; those of `remote()` only with `unpack=True`."""
+        expect(unpack, (bool, type(None)), "`unpack` of add()")
         return self._copy("ADD", what, dest, chown=chown, chmod=chmod, exclude=exclude, link=link, unpack=unpack)
 
     def _copy(
@@ -179,12 +180,12 @@ class Image:
         exclude: Any,
         parents: bool = False,
         link: bool = False,
-        unpack: bool = False,
+        unpack: bool | None = False,
     ) -> Image:
         name = f"{keyword.lower()}()"
         for field, value in (("dest", dest), ("chown", chown), ("chmod", chmod)):
             expect_text(value, f"`{field}` of {name}")
-        for field, flag in (("parents", parents), ("link", link), ("unpack", unpack)):
+        for field, flag in (("parents", parents), ("link", link)):
             expect(flag, bool, f"`{field}` of {name}")
         tree, files = _copied(what, name)
         patterns = strings(exclude, f"`exclude` of {name}")

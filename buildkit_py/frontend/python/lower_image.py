@@ -15,11 +15,14 @@ from buildkit_py.frontend.platform_args import normalise, this_platform
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
+from buildkit_py.frontend.python.remote import Elsewhere
 from buildkit_py.frontend.python.template import Template
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.python.tree import Directory
 from buildkit_py.frontend.python.watch import Unwatched
-from buildkit_py.graph.op import CopyPath, Inline, LocalSource, Mount, Pipe, Run
+from buildkit_py.graph.op import CopyPath, HttpSource, Inline, LocalSource, Mount, Pipe, Run
+from buildkit_py.graph.step import Step
+from buildkit_py.http.address import shown_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.session import Session
     from buildkit_py.frontend.python.tree import Tree
     from buildkit_py.frontend.target import Inputs, Options, Resolver
-    from buildkit_py.graph.step import Step
+    from buildkit_py.graph.op import GitSource
     from buildkit_py.source_map import Position
 
     AnyMount = CacheMount | SecretMount | SshMount | TmpfsMount | BindMount
@@ -65,6 +68,7 @@ class ImageLowering:
         self._made: dict[int, tuple[Image, Stage]] = {}
         self._images: dict[tuple[str, str], Step] = {}
         self._directories: dict[tuple[str, tuple[str, ...]], Step] = {}
+        self._remotes: dict[HttpSource | GitSource, Step] = {}
         self._texts: dict[int, str] = {}
         # So that two mounts of one path are one step.
         self._sealed: dict[tuple[Step, str], Step] = {}
@@ -314,28 +318,56 @@ class ImageLowering:
 
     def _copy(self, stage: Stage, image: Image, action: actions.CopyFiles) -> Stage:
         tree = action.tree
-        paths = tuple(self._text(stage, path) for path in tree.paths) or ("/",) if tree is not None else ()
+        items, shown_paths = self._taken(stage, tree, action) if tree is not None else ((), ())
         files = tuple(Inline(file.name, self._bytes(stage, file.content)) for file in action.files)
         dest = self._text(stage, action.dest)
-        shown = " ".join((*paths, *(f"<<{file.name}" for file in files), dest))
+        words = (*shown_paths, *(f"<<{file.name}" for file in files))
         return assemble.copy(
             stage,
-            (*(CopyPath(path) for path in paths), *files),
+            (*items, *files),
             dest,
             sources=(self._source(tree),) if tree is not None else (),
+            shown=words,
             keyword=action.keyword,
             owner=self._text(stage, action.owner),
             mode=self._text(stage, action.mode),
             exclude=action.exclude,
             parents=action.parents,
             link=action.link,
-            unpack=action.unpack,
-            label=_label(image.position.function, f"{action.keyword} {shown}"),
+            unpack=action.unpack if action.unpack is not None else True,
+            label=_label(image.position.function, " ".join((action.keyword, *words, dest))),
             position=image.position,
         )
 
+    def _taken(
+        self, stage: Stage, tree: Tree, action: actions.CopyFiles
+    ) -> tuple[tuple[CopyPath, ...], tuple[str, ...]]:
+        """What is copied of a tree, and how the history says it."""
+        paths = tuple(self._text(stage, path) for path in tree.paths)
+        if not isinstance(tree.source, Elsewhere):
+            paths = paths or ("/",)
+            return tuple(CopyPath(path) for path in paths), paths
+        if paths:
+            return tuple(CopyPath(path, unpack=bool(action.unpack)) for path in paths), paths
+        # As ADD has it: the whole of a repository, or the one file there is.
+        op = tree.source.op
+        whole = "/" + op.name if isinstance(op, HttpSource) else "/"
+        unpack = bool(action.unpack) and isinstance(op, HttpSource)
+        return (CopyPath(whole, wildcard=False, unpack=unpack),), (tree.source.address,)
+
+    def _remote(self, source: Elsewhere) -> Step:
+        """One step for all who take the same, so that it is asked for once."""
+        step = self._remotes.get(source.op)
+        if step is None:
+            name = source.position.function
+            step = Step(source.op, name=_label(name, shown_url(source.op.url)), stage=name, position=source.position)
+            self._remotes[source.op] = step
+        return step
+
     def _source(self, tree: Tree) -> Step:
         source = tree.source
+        if isinstance(source, Elsewhere):
+            return self._remote(source)
         if not isinstance(source, Directory):
             return self._files(source)
         key = (source.root, source.ignore)

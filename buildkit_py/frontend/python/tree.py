@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from buildkit_py.frontend.python.image import Image
+    from buildkit_py.frontend.python.remote import Elsewhere
     from buildkit_py.source_map import Position
 
 
@@ -32,7 +33,7 @@ class Tree:
 
     __slots__ = ("paths", "source")
 
-    def __init__(self, source: Directory | Image, paths: tuple[str | Template, ...] = ()) -> None:
+    def __init__(self, source: Directory | Image | Elsewhere, paths: tuple[str | Template, ...] = ()) -> None:
         self.source = source
         self.paths = paths
 

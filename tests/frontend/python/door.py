@@ -13,7 +13,7 @@ from tests.frontend.fakes import FakeResolver, SeenInputs
 BASE = ImageConfig(env=(("PATH", "/bin"),), working_dir="/")
 HEAD = (
     "from buildkit_py import (Image, bind, cache, context, env, expand, file, fmt, git, host, platform_arg, read, "
-    "scratch, secret, ssh, target, tmpfs)\n"
+    "remote, scratch, secret, ssh, target, tmpfs)\n"
 )
 
 

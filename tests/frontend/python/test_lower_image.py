@@ -1,10 +1,25 @@
 """What the methods of an image mean."""
 
+import re
+
 import pytest
 
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.frontend.target import Output
-from buildkit_py.graph.op import Copy, CopyPath, HostSource, ImageSource, Inline, LocalSource, Mkdir, Mount, Pipe, Run
+from buildkit_py.graph.op import (
+    Copy,
+    CopyPath,
+    GitSource,
+    HostSource,
+    HttpSource,
+    ImageSource,
+    Inline,
+    LocalSource,
+    Mkdir,
+    Mount,
+    Pipe,
+    Run,
+)
 from buildkit_py.graph.step import in_order
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck
 from tests.frontend.fakes import FakeResolver
@@ -121,6 +136,43 @@ def test_copy_from_images_and_add(tmp_path):
     added = image(tmp_path, 'Image("base").add(context()["x.tar"], "/d/")')
     assert added.step.op.unpack
     assert added.history[-1].created_by == "ADD x.tar /d/ # buildkit"
+
+
+def test_sources_from_elsewhere(tmp_path):
+    made = image(tmp_path, 'Image("base").add(remote("https://host/x.tar"), "/d/")')
+    assert made.step.op == Copy((CopyPath("/x.tar", wildcard=False, unpack=False),), "/d/", unpack=True)
+    assert made.step.sources[0].op == HttpSource("https://host/x.tar", "x.tar")
+    assert made.history[-1].created_by == "ADD https://host/x.tar /d/ # buildkit"
+    digest = "sha256:" + "a" * 64
+    made = image(tmp_path, f'Image("base").add(remote("https://host/x.tar", checksum="{digest}"), "/d/", unpack=True)')
+    assert made.step.op.items == (CopyPath("/x.tar", wildcard=False, unpack=True),)
+    assert made.step.sources[0].op.digest == digest
+    made = image(tmp_path, 'Image("base").copy(remote("https://host/r.git#v1", keep_git_dir=True)["a", "b"], "/d/")')
+    assert made.step.op.items == (CopyPath("a", unpack=False), CopyPath("b", unpack=False))
+    source = made.step.sources[0]
+    assert source.op == GitSource("https://host/r.git", "v1", keep_git_dir=True)
+    two = image(tmp_path, 'Image("base").add(remote("git@host:r.git"), "/a/").add(remote("git@host:r.git"), "/b/")')
+    assert two.step.sources == two.step.base.sources  # asked for once
+    made = image(tmp_path, 'Image("base").run("make", mounts=[bind(remote("https://host/r.git"), "/src")])')
+    assert made.step.sources[0].op == GitSource("https://host/r.git")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ('remote("x.tar")', "remote() takes an address, got 'x.tar'"),
+        ("remote(3)", "the address of remote() must be str, got int 3"),
+        ('remote("https://host/x", checksum="md5:1")', "`md5:1` is no checksum of a file"),
+        ('remote("https://host/x", keep_git_dir=True)', "`--keep-git-dir` is for repositories"),
+        (
+            'scratch().add(remote("https://host/x"), unpack="yes")',
+            "`unpack` of add() must be bool or None, got str",
+        ),
+    ],
+)
+def test_wrong_sources_from_elsewhere(tmp_path, call, message):
+    with pytest.raises(BuildfileError, match=re.escape(message)):
+        image(tmp_path, call)
 
 
 def test_write(tmp_path):
