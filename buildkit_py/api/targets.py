@@ -95,10 +95,22 @@ def targets(
         opened = open_context(request, session.store, witness, ahead.take)
         tree = parse_text(opened.text, opened.name, cache_dir=cache)
         options = options.replace(source=opened.context)
-        return lower(tree, options, resolver, witness, targets=names, text=opened.text, notice=notice)
+        return lower(
+            tree, options, resolver, witness, targets=names, text=opened.text, runner=ahead.text, notice=notice
+        )
     tree = _parse(request.file, cache, witness)
     file = "" if request.file == "-" else request.file
-    return lower(tree, options, resolver, witness, targets=names, file=file, cache_dir=cache, notice=notice)
+    return lower(
+        tree,
+        options,
+        resolver,
+        witness,
+        targets=names,
+        file=file,
+        cache_dir=cache,
+        runner=ahead.text,
+        notice=notice,
+    )
 
 
 def outline(file: str) -> tuple[TargetSummary, ...]:

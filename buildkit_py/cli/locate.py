@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import ContextError, UsageError
-
-# The first of these that a directory has is its Buildfile.
-NAMES = ("Buildfile.py", "Buildfile", "Dockerfile", "dockerfile")
+from buildkit_py.frontend.files import NAMES
 
 
 def here() -> str:

@@ -127,3 +127,35 @@ def test_check_and_call_read_what_is_included(project: World) -> None:
     assert project.run("check", ".").returncode == 0
     listed = project.run("build", "--call=targets", ".").stdout
     assert "l.base" in listed
+
+
+def test_other_files_are_built_and_their_changes_noticed(project: World) -> None:
+    lib = "FROM scratch AS dist\nCOPY src /dist\n"
+    python = 'from buildkit_py import *\n\n@target\ndef dist():\n    return scratch().copy(context("src"), "/dist")\n'
+    project.write({"lib/Dockerfile": lib, "lib/src/f": "1\n", "py/Buildfile.py": python, "py/src/g": "1\n"})
+    project.write({"Buildfile": "FROM ./lib+dist\nCOPY --from=./py+dist /dist /py\nOUTPUT / out/\n"})
+    argv = (".", "-t", "x")
+    seen = settled(project, *argv)
+    assert (project.project / "out/dist/f").read_text() == "1\n"
+    assert (project.project / "out/py/g").read_text() == "1\n"
+    for name, text in (
+        ("lib/src/f", "2\n"),
+        ("lib/Dockerfile", lib.replace("/dist", "/dist2")),
+        ("lib/.dockerignore", "src/f\n"),
+        ("lib/src/more", "m\n"),
+        ("py/src/g", "2\n"),
+        ("py/Buildfile.py", python.replace('"/dist"', '"/dist/deep"')),
+        ("lib/Buildfile", lib.replace("/dist", "/dist3")),
+    ):
+        time.sleep(0.05)
+        project.write({name: text})
+        made = project.run(*argv, "-q").stdout
+        assert made not in seen, f"a change of {name} was not noticed"
+        seen += settled(project, *argv)
+
+
+def test_a_failure_in_another_file_shows_its_place(project: World) -> None:
+    project.write({"lib/Buildfile": f"FROM {project.env['BASE']} AS t\nRUN exit 3\n", "Buildfile": "FROM ./lib+t\n"})
+    done = project.run(".", "--progress=plain", ok=False)
+    assert done.returncode == 1
+    assert "lib/Buildfile:2:1: `[2/2] RUN exit 3` ended with exit code 3" in done.stderr

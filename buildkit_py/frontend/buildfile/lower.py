@@ -10,11 +10,10 @@ from buildkit_py.errors import PybuildError
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.facts import Facts
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
-from buildkit_py.frontend.buildfile.lower_file import Build, instructions_of, predefined, table_of
-from buildkit_py.frontend.buildfile.stages import UNROLLED
+from buildkit_py.frontend.buildfile.lower_file import Build, is_one_for_all_targets, predefined, table_of
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.buildfile.syntax import Arg, From
 from buildkit_py.frontend.files import Files
+from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.target import Target
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.stages import StageTable
     from buildkit_py.frontend.buildfile.syntax import Buildfile
     from buildkit_py.frontend.target import Inputs, Options, Resolver
+    from buildkit_py.graph.step import Step
     from buildkit_py.source_map import Position
 
     # message, where, hint, and the rule that found it ("" for none)
@@ -66,23 +66,26 @@ def lower(
     file: str = "",
     text: bytes = b"",
     cache_dir: str = "",
+    runner: Callable[[Step], str] | None = None,
     notice: Notify | None = None,
 ) -> tuple[Target, ...]:
     """The wanted targets (none named: the last stage), with every step they need.
 
     `file` is the Buildfile's absolute path, by which its own ignore file and
-    what it includes are found; "" for one that came from elsewhere, whose
-    `text` errors then show. `cache_dir` keeps the trees of other files.
-    `notice` hears of what looks wrong and is no error: what BuildKit's checks find, also where the
-    file turns out to be wrong, and build args that nothing declares. Raises
-    `BuildfileError` (also for findings, where the file says so),
-    `ContextError`, `UsageError` and what the resolver raises.
+    the other files that it names are found; "" for one that came from
+    elsewhere, whose `text` errors then show. `cache_dir` keeps the trees of
+    other files. `runner` builds a step now and gives its standard output.
+    `notice` hears of what looks wrong and is no error: what BuildKit's checks
+    find, also where the file turns out to be wrong, and build args that
+    nothing declares. Raises `BuildfileError` (also for findings, where the
+    file says so), `ContextError`, `UsageError` and what the resolver raises.
     """
     facts = Facts()
     files = Files(inputs, cache_dir)
     files.add(tree.path, file, options.context, text)
+    others = OtherFiles(options, resolver, inputs, files, runner=runner, notice=notice)
     try:
-        lowered = _lower(tree, options, resolver, inputs, targets or ("",), file, facts, files)
+        lowered, declared = _lower(tree, options, targets or ("",), file, facts, others)
     except PybuildError as problem:
         files.show(problem)
         if notice is not None:
@@ -92,7 +95,7 @@ def lower(
         _check(tree, options, facts, notice)
         if facts.impure:
             inputs.impure(facts.impure)
-        _tell_of_unused_args(tree, facts, options, notice)
+        _tell_of_unused_args(tree, declared | others.declared, options, notice)
     return lowered
 
 
@@ -111,7 +114,8 @@ def survey(
     files = Files(inputs)
     files.add(tree.path, file, options.context, text)
     try:
-        build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts, files=files)
+        others = OtherFiles(options, resolver, inputs, files)
+        build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts, others=others)
         if target:
             build.wanted_stage(target)
         else:
@@ -129,31 +133,29 @@ def _check(tree: Buildfile, options: Options, facts: Facts, notice: Notify, *, f
 
 
 def _lower(
-    tree: Buildfile,
-    options: Options,
-    resolver: Resolver,
-    inputs: Inputs,
-    wanted: tuple[str, ...],
-    file: str,
-    facts: Facts,
-    files: Files,
-) -> tuple[Target, ...]:
-    # TARGETSTAGE is the one global that differs between targets; nearly no file uses it.
-    asks = [node for node in instructions_of(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
-    per_target = any("TARGETSTAGE" in node.source or node.keyword == "INCLUDE" for node in asks)
+    tree: Buildfile, options: Options, wanted: tuple[str, ...], file: str, facts: Facts, others: OtherFiles
+) -> tuple[tuple[Target, ...], set[str]]:
+    """The targets, and the names of all ARGs."""
     shared: Build | None = None
     out: list[Target] = []
     for name in wanted:
-        if shared is None or per_target:
-            shared = Build(tree, options, resolver, inputs, target_name=name, file=file, facts=facts, files=files)
+        if shared is None or not is_one_for_all_targets(tree):
+            shared = Build(
+                tree,
+                options,
+                others.resolver,
+                others.inputs,
+                target_name=name,
+                file=file,
+                facts=facts,
+                others=others,
+            )
         out.append(shared.target(name))
-    return tuple(out)
+    assert shared is not None
+    return tuple(out), shared.declared()
 
 
-def _tell_of_unused_args(tree: Buildfile, facts: Facts, options: Options, notice: Notify) -> None:
-    units = facts.table.units.values() if facts.table is not None else ()
-    nodes = [node for unit in units for node in instructions_of(unit.tree)]
-    declared = {pair.key for node in nodes if isinstance(node, Arg) for pair in node.pairs}
+def _tell_of_unused_args(tree: Buildfile, declared: set[str], options: Options, notice: Notify) -> None:
     known = {name for name, _ in predefined("", "")}
     for name, _ in options.build_args:
         if name in declared or name in known or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):

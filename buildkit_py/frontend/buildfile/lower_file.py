@@ -13,10 +13,11 @@ from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
 from buildkit_py.frontend.buildfile.stages import UNROLLED, StageTable, needs_layout
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.buildfile.syntax import From, OnBuild
+from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step
 from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.other_files import is_other
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
 from buildkit_py.frontend.target import Target
 from buildkit_py.graph.op import LocalSource
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.frontend.files import Files
+    from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
     from buildkit_py.graph.op import GitSource, HttpSource
     from buildkit_py.source_map import Position
@@ -64,10 +66,10 @@ class Build:
         target_name: str,
         file: str,
         facts: Facts | None = None,
-        files: Files | None = None,
+        others: OtherFiles | None = None,
     ) -> None:
         self.tree = tree
-        self.files = files
+        self.others = others
         self.options = options
         self.resolver = resolver
         self.inputs = inputs
@@ -79,7 +81,7 @@ class Build:
         self.settings = assemble.settings_of(options)
         given = predefined(self.platform, target_name.lower() or _last_name(tree))
         scope = GlobalScope(given, self.build_args, tree.escape)
-        self.table = table_of(tree, scope, files)
+        self.table = table_of(tree, scope, others.files if others is not None else None)
         self.facts.defaults = self._defaults(given)
         self.globals = self.facts.globals = scope.values
         if not needs_layout(tree):
@@ -188,18 +190,22 @@ class Build:
         if word in ("host://", "host:///"):
             step = host_step(self.inputs, stage=node.title, label=label, position=at)
             return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
+        if is_other(word):
+            other = self._other(word, platform, node.head.image.position)
+            stage = assemble.from_stage(node.title, other)
+            # As of an image, its triggers run here.
+            return stage.replace(config=stage.config.replace(on_build=other.config.on_build))
         resolved = self._resolve(word, platform, at)
         if node.unit is self.table.main:
             self.facts.images.append(BaseImage(node.head, word, platform, resolved))
         return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
 
+    def _other(self, word: str, platform: str, at: Position) -> Stage:
+        if self.others is None:
+            raise BuildfileError(f"`{word}`: this text has no file that it could be relative to", at=at)
+        return self.others.stage(word, platform, at)
+
     def _resolve(self, word: str, platform: str, at: Position) -> Resolved:
-        if word.startswith("./") or word.startswith("../"):
-            raise BuildfileError(
-                f"`{word}`: a target of another Buildfile is not supported as a base yet",
-                at=at,
-                hint="copy the stage into this file",
-            )
         # A name stands for one image in a whole build, even if it moves meanwhile.
         if (word, platform) in self._resolved:
             return self._resolved[word, platform]
@@ -279,6 +285,8 @@ class Build:
                 step = found.files(f"[context {name}]", at)
             elif name in ("host://", "host:///"):
                 step = host_step(self.inputs, position=at)
+            elif is_other(name):
+                return assemble.files_of(self._other(name, self.platform, at)), False
             else:
                 step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
             self._images[name] = step
@@ -292,6 +300,11 @@ class Build:
         return step
 
     # Scope
+
+    def declared(self) -> set[str]:
+        """The names of all ARGs of the file and of those that it includes, but for the arguments of functions."""
+        nodes = [node for unit in self.table.units.values() for node in instructions_of(unit.tree)]
+        return {pair.key for node in nodes if isinstance(node, Arg) for pair in node.pairs}
 
     def _defaults(self, given: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
         """The global ARGs as they were without any build arg, None where that is an error. For the checks."""
@@ -351,3 +364,11 @@ def instructions_of(tree: Buildfile) -> Iterable[Instruction]:
     from buildkit_py.frontend.buildfile.functions import inside
 
     return inside(tree.instructions)
+
+
+def is_one_for_all_targets(tree: Buildfile) -> bool:
+    """Whether a file means the same whichever target is asked for: TARGETSTAGE is the one global that differs."""
+    asks = [node for node in instructions_of(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
+    if any("TARGETSTAGE" in node.source for node in asks):
+        return False
+    return not any(node.keyword == "INCLUDE" for node in instructions_of(tree))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from buildkit_py.errors import BuildfileError, PybuildError, UsageError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.outline import Outline
@@ -15,9 +17,11 @@ from buildkit_py.frontend.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower import Notify
+    from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.python.load import Module
     from buildkit_py.frontend.python.target import TargetFunction
     from buildkit_py.frontend.target import Inputs, Options, Resolver
@@ -58,17 +62,59 @@ def call(
     targets and parameters, and what the resolver and the runner raise.
     """
     lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice)
-    module.session.evaluate = lowering.evaluate if runner is not None else None
-    module.session.inputs = inputs
-    module.session.platform = lowering.platform
     out: list[Target] = []
-    try:
+    with _at_work(module, lowering, inputs):
         for name, given in wanted:
             out.extend(_call_one(module, _find(module, name), given, lowering))
-    finally:
-        module.session.evaluate = None
-        module.session.platform = ""
     return tuple(out)
+
+
+def stage_of(module: Module, name: str, options: Options, others: OtherFiles) -> Stage:
+    """The final state of the one image that a target returns, for another file that starts from it.
+
+    Of the build args it gets those that have the names of its parameters, in lower case, too. Raises as `call`.
+    """
+    target = _find(module, name)
+    names = {parameter.name for parameter in target.parameters}
+    others.declared.update(names, [name.upper() for name in names])
+    given = {key if key in names else key.lower(): value for key, value in options.build_args}
+    values = from_command_line(
+        target.parameters, [pair for pair in given.items() if pair[0] in names], target.name, target.position
+    )
+    lowering = ImageLowering(
+        module.session,
+        options,
+        others.resolver,
+        others.inputs,
+        runner=others.runner,
+        notice=others.tell,
+        others=others,
+    )
+    with _at_work(module, lowering, others.inputs):
+        value = guarded(module.session, module.name, lambda: target.result(**values))
+        session.enter(module.session)
+        try:
+            if not isinstance(value, Image):
+                raise _wrong(target, f"returned {_kind(value)}, and another file can start from an Image only")
+            return lowering.stage(value)
+        except PybuildError as problem:
+            show_line(problem, module.name, module.path)
+            raise
+        finally:
+            session.leave()
+
+
+@contextmanager
+def _at_work(module: Module, lowering: ImageLowering, inputs: Inputs) -> Iterator[None]:
+    """While targets of a file are called: who runs what has to be run now, and for which platform."""
+    work = module.session
+    before = work.evaluate, work.inputs, work.platform
+    work.evaluate = lowering.evaluate if lowering.runner is not None else None
+    work.inputs, work.platform = inputs, lowering.platform
+    try:
+        yield
+    finally:
+        work.evaluate, work.inputs, work.platform = before
 
 
 def _find(module: Module, name: str) -> TargetFunction:

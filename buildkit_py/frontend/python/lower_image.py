@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, UsageError
+from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble, run_options
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.entitlements import check_security
+from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step, sealed
 from buildkit_py.frontend.named_context import NamedContexts
+from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.platform_args import normalise, this_platform
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.tree import Tree
     from buildkit_py.frontend.target import Inputs, Options, Resolver
     from buildkit_py.graph.op import GitSource
-    from buildkit_py.source_map import Position
+    from buildkit_py.graph.step import Step
 
     AnyMount = CacheMount | SecretMount | SshMount | TmpfsMount | BindMount
 
@@ -54,6 +56,7 @@ class ImageLowering:
         *,
         runner: Callable[[Step], str] | None = None,
         notice: Notify | None = None,
+        others: OtherFiles | None = None,
     ) -> None:
         self.session = session
         self.options = options
@@ -72,7 +75,9 @@ class ImageLowering:
         self._texts: dict[int, str] = {}
         # So that two mounts of one path are one step.
         self._sealed: dict[tuple[Step, str], Step] = {}
-        self._told: set[tuple[str, Position]] = set()
+        if others is None:
+            others = OtherFiles(options, resolver, inputs, Files(inputs), runner=runner, notice=notice)
+        self.others = others
 
     def stage(self, image: Image) -> Stage:
         """The stage an image stands for."""
@@ -133,46 +138,18 @@ class ImageLowering:
         if not stage.config.on_build:
             return stage
         # The image's ONBUILD triggers are Buildfile text and mean here what they mean there.
+        from buildkit_py.frontend.buildfile.lower_file import Build
         from buildkit_py.frontend.buildfile.parse import parse_text
 
         tree = parse_text(f"FROM --platform={platform} {reference}\n", at.file)
-        return self._buildfile(tree, "", self.options.replace(context=self.session.root), "")
+        options = self.options.replace(context=self.session.root)
+        return Build(tree, options, self.resolver, self.inputs, target_name="", file="").wanted_stage("")
 
     def _from_buildfile(self, image: Image, action: actions.FromBuildfile) -> Stage:
-        from buildkit_py.frontend.buildfile.parse import parse_file
-
-        self.inputs.file(action.path)
         shown = action.path.removeprefix(self.session.root + "/")
         args = tuple((name, plain(value)) for name, value in action.args)
         options = self.options.replace(context=action.context, build_args=self._merged(args))
-        try:
-            tree = parse_file(action.path, name=shown)
-            return self._buildfile(tree, action.target, options, action.path)
-        except BuildfileError as problem:
-            if not hasattr(problem.at, "line"):  # it cannot be read: our line is the place
-                problem.at = image.position
-            raise
-        except UsageError as problem:  # a target that the command line did not ask for
-            raise BuildfileError(problem.message, at=image.position, hint=problem.hint) from problem
-
-    def _buildfile(self, tree: object, target: str, options: Options, file: str) -> Stage:
-        from buildkit_py.frontend.buildfile.lower_file import Build
-        from buildkit_py.frontend.buildfile.syntax import Buildfile
-
-        assert isinstance(tree, Buildfile)
-        build = Build(tree, options, self.resolver, self.inputs, target_name=target, file=file)
-        stage = build.wanted_stage(target)
-        if file and self.notice is not None:
-            from buildkit_py.frontend.buildfile.checks.of_build import check
-
-            check(tree, build.build_args, build.facts, self._tell)
-        return stage
-
-    def _tell(self, message: str, at: Position, hint: str, rule: str) -> None:
-        """Pass a notice on, once: a Buildfile may be started from several times."""
-        if self.notice is not None and (message, at) not in self._told:
-            self._told.add((message, at))
-            self.notice(message, at, hint, rule)
+        return self.others.of_buildfile(action.path, shown, action.target, options, image.position)
 
     def _merged(self, args: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The command line's proxies and the call's own build args, which win."""

@@ -304,10 +304,6 @@ def test_a_kind_of_named_context_that_is_of_other_tools():
     assert "bake" in fails("FROM a", build_contexts=(("a", "target:b"),)).message
 
 
-def test_a_target_of_another_file_is_not_there_yet():
-    assert "not supported as a base yet" in fails("FROM ./dir+web").message
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -115,4 +115,4 @@ def test_a_dockerfiles_error_keeps_its_own_place(tmp_path):
     text = '@target\ndef app():\n    return Image.from_buildfile("Dockerfile")\n'
     with pytest.raises(BuildfileError) as caught:
         Door(tmp_path, text).one()
-    assert str(caught.value.at) == "Dockerfile:2:12"
+    assert str(caught.value.at).startswith("Dockerfile:2:12, from Buildfile.py:")

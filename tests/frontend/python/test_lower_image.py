@@ -327,8 +327,8 @@ def test_a_stage_of_a_buildfile(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message", "place"),
     [
-        ('Image.from_buildfile("gone")', "there is no such file", "Buildfile.py:4 in app()"),
-        ('Image.from_buildfile("bad")', "NOPE", "bad:2:1"),
+        ('Image.from_buildfile("gone")', "the file `gone` does not exist", "Buildfile.py:4 in app()"),
+        ('Image.from_buildfile("bad")', "NOPE", "bad:2:1, from Buildfile.py:4 in app()"),
         ('Image.from_buildfile("good", target="x")', "there is no target `x`", "Buildfile.py:4 in app()"),
     ],
 )
