@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_py.graph.op import moves
 from buildkit_py.graph.step import in_order
 from buildkit_py.solver.lookup import must_run
 
@@ -37,8 +38,8 @@ class Ahead:
         if executor.contexts():
             # The graph was made of them, so what the memo has of it would be wrong when they change.
             self._witness.impure("a text that decides the graph was made of local files")
-        if any(map(must_run, in_order([step]))):
-            self._witness.impure("a text that decides the graph is made anew by each build")
+        if any(must_run(one) or moves(one.op) for one in in_order([step])):
+            self._witness.impure("a text that decides the graph may be another one in each build")
         return solution.results[step].text
 
     def take(self, step: Step, given: Fetched | None = None) -> tuple[Step, Tree]:

@@ -34,7 +34,9 @@ def is_other(word: str) -> bool:
 class OtherFiles:
     """`runner` builds a step that captures its output now and gives that, None where nothing can be run.
 
-    `notice` hears of what checks find in the other files; `declared` are the names of the arguments that they take.
+    `surveying`: the files are only looked at, so what a command would print is
+    not known. `notice` hears of what checks find in the other files;
+    `declared` are the names of the arguments that they take.
     """
 
     def __init__(
@@ -46,12 +48,14 @@ class OtherFiles:
         *,
         runner: Callable[[Step], str] | None = None,
         notice: Notify | None = None,
+        surveying: bool = False,
     ) -> None:
         self.options = options
         self.resolver = resolver
         self.inputs = inputs
         self.files = files
         self.runner = runner
+        self.surveying = surveying
         self.declared: set[str] = set()
         self._notice = notice
         self._told: set[tuple[str, Position]] = set()

@@ -159,3 +159,37 @@ def test_a_failure_in_another_file_shows_its_place(project: World) -> None:
     done = project.run(".", "--progress=plain", ok=False)
     assert done.returncode == 1
     assert "lib/Buildfile:2:1: `[2/2] RUN exit 3` ended with exit code 3" in done.stderr
+
+
+LET = """\
+FROM {base} AS app
+COPY version /version
+LET v = $(cat /version; touch /not-here)
+RUN echo "version $v" > /made; ls / >> /made
+OUTPUT /made ./
+TAG app:$v
+"""
+
+
+def test_a_command_gives_a_variable(project: World) -> None:
+    project.write({"version": "1.0\n", "Buildfile": LET.format(base=project.env["BASE"])})
+    done = project.run(".", "--progress=plain")
+    assert "[app] LET v = $(cat /version; touch /not-here)" in done.stderr
+    made = (project.project / "made").read_text().splitlines()
+    assert made[0] == "version 1.0"
+    assert "not-here" not in made
+    assert project.ran(project.run(".", "--progress=plain")) == []
+    for version in "2.0", "3.0", "2.0":
+        time.sleep(0.05)
+        project.write({"version": f"{version}\n"})
+        project.run(".", "--progress=plain")
+        assert (project.project / "made").read_text().startswith(f"version {version}\n")
+        assert f"app:{version}" in project.run("images").stdout
+
+
+def test_a_command_of_let_fails(project: World) -> None:
+    project.write({"Buildfile": f"FROM {project.env['BASE']}\nLET v = $(echo oh no; exit 4)\n"})
+    done = project.run(".", "--progress=plain", ok=False)
+    assert done.returncode == 1
+    assert "Buildfile:2:11: `[stage-0] LET v = $(echo oh no; exit 4)` ended with exit code 4" in done.stderr
+    assert "oh no" in done.stderr

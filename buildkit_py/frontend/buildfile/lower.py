@@ -114,7 +114,7 @@ def survey(
     files = Files(inputs)
     files.add(tree.path, file, options.context, text)
     try:
-        others = OtherFiles(options, resolver, inputs, files)
+        others = OtherFiles(options, resolver, inputs, files, surveying=True)
         build = Build(tree, options, resolver, inputs, target_name=target, file=file, facts=facts, others=others)
         if target:
             build.wanted_stage(target)

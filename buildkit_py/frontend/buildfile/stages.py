@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 # Words that parse and that nothing gives a meaning yet.
-UNSUPPORTED = frozenset(("LET", "TEST"))
+UNSUPPORTED = frozenset(("TEST",))
 # Words whose file has to be laid out before it has stages.
 _LAID_OUT = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR"))
 # Words in a stage's body that are to be unrolled, and those that tell of blocks around the stage.
-UNROLLED = frozenset(("DO", "IF", "FOR", "END"))
+UNROLLED = frozenset(("DO", "IF", "FOR", "LET", "END"))
 
 
 class Unit:

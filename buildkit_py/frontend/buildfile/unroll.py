@@ -1,4 +1,4 @@
-"""The blocks within a stage, decided by the stage's own variables: its body without any IF, FOR or DO.
+"""The blocks within a stage, decided by the stage's own variables: its body without any IF, FOR, DO or LET.
 
 Whether `$PYTHON_VERSION` is set depends on the base image and on each ENV and
 ARG above, so the instructions are applied on the way, to a stage that is then
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
+from buildkit_py.frontend.buildfile.lower_let import captured
 from buildkit_py.frontend.buildfile.stage_layout import for_values
 from buildkit_py.frontend.buildfile.static_scope import StaticScope
 from buildkit_py.frontend.buildfile.syntax import Arg
@@ -61,6 +62,11 @@ class _Unrolling:
                 self._enter(functions.enter(function, node, self._scope(), [block for block, _ in self.blocks]))
                 self.take(functions.body(function, node))
                 self._leave(node.position)
+            case own_words.Let():
+                value = captured(self.lowering, self.stage, node)
+                for _, names in self._calls()[-1:]:
+                    names.append(node.name)
+                self._emit(Bound(node.name, value, node.position, node.line_end))
             case Enter():
                 self._enter(node)
             case Bound():
