@@ -9,13 +9,16 @@
     network = "host"                        # host, none
     compression = "zstd"                    # zstd, gzip, uncompressed
 
+    [cache]
+    max = "50g"                             # what the store may take of the disk
+
     [registries."docker.io"]
     mirrors = ["http://localhost:5000"]
     insecure = true                         # plain http, or a certificate that nobody vouches for
 
 `PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
 mirrors before those of the file; a registry may stand in it several times.
-`PYBUILD_CA_BUNDLE` stands before `ca_bundle`.
+`PYBUILD_CA_BUNDLE` stands before `ca_bundle`, and `PYBUILD_CACHE_MAX` before `cache.max`.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
+CACHE_MAX_VARIABLE = "PYBUILD_CACHE_MAX"
 _NETWORKS = ("host", "none")
 _COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
@@ -45,13 +49,15 @@ class RegistryConfig(Record):
 
 
 class Config(Record):
-    """`jobs` 0, and "" elsewhere, mean that nothing was set. `file` is where it was read from, "" if there is none."""
+    """`jobs` and `cache_max` (bytes) 0, and "" elsewhere, mean that nothing was set.
+    `file` is where it was read from, "" if there is none."""
 
     registries: tuple[RegistryConfig, ...] = ()
     jobs: int = 0
     network: str = ""
     compression: str = ""
     ca_bundle: str = ""
+    cache_max: int = 0
     file: str = ""
 
     def registry(self, name: str) -> RegistryConfig:
@@ -93,6 +99,8 @@ def load(env: Mapping[str, str]) -> Config:
         config = _from_toml(data, path)
     if bundle := env.get(CA_BUNDLE_VARIABLE):
         config = config.replace(ca_bundle=os.path.abspath(bundle))
+    if limit := env.get(CACHE_MAX_VARIABLE):
+        config = config.replace(cache_max=_size(limit, CACHE_MAX_VARIABLE, ""))
     variable = env.get(MIRRORS_VARIABLE, "")
     return _with_mirrors(config, variable) if variable.strip() else config
 
@@ -113,12 +121,14 @@ def _from_toml(data: bytes, path: str) -> Config:
         table = tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
-    _only(table, ("ca_bundle", "build", "registries"), "", path)
+    _only(table, ("ca_bundle", "build", "cache", "registries"), "", path)
     build = _table(table, "build", "", path)
     _only(build, ("jobs", "network", "compression"), "build.", path)
     jobs = build.get("jobs", 0)
     if type(jobs) is not int or jobs < 0:
         raise UsageError("build.jobs must be a whole number, 0 or more", at=path)
+    _only(cache := _table(table, "cache", "", path), ("max",), "cache.", path)
+    limit = _text(cache, "max", "cache.", path)
     bundle = _text(table, "ca_bundle", "", path)
     if bundle:
         bundle = os.path.join(os.path.dirname(path), os.path.expanduser(bundle))
@@ -141,8 +151,18 @@ def _from_toml(data: bytes, path: str) -> Config:
         network=_choice(build, "network", _NETWORKS, path),
         compression=_choice(build, "compression", _COMPRESSIONS, path),
         ca_bundle=bundle,
+        cache_max=_size(limit, "cache.max", path) if limit else 0,
         file=path,
     )
+
+
+def _size(text: str, what: str, path: str) -> int:
+    from buildkit_py.byte_size import byte_size
+
+    try:
+        return byte_size(text)
+    except ValueError as problem:
+        raise UsageError(f"{what}: {problem}", at=path or None) from problem
 
 
 def _with_mirrors(config: Config, variable: str) -> Config:

@@ -50,6 +50,8 @@ def test_everything_set(tmp_path: Path) -> None:
         jobs = 4
         network = "none"
         compression = "gzip"
+        [cache]
+        max = "20g"
         [registries."docker.io"]
         mirrors = ["http://localhost:5000/", "https://mirror.example/path"]
         [registries."localhost:5001"]
@@ -66,9 +68,19 @@ def test_everything_set(tmp_path: Path) -> None:
         network="none",
         compression="gzip",
         ca_bundle=str(tmp_path / "pybuild" / "company.pem"),
+        cache_max=20 << 30,
         file=str(tmp_path / "pybuild" / "config.toml"),
     )
     assert config.registry("localhost:5001").insecure
+
+
+def test_a_size_from_the_environment_comes_first(tmp_path: Path) -> None:
+    env = write(tmp_path, '[cache]\nmax = "20g"')
+    assert load({**env, "PYBUILD_CACHE_MAX": "512m"}).cache_max == 512 << 20
+    with pytest.raises(UsageError, match="PYBUILD_CACHE_MAX: `much` is no size"):
+        load({"PYBUILD_CACHE_MAX": "much"})
+    with pytest.raises(UsageError, match=r"cache\.max: `much` is no size"):
+        load(write(tmp_path, '[cache]\nmax = "much"'))
 
 
 def test_mirrors_from_the_environment_come_first(tmp_path: Path) -> None:

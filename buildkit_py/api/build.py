@@ -324,7 +324,12 @@ class Build:
                 packer.begin(result.layer)
 
         solver = Solver(
-            StoreCache(self.session.store, TOOL, self.caches.imports() if self.caches is not None else None),
+            StoreCache(
+                self.session.store,
+                TOOL,
+                self.caches.imports() if self.caches is not None else None,
+                self.session.grew,
+            ),
             executor,
             self.emit,
             self.session.clock,

@@ -9,6 +9,7 @@ from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.store.evict import Evicted
     from buildkit_py.store.usage import Share
     from buildkit_py.store.verify import Problem
 
@@ -22,14 +23,27 @@ def usage(store: str = "") -> tuple[Share, ...]:
     """What each kind of thing takes of the disk. `store` is the store's directory, "" for the usual one."""
     from buildkit_py.store.usage import usage as measure
 
-    return measure(_owned(store))
+    return measure(owned(store))
 
 
-def prune(*, everything: bool = False, store: str = "") -> tuple[Share, ...]:
-    """Remove what no image needs and no build used of late, or all that no running build uses; what went."""
+def prune(*, everything: bool = False, dry_run: bool = False, store: str = "") -> tuple[Share, ...]:
+    """Remove what no image needs and no build used of late, or all that no running build uses; what went.
+
+    `dry_run`: what would go.
+    """
     from buildkit_py.store.gc import prune as collect
 
-    return collect(_owned(store), everything)
+    return collect(owned(store), everything, dry_run=dry_run)
+
+
+def evict(limit: int = 0, *, store: str = "") -> Evicted:
+    """Bring the store below so many bytes (0: those of the configuration); what was and is there, and what went."""
+    from buildkit_py.api.keep_small import limit_for
+    from buildkit_py.config import load
+    from buildkit_py.store.evict import evict as shrink
+
+    opened = owned(store)
+    return shrink(opened, limit_for(opened.root, limit or load(os.environ).cache_max))
 
 
 def verify(*, repair: bool = True, trees: bool = True, store: str = "") -> tuple[Problem, ...]:
@@ -44,7 +58,7 @@ def verify(*, repair: bool = True, trees: bool = True, store: str = "") -> tuple
         return check(session.store, repair, session.materializer().unpack if trees else None)
 
 
-def _owned(store: str) -> Store:
+def owned(store: str) -> Store:
     """The store, as one who may read and remove all of it: layers of an ordinary user hold files of other owners."""
     from buildkit_py.sandbox.userns import enter
 

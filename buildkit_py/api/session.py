@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from buildkit_py.api.keep_small import KeepSmall
     from buildkit_py.config import Config
     from buildkit_py.executor.materialize import Materializer
     from buildkit_py.http.transport import Transport
@@ -46,6 +47,7 @@ class Session:
         self.offline = offline
         self.config: Config = load(os.environ)
         self.identity: Identity = enter()
+        self.small: KeepSmall | None = None
         self._launcher: Launcher | None = None
         self._client: Client | None = None
         self._transport: Transport | None = None
@@ -71,6 +73,16 @@ class Session:
         if self._transport is not None:
             self._transport.close()
         self.hold.release()
+        if self.small is not None:
+            self.small.end()
+
+    def grew(self, count: int) -> None:
+        """So many bytes were added to the store."""
+        if self.small is None:
+            from buildkit_py.api.keep_small import KeepSmall
+
+            self.small = KeepSmall(self.store, self.config.cache_max)
+        self.small.grew(count)
 
     def clock(self) -> float:
         """Seconds since the session began."""
@@ -110,7 +122,7 @@ class Session:
         """Gets the blobs of layers that are not here."""
         from buildkit_py.registry.fetch import Fetcher
 
-        return Fetcher(self.store, self.client())
+        return Fetcher(self.store, self.client(), received=self.grew)
 
     def materializer(self) -> Materializer:
         """Gets layers as directories."""

@@ -165,6 +165,16 @@ def count(text: str, option: str) -> int:
     return int(text)
 
 
+def byte_size(text: str, option: str) -> int:
+    """A size such as `20g`. Raises `UsageError`."""
+    from buildkit_py import byte_size as sizes
+
+    try:
+        return sizes.byte_size(text)
+    except ValueError as problem:
+        raise UsageError(f"`{option}`: {problem}") from problem
+
+
 def epoch(text: str) -> int | None:
     """SOURCE_DATE_EPOCH: seconds since 1970, None for an empty one (reproducible-builds.org). Raises `UsageError`."""
     if not text:

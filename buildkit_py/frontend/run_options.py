@@ -8,11 +8,7 @@ from __future__ import annotations
 from buildkit_py.frontend.buildfile.duration import parse_duration
 
 _DAY = 86_400_000
-_UNITS = {"": 0, "b": 0, "k": 10, "kb": 10, "kib": 10, "m": 20, "mb": 20, "mib": 20, "g": 30, "gb": 30, "gib": 30}
-_UNITS |= {"t": 40, "tb": 40, "tib": 40}
 _MOST_RETRIES = 1000
-# Less than this does not even hold a shell.
-_LEAST_MEMORY = 1 << 20
 _LONGEST = 3650 * _DAY
 
 
@@ -57,21 +53,6 @@ def processors(text: str) -> int:
     if share < 10:  # the kernel's least share
         raise ValueError(f"`{text}` is less than a hundredth of a processor")
     return share
-
-
-def size(text: str) -> int:
-    """A number of bytes, `512m` or `1.5g`; every unit is a power of 1024, as docker has it for `--memory`."""
-    lowered = text.strip().lower()
-    number = lowered.rstrip("bikmgt")
-    whole, dot, fraction = number.partition(".")
-    digits = whole + fraction
-    unit = _UNITS.get(lowered[len(number) :])
-    if unit is None or not (digits.isascii() and digits.isdigit()) or (dot and not fraction):
-        raise ValueError(f"`{text}` is no size; write a number of bytes, or 512m, 1.5g")
-    total = (int(whole or "0") << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
-    if not _LEAST_MEMORY <= total < 1 << 60:
-        raise ValueError(f"`{text}` is not a size between 1m and a million terabytes")
-    return total
 
 
 def pool(text: str) -> tuple[str, int]:

@@ -61,11 +61,19 @@ _WAKES = 0.1
 
 
 class Fetcher:
-    """Gets layers' blobs for one store. Shared by threads."""
+    """Gets layers' blobs for one store. Shared by threads. `received` hears how many bytes a blob had."""
 
-    def __init__(self, store: Store, client: Client, *, sleep: Callable[[float], object] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        client: Client,
+        *,
+        sleep: Callable[[float], object] | None = None,
+        received: Callable[[int], object] = int,
+    ) -> None:
         import time
 
+        self._received = received
         self._store = store
         self._client = client
         self._sleep = sleep or time.sleep
@@ -117,10 +125,14 @@ class Fetcher:
             source,
             self._store.blobs.writer(),
             blob,
-            lambda: self._store.layers.set_blob(layer_id, "origin", blob),
+            lambda: self._arrived(layer_id, blob),
             progress,
             layer_id,
         )
+
+    def _arrived(self, layer_id: str, blob: LayerBlob) -> None:
+        self._store.layers.set_blob(layer_id, "origin", blob)
+        self._received(blob.size)
 
     def _note(self, layer_id: str, diff_id: str, place: Origin) -> LayerBlob:
         blob = LayerBlob(diff_id, place.digest, place.size, place.media_type)

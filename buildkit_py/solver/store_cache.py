@@ -10,6 +10,7 @@ from buildkit_py.store.records import StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from buildkit_py.executor.result import Made
@@ -35,9 +36,19 @@ def made_anew(store: Store) -> str:
 
 
 class StoreCache:
-    """Implements the solver's `Cache`. `tool` is the version that makes records now."""
+    """Implements the solver's `Cache`. `tool` is the version that makes records now.
 
-    def __init__(self, store: Store, tool: str, elsewhere: Elsewhere | None = None) -> None:
+    `elsewhere` is asked for what the store lacks; `grew` hears how many bytes a result added.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tool: str,
+        elsewhere: Elsewhere | None = None,
+        grew: Callable[[int], object] = int,
+    ) -> None:
+        self._grew = grew
         self._store = store
         self._tool = tool
         self._elsewhere = elsewhere
@@ -120,6 +131,7 @@ class StoreCache:
         for key in (definition, key_of("op", parts[0][1])):
             if key:
                 self._store.records.put(key, record)
+        self._grew(made.bytes)
 
     def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
         """File a result that was found under its content key under a definition key as well."""

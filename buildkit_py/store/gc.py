@@ -14,8 +14,10 @@ from __future__ import annotations
 import os
 import stat
 import time
+from contextlib import contextmanager
 
 from buildkit_py.digest import is_hex
+from buildkit_py.record import Record
 from buildkit_py.store.boot import now_of
 from buildkit_py.store.cache_mounts import last_used
 from buildkit_py.store.faults import store_error
@@ -26,6 +28,9 @@ from buildkit_py.store.usage import Share, disk_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from collections.abc import Set as AbstractSet
+
     from buildkit_py.store.store import Store
 
 _DAY = 86_400_000_000_000
@@ -35,28 +40,55 @@ OTHERS_KEPT = 30 * _DAY  # logs, cache mounts, memos, scans, notes of sources
 _TICK = 0.011
 
 
-def prune(store: Store, all: bool = False) -> tuple[Share, ...]:
+def prune(store: Store, all: bool = False, *, dry_run: bool = False) -> tuple[Share, ...]:
     """Remove what is no longer needed; a share for each kind of which something went.
 
     Without `all` this keeps the images with all they need, and what records
     used in the last seven days need. With `all` nothing is left but what
-    running builds use. Raises `StoreError` if something cannot be removed.
+    running builds use. `dry_run`: nothing goes, the shares say what would.
+    Raises `StoreError` if something cannot be removed.
     """
+    with alone(store) as (view, now):
+        cutoff = view.leases.oldest(now)
+        if all:
+            return Prune(view, Ages(cutoff, cutoff, cutoff, cutoff), dry_run=dry_run).run()
+        ages = Ages(cutoff, 0, min(cutoff, now - RECORDS_KEPT), min(cutoff, now - OTHERS_KEPT))
+        return Prune(view, ages, dry_run=dry_run).run()
+
+
+@contextmanager
+def alone(store: Store) -> Iterator[tuple[Store, int]]:
+    """Be the only one who makes the store smaller; a view of it that renews nothing, and the time by its clock."""
     with Lock(store.path("locks", "prune")):
         time.sleep(_TICK)  # so that what was finished before this call is older than `now`
-        now = now_of(store.work)
-        return _Prune(store.view(sets_aside=True), now, all).run()
+        yield store.view(sets_aside=True), now_of(store.work)
 
 
-class _Prune:
-    """One run. `cutoff`: what is newer may be in use, and is a root."""
+class Ages(Record):
+    """What may go, by when it was last used (nanoseconds): things from before these times.
 
-    def __init__(self, store: Store, now: int, all: bool) -> None:
+    `cutoff`: what is newer may be in use, and is a root; no other time is later.
+    """
+
+    cutoff: int
+    images: int
+    records: int
+    others: int
+
+
+class Prune:
+    """One run. Of records and cache mounts those in `drop`, keys and paths, go from before `ages.cutoff` on."""
+
+    def __init__(
+        self, store: Store, ages: Ages, drop: AbstractSet[str] = frozenset(), *, dry_run: bool = False
+    ) -> None:
         self.store = store
-        self.cutoff = store.leases.oldest(now)
-        self.records_before = self.cutoff if all else min(self.cutoff, now - RECORDS_KEPT)
-        self.others_before = self.cutoff if all else min(self.cutoff, now - OTHERS_KEPT)
-        self.images_before = self.cutoff if all else 0
+        self.cutoff = ages.cutoff
+        self.records_before = ages.records
+        self.others_before = ages.others
+        self.images_before = ages.images
+        self.drop = drop
+        self.dry_run = dry_run
         self.gone: dict[str, tuple[int, int]] = {}
         self.live_snapshots: set[str] = set()
         self.live_layers: set[str] = set()
@@ -65,7 +97,8 @@ class _Prune:
 
     def run(self) -> tuple[Share, ...]:
         try:
-            self._count("work", *self.store.work.sweep(disk_bytes))
+            if not self.dry_run:
+                self._count("work", *self.store.work.sweep(disk_bytes))
             self._images()
             self._records()
             self._snapshots()
@@ -73,7 +106,8 @@ class _Prune:
             self._blobs()
             self._mounts()
             self._others()
-            self._locks()
+            if not self.dry_run:
+                self._locks()
         except OSError as problem:
             raise store_error(problem, self.store.root, "prune the store") from problem
         return tuple(Share(kind, count, size) for kind, (count, size) in self.gone.items() if count)
@@ -88,15 +122,19 @@ class _Prune:
     def _records(self) -> None:
         old = []
         for key in self.store.records.names():
-            if _modified(self.store.records.path(key)) >= self.records_before:
+            if modified(self.store.records.path(key)) >= self._before(key, self.records_before):
                 self._keep_record(key)
             else:
                 old.append(key)
         for key in old:
             path = self.store.records.path(key)
-            if not self._take("records", path, self.records_before):
+            if not self._take("records", path, self._before(key, self.records_before)):
                 self._keep_record(key)
-        _drop_empty(self.store.records.dir)
+        self._drop_empty(self.store.records.dir)
+
+    def _before(self, name: str, others: int) -> int:
+        """From before when a thing of that name may go."""
+        return self.cutoff if name in self.drop else others
 
     def _keep_record(self, key: str) -> None:
         record = self.store.records.read(key, parts=False)
@@ -116,7 +154,7 @@ class _Prune:
     def _snapshots(self) -> None:
         links = list(self.store.snapshots.all())
         for id, _, _, _ in links:
-            if _modified(self.store.snapshots.path(id)) >= self.cutoff:
+            if modified(self.store.snapshots.path(id)) >= self.cutoff:
                 self._keep_snapshot(id)
         # Those on top first: one that turns out to be used keeps all below it.
         for id, _, _, _ in sorted(links, key=lambda link: -link[3]):
@@ -124,7 +162,7 @@ class _Prune:
                 "snapshots", self.store.snapshots.path(id), self.cutoff
             ):
                 self._keep_snapshot(id)
-        _drop_empty(self.store.snapshots.dir)
+        self._drop_empty(self.store.snapshots.dir)
 
     def _layers(self) -> None:
         metas = [(self.store.layers.under(meta.id), meta) for meta in self.store.layers.all()]
@@ -148,9 +186,10 @@ class _Prune:
 
     def _mounts(self) -> None:
         for _, home in list(self.store.mounts.all()):
-            if last_used(home) < self.others_before:
+            before = self._before(home, self.others_before)
+            if last_used(home) < before:
                 size = disk_bytes(home)
-                if self.store.mounts.delete(home, self.others_before):
+                if self.dry_run or self.store.mounts.delete(home, before):
                     self._count("mounts", 1, size)
 
     def _others(self) -> None:
@@ -164,7 +203,7 @@ class _Prune:
         for name in os.listdir(self.store.path("quarantine")):
             path = self.store.path("quarantine", name)
             size = disk_bytes(path)
-            if self.store.work.remove(path):
+            if self.dry_run or self.store.work.remove(path):
                 self._count("quarantine", 1, size)
 
     def _locks(self) -> None:
@@ -179,13 +218,18 @@ class _Prune:
 
         `stamp` is the file in it that has its age.
         """
+        if self.dry_run:
+            old = modified(path + stamp) < before
+            if old:
+                self._count(kind, 1, disk_bytes(path))
+            return old
         with self.store.leases.unrenewed():
-            if _modified(path + stamp) >= before:
+            if modified(path + stamp) >= before:
                 return False
             moved = self.store.work.aside(path)
         if not moved:
             return True  # another one removed it
-        if _modified(moved + stamp) >= before:
+        if modified(moved + stamp) >= before:
             _put_back(moved, path)
             return False
         size = disk_bytes(moved)
@@ -193,12 +237,20 @@ class _Prune:
         self._count(kind, 1, size)
         return True
 
+    def _drop_empty(self, dir: str) -> None:
+        """Remove the shards in which nothing is left; a writer that needs one makes it again."""
+        for name in os.listdir(dir) if not self.dry_run else ():
+            try:
+                os.rmdir(f"{dir}/{name}")
+            except OSError:
+                pass  # not empty
+
     def _count(self, kind: str, count: int, size: int) -> None:
         old = self.gone.get(kind, (0, 0))
         self.gone[kind] = (old[0] + count, old[1] + size)
 
 
-def _modified(path: str) -> int:
+def modified(path: str) -> int:
     """When a thing was last used (nanoseconds); 0 if that cannot be told, because it is gone or damaged."""
     try:
         return os.lstat(path).st_mtime_ns
@@ -222,9 +274,9 @@ def _put_back(moved: str, path: str) -> None:
 def _newest(dir: str) -> int:
     """The latest modification of a directory or a file in it (appending to a log leaves its directory's alone)."""
     try:
-        return max([_modified(dir), *(_modified(f"{dir}/{name}") for name in os.listdir(dir))])
+        return max([modified(dir), *(modified(f"{dir}/{name}") for name in os.listdir(dir))])
     except (FileNotFoundError, NotADirectoryError):
-        return _modified(dir)
+        return modified(dir)
 
 
 def _files(dir: str) -> list[str]:
@@ -232,12 +284,3 @@ def _files(dir: str) -> list[str]:
     for base, _, names in os.walk(dir):
         found += [f"{base}/{name}" for name in names]
     return found
-
-
-def _drop_empty(dir: str) -> None:
-    """Remove the shards in which nothing is left; a writer that needs one makes it again."""
-    for name in os.listdir(dir):
-        try:
-            os.rmdir(f"{dir}/{name}")
-        except OSError:
-            pass  # not empty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_py.byte_size import byte_size
 from buildkit_py.errors import BuildfileError
 from buildkit_py.graph.op import NO_POLICY, Policy
 
@@ -68,7 +69,7 @@ def _take(
         case "cpus":
             fields["cpus"] = run_options.processors(text)
         case "memory":
-            fields["memory"] = run_options.size(text)
+            fields["memory"] = byte_size(text)
         case "pool":
             fields["pool"], fields["pool_size"] = run_options.pool(text)
         case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_py.byte_size import byte_size
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import run_options
 from buildkit_py.frontend.python.expect import expect, shown, strings
@@ -47,7 +48,7 @@ def policy_of(
         ttl=read("ttl", run_options.seconds, ttl, 0),
         always=always,
         cpus=read("cpus", run_options.processors, f"{cpus:.3f}" if cpus else "", 0),
-        memory=read("memory", run_options.size, str(memory) if memory else "", 0),
+        memory=read("memory", byte_size, str(memory) if memory else "", 0),
         pool=name,
         pool_size=size,
         save_always=_saved(save_always),

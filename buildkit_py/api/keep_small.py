@@ -1,0 +1,77 @@
+"""Keeping the store small while builds fill it: a process of its own looks, and lets go what is too much.
+
+To look means to walk the whole store, so it is not done for each step, but
+when a twentieth of what the store may take was added, or ten minutes went by.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.store.store import Store
+
+_EVERY = 600.0
+_SHARE = 20
+# The interpreter is started bare, and told where the modules are.
+_PROGRAM = (
+    "import os, sys; sys.path[:] = sys.argv[3:]; os.nice(19); from buildkit_py.api.cache import evict; "
+    "evict(int(sys.argv[2]), store=sys.argv[1])"
+)
+
+
+class KeepSmall:
+    """What one process adds to a store. `limit` is in bytes, 0 for the usual one."""
+
+    def __init__(self, store: Store, limit: int) -> None:
+        self._store = store
+        self._limit = limit
+        self._grown = 0
+        self._begun = False
+        self._mark = store.path("memo", "measured")
+
+    def grew(self, count: int) -> None:
+        """So many bytes were added; room is made in the background if it is time."""
+        self._grown += count
+        if self._is_time():
+            self._begin()
+
+    def end(self) -> None:
+        """Nothing of the store is held any more: now what this process added may go as well."""
+        if self._begun or (self._grown and self._is_time()):
+            self._begin()
+
+    def _is_time(self) -> bool:
+        try:
+            age = time.time() - os.stat(self._mark).st_mtime
+        except OSError:
+            self._store.work.write(self._mark, b"")  # a store that was just made holds nothing
+            age = 0.0
+        if not 0 <= age < _EVERY:
+            return True
+        return self._grown * _SHARE >= limit_for(self._store.root, self._limit)
+
+    def _begin(self) -> None:
+        self._grown = 0
+        self._begun = True
+        limit = str(limit_for(self._store.root, self._limit))
+        arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, self._store.root, limit, *sys.path]
+        # A session of its own, so that Ctrl-C leaves it alone; and none of our pipes, whose readers wait for their end.
+        actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        env = {name: value for name in ("PATH", "HOME") if (value := os.environ.get(name)) is not None}
+        try:
+            self._store.work.write(self._mark, b"")
+            os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsid=True)
+        except (OSError, NotImplementedError):
+            pass  # the next one will try
+
+
+def limit_for(root: str, wanted: int) -> int:
+    """The bytes that a store may take: those wanted, or where nothing is (0) a tenth of its disk, at most 50 GB."""
+    if wanted:
+        return wanted
+    status = os.statvfs(root)
+    return min(status.f_blocks * status.f_frsize // 10, 50_000_000_000)

@@ -1,0 +1,126 @@
+"""Room: what of the store's disk space goes to which step, target, cache mount or image."""
+
+from __future__ import annotations
+
+from buildkit_py.api.cache import owned
+from buildkit_py.record import Record
+from buildkit_py.store.usage import disk_bytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from buildkit_py.store.store import Store
+
+
+class Place(Record):
+    """Something that takes room: `bytes` of disk, of which it shares `shared` with others of the list.
+
+    `milliseconds` is how long it took to make, 0 where that is not known.
+    """
+
+    name: str
+    bytes: int
+    shared: int = 0
+    milliseconds: int = 0
+
+
+def room(view: str, *, store: str = "") -> tuple[Place, ...]:
+    """What takes how much, most first. `view` is step, target, mount or image; others raise `ValueError`."""
+    opened = owned(store)
+    opened.leases.renews = False
+    match view:
+        case "step":
+            places = _by_layers(opened, _steps(opened))
+        case "target":
+            places = _by_layers(opened, _targets(opened))
+        case "image":
+            places = _by_layers(opened, _images(opened))
+        case "mount":
+            places = [Place(id, disk_bytes(home)) for id, home in opened.mounts.all()]
+        case _:
+            raise ValueError(f"no such view: {view!r}")
+    return tuple(sorted(places, key=lambda place: (-place.bytes, place.name)))
+
+
+class _Item(Record):
+    """A name, the layers it stands for, and how long they took."""
+
+    name: str
+    layers: frozenset[str]
+    milliseconds: int = 0
+
+
+def _by_layers(store: Store, items: Iterable[_Item]) -> list[Place]:
+    items = list(items)
+    users: dict[str, int] = {}
+    for item in items:
+        for layer in item.layers:
+            users[layer] = users.get(layer, 0) + 1
+    sizes = {layer: _size(store, layer) for layer in users}
+    return [
+        Place(
+            item.name,
+            sum(sizes[layer] for layer in item.layers),
+            sum(sizes[layer] for layer in item.layers if users[layer] > 1),
+            item.milliseconds,
+        )
+        for item in items
+    ]
+
+
+def _size(store: Store, layer: str) -> int:
+    noted = (store.layers.described(layer, variant) for variant in store.layers.variants(layer))
+    blobs = {blob.digest for blob in noted if blob is not None}
+    return disk_bytes(store.layers.path(layer)) + sum(disk_bytes(store.blobs.path(digest)) for digest in blobs)
+
+
+def _steps(store: Store) -> list[_Item]:
+    """Each layer that a step made, by the name of the step that made it first."""
+    found: dict[str, _Item] = {}
+    for _, record in store.records.all():
+        if record.layer and (record.layer not in found or record.milliseconds > found[record.layer].milliseconds):
+            found[record.layer] = _Item(record.name, frozenset((record.layer,)), record.milliseconds)
+    return list(found.values())
+
+
+def _targets(store: Store) -> list[_Item]:
+    """Each target of each file as its newest build had it, with all that its steps added."""
+    found: dict[str, _Item] = {}
+    for build in store.builds.records():
+        for name, position in build.targets:
+            title = f"{build.file}:{name}"
+            if title in found or position < 0:
+                continue
+            steps, wanted = build.steps, [position]
+            seen: set[int] = set()
+            while wanted:
+                at = wanted.pop()
+                if at >= 0 and at not in seen:
+                    seen.add(at)
+                    wanted += [steps[at].base, *steps[at].sources]
+            layers = frozenset(steps[at].layer for at in seen if steps[at].layer)
+            found[title] = _Item(title, layers, sum(_took(store, steps[at].definition) for at in seen))
+    return list(found.values())
+
+
+def _took(store: Store, definition: str) -> int:
+    record = store.records.read(definition, parts=False) if definition else None
+    return record.milliseconds if record is not None else 0
+
+
+def _images(store: Store) -> list[_Item]:
+    """Each name with the layers of its image, which the store has under the ids of steps or under their diff_ids."""
+    from buildkit_py.store.reach import reach
+
+    known: dict[str, list[str]] = {}
+    for meta in store.layers.all():
+        for variant in store.layers.variants(meta.id):
+            blob = store.layers.described(meta.id, variant)
+            if blob is not None:
+                known.setdefault(blob.digest, []).append(meta.id)
+    items = []
+    for name, manifest, _ in store.images.all():
+        needs = reach(store.blobs, manifest)
+        items.append(_Item(name, frozenset(layer for digest in needs.blobs for layer in known.get(digest, ()))))
+    return items
