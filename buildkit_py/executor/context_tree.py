@@ -16,6 +16,7 @@ from _operator import itemgetter
 
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
+from buildkit_py.image.content import file_digest
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
 from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, TICK, Scan, packed, racy
@@ -99,6 +100,7 @@ class ContextTree:
         self._digests: dict[str, bytes] = {}  # by absolute path, as entries have it: no second text for each
         self._inodes: dict[str, int] = {}  # of regular files with several names
         self._racy: set[str] = set()
+        self._learnt = False  # whether `_digests` has what the walks do not
         self._root = Entry("", DIR, 0o755)
 
     def lookup(self, path: str, follow: bool = True) -> Entry | None:
@@ -206,8 +208,21 @@ class ContextTree:
         for at, path in enumerate(paths):
             if path.startswith(inside):
                 known[path] = bytes(digests[32 * at : 32 * at + 32])
-        # With the digests when they are wanted next: until then nobody needs another entry for each file.
-        self._walked = {path: walked for path, walked in self._walked.items() if walked[0]}
+        self._learnt = True
+
+    def take_up(self) -> None:
+        """Have what was learnt in the entries that are answered from now on, too; `digest` knows it anyway.
+
+        Not at once: that is another tuple for each file, which only the next step that copies them needs.
+        """
+        if self._learnt:
+            self._walked = {path: walked for path, walked in self._walked.items() if walked[0]}
+            self._learnt = False
+
+    def digest(self, entry: Entry) -> bytes:
+        """BLAKE3 of the bytes of a FILE that was answered. Raises `ContextError` if it changes while it is read."""
+        known = self._digests.get(entry[11])
+        return known if known is not None else self._hashed(entry)
 
     def notes(self) -> tuple[bytes, bytes]:
         """What the next build wants to know: the scan, and digests with extended attributes."""
@@ -406,10 +421,16 @@ class ContextTree:
         if digest is None:
             if not self.hash_files:
                 return entry
-            digest = self._digests[entry.source] = _hash(entry)
-            # It was read a tick after its last change and still had its stamp: that proves it from now on.
-            self._racy.discard(entry.path)
+            digest = self._hashed(entry)
         return entry._replace(digest=digest)
+
+    def _hashed(self, entry: Entry) -> bytes:
+        if entry.data is not None:
+            return file_digest(entry)
+        digest = self._digests[entry.source] = _hash(entry)
+        # It was read a tick after its last change and still had its stamp: that proves it from now on.
+        self._racy.discard(entry.path)
+        return digest
 
 
 _path = itemgetter(0)

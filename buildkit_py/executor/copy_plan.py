@@ -19,7 +19,7 @@ from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK, Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from buildkit_py.executor.chmod import Change
     from buildkit_py.executor.tree import Tree
@@ -60,14 +60,20 @@ def plan(
     return placing.draft.entries()
 
 
-def source_digest(op: Copy, index: int, tree: Tree, listing: list[tuple[str, bytes]] | None = None) -> str:
+def source_digest(
+    op: Copy,
+    index: int,
+    tree: Tree,
+    listing: list[tuple[str, bytes]] | None = None,
+    digest_of: Callable[[Entry], bytes] | None = None,
+) -> str:
     """The digest of what a Copy takes from its source numbered `index`, as it sees it.
 
     Names (of a file also its own, which may become its name in the image),
     kinds, bytes, xattrs, and mode and owner unless the Copy sets them;
     neither times nor where in the source a directory is. `listing` takes what
     was hashed: for each thing taken its path in the source, and the bytes
-    that `image.listing` reads. Raises as `plan`.
+    that `image.listing` reads. `digest_of` is as for `content_digest`. Raises as `plan`.
     """
     parts: list[object] = []
     for number, item in enumerate(op.items):
@@ -77,7 +83,8 @@ def source_digest(op: Copy, index: int, tree: Tree, listing: list[tuple[str, byt
             whole = taken.root.kind == DIR
             entries = taken.entries if whole else (taken.root._replace(path=""),)
             keep: list[bytes] | None = [] if listing is not None else None
-            parts.append((number, "contents" if whole else taken.name, content_digest(_as_seen(op, entries), keep)))
+            digest = content_digest(_as_seen(op, entries), keep, digest_of)
+            parts.append((number, "contents" if whole else taken.name, digest))
             if listing is not None and keep is not None:
                 listing.append((taken.root.path, b"".join(keep)))
     return key_of("copy-source-1", tuple(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
+from array import array
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StepFailed
@@ -110,8 +111,11 @@ class LocalExecutor:
             case op:
                 raise TypeError(f"not a root: {op!r}")
 
-    def context_digest(self, step: Step, index: int) -> str:
-        """The content digest of what a COPY takes from the context that is its source `index`."""
+    def context_digest(self, step: Step, index: int, *, learnt: bool = False) -> str:
+        """The content digest of what a COPY takes from the context that is its source `index`.
+
+        `learnt`: the copy was made, so that the tree has nearly all digests.
+        """
         with self._looking:
             known = self._taken.get((step, index))
             if known is None:
@@ -119,10 +123,10 @@ class LocalExecutor:
 
                 assert isinstance(step.op, Copy)
                 tree = self.context(step.sources[index].op)
-                tree.hash_files = True
+                tree.hash_files = not learnt
                 listing: list[tuple[str, bytes]] = []
                 try:
-                    known = self._taken[step, index] = source_digest(step.op, index, tree, listing)
+                    known = self._taken[step, index] = source_digest(step.op, index, tree, listing, tree.digest)
                     self._listings[step, index] = tuple(listing)
                 except PybuildError as problem:
                     problem.place(step.position)
@@ -335,11 +339,12 @@ class LocalExecutor:
                 with self._looking:
                     for tree in contexts:
                         tree.hash_files = False
+                        tree.take_up()
                     base = self._union(below) if below and not op.link else None
                     entries = plan(op, trees, base, work=work.path)
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
-                    ends: list[int] = []
+                    ends: array[int] = array("Q")
                     new = self._keep(step, "" if op.link else below, entries, digests=found, ends=ends)
                     if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
                         contexts[0].made[_place(op)] = new.id
@@ -351,7 +356,7 @@ class LocalExecutor:
                 for tree in contexts:
                     tree.learn(paths, found)
             digests = tuple(
-                self.context_digest(step, index) if source.local is not None else ""
+                self.context_digest(step, index, learnt=True) if source.local is not None else ""
                 for index, source in enumerate(sources)
             )
         except PybuildError as problem:
@@ -398,7 +403,7 @@ class LocalExecutor:
         entries: Sequence[Entry],
         *,
         digests: bytearray | None = None,
-        ends: list[int] | None = None,
+        ends: array[int] | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         impure = self._impure(below)

@@ -7,6 +7,7 @@ later steps run; whoever needs the blob waits for that one only.
 from __future__ import annotations
 
 from _thread import allocate_lock
+from array import array
 
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.threads import Thread
@@ -183,11 +184,11 @@ class Packer:
         entries: list[Entry] = []
         for tree in trees:
             entries = laid_over(entries, diff(tree, hash_files=False))
-        ends: list[int] | None = None
+        ends: array[int] | None = None
         if self._epoch is None:
             from buildkit_py.executor.patch_layer import keep_members, wants_members
 
-            ends = [] if wants_members(self._store, layer) else None
+            ends = array("Q") if wants_members(self._store, layer) else None
         packed = pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch, ends=ends)
         if ends is not None:
             keep_members(self._store, layer, packed.diff_id, entries, ends)

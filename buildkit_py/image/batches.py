@@ -19,6 +19,7 @@ from buildkit_py.image.second import Lost, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from types import TracebackType
     from typing import Self
 
@@ -46,7 +47,7 @@ class Batches:
         content: ContentDigest | None,
         epoch: int | None,
         digests: bytearray | None,
-        ends: list[int] | None,
+        ends: array[int] | None,
         small: int,
     ) -> None:
         self._sink = sink
@@ -189,7 +190,7 @@ class Batches:
         if self._digests is not None:
             self._digests += digests
         if self._ends is not None:
-            self._ends += [begin + end for end in ends]
+            self._ends.extend([begin + end for end in ends])
 
 
 def _compare(batch: Batch, digests: bytes) -> None:

@@ -28,7 +28,7 @@ from buildkit_py.image.order import in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _FORMAT = b"pybuild-content-1\n"
 # So many bytes are hashed together: part by part is slow, and all of them are 15 MB for 100,000 files.
@@ -112,15 +112,25 @@ def entry_part(entry: Entry, digest: bytes) -> bytes:
     return b"".join(parts)
 
 
-def content_digest(entries: Iterable[Entry], keep: list[bytes] | None = None) -> str:
-    """The content digest of some entries in any order; files without a known digest are read.
+def content_digest(
+    entries: Iterable[Entry],
+    keep: list[bytes] | None = None,
+    digest_of: Callable[[Entry], bytes] | None = None,
+) -> str:
+    """The content digest of some entries in any order; of files without a digest `digest_of` says it, or it is taken.
 
     `keep` takes what was hashed. Raises `OSError` where a file cannot be read.
     """
     building = ContentDigest(keep)
-    add = building.add
+    put, said = building.put, digest_of or file_digest
     for entry in in_order(entries):
-        add(entry, b"" if entry[1] != FILE else entry[13] or file_digest(entry))
+        path, kind, mode, uid, gid, _, _, _, _, xattrs, _, _, _, digest = entry
+        if kind != FILE:
+            put(entry_part(entry, b""))
+        elif xattrs:
+            put(entry_part(entry, digest or said(entry)))
+        else:
+            put(file_part(path, mode, uid, gid, digest or said(entry)))
     return building.hexdigest()
 
 

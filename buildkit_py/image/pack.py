@@ -29,6 +29,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterable
 
     from blake3 import blake3
@@ -65,7 +66,7 @@ def pack(
     epoch: int | None = None,
     hash_files: bool = False,
     digests: bytearray | None = None,
-    ends: list[int] | None = None,
+    ends: array[int] | None = None,
 ) -> Packed:
     """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
 
@@ -117,7 +118,7 @@ def write_members(
     content: ContentDigest | None = None,
     epoch: int | None = None,
     digests: bytearray | None = None,
-    ends: list[int] | None = None,
+    ends: array[int] | None = None,
 ) -> None:
     """Put the members of sorted entries into a sink; the rest is as for `pack`."""
     hashed = content is not None or digests is not None

@@ -26,7 +26,7 @@ from buildkit_py.errors import StoreError
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.locks import Lock
-from buildkit_py.store.sealed import read_regular, seal, sealed_bytes, unseal, unsealed_bytes
+from buildkit_py.store.sealed import read_regular, seal, seal_of, unseal, unsealed_bytes
 from buildkit_py.store.work import make_dir
 
 TYPE_CHECKING = False
@@ -261,7 +261,7 @@ class Layers:
 
     def set_note(self, id: str, name: str, data: bytes) -> None:
         """Keep some bytes beside a layer that exists."""
-        self._work.write(f"{self.path(id)}/note-{name}", sealed_bytes(data))
+        self._work.write(f"{self.path(id)}/note-{name}", seal_of(data), data)
 
     def blob(self, id: str, variant: str) -> LayerBlob | None:
         """The blob a layer is packed in under this variant; None if it never was or the blob itself is gone."""

@@ -44,7 +44,12 @@ def unseal(data: bytes) -> Any:
 
 def sealed_bytes(payload: bytes) -> bytes:
     """Any bytes, under their seal."""
-    return blake3_hex(payload).encode() + b"\n" + payload
+    return seal_of(payload) + payload
+
+
+def seal_of(payload: bytes) -> bytes:
+    """What stands before some bytes to seal them."""
+    return blake3_hex(payload).encode() + b"\n"
 
 
 def unsealed_bytes(data: bytes) -> bytes:

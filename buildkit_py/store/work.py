@@ -96,12 +96,13 @@ class Work:
                     self._scratch, _ = self._make("scratch")  # the descriptor holds it for as long as we live
         return f"{self._scratch}/{os.urandom(8).hex()}"
 
-    def write(self, dest: str, data: bytes) -> None:
-        """Put a small file in place whole: written aside, then renamed. Raises `StoreError`."""
+    def write(self, dest: str, *pieces: bytes) -> None:
+        """Put a small file, given in pieces, in place whole: written aside, then renamed. Raises `StoreError`."""
         fd, path = self.temporary()
         try:
             try:
-                write_all(fd, data)
+                for data in pieces:
+                    write_all(fd, data)
             finally:
                 os.close(fd)
             self.install(path, dest)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildkit_py.executor.inventory import Inventory, inventory_of
 from buildkit_py.image.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
@@ -101,3 +103,14 @@ def test_other_bytes_are_no_listing() -> None:
     data = listed(ENTRIES).dump()
     assert Inventory.load(data[:-9]) is None
     assert Inventory.load(b"") is None
+
+
+@given(st.lists(st.integers(0, 60)), st.lists(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_whatever_comes_and_goes(before: list[int], after: list[int], edited: set[int]) -> None:
+    """Against the definition: a place is listed if its path is new or its entry another."""
+    old = [entry(f"f{number:02}") for number in sorted(set(before))]
+    new = [entry(f"f{number:02}", mtime=5 + (number in edited)) for number in sorted(set(after))]
+    changes = listed(old).changes_to(listed(new))
+    known = {one.path: one for one in old}
+    assert changes.places == [place for place, one in enumerate(new) if known.get(one.path) != one]
+    assert changes.lost == [one.path for one in old if one.path not in {one.path for one in new}]

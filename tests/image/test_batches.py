@@ -6,6 +6,7 @@ import marshal
 import os
 import signal
 import time
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,9 +43,9 @@ def tree(tmp_path: Path) -> Path:
 
 def everything(entries: list[Entry]) -> tuple[object, bytes, list[int], bytes]:
     out = bytearray()
-    digests, ends = bytearray(), list[int]()
+    digests, ends = bytearray(), array("Q")
     made = pack(entries, out.extend, hash_files=True, digests=digests, ends=ends, compression="none")
-    return made, bytes(digests), ends, bytes(out)
+    return made, bytes(digests), ends.tolist(), bytes(out)
 
 
 def until_up(process: Second) -> None:

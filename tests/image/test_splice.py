@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from array import array
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def tree(*names: str) -> list[Entry]:
 
 
 def packed(entries: list[Entry], compression: str = "zstd") -> tuple[Members, bytes]:
-    out, ends = io.BytesIO(), []
+    out, ends = io.BytesIO(), array("Q")
     result = pack(entries, out.write, compression=compression, ends=ends)
     return Members(result.diff_id, tuple(entry.path for entry in in_order(entries)), ends), out.getvalue()
 
