@@ -42,24 +42,30 @@ class Inventory(Record):
     columns: tuple[bytes, ...]
     rare: dict[str, tuple[str, tuple[tuple[str, bytes], ...]]]
 
-    def dump(self) -> bytes:
-        """The same as bytes, for this machine."""
+    def dump(self) -> list[bytes]:
+        """The same as bytes, for this machine, in pieces: one behind the other they are as much again."""
         # No path has a NUL in it, and one text takes less room and time than 100,000.
-        return marshal.dumps((_FORMAT, "\0".join(self.paths), self.columns, self.rare), 4)
+        text = "\0".join(self.paths).encode("utf-8", "surrogateescape")
+        head = marshal.dumps((_FORMAT, len(self.paths), len(text), self.rare), 4)
+        return [len(head).to_bytes(4, "little"), head, text, *self.columns]
 
     @classmethod
     def load(cls, data: bytes) -> Inventory | None:
         """What was dumped; None for anything else."""
+        at = 4 + int.from_bytes(data[:4], "little")
         try:
-            version, text, columns, rare = marshal.loads(data)
+            version, count, length, rare = marshal.loads(data[4:at])
         except (ValueError, EOFError, TypeError):
             return None
-        if version != _FORMAT:
+        if version != _FORMAT or len(data) != at + length + sum(_WIDTHS) * count:
             return None
-        paths = tuple(text.split("\0")) if columns[0] else ()
-        if [len(column) for column in columns] != [width * len(paths) for width in _WIDTHS]:
-            return None
-        return cls(paths, columns, rare)
+        text = data[at : at + length].decode("utf-8", "surrogateescape")
+        at += length
+        columns = []
+        for width in _WIDTHS:
+            columns.append(data[at : at + width * count])
+            at += width * count
+        return cls(tuple(text.split("\0")) if count else (), tuple(columns), rare)
 
     def changes_to(self, other: Inventory) -> Changes:
         """What a later inventory has otherwise than this one."""
@@ -159,6 +165,8 @@ def _spread(digests: bytes | bytearray, kinds: bytes) -> bytes:
     at = start = 0
     for place in [place for place, kind in enumerate(kinds) if kind != _FILE]:
         end = at + 32 * (place - start)
-        column += digests[at:end] + _NOTHING
+        column += digests[at:end]
+        column += _NOTHING
         at, start = end, place + 1
-    return bytes(column + digests[at:])
+    column += digests[at:]
+    return bytes(column)

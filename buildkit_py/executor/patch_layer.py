@@ -49,7 +49,7 @@ def keep_inventory(store: Store, layer: str, entries: Sequence[Entry], digests: 
     inventory = inventory_of(entries, digests)
     if inventory is None:
         return False
-    store.layers.set_note(layer, _INVENTORY, inventory.dump())
+    store.layers.set_note(layer, _INVENTORY, *inventory.dump())
     return True
 
 

@@ -11,8 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# Pieces are about 1 MiB. Three stages of eight stay far below the 64 MB that packing may take.
-_DEPTH = 8
+# Pieces are about 1 MiB. What waits is memory, and more of it makes nothing faster.
+_DEPTH = 4
 
 
 class Stage:

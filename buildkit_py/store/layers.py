@@ -259,9 +259,9 @@ class Layers:
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a layer") from problem
 
-    def set_note(self, id: str, name: str, data: bytes) -> None:
-        """Keep some bytes beside a layer that exists."""
-        self._work.write(f"{self.path(id)}/note-{name}", seal_of(data), data)
+    def set_note(self, id: str, name: str, *pieces: bytes) -> None:
+        """Keep some bytes, given in pieces, beside a layer that exists."""
+        self._work.write(f"{self.path(id)}/note-{name}", seal_of(*pieces), *pieces)
 
     def blob(self, id: str, variant: str) -> LayerBlob | None:
         """The blob a layer is packed in under this variant; None if it never was or the blob itself is gone."""

@@ -47,9 +47,14 @@ def sealed_bytes(payload: bytes) -> bytes:
     return seal_of(payload) + payload
 
 
-def seal_of(payload: bytes) -> bytes:
-    """What stands before some bytes to seal them."""
-    return blake3_hex(payload).encode() + b"\n"
+def seal_of(*pieces: bytes) -> bytes:
+    """What stands before some bytes, given in pieces, to seal them."""
+    from blake3 import blake3
+
+    hasher = blake3()
+    for piece in pieces:
+        hasher.update(piece)
+    return hasher.hexdigest().encode() + b"\n"
 
 
 def unsealed_bytes(data: bytes) -> bytes:

@@ -29,7 +29,7 @@ ENTRIES = in_order(
 def listed(entries: list[Entry]) -> Inventory:
     inventory = inventory_of(in_order(entries))
     assert inventory is not None
-    again = Inventory.load(inventory.dump())
+    again = Inventory.load(b"".join(inventory.dump()))
     assert again == inventory
     return inventory
 
@@ -100,7 +100,7 @@ def test_what_it_cannot_say_has_no_listing() -> None:
 
 
 def test_other_bytes_are_no_listing() -> None:
-    data = listed(ENTRIES).dump()
+    data = b"".join(listed(ENTRIES).dump())
     assert Inventory.load(data[:-9]) is None
     assert Inventory.load(b"") is None
 
