@@ -54,7 +54,7 @@ def plan(
         unpack = op.unpack if item.unpack is None else item.unpack
         for taken in select(op, item, sources[item.source]):
             if taken.root.kind == DIR:
-                placing.contents(taken.entries)
+                placing.contents(taken.entries, whole=item.whole)
             elif not (unpack and taken.root.kind == FILE and placing.archive(taken.root, work)):
                 placing.file(taken.name, taken.root)
     return placing.draft.entries()
@@ -106,6 +106,7 @@ class _Placing:
     def __init__(self, op: Copy, base: Union | None, created: int) -> None:
         self._owner = find_owner(op.owner, base) if op.owner else None
         self._change: Change | None = chmod.parse(op.mode) if op.mode else None
+        self._created = created
         self._dest = clean(op.dest)
         # What ends in a slash is a directory, whether it is there or not; so is what keeps its parents.
         self._is_directory = op.dest.endswith(("/", "/.")) or op.parents
@@ -123,14 +124,16 @@ class _Placing:
         draft.directory(where.rpartition("/")[0])
         draft.place(self._changed(root, where))
 
-    def contents(self, entries: Iterable[Entry]) -> None:
-        """What is in a directory, into the destination, which is made one."""
+    def contents(self, entries: Iterable[Entry], *, whole: bool = False) -> None:
+        """What is in a directory, into the destination, which is made one; `whole` as in `CopyPath`."""
         draft = self.draft
         where = draft.resolve(self._dest)
         there = draft.at(where)
         if there is not None and there.kind != DIR:
             raise BuildfileError(f"cannot copy to non-directory: /{where}")
         draft.directory(where)
+        if whole and where:
+            draft.place(self._changed(Entry(where, DIR, 0o755, 0, 0, 0, self._created), where))
         prefix = f"{where}/" if where else ""
         if draft.is_bare(where) and self._owner is None and self._change is None:
             draft.fill(prefix, entries)

@@ -41,8 +41,6 @@ def remote_source(
             return git_source(address, keep_git_dir=keep_git_dir, checksum=checksum)
         if not text.startswith(WEB):
             return None
-        if keep_git_dir:
-            raise ValueError("`--keep-git-dir` is for repositories, and the address of one ends in `.git`")
         if checksum and not is_sha256(checksum):
             raise ValueError(f"`{checksum}` is no checksum of a file: it is `sha256:` and 64 lower-case hex digits")
         return HttpSource(text.partition("#")[0], name or _file_name(text), checksum)

@@ -164,12 +164,14 @@ class CopyPath(Record):
     """A path or wildcard below the root of the source numbered `source`, as written after expansion.
 
     `unpack` says for this source alone what `Copy.unpack` says for all: ADD does not unpack what is from the web.
+    `whole`: a directory gives the destination its own mode and owner, too, which is so for the files of git.
     """
 
     path: str
     source: int = 0
     wildcard: bool = True
     unpack: bool | None = None
+    whole: bool = False
 
 
 class Inline(Record):

@@ -118,7 +118,8 @@ def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:
     match item:
         case CopyPath():
             parts = ("path", item.path, item.source, item.wildcard)
-            return parts if item.unpack is None else (*parts, item.unpack)
+            parts = parts if item.unpack is None else (*parts, item.unpack)
+            return (*parts, "whole") if item.whole else parts
         case Inline():
             return ("inline", item.name, item.content)
 

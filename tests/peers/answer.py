@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import zstandard
 
+from tests.peers.case import SITE
+
 WHITEOUT, OPAQUE = ".wh.", ".wh..wh..opq"
 # What an image says; docker's config has more that says nothing about an image.
 CONFIG = ("Env", "Cmd", "Entrypoint", "WorkingDir", "User", "Labels", "ExposedPorts", "Volumes", "Shell")
@@ -127,15 +129,21 @@ def _line(member: tarfile.TarInfo, data: bytes) -> str:
     return " ".join(parts)
 
 
-def answer_of(archive: Path, base: dict[str, str]) -> dict[str, Any]:
-    """The answer for an image whose base (or whose stages' base) has the files `base`."""
+def answer_of(archive: Path, base: dict[str, str], site: str = SITE) -> dict[str, Any]:
+    """The answer for an image whose base (or whose stages' base) has the files `base`.
+
+    `site` is the address of the server that it was fetched from, which is another one each time.
+    """
     config, files = Archive(archive).image()
     own = config.get("config") or {}
     answer = {
         "files": {path: line for path, line in files.items() if base.get(path) != line},
         "gone": [path for path in base if path not in files],
         "config": {key: own[key] for key in CONFIG if own.get(key)},
-        "history": [[line.get("created_by", ""), bool(line.get("empty_layer"))] for line in config["history"]],
+        "history": [
+            [line.get("created_by", "").replace(site, SITE), bool(line.get("empty_layer"))]
+            for line in config["history"]
+        ],
     }
     if len(answer["gone"]) > len(base) // 2:
         answer["gone"] = ["(not based on the base)"]

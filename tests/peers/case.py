@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+# What a case that fetches has as the address of its server (`tests/peers/site.py`).
+SITE = "http://site.invalid"
 # Older than anything that a build makes, so that a time that was kept is told from a new one.
 TIME = 1_600_000_000
 
@@ -59,10 +61,13 @@ class Case:
     files: Mapping[str, Node] = field(default_factory=dict)
     options: tuple[str, ...] = ()
 
-    def write(self, project: Path) -> None:
-        """The context, with exact modes and times, owned as `project` is; a `Dockerfile` in `files` comes first."""
+    def write(self, project: Path, site: str = SITE) -> None:
+        """The context, with exact modes and times, owned as `project` is; a `Dockerfile` in `files` comes first.
+
+        `site` is the address of the server of cases that fetch.
+        """
         owner = project.stat()
-        nodes = {"Dockerfile": self.text.lstrip("\n"), **self.files}
+        nodes = {"Dockerfile": self.text.lstrip("\n").replace(SITE, site), **self.files}
         modes: dict[Path, int] = {}
         made: list[tuple[Path, float]] = []
         for name, node in nodes.items():

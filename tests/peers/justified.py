@@ -15,6 +15,21 @@ LEFT_BY_RUN = ("dev", "proc", "sys")
 
 REFUSED: dict[str, Any] = {"error": "refused"}
 
+
+def _made(history: list[str], files: dict[str, str]) -> dict[str, Any]:
+    """The whole answer where docker 26 refuses: an image of the base with these files and instructions."""
+    config = {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["sh"]}
+    lines = [["busybox", False], *([f"{line} # buildkit", False] for line in history)]
+    return {"error": None, "files": files, "gone": [], "config": config, "history": lines}
+
+
+def _of_commit(*files: str, mode: str = "0644", owner: str = "0:0") -> tuple[dict[str, Any], str]:
+    """Files of git, as path and content, with the time of their commit."""
+    pairs = [file.split(" ") for file in files]
+    lines = {f"files x/{path}": f'- {mode} {owner} "{text}\\n" @1600000000' for path, text in pairs}
+    return lines, "better: a file of git has the time of its commit, not of the build"
+
+
 # Name of the case: what stands in place of docker's answer, and the reason. A key is a path into the answer,
 # None as value takes what it leads to away.
 JUSTIFIED: dict[str, tuple[dict[str, Any], str]] = {
@@ -74,6 +89,120 @@ JUSTIFIED: dict[str, tuple[dict[str, Any], str]] = {
             "history 2 0": "RUN |1 TARGETSTAGE=default /bin/sh -c echo [$TARGETSTAGE] > /1 # buildkit",
         },
         "later: the stage to build is known by TARGETSTAGE",
+    ),
+    "add git": _of_commit(".hidden h", "a two", "sub/b b", "sub/deep/c c"),
+    "add git of a tag": _of_commit("a one", "sub/b b"),
+    "add git of a branch with a directory": _of_commit("b b", "deep/c c"),
+    "add git of a directory alone": _of_commit("c c"),
+    "add git with an owner": _of_commit("a one", "sub/b b", owner="77:50"),
+    "add git with a mode": _of_commit("a one", "sub/b b", mode="0750"),
+    "add git of variables": _of_commit("b b"),
+    "add git and a file": _of_commit("a one", "sub/b b"),
+    "add git over what is there": _of_commit("a one", "sub/b b"),
+    "add git with the start of a commit": (
+        _made(
+            ["ADD http://site.invalid/git/repo.git#v1 /x"],
+            {
+                "x": "d 0755 0:0",
+                "x/a": '- 0644 0:0 "one\\n" @1600000000',
+                "x/sub": "d 0755 0:0",
+                "x/sub/b": '- 0644 0:0 "b\\n" @1600000000',
+            },
+        ),
+        "later: --checksum is for commits, too",
+    ),
+    "add url to be unpacked": (
+        _made(
+            ["ADD http://site.invalid/p.tar /x"],
+            {
+                "x": "d 0755 0:0",
+                "x/implicit": "d 0755 0:0",
+                "x/implicit/dir": "d 0755 0:0",
+                "x/implicit/dir/g": '- 0644 3:3 "g\\n" @1600000007',
+                "x/top": "d 0750 12:12",
+                "x/top/f": '- 0640 12:12 "f\\n" @1600000007 = x/top/f x/top/h',
+                "x/top/h": '- 0640 12:12 "f\\n" @1600000007 = x/top/f x/top/h',
+                "x/top/l": "l 0777 0:0 -> f @1600000007",
+                "x/top/run": '- 4755 0:0 "r" @1600000007',
+            },
+        ),
+        "later: --unpack",
+    ),
+    "add archive that is not to be unpacked": (
+        _made(
+            ["ADD p.tar /x/"],
+            {
+                "x": "d 0755 0:0",
+                "x/p.tar": "- 0644 0:0 10240 sha256:ca0f335de82d938117554a0c0b00b7c422f9b554a8f07c03004c7340c5fff45a"
+                " @1600000000",
+            },
+        ),
+        "later: --unpack",
+    ),
+    "onbuild that copies from a stage of its user": (
+        _made(["COPY /m /m"], {"m": '- 0644 0:0 "m\\n"'}),
+        "later: a trigger may take from the stages of the file that it fires in",
+    ),
+    "run security sandbox": (
+        _made(["RUN /bin/sh -c echo 1 > /1"], {"1": '- 0644 0:0 "1\\n"'}),
+        "later: --security",
+    ),
+    "copy parents": (
+        _made(
+            ["COPY --parents d/sub/deep a /x/"],
+            {
+                "x": "d 0755 0:0",
+                "x/a": '- 0644 0:0 "a\\n" @1600000000',
+                "x/d": "d 0700 0:0",
+                "x/d/sub": "d 0755 0:0",
+                "x/d/sub/deep": '- 0644 0:0 "deep\\n" @1600000000',
+            },
+        ),
+        "later: --parents",
+    ),
+    "copy parents from a point": (
+        _made(
+            ["COPY --parents ./d/./sub/deep /x/"],
+            {"x": "d 0755 0:0", "x/sub": "d 0755 0:0", "x/sub/deep": '- 0644 0:0 "deep\\n" @1600000000'},
+        ),
+        "later: --parents",
+    ),
+    "copy parents of wildcards": (
+        _made(
+            ["COPY --parents **/d*p *.txt /x/"],
+            {
+                "x": "d 0755 0:0",
+                "x/b.txt": '- 0600 0:0 "b\\n" @1600000000',
+                "x/d": "d 0755 0:0",
+                "x/d/sub": "d 0755 0:0",
+                "x/d/sub/deep": '- 0644 0:0 "deep\\n" @1600000000',
+            },
+        ),
+        "later: --parents",
+    ),
+    "copy without what is excluded": (
+        _made(
+            ["COPY . /x/"],
+            {
+                "x": "d 0755 0:0",
+                "x/.dot": '- 0644 0:0 "dot\\n" @1600000000',
+                "x/Dockerfile": '- 0644 0:0 "FROM busybox\\nCOPY --exclude=*.txt --exclude=**/deep --exclude=e . /x/'
+                '\\n" @1600000000',
+                "x/a": '- 0644 0:0 "a\\n" @1600000000',
+                "x/d": "d 0755 0:0",
+                "x/d/.hidden": '- 0644 0:0 "h\\n" @1600000000',
+                "x/d/empty": "d 0755 0:0",
+                "x/d/one": '- 0644 0:0 "1\\n" @1600000000',
+                "x/d/sub": "d 0755 0:0",
+                "x/d/two": '- 0640 0:0 "2\\n" @1600000000',
+                "x/run.sh": '- 0755 0:0 "#!/bin/sh\\n" @1600000000',
+            },
+        ),
+        "later: --exclude",
+    ),
+    "copy with modes in words": (
+        {"files x/f": '- 0644 0:0 "f" @1600000000', "files x/r": '- 0755 0:0 "r" @1600000000'},
+        "later: --chmod takes words, which docker 26 passes over without a word",
     ),
 }
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.answer import Archive, answer_of
-from tests.peers.case import Case
+from tests.peers.case import SITE, Case
 from tests.peers.cases import GROUPS
 from tests.peers.daemon import Docker, docker_daemon
+from tests.peers.site import site
 
 ANSWERS = Path(__file__).parent / "answers"
 
@@ -24,21 +25,21 @@ def load_base(docker: Docker, layout: Path) -> None:
     docker("load", stdin=docker_archive(layout))
 
 
-def ask(docker: Docker, case: Case, base: dict[str, str]) -> dict[str, Any]:
-    """Docker's answer to a case."""
+def ask(docker: Docker, case: Case, base: dict[str, str], address: str) -> dict[str, Any]:
+    """Docker's answer to a case; `address` is that of the server of those that fetch."""
     with tempfile.TemporaryDirectory(dir=docker.directory) as made:
         project = Path(made) / "project"
         project.mkdir()
-        case.write(project)
+        case.write(project, address)
         failure = docker.build("answer", project, case.options)
         # A daemon that broke down gives no answer. One that remembers gives that of another case: it takes
         # a file of the same name, size and time for the one it was sent before.
         docker("builder", "prune", "-af")
         if failure:
-            return {"error": failure}
+            return {"error": failure.replace(address, SITE)}
         docker("save", "-o", f"{made}/image.tar", "answer")
         docker("image", "rm", "-f", "answer")
-        return answer_of(Path(made) / "image.tar", base)
+        return answer_of(Path(made) / "image.tar", base, address)
 
 
 def main(groups: Sequence[str]) -> None:
@@ -46,14 +47,14 @@ def main(groups: Sequence[str]) -> None:
     from tests.behaviour.base_image import busybox_layout
     from tests.peers.base import layout_archive
 
-    with docker_daemon() as docker:
+    with docker_daemon() as docker, site(docker.directory / "site") as address:
         layout = docker.directory / "busybox"
         busybox_layout(layout)
         load_base(docker, layout)
         _, base = Archive(layout_archive(layout, docker.directory / "busybox.tar")).image()
         ANSWERS.mkdir(exist_ok=True)
         for group in groups or GROUPS:
-            answers = {case.name: ask(docker, case, base) for case in GROUPS[group]}
+            answers = {case.name: ask(docker, case, base, address) for case in GROUPS[group]}
             text = json.dumps(answers, indent=1, ensure_ascii=False)
             (ANSWERS / f"{group}.json").write_text(text + "\n")
             print(f"{group}: {len(answers)} answers", file=sys.stderr)

@@ -92,7 +92,7 @@ def _taken(source: Step, index: int, flags: dict[str, Flag]) -> CopyPath:
     """What ADD takes of a remote source: a file as it is, unless told to unpack it, or a whole tree."""
     if isinstance(source.op, HttpSource):
         return CopyPath("/" + source.op.name, index, wildcard=False, unpack=_is_on(flags.get("unpack")))
-    return CopyPath("/", index, wildcard=False, unpack=False)
+    return CopyPath("/", index, wildcard=False, unpack=False, whole=True)
 
 
 def _local(lowering: StageLowering, node: Transfer, origin: Flag | None) -> Step:

@@ -136,5 +136,6 @@ ADD p.tar /x
     Case("add cut tgz", "FROM busybox\nADD g.tgz /x/\n", {"g.tgz": gzip.compress(PLAIN, mtime=0)[:100]}),
     Case("add from a stage", "FROM busybox AS s\nFROM busybox\nADD --from=s /etc/passwd /x\n"),
     Case("add heredoc", "FROM busybox\nADD <<EOF /x/\nhi\nEOF\n"),
+    Case("add archive that is not to be unpacked", "FROM busybox\nADD --unpack=false p.tar /x/\n", ARCHIVES),
     Case("add mode of a file", "FROM busybox\nADD f /x\n", {"f": File("f", 0o4711)}),
 )

@@ -65,6 +65,41 @@ RUN echo 3 > /3
 """,
         {"a": "a"},
     ),
+    Case(
+        "onbuild of several stages",
+        """
+FROM busybox AS a
+ONBUILD ARG V=of-a
+ONBUILD RUN echo "$V" > /a
+FROM a AS b
+ONBUILD WORKDIR /b
+ONBUILD COPY --chown=5:6 <<EOF f
+$HOME $V
+EOF
+FROM b AS c
+RUN pwd > /c
+FROM c
+RUN ls / > /d
+""",
+    ),
+    Case(
+        "onbuild that copies from a stage of its user",
+        "FROM busybox AS base\nONBUILD COPY --from=made /m /m\nFROM busybox AS made\nRUN echo m > /m\nFROM base\n",
+    ),
+    Case(
+        "onbuild with heredocs",
+        "FROM busybox AS a\nONBUILD RUN <<EOF\necho 1 > /1\nEOF\n"
+        "ONBUILD COPY <<one <<two /h/\n1\none\n2\ntwo\nFROM a\nCMD x\n",
+    ),
+    Case(
+        "onbuild with mounts", "FROM busybox AS a\nONBUILD RUN --mount=target=/m cat /m/f > /1\nFROM a\n", {"f": "f\n"}
+    ),
+    Case(
+        "onbuild of a target",
+        "FROM busybox AS a\nONBUILD RUN echo 1 > /1\nFROM a AS b\nFROM a AS c\n",
+        options=("--target", "b"),
+    ),
+    Case("onbuild that fails", "FROM busybox AS a\nONBUILD COPY missing /x\nFROM a\n"),
     Case("onbuild onbuild", "FROM busybox\nONBUILD ONBUILD RUN true\n"),
     Case("onbuild from", "FROM busybox\nONBUILD FROM busybox\n"),
     Case("onbuild of an unknown instruction", "FROM busybox\nONBUILD NOPE x\n"),

@@ -254,6 +254,55 @@ empty
 """,
         TREE,
     ),
+    Case(
+        "copy heredocs of other kinds",
+        """
+FROM busybox
+ENV V=value
+COPY <<-EOF /tabs
+		one $V
+	two
+	EOF
+COPY --chmod=711 --chown=app:staff <<'EOF' <<"TWO" /d/
+$V \\n
+EOF
+\\$V
+TWO
+COPY <<EOF a /e/
+# no comment
+EOF
+COPY <<E"O"F /f
+$V
+EOF
+""",
+        TREE,
+    ),
+    Case("copy heredoc to itself", "FROM busybox\nCOPY a <<EOF\nx\nEOF\n", TREE),
+    Case("copy heredoc without an end", "FROM busybox\nCOPY <<EOF /x\nx\n"),
+    Case("copy link of a directory", "FROM busybox\nCOPY --link d /new/d\nCOPY --link a b.txt /new/\n", TREE),
+    Case("copy link from a stage", "FROM busybox AS s\nRUN echo 1 > /1\nFROM scratch\nCOPY --link --from=s /1 /x/\n"),
+    Case("copy link false", "FROM busybox\nRUN ln -s tmp /l\nCOPY --link=false a /l/a\n", TREE),
+    Case("copy link empty", "FROM busybox\nCOPY --link= a /x\n", TREE),
+    Case("copy chmod of all", "FROM busybox\nCOPY --chmod=750 . /x\nCOPY --chmod=750 . /y/z\n", {"a": "a", "d/f": "f"}),
+    Case(
+        "copy chmod of the root of a stage",
+        "FROM scratch AS s\nCOPY d /d\nFROM busybox\nCOPY --chmod=750 --from=s / /x\n",
+        {"d/f": "f"},
+    ),
+    Case("copy parents", "FROM busybox\nCOPY --parents d/sub/deep a /x/\n", {**TREE, "d": Dir(0o700)}),
+    Case("copy parents from a point", "FROM busybox\nCOPY --parents ./d/./sub/deep /x/\n", TREE),
+    Case("copy parents of wildcards", "FROM busybox\nCOPY --parents **/d*p *.txt /x/\n", TREE),
+    Case("copy parents of what is missing", "FROM busybox\nCOPY --parents d/missing /x/\n", TREE),
+    Case(
+        "copy without what is excluded",
+        "FROM busybox\nCOPY --exclude=*.txt --exclude=**/deep --exclude=e . /x/\n",
+        TREE,
+    ),
+    Case(
+        "copy with modes in words",
+        "FROM busybox\nCOPY --chmod=u=rwX,go=rX d /x\n",
+        {"d/f": File("f", 0o600), "d/r": File("r", 0o711)},
+    ),
     Case("copy nothing", "FROM busybox\nCOPY a\n", TREE),
     Case("copy unknown flag", "FROM busybox\nCOPY --nope=1 a /a\n", TREE),
     Case("copy link", "FROM busybox\nRUN ln -s tmp /l\nCOPY --link a /x/y\nCOPY --link --chown=5:6 d /z/d\n", TREE),

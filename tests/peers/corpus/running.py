@@ -249,6 +249,70 @@ RUN ls -d /run /key /w/* > /7; true
         "FROM busybox\nARG D=d\nENV T=/tt\nRUN --mount=type=bind,source=$D,target=${T} cat /tt/f > /1\n",
         {"d/f": "f"},
     ),
+    Case(
+        "run heredoc of tabs",
+        "FROM busybox\nRUN <<-EOF\n\t\techo 1 > /1\n\tcat <<-E > /2\n\t\tin\n\tE\n\tEOF\n",
+    ),
+    Case("run heredoc with a script of another program", "FROM busybox\nRUN <<EOF\n#!/bin/cat -\nEOF\n"),
+    Case(
+        "run heredocs and a command between",
+        "FROM busybox\nRUN cat <<A > /a && cat <<'B' > /b\n$HOME\nA\n$HOME\nB\nRUN cat /a /b > /c\n",
+    ),
+    Case(
+        "run mount tmpfs of a size",
+        "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=1m df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2 > /1\n",
+    ),
+    Case("run mount tmpfs of no size", "FROM busybox\nRUN --mount=type=tmpfs,target=/t,size=big true\n"),
+    Case(
+        "run mount bind written to",
+        "FROM busybox\nRUN --mount=target=/m,rw echo 2 > /m/a && cat /m/a > /1\n",
+        {"a": "1\n"},
+    ),
+    Case("run mount bind read-only", "FROM busybox\nRUN --mount=target=/m echo 2 > /m/a\n", {"a": "1\n"}),
+    Case(
+        "run mount below WORKDIR",
+        "FROM busybox\nWORKDIR /w\nRUN --mount=target=m,source=d ls m > /1\n"
+        "RUN --mount=type=cache,target=c pwd > c/x\n",
+        {"d/f": "f"},
+    ),
+    Case(
+        "run mounts in quotes",
+        "FROM busybox\nRUN --mount='type=bind,\"source=a b\",target=/m' cat /m > /2\n",
+        {"a b": "x\n"},
+    ),
+    Case(
+        "run mount cache of an owner",
+        "FROM busybox\nUSER app\nRUN --mount=type=cache,target=/c,uid=77,gid=50,mode=0711 "
+        "stat -c '%a %u %g' /c > /tmp/1 && touch /c/x\n",
+    ),
+    Case(
+        "run mount cache by an id",
+        "FROM busybox\nRUN --mount=type=cache,id=i,target=/c echo 1 > /c/x\n"
+        "RUN --mount=type=cache,id=i,target=/d,sharing=locked cat /d/x > /1\n"
+        "RUN --mount=type=cache,target=/c ls /c > /2\n",
+    ),
+    Case("run mount cache of an unknown sharing", "FROM busybox\nRUN --mount=type=cache,target=/c,sharing=some true\n"),
+    Case(
+        "run mount secret by its target",
+        "FROM busybox\nRUN --mount=type=secret,target=/s/key test ! -e /s/key && ls / > /1\n",
+    ),
+    Case("run mount secret without a name", "FROM busybox\nRUN --mount=type=secret true\n"),
+    Case(
+        "run mount ssh that was not given",
+        'FROM busybox\nRUN --mount=type=ssh echo "$SSH_AUTH_SOCK" > /1; ls / > /2\n',
+    ),
+    Case("run mount ssh that is required", "FROM busybox\nRUN --mount=type=ssh,required true\n"),
+    Case("run mount ssh of a source", "FROM busybox\nRUN --mount=type=ssh,source=a true\n"),
+    Case(
+        "run mount from a later stage", "FROM busybox\nRUN --mount=from=later,target=/m true\nFROM busybox AS later\n"
+    ),
+    Case("run mount from a variable", "FROM busybox AS s\nFROM busybox\nARG S=s\nRUN --mount=from=$S,target=/m true\n"),
+    Case(
+        "run mount over a file",
+        "FROM busybox\nRUN --mount=source=a,target=/etc/passwd cat /etc/passwd > /1\n",
+        {"a": "a\n"},
+    ),
+    Case("run security sandbox", "FROM busybox\nRUN --security=sandbox echo 1 > /1\n"),
     Case("run network none", "FROM busybox\nRUN --network=none ls /sys/class/net > /1\n"),
     Case("run unknown flag", "FROM busybox\nRUN --nope true\n"),
 )
