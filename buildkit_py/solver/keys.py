@@ -117,7 +117,7 @@ def _mount_parts(mount: Mount) -> tuple[Any, ...]:
 def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:
     match item:
         case CopyPath():
-            parts = ("path", item.path, item.source, item.wildcard)
+            parts: tuple[Any, ...] = ("path", item.path, item.source, item.wildcard)
             parts = parts if item.unpack is None else (*parts, item.unpack)
             return (*parts, "whole") if item.whole else parts
         case Inline():

@@ -114,7 +114,6 @@ def test_a_wrong_checksum(project: World, web: Web) -> None:
         ("--checksum=md5:0 URL/f", "no checksum of a file"),
         (f"--checksum={sha256(b'')} URL/f URL/g", "for one source"),
         (f"--checksum={sha256(b'')} Dockerfile", "from the web or from git"),
-        ("--keep-git-dir URL/f", "is for repositories"),
         ("http:///f", "names no host"),
         ("http://h:x/f", "is no URL"),
         ("URL/..", "no name of a file"),

@@ -8,6 +8,7 @@ from buildkit_py.frontend.buildfile import own_words, syntax
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.convert.code import identifier, literal, mapping
+from buildkit_py.frontend.git_url import parse_git
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -283,7 +284,8 @@ class Calls:
             if checksum is None:
                 raise no_words("ADD --checksum of a variable", flag.position)
             out.append(f"checksum={literal(checksum)}")
-        if (flag := flags.get("keep-git-dir")) is not None:
+        if (flag := flags.get("keep-git-dir")) is not None and parse_git(address) is not None:
+            # ADD passes it over for a file of the web.
             out += ["keep_git_dir=True"] * is_on(flag)
         return f"remote({', '.join(out)})"
 

@@ -328,9 +328,11 @@ class ImageLowering:
             return tuple(CopyPath(path, unpack=bool(action.unpack)) for path in paths), paths
         # As ADD has it: the whole of a repository, or the one file there is.
         op = tree.source.op
-        whole = "/" + op.name if isinstance(op, HttpSource) else "/"
-        unpack = bool(action.unpack) and isinstance(op, HttpSource)
-        return (CopyPath(whole, wildcard=False, unpack=unpack),), (tree.source.address,)
+        if isinstance(op, HttpSource):
+            item = CopyPath("/" + op.name, wildcard=False, unpack=bool(action.unpack))
+        else:
+            item = CopyPath("/", wildcard=False, unpack=False, whole=True)
+        return (item,), (tree.source.address,)
 
     def _remote(self, source: Elsewhere) -> Step:
         """One step for all who take the same, so that it is asked for once."""

@@ -7,11 +7,12 @@ from buildkit_py.frontend.python.expect import expect
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.tree import Tree
 from buildkit_py.frontend.remote import remote_source
+from buildkit_py.graph.op import HttpSource
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.graph.op import GitSource, HttpSource
+    from buildkit_py.graph.op import GitSource
     from buildkit_py.source_map import Position
 
 
@@ -38,4 +39,6 @@ def remote(address: str, *, checksum: str = "", keep_git_dir: bool = False) -> T
         raise BuildfileError(
             f"remote() takes an address, got {address!r}", at=at, hint="files of this machine are context(…)[…]"
         )
+    if keep_git_dir and isinstance(op, HttpSource):
+        raise BuildfileError("`keep_git_dir` is for repositories, and the address of one ends in `.git`", at=at)
     return Tree(Elsewhere(op, address, at))

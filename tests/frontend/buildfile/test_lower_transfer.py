@@ -91,7 +91,7 @@ def test_what_is_added_from_elsewhere():
     assert step.op.items == (
         CopyPath("/y", 0, wildcard=False, unpack=True),
         CopyPath("z", 1),
-        CopyPath("/", 2, wildcard=False, unpack=False),
+        CopyPath("/", 2, wildcard=False, unpack=False, whole=True),
     )
     (pinned,) = step.base.sources
     assert pinned.op == HttpSource("https://h/d/f%2Fx?q", "x", SUM)

@@ -163,7 +163,7 @@ def test_sources_from_elsewhere(tmp_path):
         ('remote("x.tar")', "remote() takes an address, got 'x.tar'"),
         ("remote(3)", "the address of remote() must be str, got int 3"),
         ('remote("https://host/x", checksum="md5:1")', "`md5:1` is no checksum of a file"),
-        ('remote("https://host/x", keep_git_dir=True)', "`--keep-git-dir` is for repositories"),
+        ('remote("https://host/x", keep_git_dir=True)', "`keep_git_dir` is for repositories"),
         (
             'scratch().add(remote("https://host/x"), unpack="yes")',
             "`unpack` of add() must be bool or None, got str",
