@@ -45,10 +45,12 @@ class Reference(Record):
 
     @property
     def short_name(self) -> str:
-        """Registry and repository without docker's defaults."""
-        if self.registry == DEFAULT_REGISTRY:
-            return self.repository.removeprefix(OFFICIAL + "/")
-        return self.name
+        """Registry and repository without docker's defaults, unless that would be the name of another."""
+        if self.registry != DEFAULT_REGISTRY:
+            return self.name
+        official, slash, rest = self.repository.partition("/")
+        short = rest if official == OFFICIAL and slash and "/" not in rest else self.repository
+        return short if _split_registry(short) == (self.registry, self.repository) else self.name
 
     @property
     def familiar(self) -> str:

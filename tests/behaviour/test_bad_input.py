@@ -21,7 +21,7 @@ GOOD = "FROM busybox\nCOPY file /file\nRUN cat /file > /copy\n"
 class Bad(NamedTuple):
     """A Buildfile and what comes of it: the exit code, and pieces of the message in their order."""
 
-    text: str
+    text: str | bytes
     code: int
     says: tuple[str, ...]
     argv: tuple[str, ...] = ()
@@ -84,7 +84,8 @@ BUILDFILES = {
     "a file for a working directory": Bad(
         "FROM busybox\nWORKDIR /etc/passwd\n", 3, ("Dockerfile:2:1: `/etc/passwd` is not a directory", "WORKDIR /etc")
     ),
-    "NUL": Bad("FROM busybox\nRUN a\0b\n", 6, ("Dockerfile:2:1:", "NUL")),
+    "NUL": Bad("FROM busybox\nRUN a\0b\n", 3, ("Dockerfile:2:6: there is a NUL character",)),
+    "UTF-16": Bad("FROM busybox\n".encode("utf-16"), 3, ("the file is UTF-16", "save it as UTF-8")),
     "secret that was not given": Bad(
         "FROM busybox\nRUN --mount=type=secret,id=x,required cat /run/secrets/x\n",
         3,

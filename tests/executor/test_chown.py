@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.executor.chown import find_owner
@@ -86,3 +88,39 @@ def test_a_huge_passwd_is_refused(tmp_path: Path) -> None:
         out.truncate(10 << 20)
     with pytest.raises(ContextError, match="more than 4194304 bytes"):
         find_owner("root", Union([str(tmp_path / "layer")]))
+
+
+NAMES = ("app", "root", "www-data", "7", "a b", "é")
+LINE = st.builds(
+    lambda name, uid, gid, cut: ":".join((name, "x", uid, gid, "", "/", "/bin/sh")[:cut]),
+    st.sampled_from(NAMES),
+    st.sampled_from(["0", "7", "4294967294"]),
+    st.sampled_from(["0", "50"]),
+    st.sampled_from([1, 3, 4, 7, 7, 7]),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINE, max_size=6), st.lists(LINE, max_size=6), st.sampled_from(NAMES), st.sampled_from(("", *NAMES)))
+def test_owners_are_those_of_the_first_line_of_that_name(
+    tmp_path: Path, passwd: list[str], group: list[str], user: str, of: str
+) -> None:
+    etc = tmp_path / "layer" / "etc"
+    etc.mkdir(parents=True, exist_ok=True)
+    (etc / "passwd").write_text("\n".join(passwd))
+    (etc / "group").write_text("\n".join(group))
+    users: dict[str, tuple[int, int]] = {}
+    for name, _, uid, gid, *_ in (line.split(":") for line in passwd if line.count(":") >= 3):
+        users.setdefault(name, (int(uid), int(gid)))
+    groups: dict[str, int] = {}
+    for name, _, gid, *_ in (line.split(":") for line in group if line.count(":") >= 2):
+        groups.setdefault(name, int(gid))
+    wanted = (7, 7) if user == "7" else users.get(user)
+    if wanted is not None and of:
+        wanted = (wanted[0], 7) if of == "7" else (wanted[0], groups[of]) if of in groups else None
+    owner = f"{user}:{of}" if of else user
+    if wanted is None:
+        with pytest.raises(BuildfileError, match="unable to find"):
+            find_owner(owner, Union([str(tmp_path / "layer")]))
+    else:
+        assert find_owner(owner, Union([str(tmp_path / "layer")])) == wanted

@@ -2,8 +2,9 @@
 
     python -m tests.fuzz.buildfiles [SECONDS] [DIRECTORY]
 
-With `atheris` installed (`pip install atheris`) inputs are led by the code that they reach, without it hypothesis
-draws them. DIRECTORY keeps what was found, and what is in it is where the next run starts; an input that breaks
+`python -m tests.fuzz --minutes 10` draws its inputs from a seed, which needs nothing but Python. Here, with `atheris`
+installed (`pip install atheris`), inputs are led by the code that they reach; without it they are drawn as there.
+DIRECTORY keeps what was found, and what is in it is where the next run starts; an input that breaks
 something is written there as `crash-…`, and `python -m tests.fuzz.buildfiles FILE` tries it alone.
 `tests/fuzz/test_buildfiles.py` is the short form that runs with all tests.
 """
@@ -16,13 +17,23 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from buildkit_py.errors import PybuildError
 from buildkit_py.frontend.buildfile import grammar
-from buildkit_py.frontend.buildfile.lower import lower
+from buildkit_py.frontend.buildfile.canonical.file import canonical
+from buildkit_py.frontend.buildfile.checks.mend import applicable, apply
+from buildkit_py.frontend.buildfile.checks.registry import RULES
+from buildkit_py.frontend.buildfile.checks.run import run
+from buildkit_py.frontend.buildfile.checks.settings import of_file
+from buildkit_py.frontend.buildfile.checks.subject import Subject
+from buildkit_py.frontend.buildfile.facts import Facts
+from buildkit_py.frontend.buildfile.lower import lower, survey
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.target import Options
 from buildkit_py.image.config import ImageConfig
+from tests.frontend.buildfile.meaning import meaning
 from tests.frontend.buildfile.test_errors import BROKEN
 from tests.frontend.fakes import FakeResolver, SeenInputs
 from tests.peers.cases import CASES
@@ -36,6 +47,14 @@ PIECES = (
     *("bind,source=a,target=/b", "cache,target=/c", "secret,id=x", "tmpfs,target=/t,size=1g", "=", ":", "/", ".."),
     *("a", "80/tcp", "1h30m", "scratch", "host://", "\0", "\x1b", "\ufeff", "\u2028", "\x85", "é", "\udcff", "𝕏"),
 )
+OWN_WORDS = (
+    "FUNCTION f\nARG V=1\nRUN make $V\nEND\nFROM base\nDO f\nDO f --V=2\n",
+    'ARG A=x\nFROM base\nIF ($A == "x" and not defined B) or $A in "a b"\nRUN x\nELIF $A matches "a*"\nRUN y\n'
+    "ELSE\n# c\nRUN z\nEND\n",
+    "FOR v IN 1 2 \\\n # c\n  3\nFROM base AS s$v\nRUN x $v\nEND\nFROM base\nCOPY --from=s1 / /\n",
+    "FROM base\nOUTPUT /app dist/\nTAG a:1 b:2\nTEST --name=unit --network=none make test\nLET v = $(git describe)\n",
+    "INCLUDE ./lib --as lib\nFROM base\nDO lib.setup\n",
+)
 _BASE = ImageConfig(env=(("PATH", "/bin"),), working_dir="/")
 
 
@@ -45,6 +64,17 @@ class AnyImage(FakeResolver):
     def resolve(self, reference, platform, position):
         self.configs.setdefault(reference.replace("-", "_").partition(":")[0], _BASE)
         return super().resolve(reference, platform, position)
+
+
+@contextmanager
+def lark_once() -> Iterator[None]:
+    """Let Lark load a grammar once: it does so for each text with an error, slowly and with the same result."""
+    before = grammar.parser
+    grammar.parser = functools.cache(before)
+    try:
+        yield
+    finally:
+        grammar.parser = before
 
 
 def attempt(data: bytes, context: str) -> str:
@@ -63,16 +93,47 @@ def attempt(data: bytes, context: str) -> str:
     return ""
 
 
+def hold_form(data: bytes) -> bool:
+    """Whether a text has a canonical form, after all that must be true of it."""
+    try:
+        made = canonical(data, "Buildfile")
+    except PybuildError:
+        return False
+    assert canonical(made, "Buildfile") == made
+    assert meaning(made) == meaning(data)
+    return True
+
+
+def hold_checks(data: bytes, context: str) -> int:
+    """How many findings all rules have in a text. Mending what can be mended leaves what the text means."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        tree = parse_text(data, "Buildfile")
+    except PybuildError:
+        return 0
+    facts, whole = Facts(), True
+    try:
+        survey(tree, Options(context, platform="linux/amd64"), AnyImage(), SeenInputs(), facts=facts)
+    except PybuildError:
+        whole = False
+    found = applicable(text, run(Subject(tree, facts), RULES, of_file(tree, {}, own=True)))
+    if whole:  # a file that is wrong is not mended
+        mended = apply(text, found).encode("utf-8", "surrogateescape")
+        assert mended == data or meaning(mended) == meaning(data)
+    return len(found)
+
+
 def seeds() -> list[bytes]:
     """Texts to start from: those of the corpus, and those that are wrong."""
     texts = [case.text.lstrip("\n") for case in CASES.values()] + [text for text, _ in BROKEN if len(text) < 5000]
+    texts += OWN_WORDS
     return [text.encode("utf-8", "surrogateescape") for text in texts]
 
 
 def mutated(chance: random.Random, known: list[bytes]) -> bytes:
     """A text made of a known one: pieces put in, taken out, doubled, swapped with those of another."""
     data = bytearray(chance.choice(known))
-    for _ in range(chance.randint(1, 6)):
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
         at = chance.randint(0, len(data))
         end = min(len(data), at + chance.choice((0, 1, 1, 4, 20)))
         match chance.randint(0, 4):
@@ -93,9 +154,7 @@ def mutated(chance: random.Random, known: list[bytes]) -> bytes:
 
 def main(argv: list[str]) -> int:
     """Run for a time, or try files."""
-    # A text with an error has Lark load the grammar, which is slow and gives the same each time.
-    grammar.parser = functools.cache(grammar.parser)
-    with tempfile.TemporaryDirectory() as context:
+    with lark_once(), tempfile.TemporaryDirectory() as context:
         files = [name for name in argv if os.path.isfile(name)]
         for name in files:
             with open(name, "rb") as file:

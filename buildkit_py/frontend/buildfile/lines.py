@@ -54,14 +54,18 @@ class Line(Record):
 class Source:
     """A Buildfile's text cut into logical lines.
 
-    Raises `BuildfileSyntaxError` for a line that is too long, a wrong
-    directive, a heredoc without end, and a file without instructions.
+    Raises `BuildfileSyntaxError` for a line that is too long or has a NUL
+    character, a wrong directive, a heredoc without end, a file in UTF-16, and
+    one without instructions.
     """
 
     def __init__(self, text: bytes | str, name: str) -> None:
         data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         data = data.removeprefix(b"\xef\xbb\xbf")
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise BuildfileSyntaxError("the file is UTF-16", at=Position(name, 1), hint="save it as UTF-8")
         self.name = name
+        self._has_nul = b"\0" in data
         # Only "\n" ends a line: str.splitlines would also split at form feeds.
         self.raw = data.decode("utf-8", "surrogateescape").split("\n")
         self.raw = [line + "\n" for line in self.raw[:-1]] + ([self.raw[-1]] if self.raw[-1] else [])
@@ -166,6 +170,13 @@ class Source:
         if empty:
             self.empty_lines.append((Position(self.name, empty[0][0]), tuple(empty), line_end))
         starts, rows, columns = zip(*pieces, strict=True)
+        if self._has_nul and "\0" in text:
+            # No path, argument, variable or name can have one, and what is written to a file stands in a heredoc.
+            at = text.index("\0")
+            number = bisect_right(starts, at) - 1
+            raise self.error(
+                "there is a NUL character in the line", rows[number], columns[number] + at - starts[number]
+            )
         doc = tuple([comment for comment in comments if not comment.startswith("check=")]) if comments else ()
         line = Line(text, starts, rows, columns, line_end, doc, (), comments)
         bodies: list[Body] = []

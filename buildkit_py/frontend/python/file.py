@@ -20,7 +20,8 @@ class File(Record):
 def file(name: str, content: str | bytes | Text | Template) -> File:
     """A file of this text, as a heredoc of a Buildfile is one: for copy(), add() and run()."""
     expect(name, str, "`name` of file()")
-    expect_text("" if isinstance(content, bytes) else content, "`content` of file()")
+    if not isinstance(content, bytes | str):
+        expect_text(content, "`content` of file()")
     if not name or "/" in name:
         raise BuildfileError(f"file() needs a plain name, got {name!r}", at=here(), hint="copy() says where it lands")
     return File(name, content)

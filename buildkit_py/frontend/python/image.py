@@ -54,6 +54,7 @@ class Image:
     def __init__(self, reference: str | Text, *, platform: str = "") -> None:
         expect(reference, (str, Text), "an image's name")
         expect(platform, str, "`platform` of Image()")
+        expect_text(reference, "an image's name")
         if isinstance(reference, str) and not reference.strip():
             raise BuildfileError("an image needs a name", at=here())
         _fill(self, None, actions.FromImage(reference, platform))

@@ -55,9 +55,11 @@ class Template:
 
 
 def expect_text(value: object, what: str) -> None:
-    """Raise `BuildfileError` unless the value is a text, known or not yet."""
+    """Raise `BuildfileError` unless the value is a text, known or not yet, that a path or an argument may be."""
     if not isinstance(value, str | Text | Template):
         expect(value, str, what)
+    if isinstance(value, str) and "\0" in value:
+        raise BuildfileError(f"{what} has a NUL character", at=here())
 
 
 def expand(

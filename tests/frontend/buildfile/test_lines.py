@@ -93,3 +93,18 @@ def test_heredocs_are_taken_out() -> None:
 def test_what_is_above_describes() -> None:
     source = Source("# one\n#two \nFROM a\nRUN x\n# three\n\nRUN y\n# check=skip=all\n# four\nRUN z", "B")
     assert [line.doc for line in source.lines] == [("one", "two"), (), (), ("four",)]
+
+
+def test_a_nul_character_is_refused_where_it_can_mean_nothing() -> None:
+    for text, place in (("FROM a\nRUN \\\n x\0y\n", (3, 3)), ("FROM a\0\n", (1, 7))):
+        with pytest.raises(BuildfileSyntaxError, match="NUL character") as caught:
+            Source(text, "B")
+        assert (caught.value.at.line, caught.value.at.column) == place
+    assert cut("# \0\nFROM a\nCOPY <<E /\n\0\nE\n") == [("FROM a", 2), ("COPY <<E /", 5)]
+
+
+@pytest.mark.parametrize("coding", ["utf-16-le", "utf-16-be"])
+def test_a_file_of_another_coding_is_told_from_its_mark(coding: str) -> None:
+    with pytest.raises(BuildfileSyntaxError, match="the file is UTF-16") as caught:
+        Source("\ufeffFROM a\n".encode(coding), "B")
+    assert caught.value.hint == "save it as UTF-8"

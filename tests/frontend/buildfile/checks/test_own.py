@@ -198,3 +198,7 @@ def test_secrets_in_directories(tmp_path: Path) -> None:
     assert found("FROM scratch AS a\nFROM a\nCOPY --from=a x.pem /\n", context=str(tmp_path)) == []
     (tmp_path / ".dockerignore").write_text("app/conf\n")
     assert found(text, context=str(tmp_path)) == []
+
+
+def test_a_word_that_does_not_expand_ends_the_rules_that_meet_it_and_no_other() -> None:
+    assert found("FROM scratch\nRUN pip install x\nCOPY il'e /\n") == [("PackageCacheKept", 2)]
