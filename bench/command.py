@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import private, verdict, workbench
-from bench.cases import growth, layers, memory, noop, start, steps
+from bench.cases import growth, layers, memory, noop, parse, start, steps
 from bench.race import Sample
 from bench.verdict import Report
 from bench.workbench import Workbench
@@ -31,6 +31,7 @@ CASES: dict[str, Callable[[Workbench], Report]] = {
     "diamond": steps.diamond,
     "noop-1000-run": noop.noop_1000_run,
     "help": start.help_text,
+    "parse": parse.parse,
     "growth-steps": growth.growth_steps,
     "growth-layers": growth.growth_layers,
     "memory": memory.memory,

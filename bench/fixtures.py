@@ -101,6 +101,38 @@ def diamond(base: str, number: int) -> str:
     return text + "RUN sleep 1 && cat /a /b /c /d > /all\n"
 
 
+def lines(count: int, number: int = 0) -> str:
+    """A Buildfile of that many lines, of every kind that files have; `number` is in one of them."""
+    block = """\
+# {name} one of many stages
+FROM base:1 AS {name}
+ARG VERSION=1.{n}
+ENV PATH=/opt/{name}/bin:$PATH \\
+    LANG="C.UTF-8" GREETING='hello, world'
+# what it needs
+RUN --mount=type=cache,target=/var/cache/apt --network=none \\
+    apt-get update && \\
+    # the tools
+    apt-get install -y --no-install-recommends \\
+        curl git make && \\
+    rm -rf /var/lib/apt/lists/*
+WORKDIR /src/{name}
+COPY --from=base --chown=1000:1000 a b "c d" ./
+RUN <<EOF
+set -e
+./configure --prefix=/opt/{name}
+make install
+EOF
+EXPOSE 8080/tcp
+LABEL org.opencontainers.image.version="$VERSION"
+CMD ["/opt/{name}/bin/run", "--port", "8080"]
+
+"""
+    size = block.count("\n")
+    text = "".join(block.format(name=f"stage{n}", n=n) for n in range(count // size))
+    return text + f"RUN echo {number}\n" * (count - text.count("\n"))
+
+
 def ninja(edges: int, inputs: list[str]) -> str:
     """A ninja file of that many edges in a chain, the first of which depends on all inputs."""
     text = f"rule step\n  command = touch $out\n\nbuild out0: step {' '.join(inputs)}\n"

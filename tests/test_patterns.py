@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import buildkit_py.patterns
+from buildkit_py import wildcards
 from buildkit_py.patterns import IgnoreRules, read_ignore
 
 IGNORED = [
@@ -261,6 +266,50 @@ HARD = [
 def test_no_pattern_explodes(pattern: str, name: str) -> None:
     # A matcher that backtracks would need longer than the machine will stand, not merely longer than the limit.
     assert not IgnoreRules([pattern]).ignored(name)
+
+
+def steps(patterns: list[str], path: str) -> int:
+    """How many lines of the matcher run until it knows whether the path is ignored, once the patterns are parsed."""
+    rules = IgnoreRules(patterns)
+    count = 0
+
+    def line(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return line
+
+    def call(frame: FrameType, event: str, argument: object) -> Any:
+        return line if frame.f_code.co_filename in (wildcards.__file__, buildkit_py.patterns.__file__) else None
+
+    before = sys.gettrace()
+    sys.settrace(call)
+    try:
+        rules.ignored(path)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("pattern", HARD)
+@pytest.mark.parametrize("unit", ["a", "a/", "ab", "a/b/"])
+def test_steps_grow_no_faster_than_the_path(pattern: str, unit: str) -> None:
+    few, many = steps([pattern], unit * 100 + "c"), steps([pattern], unit * 800 + "c")
+    assert many <= 8 * few + 200
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda n: "*a" * n + "b", lambda n: "**/" * n + "b", lambda n: "**a" * n, lambda n: "a*" * n + "?b"]
+)
+def test_steps_are_no_more_than_path_times_pattern(kind: Callable[[int], str]) -> None:
+    path = "a/" * 50 + "a" * 50 + "c"
+    for size in (10, 20, 40, 80, 160):
+        assert steps([kind(size)], path) <= 10 * len(path) * len(kind(size))
+
+
+def test_steps_grow_no_faster_than_the_number_of_rules() -> None:
+    path = "/".join(["abc"] * 20)
+    few, many = (steps([f"**/x{number}*y" for number in range(count)], path) for count in (20, 160))
+    assert many <= 8 * few + 200
 
 
 def test_common_patterns_do_not_load_re() -> None:

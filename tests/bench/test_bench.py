@@ -12,6 +12,7 @@ from bench.command import CASES
 from bench.race import Contender, Sample, race
 from bench.verdict import Report, at_least, at_most, under
 from bench.workbench import PEERS, present
+from buildkit_py.frontend.buildfile.parse import parse_text
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
@@ -124,6 +125,9 @@ def test_fixtures_have_the_sizes_that_their_names_say(tmp_path: Path) -> None:
     assert fixtures.twenty("base").count("\n") == 20
     assert fixtures.late_edit("base").splitlines()[16].startswith("COPY")
     assert fixtures.late_edit("base").count("\n") == 20
+    assert fixtures.lines(1000).count("\n") == 1000
+    assert len(parse_text(fixtures.lines(1000, 7), "Dockerfile").instructions) > 400
+    assert fixtures.lines(1000, 7) != fixtures.lines(1000)
     ladder = fixtures.ladder("base", 120)
     assert (ladder.count("\nRUN "), ladder.count(" AS "), ladder.count("--from=")) == (120, 3, 3)
     assert len({line for line in ladder.splitlines() if line.startswith("RUN")}) == 120
