@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.ambient import env as env
     from buildkit_py.frontend.python.ambient import platform_arg as platform_arg
     from buildkit_py.frontend.python.ambient import read as read
+    from buildkit_py.frontend.python.check import check as check
     from buildkit_py.frontend.python.file import File as File
     from buildkit_py.frontend.python.file import file as file
     from buildkit_py.frontend.python.image import Image as Image
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Tree": "tree",
     "bind": "mounts",
     "cache": "mounts",
+    "check": "check",
     "context": "tree",
     "env": "ambient",
     "expand": "template",
@@ -64,6 +66,7 @@ __all__ = [
     "Tree",
     "bind",
     "cache",
+    "check",
     "context",
     "env",
     "expand",

@@ -72,7 +72,7 @@ class Build:
     def __init__(self, request: BuildRequest, session: Session, emit: Emit, witness: Witness) -> None:
         # After the session's beginning, which starts the process that sandboxes come from: both load side by side.
         from buildkit_py.api.ssh_agents import SshAgents
-        from buildkit_py.api.write_out import PACKED_AS, wants_image
+        from buildkit_py.api.write_out import PACKED_AS, pushes, wants_image
 
         self.request = request
         self.session = session
@@ -84,6 +84,8 @@ class Build:
         self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
         self.recorder: Recorder | None = None
         self.agents = SshAgents(request.ssh)
+        # A push waits for the tests of what it pushes.
+        self.testing = request.test or (not request.no_test and pushes(request.outputs))
         self.lost: set[str] = set()  # layers that were given up once: not twice
         self.packer: Packer | None = None  # of the images' layers, where there are images
         self.caches: PortableCaches | None = None
@@ -106,7 +108,8 @@ class Build:
         state = "interrupted"
         try:
             result = self._run(targets, build_id, log_dir, recorder)
-            state = "done"
+            failed = result.failures or any(test.state != "PASSED" for test in result.tests)
+            state = "failed" if failed else "done"
             return result
         except PybuildError:
             state = "failed"
@@ -139,6 +142,10 @@ class Build:
             targets = self._targets(log_dir)
         self.witness.targets = recorder.targets = targets
         self._tell()
+        if request.test:
+            from buildkit_py.api.testing import run_tests
+
+            return run_tests(self, targets, log_dir)
         makes_images = self.makes_images or any(target.tags for target in targets)
         makes_images = makes_images or (request.image and not any(target.host for target in targets))
         packer = self.packer = self._packer() if makes_images else None
@@ -146,9 +153,10 @@ class Build:
         out.check(targets)
         executor = self.executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
         roots = [target.step for target in targets if target.step is not None]
+        roots += [test.step for target in targets for test in target.tests]
         executor.expect(roots)
         if request.dry_run:
-            return self._plan(self._solver(executor, packer, targets), executor, targets)
+            return self._plan(self.solver(executor, packer, targets), executor, targets)
         while True:
             try:
                 results = self._make(targets, executor, roots, out)
@@ -157,7 +165,7 @@ class Build:
                 if not self._recovers(problem):
                     raise
         self._hold(results)
-        self._finish(True)
+        self.finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
 
     def _targets(self, log_dir: str) -> tuple[Target, ...]:
@@ -188,10 +196,10 @@ class Build:
 
         ahead = Ahead(
             lambda: self.executor(log_dir, "none"),
-            lambda executor, steps: self._solve(lambda: self._solver(executor, None, ()), executor, steps),
+            lambda executor, steps: self.solve(lambda: self.solver(executor, None, ()), executor, steps),
             self.witness,
         )
-        return targets(self.request, self.session, self.witness, ahead, pins)
+        return targets(self.request, self.session, self.witness, ahead, pins, testing=self.testing)
 
     def _make(
         self, targets: tuple[Target, ...], executor: LocalExecutor, roots: list[Step], out: WriteOut
@@ -200,11 +208,11 @@ class Build:
         solvers: list[Solver] = []
 
         def solver() -> Solver:
-            solvers.append(self._solver(executor, self.packer, targets))
+            solvers.append(self.solver(executor, self.packer, targets))
             return solvers[-1]
 
         try:
-            solution = self._solve(solver, executor, roots)
+            solution = self.solve(solver, executor, roots)
             for named, directory, scan in executor.contexts():
                 self.witness.context(named, directory, scan)
             return self._write_out(out, targets, solution)
@@ -218,8 +226,10 @@ class Build:
         for notice in self.witness.notices:
             self.emit(notice)
 
-    def _solve(self, make: Callable[[], Solver], executor: LocalExecutor, roots: list[Step]) -> Solution:
-        """Results for all of the steps, by a solver from `make`. Raises the first failure."""
+    def solve(
+        self, make: Callable[[], Solver], executor: LocalExecutor, roots: list[Step], *, tolerant: bool = False
+    ) -> Solution:
+        """Results for all of the steps, by a solver from `make`. Raises the first failure, unless `tolerant`."""
         while True:
             try:
                 solution = make().solve(roots)
@@ -234,9 +244,9 @@ class Build:
             if recovered:
                 continue
             self.cached += solution.cached
-            if solution.failures:
+            if solution.failures and not tolerant:
                 executor.contexts()
-                self._finish(False)
+                self.finish(False)
                 raise _first(solution.failures)
             return solution
 
@@ -313,7 +323,7 @@ class Build:
                 f"the certificates to trust cannot be read: {problem.strerror}", at=path, hint="see PYBUILD_CA_BUNDLE"
             ) from problem
 
-    def _solver(self, executor: LocalExecutor, packer: Packer | None, targets: tuple[Target, ...]) -> Solver:
+    def solver(self, executor: LocalExecutor, packer: Packer | None, targets: tuple[Target, ...]) -> Solver:
         from buildkit_py.solver.solve import Solver
         from buildkit_py.solver.store_cache import StoreCache
 
@@ -370,7 +380,8 @@ class Build:
                     store.blobs.path(layer.digest) for layer in image.manifest.layers if store.blobs.has(layer.digest)
                 ]
 
-    def _finish(self, ok: bool) -> None:
+    def finish(self, ok: bool) -> None:
+        """Tell that the build ended."""
         self.emit(BuildFinished(ok, self.session.clock(), self.ran, self.cached))
 
 

@@ -14,7 +14,7 @@ from buildkit_py.image import reference as references
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Protocol
 
     from buildkit_py.frontend.target import Target
@@ -131,7 +131,7 @@ class NewPins:
 
     def sources(self, targets: tuple[Target, ...]) -> None:
         """Take down what the moving sources of targets are now. Raises what asking raises."""
-        for step in in_order(target.step for target in targets if target.step is not None):
+        for step in in_order(steps_of(targets)):
             match step.op:
                 case GitSource() as op if moves(op):
                     url = without_password(op.url)
@@ -176,7 +176,7 @@ def pinned_name(text: str) -> str:
 
 def with_sources(targets: tuple[Target, ...], source: Callable[[Step], Op]) -> tuple[Target, ...]:
     """The targets over other ops for the sources that move, by `source`; the very same where there are none."""
-    roots = [target.step for target in targets if target.step is not None]
+    roots = list(steps_of(targets))
     now: dict[Step, Step] = {}
     for step in in_order(roots):
         base = now.get(step.base, step.base) if step.base is not None else None
@@ -188,9 +188,20 @@ def with_sources(targets: tuple[Target, ...], source: Callable[[Step], Op]) -> t
     if not now:
         return targets
     return tuple(
-        target.replace(step=now.get(target.step, target.step)) if target.step is not None else target
+        target.replace(
+            step=now.get(target.step, target.step) if target.step is not None else None,
+            tests=tuple([test.replace(step=now.get(test.step, test.step)) for test in target.tests]),
+        )
         for target in targets
     )
+
+
+def steps_of(targets: Iterable[Target]) -> Iterator[Step]:
+    """The last steps of targets and of their tests."""
+    for target in targets:
+        if target.step is not None:
+            yield target.step
+        yield from [test.step for test in target.tests]
 
 
 def without_password(url: str) -> str:

@@ -6,6 +6,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.errors import PybuildError
     from buildkit_py.image.config import ImageConfig
 
 
@@ -61,7 +62,9 @@ class BuildRequest(Record):
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
     `allow` are entitlements, by docker's names.
-    `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is.
+    `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
+    for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
+    made, none is.
     """
 
     file: str
@@ -95,6 +98,8 @@ class BuildRequest(Record):
     iidfile: str = ""
     metadata_file: str = ""
     image: bool = False
+    test: bool = False
+    no_test: bool = False
     store: str = ""
 
 
@@ -128,11 +133,30 @@ class TargetResult(Record):
     config: ImageConfig | None = None
 
 
+class TestResult(Record):
+    """What became of a test. `state` is PASSED, FAILED or SKIPPED: something that it stands on failed.
+
+    `cached`: it passed before, with the same inputs. `problem` is why it failed.
+    """
+
+    name: str
+    stage: str
+    state: str
+    cached: bool = False
+    seconds: float = 0.0
+    problem: PybuildError | None = None
+    position: str = ""
+
+
 class BuildResult(Record):
+    """`tests` are those of a request for tests only, `failures` what failed besides them."""
+
     targets: tuple[TargetResult, ...]
     seconds: float
     ran: int
     cached: int
+    tests: tuple[TestResult, ...] = ()
+    failures: tuple[PybuildError, ...] = ()
 
 
 class TargetSummary(Record):

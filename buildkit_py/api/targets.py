@@ -49,12 +49,13 @@ class _Resolver:
 
 
 def targets(
-    request: BuildRequest, session: Session, witness: Witness, ahead: Ahead, pins: ImagePins
+    request: BuildRequest, session: Session, witness: Witness, ahead: Ahead, pins: ImagePins, *, testing: bool = False
 ) -> tuple[Target, ...]:
     """The wanted targets of the request's file, lowered to graphs. Raises what the frontends raise.
 
     What is odd but no error goes to the witness's notices. `ahead` does the
-    steps without which there is no graph. `pins` say what names of images stand for.
+    steps without which there is no graph. With `testing` the targets have
+    their tests. `pins` say what names of images stand for.
     """
     options = Options(
         context=request.context,
@@ -79,7 +80,9 @@ def targets(
         witness.file(request.file)
         module = load(request.file, witness, name=os.path.relpath(request.file))
         wanted = [(target.name, dict(target.parameters)) for target in request.targets]
-        return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice)
+        if request.test and not any(name for name, _ in wanted):
+            wanted = []  # all of them
+        return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice, testing=testing)
     from buildkit_py.frontend.buildfile.lower import lower
 
     names = tuple(target.name for target in request.targets if target.name)
@@ -96,7 +99,16 @@ def targets(
         tree = parse_text(opened.text, opened.name, cache_dir=cache)
         options = options.replace(source=opened.context)
         return lower(
-            tree, options, resolver, witness, targets=names, text=opened.text, runner=ahead.text, notice=notice
+            tree,
+            options,
+            resolver,
+            witness,
+            targets=names,
+            text=opened.text,
+            runner=ahead.text,
+            notice=notice,
+            testing=testing,
+            everything=request.test,
         )
     tree = _parse(request.file, cache, witness)
     file = "" if request.file == "-" else request.file
@@ -110,6 +122,8 @@ def targets(
         cache_dir=cache,
         runner=ahead.text,
         notice=notice,
+        testing=testing,
+        everything=request.test,
     )
 
 

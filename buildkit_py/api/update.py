@@ -55,6 +55,7 @@ def update(request: BuildRequest, names: Sequence[str], emit: Emit, *, write: bo
     with Session(request.store, sandboxes=True) as session, session.store.work_dir("update") as work:
         witness = Witness()
         build = Build(request, session, emit, witness)
+        build.testing = True  # what tests take is pinned, too
         executor = build.executor(work.path, "none")
         pins = NewPins(old, names, lambda step: executor.settled(step, "1"))
         pins.sources(build.lower(work.path, pins))

@@ -311,6 +311,15 @@ def _full(tag: str) -> str:
     return str(reference.parse(tag))
 
 
+def pushes(outputs: Sequence[OutputSpec]) -> bool:
+    """Whether one of these outputs sends an image to a registry. Raises `UsageError` for one that is wrong."""
+    if not outputs:
+        return False
+    from buildkit_py.exporter.output import check
+
+    return any(check(spec.kind, spec.dest, spec.attributes).kind == "registry" for spec in outputs)
+
+
 def wants_image(outputs: Sequence[OutputSpec]) -> bool:
     """Whether one of these outputs is an image."""
     return any(output.kind in _IMAGES for output in outputs)

@@ -28,6 +28,7 @@ _OPTIONS = (
     ),
     Option(("-o", "--output"), "write the result: a directory, or type=TYPE[,dest=PATH][,…]", "SPEC", many=True),
     Option(("--push",), "send the image to the registry of each of its names"),
+    Option(("--no-test",), "push without waiting for the tests of what is pushed"),
     Option(("--load",), "does nothing: the image is in the local store in any case"),
     Option(("--iidfile",), "write the image's digest to a file", "FILE", completes="file"),
     Option(("--metadata-file",), "write what was built as JSON to a file", "FILE", completes="file"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
+    "test": "run the tests of a Buildfile's targets",
     "check": "tell what is odd about a Buildfile, without building it",
     "fmt": "write Buildfiles in canonical form",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",

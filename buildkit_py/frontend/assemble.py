@@ -11,11 +11,10 @@ The rules are BuildKit's, as `docs/reference/dockerfile-compatibility.md` lists 
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, UsageError
+from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import history as text
 from buildkit_py.frontend.mode import check_mode
 from buildkit_py.frontend.narrow import narrow
-from buildkit_py.frontend.target import Output
 from buildkit_py.graph.op import NO_POLICY, Copy, CopyPath, ImageSource, Inline, Mkdir, Run
 from buildkit_py.graph.step import Step
 from buildkit_py.image.config import DEFAULT_PATH, Healthcheck, History, ImageConfig, setenv
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from buildkit_py.frontend.narrow import Narrowed
-    from buildkit_py.frontend.target import Options, Resolved
+    from buildkit_py.frontend.target import Options, Output, Resolved, Test
     from buildkit_py.graph.op import Mount, Pipe, Policy
     from buildkit_py.source_map import Position
 
@@ -72,7 +71,8 @@ class Stage(Record):
     the latest last. `args` are the ARGs declared so far, for history.
     `cmd_given` says that CMD stood in this very stage, which keeps it from
     being cleared by ENTRYPOINT. `host`: stands on this machine's own root.
-    `outputs` and `tags` are this stage's own, and no stage that starts from it has them.
+    `outputs` and `tags` are this stage's own, and no stage that starts from it has them; `tests` are those of all
+    stages that it is made of.
     `newest` is the last history entry after those of the base image; a chain
     and not a tuple, which each of ten thousand steps would copy. `narrowed` is
     what RUNs with `--inputs` stood on.
@@ -94,6 +94,7 @@ class Stage(Record):
     narrowed: tuple[Narrowed, ...] = ()
     outputs: tuple[Output, ...] = ()
     tags: tuple[str, ...] = ()
+    tests: tuple[Test, ...] = ()
 
     @property
     def history(self) -> tuple[History, ...]:
@@ -419,33 +420,6 @@ def on_build(stage: Stage, trigger: str) -> Stage:
 def maintainer(stage: Stage, author: str) -> Stage:
     """MAINTAINER."""
     return _commit(stage, f"MAINTAINER {author}", author=author)
-
-
-# What is done with the result
-
-
-def output(stage: Stage, source: str, dest: str, *, position: Position | None = None) -> Stage:
-    """OUTPUT: `source`, against WORKDIR, lands on the host in `dest`, a path below the project ("" for its root)."""
-    if dest.startswith("/") or ".." in dest.split("/"):
-        raise BuildfileError(
-            f"`{dest}` is outside of the project", at=position, hint="name a path below it, such as `dist/`"
-        )
-    whole = join("/" if source.startswith("/") else stage.config.working_dir or "/", source)
-    return stage.replace(outputs=(*stage.outputs, Output(whole, dest)))
-
-
-def tag(stage: Stage, names: Iterable[str], *, position: Position | None = None) -> Stage:
-    """TAG: names of the stage's image."""
-    from buildkit_py.image.reference import parse
-
-    for name in names:
-        try:
-            found = parse(name)
-        except UsageError as problem:
-            raise BuildfileError(problem.message, at=position, hint=problem.hint) from problem
-        if found.digest:
-            raise BuildfileError(f"`{name}` names an image by its digest", at=position, hint="name a tag instead")
-    return stage.replace(tags=tuple(dict.fromkeys((*stage.tags, *names))))
 
 
 # Paths

@@ -35,7 +35,7 @@ class OtherFiles:
     """`runner` builds a step that captures its output now and gives that, None where nothing can be run.
 
     `surveying`: the files are only looked at, so what a command would print is
-    not known. `notice` hears of what checks find in the other files;
+    not known. `testing`: stages have their tests. `notice` hears of what checks find in the other files;
     `declared` are the names of the arguments that they take.
     """
 
@@ -49,6 +49,7 @@ class OtherFiles:
         runner: Callable[[Step], str] | None = None,
         notice: Notify | None = None,
         surveying: bool = False,
+        testing: bool = False,
     ) -> None:
         self.options = options
         self.resolver = resolver
@@ -56,6 +57,7 @@ class OtherFiles:
         self.files = files
         self.runner = runner
         self.surveying = surveying
+        self.testing = testing
         self.declared: set[str] = set()
         self._notice = notice
         self._told: set[tuple[str, Position]] = set()

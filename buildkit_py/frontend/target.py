@@ -23,6 +23,14 @@ class Output(Record):
     dest: str
 
 
+class Test(Record):
+    """A test of the stage `stage`: it passes where the step, a `Run` whose changes are dropped, succeeds."""
+
+    name: str
+    stage: str
+    step: Step
+
+
 class Target(Record):
     """`step` None: an empty filesystem. `history` includes the base image's entries, which are its first `inherited`.
 
@@ -44,6 +52,8 @@ class Target(Record):
     # names of this target's parameters as (name, type, default, description), for --list and --help
     parameters: tuple[tuple[str, str, str, str], ...] = ()
     inherited: int = 0
+    # of its stage and of all that it is made of, where tests are wanted
+    tests: tuple[Test, ...] = ()
 
 
 class Resolved(Record):

@@ -81,6 +81,7 @@ class Solution:
         self.ran = 0
         self.cached = 0
         self.failures: list[PybuildError] = []
+        self.failed: dict[Step, PybuildError] = {}
         self.until: float | None = None
 
 
@@ -202,6 +203,7 @@ class Solver:
             if not isinstance(problem, PybuildError):
                 raise problem if problem is not None else RuntimeError("a step ended without a result")
             solution.failures.append(problem)
+            solution.failed[step] = problem
             for other in above:
                 self._tell_finished(other, State.SKIPPED, 0.0, "an input failed")
             if not self.keep_going:

@@ -15,6 +15,7 @@ from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.outline import Outline
+from buildkit_py.frontend.platform_args import normalise
 from buildkit_py.frontend.target import Target
 
 TYPE_CHECKING = False
@@ -68,8 +69,10 @@ def lower(
     cache_dir: str = "",
     runner: Callable[[Step], str] | None = None,
     notice: Notify | None = None,
+    testing: bool = False,
+    everything: bool = False,
 ) -> tuple[Target, ...]:
-    """The wanted targets (none named: the last stage), with every step they need.
+    """The wanted targets (none named: the last stage, or with `everything` all), with every step they need.
 
     `file` is the Buildfile's absolute path, by which its own ignore file and
     the other files that it names are found; "" for one that came from
@@ -77,14 +80,19 @@ def lower(
     other files. `runner` builds a step now and gives its standard output.
     `notice` hears of what looks wrong and is no error: what BuildKit's checks
     find, also where the file turns out to be wrong, and build args that
-    nothing declares. Raises `BuildfileError` (also for findings, where the
-    file says so), `ContextError`, `UsageError` and what the resolver raises.
+    nothing declares. With `testing` the targets have their tests. Raises
+    `BuildfileError` (also for findings, where the file says so),
+    `ContextError`, `UsageError` and what the resolver raises.
     """
     facts = Facts()
     files = Files(inputs, cache_dir)
     files.add(tree.path, file, options.context, text)
-    others = OtherFiles(options, resolver, inputs, files, runner=runner, notice=notice)
+    others = OtherFiles(options, resolver, inputs, files, runner=runner, notice=notice, testing=testing)
     try:
+        if everything and not targets:
+            platform = normalise(options.platform) if options.platform else ""
+            scope = GlobalScope(predefined(platform, ""), dict(options.build_args), tree.escape)
+            targets = tuple(table_of(tree, scope, files).names())
         lowered, declared = _lower(tree, options, targets or ("",), file, facts, others)
     except PybuildError as problem:
         files.show(problem)

@@ -6,7 +6,7 @@ What one instruction does to a stage is in `lower_stage.py`, what it means in `a
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, ContextError, SourceError
-from buildkit_py.frontend import assemble
+from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
@@ -19,7 +19,7 @@ from buildkit_py.frontend.local_context import context_step
 from buildkit_py.frontend.named_context import NamedContexts
 from buildkit_py.frontend.other_files import is_other
 from buildkit_py.frontend.platform_args import normalise, platform_args, this_platform
-from buildkit_py.frontend.target import Target
+from buildkit_py.frontend.target import Target, Test
 from buildkit_py.graph.op import LocalSource
 from buildkit_py.graph.step import Step
 from buildkit_py.http.address import shown_url
@@ -70,6 +70,7 @@ class Build:
     ) -> None:
         self.tree = tree
         self.others = others
+        self.testing = others is not None and (others.testing or others.surveying)
         self.options = options
         self.resolver = resolver
         self.inputs = inputs
@@ -91,6 +92,8 @@ class Build:
         self.facts.table = self.table
         self._lowered: dict[int, Stage] = {}
         self._in_progress: set[int] = set()
+        # Tests of the stages that a stage takes files from, by its index.
+        self._tests: dict[int, list[Test]] = {}
         self._context: Step | None = None
         self._images: dict[str, Step] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
@@ -113,6 +116,7 @@ class Build:
             default=node is self.table.last,
             tags=stage.tags,
             outputs=stage.outputs,
+            tests=stage.tests,
             author=stage.author,
             host=stage.host,
             position=node.head.position,
@@ -131,7 +135,8 @@ class Build:
         done = self._lowered.get(node.index)
         if done is None:
             self._in_progress.add(node.index)
-            done = self._lowered[node.index] = self._lower_stage(node)
+            done = results.with_tests(self._lower_stage(node), self._tests.get(node.index, ()))
+            self._lowered[node.index] = done
             self._in_progress.discard(node.index)
         return done
 
@@ -272,8 +277,7 @@ class Build:
         if node is not None:
             if node.name and (found := self.contexts.find(node.name, self.platform, at)) and found.directory:
                 return found.directory, True
-            stage = self.earlier_stage(node, user, at)
-            return assemble.files_of(stage), False
+            return self._files_of(self.earlier_stage(node, user, at), user), False
         if name == "scratch":
             return assemble.files_of(assemble.scratch("scratch", self.platform, self.settings)), False
         found = self.contexts.find(name, self.platform, at)
@@ -286,11 +290,16 @@ class Build:
             elif name in ("host://", "host:///"):
                 step = host_step(self.inputs, position=at)
             elif is_other(name):
-                return assemble.files_of(self._other(name, self.platform, at)), False
+                return self._files_of(self._other(name, self.platform, at), user), False
             else:
                 step = assemble.image_step(self._resolve(name, self.platform, at), "", f"FROM {name}", at)
             self._images[name] = step
         return step, False
+
+    def _files_of(self, stage: Stage, user: StageNode) -> Step:
+        """The files of a stage, whose tests are then tests of the stage that uses them, too."""
+        self._tests.setdefault(user.index, []).extend(stage.tests)
+        return assemble.files_of(stage)
 
     def remote(self, op: HttpSource | GitSource, stage: str, at: Position) -> Step:
         """The step of a source elsewhere; one for all who take the same, so that it is asked for once."""

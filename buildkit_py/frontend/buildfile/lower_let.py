@@ -35,7 +35,7 @@ def captured(lowering: StageLowering, stage: Stage, node: Let) -> str:
     if others is None or others.runner is None:
         raise BuildfileError("nothing can be run here, so that LET has no value", at=at)
     text = node.command.shell or ""
-    label = f"[{lowering.node.title}] LET {node.name} = $({' '.join(text.split())})"
+    label = lowering.unnumbered(f"LET {node.name} = $({' '.join(text.split())})")
     step = assemble.run(stage, assemble.shell_argv(stage, text), label=label, position=at).step
     assert step is not None
     assert isinstance(step.op, Run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend import assemble
+from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
@@ -15,14 +15,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower_stage import StageLowering
+    from buildkit_py.frontend.buildfile.own_words import Test
     from buildkit_py.frontend.buildfile.run_mount import RunMount
     from buildkit_py.frontend.buildfile.syntax import Flag, RunStep
     from buildkit_py.graph.step import Step
     from buildkit_py.source_map import Position
 
 
-def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
-    """The stage after a RUN. Raises `BuildfileError` for flags that make no sense or are not supported yet."""
+def lower_test(lowering: StageLowering, stage: Stage, node: Test) -> Stage:
+    """The stage with one test more. Raises as `lower_run`."""
+    name = next((flag for flag in node.flags if flag.name == "name"), None)
+    shown = " ".join((node.command.shell or " ".join(node.command.argv or ())).split())
+    if name is not None:
+        shown = lowering.expand(stage, name.value or "", name.position)
+        if not shown.strip():
+            raise BuildfileError("--name comes to nothing", at=lowering.place(name.position))
+    label = lowering.unnumbered(_shown(node))
+    return results.test(stage, lower_run(lowering, stage, node, label), shown, label=label)
+
+
+def lower_run(lowering: StageLowering, stage: Stage, node: RunStep | Test, label: str = "") -> Stage:
+    """The stage after a RUN; `label` names its step where that is none of the stage's own.
+
+    Raises `BuildfileError` for flags that make no sense or are not supported yet."""
     argv, pipes = _command(lowering, stage, node)
     mounts: list[Mount] = []
     sources: list[Step] = []
@@ -53,12 +68,12 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep) -> Stage:
         security=security,
         inputs=inputs,
         policy=policy,
-        label=lowering.label(_shown(node)),
+        label=label or lowering.label(_shown(node)),
         position=lowering.place(node.position),
     )
 
 
-def _command(lowering: StageLowering, stage: Stage, node: RunStep) -> tuple[tuple[str, ...], tuple[Pipe, ...]]:
+def _command(lowering: StageLowering, stage: Stage, node: RunStep | Test) -> tuple[tuple[str, ...], tuple[Pipe, ...]]:
     command = node.command
     if command.argv is not None:
         if not command.argv:
@@ -196,10 +211,10 @@ def _target(stage: Stage, target: str, at: Position) -> str:
     return path
 
 
-def _shown(node: RunStep) -> str:
+def _shown(node: RunStep | Test) -> str:
     """The instruction on one line, for people."""
     words = [
-        "RUN",
+        node.keyword,
         *(f"--{flag.name}={flag.value}" if flag.value is not None else f"--{flag.name}" for flag in node.flags),
     ]
     command = node.command

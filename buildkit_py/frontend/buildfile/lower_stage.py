@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend import assemble
+from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.buildfile import expanded, own_words, syntax
 from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.buildfile.expand import expand, expand_words
 from buildkit_py.frontend.buildfile.facts import Applied, Unset
-from buildkit_py.frontend.buildfile.lower_run import lower_run
+from buildkit_py.frontend.buildfile.lower_run import lower_run, lower_test
 from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.image.config import Healthcheck
@@ -107,11 +107,13 @@ class StageLowering:
                 return assemble.on_build(stage, node.text)
             case syntax.Maintainer():
                 return assemble.maintainer(stage, node.author)
+            case own_words.Test():
+                return lower_test(self, stage, node) if self.build.testing else stage
             case own_words.Output():
                 return self._output(stage, node)
             case own_words.Tag():
                 names = [self.expand(stage, word.text, word.position) for word in node.names]
-                return assemble.tag(stage, names, position=where)
+                return results.tag(stage, names, position=where)
         raise BuildfileError(f"{node.keyword} cannot stand here", at=where)
 
     # For the instructions that have files of their own
@@ -137,6 +139,10 @@ class StageLowering:
         title = f"{self.node.title} " if len(self.build.table.stages) > 1 else ""
         trigger = "ONBUILD " if self._at is not None else ""
         return f"[{title}{self._number:>{width}}/{self.total}] {trigger}{text}"
+
+    def unnumbered(self, text: str) -> str:
+        """The name of a step that is none of the stage's own."""
+        return f"[{self.node.title}] {text}"
 
     def _variables(self, stage: Stage) -> dict[str, str]:
         if self._scope[0] is not stage.env:
@@ -193,9 +199,9 @@ class StageLowering:
         if not source:
             raise BuildfileError(f"OUTPUT {node.path.text} comes to nothing", at=self.place(node.path.position))
         if node.dest is None:
-            return assemble.output(stage, source, "")
+            return results.output(stage, source, "")
         dest = self.expand(stage, node.dest.text, node.dest.position)
-        return assemble.output(stage, source, dest, position=self.place(node.dest.position))
+        return results.output(stage, source, dest, position=self.place(node.dest.position))
 
     def _healthcheck(self, node: HealthcheckStep) -> Healthcheck:
         if node.command is None:

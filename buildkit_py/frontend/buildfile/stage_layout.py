@@ -10,7 +10,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
-from buildkit_py.frontend.buildfile.stages import StageNode, Unit, refuse_before_from, refuse_unsupported
+from buildkit_py.frontend.buildfile.stages import StageNode, Unit, refuse_before_from
 from buildkit_py.frontend.buildfile.syntax import Arg, From, Word
 
 TYPE_CHECKING = False
@@ -96,7 +96,6 @@ class _File:
             case Arg() if self._outside():
                 self._arg(node)
             case _:
-                refuse_unsupported(node)
                 if self._current is None:
                     refuse_before_from(node)
                 else:

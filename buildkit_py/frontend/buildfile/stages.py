@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 
-# Words that parse and that nothing gives a meaning yet.
-UNSUPPORTED = frozenset(("TEST",))
 # Words whose file has to be laid out before it has stages.
 _LAID_OUT = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR"))
 # Words in a stage's body that are to be unrolled, and those that tell of blocks around the stage.
@@ -82,7 +80,6 @@ class StageTable:
         self.stages: list[StageNode] = layout.stages if layout is not None else []
         self.by_name = self.main.by_name
         for node in tree.instructions if layout is None else ():
-            refuse_unsupported(node)
             if isinstance(node, From):
                 self.stages.append(StageNode(len(self.stages), node, self.main))
             elif self.stages:
@@ -198,12 +195,6 @@ class StageTable:
 def needs_layout(tree: Buildfile) -> bool:
     """Whether the stages of a file are known only when its blocks are decided. No Dockerfile has such words."""
     return any(node.keyword in _LAID_OUT or (isinstance(node, From) and "$" in node.name) for node in tree.instructions)
-
-
-def refuse_unsupported(node: Instruction) -> None:
-    """Raise for a word without a meaning."""
-    if node.keyword in UNSUPPORTED:
-        raise BuildfileError(f"{node.keyword} is not supported yet", at=node.position)
 
 
 def refuse_before_from(node: Instruction) -> NoReturn:

@@ -25,17 +25,26 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from buildkit_py.frontend.python.check import CheckFunction
     from buildkit_py.frontend.target import Inputs
 
 
 class Module:
-    """A Buildfile.py that was run: its targets in the order of the file, and what it takes to call them."""
+    """A Buildfile.py that was run: its targets and checks in the order of the file, and what it takes to call them."""
 
-    def __init__(self, path: str, name: str, session: session.Session, targets: tuple[TargetFunction, ...]) -> None:
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        session: session.Session,
+        targets: tuple[TargetFunction, ...],
+        checks: tuple[CheckFunction, ...] = (),
+    ) -> None:
         self.path = path
         self.name = name
         self.session = session
         self.targets = targets
+        self.checks = checks
 
     def default(self) -> TargetFunction:
         """The target marked `default=True`, else the last one."""
@@ -63,11 +72,13 @@ def load(path: str, inputs: Inputs, *, name: str = "") -> Module:
     code = _compile(source, path, name)
     guarded(work, name, lambda: exec(code, module.__dict__))
     found = {id(value): value for value in module.__dict__.values() if isinstance(value, TargetFunction)}
-    targets = tuple(sorted(found.values(), key=lambda target: (target.position.line, target.name)))
+    functions = sorted(found.values(), key=lambda target: (target.position.line, target.name))
+    targets = tuple([function for function in functions if not function.is_check])
+    checks: Any = tuple([function for function in functions if function.is_check])
     if not targets:
         raise BuildfileError("the file has no target", at=name, hint="mark a function with @target")
-    _refuse_doubles(targets)
-    return Module(path, name, work, targets)
+    _refuse_doubles((*targets, *checks))
+    return Module(path, name, work, targets, checks)
 
 
 def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 from buildkit_py.errors import BuildfileError, PybuildError, UsageError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.files import Files
+from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.python import session
 from buildkit_py.frontend.python.image import Image
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower import Notify
-    from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.python.load import Module
     from buildkit_py.frontend.python.target import TargetFunction
     from buildkit_py.frontend.target import Inputs, Options, Resolver
@@ -53,19 +54,27 @@ def call(
     *,
     runner: Callable[[Step], str] | None = None,
     notice: Notify | None = None,
+    testing: bool = False,
 ) -> tuple[Target, ...]:
     """Call targets and lower what they return. `wanted` are (name, {parameter: text}); "" is the default target.
 
     `runner` builds a step (a `Run` with `capture`) now and gives its standard
     output; it is asked for each lazy `Text` that the graph needs. Without it,
-    such a text is an error. Raises `BuildfileError`, `UsageError` for unknown
+    such a text is an error. With `testing` the targets have their tests, the
+    checks among them, which can be wanted by their names, too; where nothing
+    is wanted, all are. Raises `BuildfileError`, `UsageError` for unknown
     targets and parameters, and what the resolver and the runner raise.
     """
-    lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice)
+    others = OtherFiles(options, resolver, inputs, Files(inputs), runner=runner, notice=notice, testing=testing)
+    lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice, others=others)
     out: list[Target] = []
     with _at_work(module, lowering, inputs):
+        if testing:
+            from buildkit_py.frontend.python.lower_checks import with_checks
+
+            return with_checks(module, tuple(wanted), lowering, _call_one)
         for name, given in wanted:
-            out.extend(_call_one(module, _find(module, name), given, lowering))
+            out.extend(_call_one(module, find(module, name), given, lowering))
     return tuple(out)
 
 
@@ -74,7 +83,7 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
 
     Of the build args it gets those that have the names of its parameters, in lower case, too. Raises as `call`.
     """
-    target = _find(module, name)
+    target = find(module, name)
     names = {parameter.name for parameter in target.parameters}
     others.declared.update(names, [name.upper() for name in names])
     given = {key if key in names else key.lower(): value for key, value in options.build_args}
@@ -117,12 +126,16 @@ def _at_work(module: Module, lowering: ImageLowering, inputs: Inputs) -> Iterato
         work.evaluate, work.inputs, work.platform = before
 
 
-def _find(module: Module, name: str) -> TargetFunction:
+def find(module: Module, name: str) -> TargetFunction:
+    """The target of that name, "" for the default one. Raises `UsageError`."""
     if not name:
         return module.default()
     for target in module.targets:
         if name in (target.name, target.function.__name__):
             return target
+    if any(check.name == name for check in module.checks):
+        hint = f"a check makes nothing; run it with `pybuild test {module.name} {name}`"
+        raise UsageError(f"`{name}` is a check", at=module.name, hint=hint)
     names = [target.name for target in module.targets]
     hint = did_you_mean(name, names) or f"the targets are {', '.join(names)}"
     raise UsageError(f"there is no target `{name}`", at=module.name, hint=hint)
@@ -139,7 +152,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     # Texts are run while lowering, so the session goes on; the user's code does not, so it is not watched.
     session.enter(module.session)
     try:
-        for name, image in _images(target, value):
+        for name, image in images_of(target, value):
             stage = lowering.stage(image)
             out.append(
                 Target(
@@ -153,6 +166,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
                     default=default,
                     tags=tuple(plain(tag) for tag in target.tags) if name == target.name else (),
                     outputs=stage.outputs,
+                    tests=stage.tests,
                     author=stage.author,
                     host=stage.host,
                     position=target.position,
@@ -167,7 +181,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     return out
 
 
-def _images(target: TargetFunction, value: object) -> list[tuple[str, Image]]:
+def images_of(target: TargetFunction, value: object) -> list[tuple[str, Image]]:
     """The images of a returned value: one, or those of a dict or list as `name.key`."""
     if isinstance(value, Image):
         return [(target.name, value)]
@@ -189,9 +203,9 @@ def _images(target: TargetFunction, value: object) -> list[tuple[str, Image]]:
 
 def _wrong(target: TargetFunction, what: str) -> BuildfileError:
     return BuildfileError(
-        f"the target {target.name}() {what}",
+        f"the {'check' if target.is_check else 'target'} {target.name}() {what}",
         at=target.position,
-        hint="a target returns an Image, or a dict or list of them",
+        hint=f"a {'check' if target.is_check else 'target'} returns an Image, or a dict or list of them",
     )
 
 

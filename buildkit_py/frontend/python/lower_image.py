@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend import assemble, run_options
+from buildkit_py.frontend import assemble, results, run_options
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.image import Image
     from buildkit_py.frontend.python.session import Session
     from buildkit_py.frontend.python.tree import Tree
-    from buildkit_py.frontend.target import Inputs, Options, Resolver
+    from buildkit_py.frontend.target import Inputs, Options, Resolver, Test
     from buildkit_py.graph.op import GitSource
     from buildkit_py.graph.step import Step
 
@@ -69,6 +69,7 @@ class ImageLowering:
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
         # The image itself is kept with what it became, so that its id stays taken.
         self._made: dict[int, tuple[Image, Stage]] = {}
+        self._borrowed: list[Test] = []
         self._images: dict[tuple[str, str], Step] = {}
         self._directories: dict[tuple[str, tuple[str, ...]], Step] = {}
         self._remotes: dict[HttpSource | GitSource, Step] = {}
@@ -157,6 +158,13 @@ class ImageLowering:
         return tuple(dict((*kept, *args)).items())
 
     def _change(self, stage: Stage, image: Image) -> Stage:
+        """The stage after an action, with the tests of what it takes files from."""
+        borrowed, self._borrowed = self._borrowed, []
+        stage = results.with_tests(self._changed(stage, image), self._borrowed)
+        self._borrowed = borrowed
+        return stage
+
+    def _changed(self, stage: Stage, image: Image) -> Stage:
         at, name = image.position, image.position.function
         if stage.name != name:
             stage = stage.replace(name=name, ignore_cache=self._ignores_cache(name))
@@ -205,7 +213,7 @@ class ImageLowering:
             case actions.NewStage():
                 stage = assemble.from_stage(name, stage, ignore_cache=stage.ignore_cache)
             case actions.AddOutput():
-                stage = assemble.output(stage, action.source, action.dest, position=at)
+                stage = results.output(stage, action.source, action.dest, position=at)
             case _:
                 raise AssertionError(f"{type(action).__name__} changes no image")
         return stage
@@ -366,7 +374,9 @@ class ImageLowering:
     def _files(self, image: Image) -> Step:
         """The files of an image; one of a registry is taken as it is, without its triggers."""
         if not isinstance(image.action, actions.FromImage):
-            return assemble.files_of(self.stage(image))
+            stage = self.stage(image)
+            self._borrowed += stage.tests
+            return assemble.files_of(stage)
         reference, at = plain(image.action.reference), image.position
         platform = normalise(image.action.platform, at) if image.action.platform else self.platform
         if (reference, platform) not in self._images:

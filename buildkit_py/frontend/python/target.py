@@ -18,8 +18,14 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 
+# The targets whose functions are running, outermost first.
+_making: list[TargetFunction] = []
+
+
 class TargetFunction:
     """A target as Python code sees it. Calling it again with the same arguments gives the same value."""
+
+    is_check = False
 
     def __init__(
         self, function: Callable[..., Any], *, name: str, default: bool, tags: tuple[KnownText, ...], position: Position
@@ -31,6 +37,8 @@ class TargetFunction:
         self.position = position
         self.description = _first_paragraph(function.__doc__)
         self.__doc__ = function.__doc__
+        # The targets whose results it goes on from.
+        self.uses: dict[TargetFunction, None] = {}
         self._made: dict[object, object] = {}
         self._stages: dict[int, object] = {}
         self._running: set[object] = set()
@@ -45,6 +53,8 @@ class TargetFunction:
 
     def __call__(self, *args: object, **named: object) -> object:
         """What another target goes on from: its images as what a stage starts from."""
+        if _making:
+            _making[-1].uses[self] = None
         value = self.result(*args, **named)
         if id(value) not in self._stages:
             self._stages[id(value)] = _as_stage(value)
@@ -76,9 +86,11 @@ class TargetFunction:
             raise BuildfileError(f"the target {self.name}() needs itself", at=here())
         if key not in self._made:
             self._running.add(key)
+            _making.append(self)
             try:
                 self._made[key] = self.function(**values)
             finally:
+                _making.pop()
                 self._running.discard(key)
         return self._made[key]
 

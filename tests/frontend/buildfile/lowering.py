@@ -16,7 +16,7 @@ BASE = ImageConfig(env=(("PATH", "/bin"), ("LANG", "C")), cmd=("bash",), working
 class Lowered:
     """The targets of a text, what was resolved, read, noticed and found by checks on the way."""
 
-    def __init__(self, text, *targets, resolver=None, file="", runner=None, **options):
+    def __init__(self, text, *targets, resolver=None, file="", runner=None, testing=False, everything=False, **options):
         self.resolver = resolver or FakeResolver(base=BASE, other=BASE)
         self.inputs = SeenInputs()
         self.notices = []
@@ -31,6 +31,8 @@ class Lowered:
             targets=targets,
             file=file,
             runner=runner,
+            testing=testing,
+            everything=everything,
             notice=self._notice,
         )
 

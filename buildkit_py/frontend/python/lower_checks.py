@@ -1,0 +1,124 @@
+"""Checks of a Buildfile.py into tests: which belong to a target, and the steps that they are."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError, PybuildError
+from buildkit_py.frontend import results
+from buildkit_py.frontend.python import actions, session
+from buildkit_py.frontend.python.load import guarded, show_line
+from buildkit_py.frontend.python.lower import find, images_of
+from buildkit_py.frontend.target import Target
+from buildkit_py.graph.op import Run
+from buildkit_py.image.config import ImageConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from buildkit_py.frontend.python.check import CheckFunction
+    from buildkit_py.frontend.python.image import Image
+    from buildkit_py.frontend.python.load import Module
+    from buildkit_py.frontend.python.lower import Given
+    from buildkit_py.frontend.python.lower_image import ImageLowering
+    from buildkit_py.frontend.python.target import TargetFunction
+    from buildkit_py.frontend.target import Test
+
+
+def with_checks(
+    module: Module,
+    wanted: tuple[tuple[str, Given], ...],
+    lowering: ImageLowering,
+    call: Callable[[Module, TargetFunction, Given, ImageLowering], list[Target]],
+) -> tuple[Target, ...]:
+    """The wanted targets with their tests; a check, wanted by its name or since nothing is, as a target without steps.
+
+    `call` makes the targets of one function. Raises what calling and lowering raise.
+    """
+    named = {one.name: one for one in module.checks}
+    out: list[Target] = []
+    functions: list[TargetFunction] = []
+    for name, given in wanted:
+        if name in named:
+            out.append(_target(named[name], module, lowering))
+            continue
+        functions.append(find(module, name))
+        out += call(module, functions[-1], given, lowering)
+    if not wanted:
+        return tuple([_target(one, module, lowering) for one in module.checks])
+    if functions and module.checks:
+        for one in module.checks:
+            _called(one, module)  # only now is it known what it goes on from
+        more = [test for one in belonging(module.checks, functions) for test in _target(one, module, lowering).tests]
+        out[-1] = out[-1].replace(tests=(*out[-1].tests, *more))
+    return tuple(out)
+
+
+def _target(function: CheckFunction, module: Module, lowering: ImageLowering) -> Target:
+    """A check as a target that is nothing but its tests."""
+    value = _called(function, module)
+    session.enter(module.session)
+    try:
+        tests = tests_of(function, images_of(function, value), module.name, lowering)
+    except PybuildError as problem:
+        show_line(problem, module.name, module.path)
+        raise
+    finally:
+        session.leave()
+    return Target(
+        function.name,
+        None,
+        ImageConfig(),
+        (),
+        lowering.platform,
+        function.description,
+        position=function.position,
+        tests=tuple(tests),
+    )
+
+
+def _called(function: CheckFunction, module: Module) -> object:
+    """What a check returns; the second time it is not called again."""
+    for parameter in function.parameters:
+        if not parameter.has_default:
+            raise BuildfileError(
+                f"the check {function.name}() has no default for `{parameter.name}`",
+                at=function.position,
+                hint="nothing gives a check its arguments",
+            )
+    return guarded(module.session, module.name, function.result)
+
+
+def belonging(checks: Iterable[CheckFunction], wanted: Iterable[TargetFunction]) -> list[CheckFunction]:
+    """The checks, already called, that go on from one of the targets or from something that these are made of."""
+    reached: set[TargetFunction] = set()
+    todo = list(wanted)
+    while todo:
+        one = todo.pop()
+        if one not in reached:
+            reached.add(one)
+            todo.extend(one.uses)
+    return [one for one in checks if reached.intersection(one.uses)]
+
+
+def tests_of(
+    function: CheckFunction, named: Iterable[tuple[str, Image]], file: str, lowering: ImageLowering
+) -> list[Test]:
+    """The tests that a check's images are, behind those of what they stand on. Raises `BuildfileError`."""
+    found: dict[Test, None] = {}
+    for name, image in named:
+        if not isinstance(image.action, actions.RunCommand):
+            raise BuildfileError(
+                f"the check {function.name}() does not end with a command",
+                at=image.position,
+                hint="the last thing that its image does is the run() that is the test",
+            )
+        stage = lowering.stage(image)
+        step = stage.step
+        assert step is not None
+        assert isinstance(step.op, Run)
+        if function.timeout and not step.op.policy.timeout:
+            step = step.replace(op=step.op.replace(policy=step.op.policy.replace(timeout=function.timeout)))
+        label = step.name.replace("] RUN ", "] TEST ", 1)
+        tested = results.test(stage.replace(name=file), stage.replace(step=step), name, label=label)
+        found.update(dict.fromkeys(tested.tests))
+    return list(found)
