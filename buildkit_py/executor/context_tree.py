@@ -16,6 +16,8 @@ from _operator import itemgetter
 
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
+from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, Notes
+from buildkit_py.executor.look import DIRECTORY, LookAhead, xattrs_of
 from buildkit_py.image.content import file_digest
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
@@ -26,11 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from buildkit_py.store.scan import Stamp
+    from buildkit_py.executor.look import Looked
 
-_FORMAT = 3
 _LINK_LIMIT = 40
-_NO_DIGEST = bytes(32)
 # Of what was too fresh when it was seen, so much is looked at again when the build ends.
 _MOST_AGAIN, _MOST_BYTES_AGAIN = 256, 16 << 20
 _KINDS = {
@@ -41,42 +41,6 @@ _KINDS = {
     stat_bits.S_IFCHR: CHAR,
     stat_bits.S_IFBLK: BLOCK,
 }
-
-
-class Notes:
-    """What the last build knew of the files of a context: stamps with digests and extended attributes.
-
-    `made` names, by the step that took from it, the layer with which the next one is compared.
-    """
-
-    def __init__(self, scan: bytes = b"", data: bytes = b"") -> None:
-        self.scan: Scan | None = None
-        self.digests: dict[str, bytes] = {}
-        self.xattrs: dict[str, Any] = {}
-        self.probed: dict[str, bytes] = {}
-        self.made: dict[str, str] = {}
-        try:
-            version, belongs_to, digests, xattrs, probed, made = marshal.loads(data)
-        except (ValueError, EOFError, TypeError):
-            return
-        # Two builds may have written at the same time: one's digests would be read by the other's names.
-        if version == _FORMAT and belongs_to == blake3_hex(scan):
-            self.scan = Scan.load(scan)
-            self.digests, self.xattrs, self.probed, self.made = digests, xattrs, probed, made
-
-    def of_directory(self, path: str) -> dict[str, tuple[bytes, bytes]]:
-        """By name, the stamp and digest of each file that a directory had."""
-        if self.scan is None:
-            return {}
-        listing = self.scan.listings.get(path)
-        digests = self.digests.get(path)
-        if listing is None or digests is None:
-            return {}
-        stamps, size = listing[3], STAMP_SIZE
-        return {
-            name: (stamps[size * i : size * (i + 1)], digests[32 * i : 32 * (i + 1)])
-            for i, name in enumerate(listing[2])
-        }
 
 
 class ContextTree:
@@ -94,6 +58,7 @@ class ContextTree:
         self.hash_files = False
         self._notes = notes or Notes()
         self.made = dict(self._notes.made)
+        self.shared = False  # whether a second process looked at some of it
         self._listed: dict[str, list[Entry]] = {}
         self._walked: dict[str, tuple[bool, list[Entry]]] = {}  # whether with all digests, and what was found
         self._single: dict[str, Entry | None] = {}
@@ -146,12 +111,7 @@ class ContextTree:
         known = self._walked.get(top.path)
         if known is not None and (known[0] or not self.hash_files):
             return known[1]
-        found: list[Entry] = []
-        stack = [top.path]
-        while stack:
-            children = self._list(stack.pop())
-            found += children
-            stack.extend([child[0] for child in children if child[1] == DIR])
+        found = self._all_below(top.path)
         if all(map(str.isascii, map(_path, found))):
             found.sort(key=_path)
         else:
@@ -159,6 +119,22 @@ class ContextTree:
         below = self._below(found, len(top.path) + 1 if top.path else 0)
         self._walked[top.path] = (self.hash_files, below)
         return below
+
+    def _all_below(self, path: str) -> list[Entry]:
+        found: list[Entry] = []
+        stack = [path]
+        # What rules leave out is not looked at, and only they know what that is.
+        with LookAhead(self.root) as ahead:
+            while stack:
+                path = stack.pop()
+                looked = ahead.found.pop(path, None)
+                children = self._take_in(path, looked) if looked is not None else self._list(path)
+                found += children
+                stack.extend([child[0] for child in children if child[1] == DIR])
+                if self.rules is None:
+                    ahead.share(stack, len(found))
+            self.shared = self.shared or ahead.started
+        return found
 
     def _below(self, found: list[Entry], cut: int) -> list[Entry]:
         """Sorted entries with their digests, their paths cut, and further names of an inode made links."""
@@ -233,10 +209,7 @@ class ContextTree:
         get, racy_ones = self._digests.get, self._racy
         for path, children in self._listed.items():
             digests[path] = b"".join(
-                [
-                    _NO_DIGEST if child[0] in racy_ones else get(child[11]) or child[13] or _NO_DIGEST
-                    for child in children
-                ]
+                [NO_DIGEST if child[0] in racy_ones else get(child[11]) or child[13] or NO_DIGEST for child in children]
             )
             xattrs.update([(child[0], child[9]) for child in children if child[9]])
         probed = {
@@ -246,7 +219,7 @@ class ContextTree:
         }
         self.scan.racy = bool(self._racy)
         scan = self.scan.dump()
-        return scan, marshal.dumps((_FORMAT, blake3_hex(scan), digests, xattrs, probed, self.made), 4)
+        return scan, marshal.dumps((FORMAT, blake3_hex(scan), digests, xattrs, probed, self.made), 4)
 
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""
@@ -324,7 +297,7 @@ class ContextTree:
         now = time.time_ns()
         full = self._full(path)
         try:
-            fd = os.open(full, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(full, DIRECTORY)
         except OSError as problem:
             raise ContextError(f"cannot read the directory `{path or '.'}`: {problem.strerror}", at=full) from problem
         try:
@@ -355,14 +328,14 @@ class ContextTree:
                 attributes: Any = None
                 note = known.get(name)
                 if note is not None and note[0] == packed(stamp):
-                    digest = note[1] if note[1] != _NO_DIGEST else None
+                    digest = note[1] if note[1] != NO_DIGEST else None
                     attributes = self._notes.xattrs.get(child, ())
                 if changed > calm or modified > calm or seen.st_nlink > 1 or not is_regular(mode):
                     children.append(self._entry(child, seen, now, digest, attributes))
                 else:  # what `_entry` gives for an ordinary file that has long been at rest
                     source = where + name
                     if attributes is None:
-                        attributes = _xattrs(source)
+                        attributes = xattrs_of(source)
                     if digest is not None:
                         self._digests[source] = digest
                     fields = (child, FILE, mode & 0o7777, 0, 0, size, modified, "", 0, attributes, False, source)
@@ -371,12 +344,61 @@ class ContextTree:
                 stamps += stamp
         finally:
             os.close(fd)
-        if racy(own.st_ctime_ns, own.st_mtime_ns, now):
-            self._racy.add(path)
-        own_stamp: Stamp = (own.st_ctime_ns, own.st_mtime_ns, own.st_ino, own.st_size)
-        self.scan.listings[path] = (own_stamp, own.st_mode, tuple(kept), packed(stamps))
-        self._listed[path] = children
+        stat = (own.st_ctime_ns, own.st_mtime_ns, own.st_ino, own.st_size, own.st_mode)
+        self._note_listing(path, stat, now, kept, packed(stamps), children)
         return children
+
+    def _take_in(self, path: str, looked: Looked) -> list[Entry]:
+        """What `_list` gives, of what a second process saw there."""
+        if path in self._listed:
+            return self._listed[path]
+        own, now, names, stamps, rows = looked
+        known, noted = self._notes.of_directory(path), self._digests
+        prefix, where = f"{path}/" if path else "", self._full(path) + "/"
+        new = tuple.__new__
+        children: list[Entry] = []
+        kept: list[str] = []
+        pieces: list[bytes] = []
+        at = 0
+        for name, row in zip(names, rows, strict=True):
+            child, stamp = prefix + name, stamps[at : at + STAMP_SIZE]
+            at += STAMP_SIZE
+            seen = None
+            if row is None:
+                try:
+                    seen = os.lstat(where + name)
+                except FileNotFoundError:
+                    continue
+                stamp = packed((seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size))
+            note = known.get(name)
+            digest = note[1] if note is not None and note[0] == stamp and note[1] != NO_DIGEST else None
+            if row is not None:
+                mode, size, modified, attributes = row
+                source = where + name
+                if digest is not None:
+                    noted[source] = digest
+                fields = (child, FILE, mode, 0, 0, size, modified, "", 0, attributes, False, source)
+                children.append(new(Entry, (*fields, None, digest)))
+            elif seen is not None:
+                children.append(self._entry(child, seen, now, digest, None))
+            kept.append(name)
+            pieces.append(stamp)
+        self._note_listing(path, own, now, kept, b"".join(pieces), children)
+        return children
+
+    def _note_listing(
+        self,
+        path: str,
+        own: tuple[int, int, int, int, int],
+        now: int,
+        names: list[str],
+        stamps: bytes,
+        children: list[Entry],
+    ) -> None:
+        if racy(own[0], own[1], now):
+            self._racy.add(path)
+        self.scan.listings[path] = (own[:4], own[4], tuple(names), stamps)
+        self._listed[path] = children
 
     def _entry(self, path: str, seen: os.stat_result, now: int, digest: bytes | None, xattrs: Any) -> Entry:
         mode = seen.st_mode
@@ -393,7 +415,7 @@ class ContextTree:
         except OSError as problem:
             raise ContextError(f"`{path}` changed while it was being looked at", at=full) from problem
         if xattrs is None:
-            xattrs = _xattrs(full)
+            xattrs = xattrs_of(full)
         if digest is not None:
             self._digests[full] = digest
         empty = not stat_bits.S_ISREG(mode)
@@ -443,24 +465,6 @@ def _parts(path: str) -> list[str]:
 
 def _path_bytes(entry: Entry) -> bytes:
     return os.fsencode(entry.path)
-
-
-def _xattrs(path: str) -> tuple[tuple[str, bytes], ...]:
-    """The extended attributes that travel with a file: the user's own and file capabilities."""
-    try:
-        names = os.listxattr(path, follow_symlinks=False)
-    except OSError:
-        return ()
-    if not names:
-        return ()
-    kept = sorted(name for name in names if name.startswith("user.") or name == "security.capability")
-    found = []
-    for name in kept:
-        try:
-            found.append((name, os.getxattr(path, name, follow_symlinks=False)))
-        except OSError:  # BuildKit's copy ignores attributes it cannot read, too
-            continue
-    return tuple(found)
 
 
 def _hash(entry: Entry) -> bytes:

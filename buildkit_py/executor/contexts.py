@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from buildkit_py.digest import key_of
-from buildkit_py.executor.context_tree import ContextTree, Notes
+from buildkit_py.executor.context_notes import Notes
+from buildkit_py.executor.context_tree import ContextTree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ class Contexts:
 
         For each: the path it has in the graph, the directory to which that led, the scan.
         """
+        if any(tree.shared for tree in self._trees.values()):
+            from buildkit_py.image.second import end_left
+
+            end_left()
         seen = []
         for (root, ignore), tree in self._trees.items():
             path = self._path(root, ignore)

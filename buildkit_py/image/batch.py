@@ -38,7 +38,7 @@ SMALL = 1 << 16
 # A batch is closed when its members, and what is said of them, take this much.
 FULL = 1 << 20
 # What a batch may take at most: a file and its name can come on top.
-SLOT = FULL + 2 * SMALL
+MOST = FULL + 2 * SMALL
 # What is said of a file, besides its path, twice: see `Job` and `Made`.
 _SAID = 128
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -12,10 +12,10 @@ import os
 from _collections import deque  # type: ignore[import-not-found]
 
 from buildkit_py.errors import ContextError
-from buildkit_py.image.batch import FULL, SLOT, Batch, Refused, fill, made_in
+from buildkit_py.image.batch import FULL, MOST, Batch, Refused, fill, made_in
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import FILE
-from buildkit_py.image.second import Lost, start
+from buildkit_py.image.second import SIZE, Lost, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from buildkit_py.image.second import Second
     from buildkit_py.image.tar_sink import TarSink
 
+_TASK = "buildkit_py.image.batch:fill_slot"
 # A second process is up after 20 ms, in which this one makes so many small files.
 _WORTH = 3_000
 # What the second process has before it, and how many batches may be made before one that is not.
@@ -60,7 +61,7 @@ class Batches:
         # In their order: batches that are made, and such as lie in a slot of the second process.
         self._waiting: deque[tuple[Batch, tuple[bytes, Made] | int]] = deque()
         self.directories = Directories("/")
-        self._second: Second | None = start("buildkit_py.image.batch:fill_slot", 4, SLOT) if small >= _WORTH else None
+        self._second: Second | None = start() if small >= _WORTH else None
 
     def __enter__(self) -> Self:
         return self
@@ -112,11 +113,11 @@ class Batches:
             if not second.is_up() or not second.free or self._given() >= _AHEAD:
                 return False
             data = marshal.dumps(batch.job(self._hashed(batch), self._epoch), 4)
-            if len(data) > second.size:
+            if len(data) > SIZE:
                 return False
             slot = second.free.pop()
             second.slot(slot)[: len(data)] = data
-            second.give(slot, len(data))
+            second.give(_TASK, slot, len(data))
         except Lost:
             self._lose()
             return False
@@ -145,7 +146,7 @@ class Batches:
     def _make(self, batch: Batch) -> tuple[bytes, Made]:
         """Make a batch in this process."""
         if len(self._buffer) < batch.room:
-            self._buffer = bytearray(SLOT if batch.room >= FULL else batch.room)
+            self._buffer = bytearray(MOST if batch.room >= FULL else batch.room)
         view = memoryview(self._buffer)
         try:
             made = fill(view, batch.job(self._hashed(batch), self._epoch), self.directories)

@@ -7,7 +7,7 @@ a socket go only the numbers of slots, and a directory's descriptor.
 
 It is never needed: where it cannot be started, or is not up yet, its user
 does the work itself. There is one at a time, as there are other threads to
-keep a third processor busy.
+keep a third processor busy; who has no more use for it leaves it to the next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import _socket
 import os
 import sys
 from _struct import Struct
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +26,18 @@ if TYPE_CHECKING:
     # From what is in a slot (and how long that is), and an open directory or -1, to what is in it afterwards.
     Task: TypeAlias = Callable[[memoryview, int, int], int]
 
-# A slot's number and how many bytes of it count.
+SLOTS = 4
+SIZE = (1 << 20) + (1 << 18)  # bytes of a slot
+# A slot's number and how many bytes of it count; in a request the task's name follows.
 _MESSAGE = Struct("<II")
 _HELLO = _MESSAGE.pack(0, 0)
+_LONGEST = 256
 _SOCKET, _MEMORY = 3, 4
 _SIGNALS_OF_TERMINALS = (1, 2, 3)  # SIGHUP, SIGINT, SIGQUIT go to the whole group; this one's end is its parent's
 _SIGKILL = 9
+_starting = allocate_lock()
 _busy = False
+_spare: Second | None = None
 
 
 class Lost(Exception):
@@ -39,24 +45,24 @@ class Lost(Exception):
 
 
 class Second:
-    """The process, as the one that started it sees it. `slots` of `size` bytes each; see `start`."""
+    """The process, as the one that started it sees it; see `start`."""
 
-    def __init__(self, task: str, slots: int, size: int) -> None:
+    def __init__(self) -> None:
         import mmap
 
-        self.size = size
-        self.free = list(range(slots))  # slots that nobody uses
+        self.free = list(range(SLOTS))  # slots that nobody uses
         memory = os.memfd_create("pybuild-second", os.MFD_CLOEXEC)
         try:
-            os.ftruncate(memory, slots * size)
-            self._memory = mmap.mmap(memory, slots * size)
+            os.ftruncate(memory, SLOTS * SIZE)
+            self._memory = mmap.mmap(memory, SLOTS * SIZE)
             self._view = memoryview(self._memory)
             self._socket, other = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-            self.pid = _spawn(task, size, other, memory)
+            self.pid = _spawn(other, memory)
         finally:
             os.close(memory)
         self._up = False
         self._ended = False
+        self._left = False
 
     def is_up(self) -> bool:
         """Whether it takes requests by now. Raises `Lost` if it never will."""
@@ -68,15 +74,15 @@ class Second:
 
     def slot(self, number: int) -> memoryview:
         """The memory of a slot."""
-        return self._view[number * self.size : (number + 1) * self.size]
+        return self._view[number * SIZE : (number + 1) * SIZE]
 
-    def give(self, number: int, length: int, directory: int = -1) -> None:
-        """Have the task done on a slot, of which so many bytes count. Raises `Lost`."""
+    def give(self, task: str, number: int, length: int, directory: int = -1) -> None:
+        """Have the task `module:function`, a `Task`, done on a slot, of which so many bytes count. Raises `Lost`."""
         rights = []
         if directory >= 0:
             rights = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, directory.to_bytes(4, sys.byteorder))]
         try:
-            self._socket.sendmsg([_MESSAGE.pack(number, length)], rights)
+            self._socket.sendmsg([_MESSAGE.pack(number, length), task.encode()], rights)
         except OSError as problem:
             raise Lost from problem
 
@@ -105,6 +111,15 @@ class Second:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def leave(self) -> None:
+        """Leave it, idle, to whoever starts one next. It ends with this process at the latest."""
+        global _busy, _spare
+        if len(self.free) < SLOTS:
+            self.close()
+        elif not self._ended:
+            self._left = True
+            _spare, _busy = self, False
+
     def close(self) -> None:
         """End it at once, whatever it is at, and wait for that."""
         global _busy  # noqa: PLW0603
@@ -117,30 +132,41 @@ class Second:
         # What an error's traceback still sees of the memory keeps it until then.
         self._view = memoryview(b"")
         del self._memory
-        _busy = False
+        if not self._left:
+            _busy = False
 
 
-def start(task: str, slots: int, size: int) -> Second | None:
-    """Start a second process for the task `module:function`, a `Task`; None where there is one, or can be none."""
-    global _busy  # noqa: PLW0603
-    if _busy or not sys.executable or len(os.sched_getaffinity(0)) < 2:
-        return None
-    _busy = True
+def end_left() -> None:
+    """End the process that was left, if there is one: nobody is going to start another soon."""
+    global _spare
+    with _starting:
+        left, _spare = _spare, None
+    if left is not None:
+        left.close()
+
+
+def start() -> Second | None:
+    """Start a second process, or take over one that was left; None where there is one at work, or can be none."""
+    global _busy, _spare  # noqa: PLW0603
+    with _starting:
+        if _busy or not sys.executable or len(os.sched_getaffinity(0)) < 2:
+            return None
+        _busy = True
+        left, _spare = _spare, None
+    if left is not None:
+        left._left = False
+        return left
     try:
-        return Second(task, slots, size)
+        return Second()
     except OSError:  # too many processes, no memory
         _busy = False
         return None
 
 
-def _spawn(task: str, size: int, other: _socket.socket, memory: int) -> int:
+def _spawn(other: _socket.socket, memory: int) -> int:
     import fcntl
 
-    module, _, function = task.partition(":")
-    program = (
-        f"import sys; sys.path[:] = {sys.path!r}; from {module} import {function} as task; "
-        f"from buildkit_py.image.second import serve; serve(task, {size})"
-    )
+    program = f"import sys; sys.path[:] = {sys.path!r}; from buildkit_py.image.second import serve; serve()"
     flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else []), *(["-X", "utf8"] if sys.flags.utf8_mode else [])]
     # Out of the way of the numbers that they get in the other process.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (other.fileno(), memory)]
@@ -162,23 +188,30 @@ def _spawn(task: str, size: int, other: _socket.socket, memory: int) -> int:
             os.close(fd)
 
 
-def serve(task: Task, size: int) -> None:
+def serve() -> None:
     """Do requests, in the second process, until the first one closes its end."""
     import gc
     import mmap
+    from importlib import import_module
 
     gc.disable()
     memory: Any = mmap.mmap(_MEMORY, 0)
     view = memoryview(memory)
     sock = _socket.socket(fileno=_SOCKET)
     sock.send(_HELLO)
+    tasks: dict[bytes, Task] = {}
     while True:
-        data, ancillary, *_ = sock.recvmsg(_MESSAGE.size, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
-        if len(data) != _MESSAGE.size:
+        data, ancillary, *_ = sock.recvmsg(_LONGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        if not data:
             os._exit(0)  # nothing here is worth an orderly end
-        number, length = _MESSAGE.unpack(data)
+        number, length = _MESSAGE.unpack_from(data)
+        name = data[_MESSAGE.size :]
+        task = tasks.get(name)
+        if task is None:
+            module, _, function = name.decode().partition(":")
+            task = tasks[name] = getattr(import_module(module), function)
         directory = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
-        length = task(view[number * size : (number + 1) * size], length, directory)
+        length = task(view[number * SIZE : (number + 1) * SIZE], length, directory)
         if directory >= 0:
             os.close(directory)
         sock.send(_MESSAGE.pack(number, length))

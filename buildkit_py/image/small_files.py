@@ -11,7 +11,7 @@ from __future__ import annotations
 import marshal
 import os
 
-from buildkit_py.image.second import Lost, start
+from buildkit_py.image.second import SIZE, Lost, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     # name, mode, uid, gid, mtime in nanoseconds, bytes
     SmallFile: TypeAlias = tuple[str, int, int, int, int, bytes]
 
-# A batch is handed over with so many files, or bytes in them.
+# A batch is handed over with so many files, or bytes in them: it fits in a slot then.
 MOST_FILES, MOST_BYTES = 128, 1 << 20
-# The files of a batch are smaller than this, so it fits in a slot but for the longest of names.
-_SLOT = MOST_BYTES + (1 << 17)
-_SLOTS = 4
+_TASK = "buildkit_py.image.small_files:write_slot"
 # Files before a second process is started: it takes 20 ms to be up.
 _ALONE = 2_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,7 +92,7 @@ class SmallFiles:
         self._count += len(batch)
         if self._count > _ALONE and not self._started:
             self._started = True
-            self._second = start("buildkit_py.image.small_files:write_slot", _SLOTS, _SLOT)
+            self._second = start()
         if not self._give(fd, batch):
             self._write(fd, batch)
 
@@ -109,11 +107,11 @@ class SmallFiles:
             while self._given and second.has_answer():
                 self._take(second)
             data = marshal.dumps((batch, self._me, self._umask), 4)
-            if not second.free or len(data) > second.size:
+            if not second.free or len(data) > SIZE:
                 return False
             slot = second.free.pop()
             second.slot(slot)[: len(data)] = data
-            second.give(slot, len(data), fd)
+            second.give(_TASK, slot, len(data), fd)
         except Lost:
             self._lose()
             return False

@@ -11,7 +11,8 @@ import pytest
 from blake3 import blake3
 
 from buildkit_py.errors import ContextError
-from buildkit_py.executor.context_tree import ContextTree, Notes
+from buildkit_py.executor.context_notes import Notes
+from buildkit_py.executor.context_tree import ContextTree
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildkit_py.store.scan import Scan
 

@@ -14,13 +14,13 @@ import pytest
 
 from buildkit_py.errors import ContextError
 from buildkit_py.image import batches, second
-from buildkit_py.image.batch import FULL, SLOT, Batch, Refused, fill, fill_slot, made_in
+from buildkit_py.image.batch import FULL, MOST, Batch, Refused, fill, fill_slot, made_in
 from buildkit_py.image.content import content_digest
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import FILE, Entry
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.image.pack import pack
-from buildkit_py.image.second import Lost, Second
+from buildkit_py.image.second import Second
 
 TASK = "buildkit_py.image.batch:fill_slot"
 MANY = 4_000
@@ -57,7 +57,7 @@ def until_up(process: Second) -> None:
 
 @pytest.fixture
 def process() -> Second:
-    started = second.start(TASK, 4, SLOT)
+    started = second.start()
     if started is None:
         pytest.skip("one processor")
     until_up(started)
@@ -85,11 +85,11 @@ def test_a_slot_has_what_this_process_makes(tree: Path, process: Second) -> None
     with process, Directories("/") as directories:
         slot = process.free.pop()
         process.slot(slot)[: len(data)] = data
-        process.give(slot, len(data))
+        process.give(TASK, slot, len(data))
         number, length = process.take()
         view = process.slot(number)[:length]
         made, tar = made_in(view), bytes(view)
-        here = memoryview(bytearray(SLOT))
+        here = memoryview(bytearray(MOST))
         assert made == fill(here, job, directories)
         assert number == slot
         assert tar[: made[0]] == here[: made[0]]
@@ -123,8 +123,8 @@ def test_a_lost_process_costs_nothing_but_time(tree: Path, gone: str, monkeypatc
             until_up(process)
             os.kill(process.pid, signal.SIGSTOP)
 
-        def killed_with_one(process: Second, number: int, length: int, directory: int = -1) -> None:
-            give(process, number, length, directory)
+        def killed_with_one(process: Second, task: str, number: int, length: int, directory: int = -1) -> None:
+            give(process, task, number, length, directory)
             kill(process)
 
         monkeypatch.setattr(Second, "__init__", up_at_once)
@@ -157,7 +157,7 @@ def test_a_slot_names_what_it_refuses(tree: Path) -> None:
     entries = diff(str(tree / "d7"), hash_files=False)
     touched(tree / "d7" / "f566")
     batch = batch_of(entries)
-    view = memoryview(bytearray(SLOT))
+    view = memoryview(bytearray(MOST))
     data = marshal.dumps(batch.job(False, None), 4)
     view[: len(data)] = data
     with pytest.raises(Refused) as refused:
@@ -196,23 +196,6 @@ def test_what_becomes_of_a_full_batch_fits_in_a_slot(tmp_path: Path, letter: str
             batch.file(entry)
     assert batch.room >= FULL
     data = marshal.dumps(batch.job(True, None), 4)
-    view = memoryview(bytearray(SLOT))
+    view = memoryview(bytearray(MOST))
     view[: len(data)] = data
-    assert fill_slot(view, len(data), -1) <= SLOT
-
-
-def test_only_one_at_a_time(process: Second) -> None:
-    with process:
-        assert second.start(TASK, 1, SLOT) is None
-    again = second.start(TASK, 1, SLOT)
-    assert again is not None
-    with again:
-        pass
-
-
-def test_a_task_that_is_not_there_is_lost() -> None:
-    process = second.start("buildkit_py.no_such_module:task", 1, SLOT)
-    if process is None:
-        pytest.skip("one processor")
-    with process, pytest.raises(Lost):
-        until_up(process)
+    assert fill_slot(view, len(data), -1) <= MOST

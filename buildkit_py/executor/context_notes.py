@@ -1,0 +1,51 @@
+"""Notes of a context: what a build knew of its files when it ended, for the next one."""
+
+from __future__ import annotations
+
+import marshal
+
+from buildkit_py.digest import blake3_hex
+from buildkit_py.store.scan import STAMP_SIZE, Scan
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+FORMAT = 3
+NO_DIGEST = bytes(32)
+
+
+class Notes:
+    """What the last build knew of the files of a context: stamps with digests and extended attributes.
+
+    `made` names, by the step that took from it, the layer with which the next one is compared.
+    """
+
+    def __init__(self, scan: bytes = b"", data: bytes = b"") -> None:
+        self.scan: Scan | None = None
+        self.digests: dict[str, bytes] = {}
+        self.xattrs: dict[str, Any] = {}
+        self.probed: dict[str, bytes] = {}
+        self.made: dict[str, str] = {}
+        try:
+            version, belongs_to, digests, xattrs, probed, made = marshal.loads(data)
+        except (ValueError, EOFError, TypeError):
+            return
+        # Two builds may have written at the same time: one's digests would be read by the other's names.
+        if version == FORMAT and belongs_to == blake3_hex(scan):
+            self.scan = Scan.load(scan)
+            self.digests, self.xattrs, self.probed, self.made = digests, xattrs, probed, made
+
+    def of_directory(self, path: str) -> dict[str, tuple[bytes, bytes]]:
+        """By name, the stamp and digest of each file that a directory had."""
+        if self.scan is None:
+            return {}
+        listing = self.scan.listings.get(path)
+        digests = self.digests.get(path)
+        if listing is None or digests is None:
+            return {}
+        stamps, size = listing[3], STAMP_SIZE
+        return {
+            name: (stamps[size * i : size * (i + 1)], digests[32 * i : 32 * (i + 1)])
+            for i, name in enumerate(listing[2])
+        }
