@@ -221,6 +221,7 @@ class Build:
             if self.request.cache_to and self.caches is not None and solvers:
                 self.witness.impure("a cache was written")
                 self.caches.export(solvers[-1], _image_steps(targets), self.packer or self._packer())
+                self.caches.save_mounts(executor.cache_mounts())
 
     def _tell(self) -> None:
         for notice in self.witness.notices:
@@ -298,6 +299,7 @@ class Build:
                 ca_bundle=self._ca_bundle(),
                 offline=self.request.offline,
                 save=self._save,
+                restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
             ),
             self.session.transport,
         )

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from buildkit_py.api.portable_mounts import PortableMounts
     from buildkit_py.api.request import BuildRequest, CacheSpec
     from buildkit_py.api.session import Session
     from buildkit_py.events import Emit
@@ -38,6 +39,7 @@ class PortableCaches:
         self._emit = emit
         self._key = os.environb.get(KEY_VARIABLE.encode(), b"")
         self._imports: Imports | None = None
+        self._mounts: PortableMounts | None = None
 
     def imports(self) -> Imports | None:
         """What the build may use of other machines' results; None without `--cache-from`."""
@@ -47,6 +49,29 @@ class PortableCaches:
             places = [self._place(spec) for spec in self._request.cache_from]
             self._imports = Imports(self._session.store, places, self._emit, self._key)
         return self._imports
+
+    def mounts(self) -> PortableMounts:
+        """The cache mounts that travel with the caches."""
+        if self._mounts is None:
+            from buildkit_py.api.portable_mounts import PortableMounts
+
+            places = [self._mounts_place(spec) for spec in self._request.cache_from]
+            self._mounts = PortableMounts(self._session, self._emit, places, self._key)
+        return self._mounts
+
+    def save_mounts(self, used: dict[str, str]) -> None:
+        """Write cache mounts to where `--cache-to` says `mounts=true`: ids by names."""
+        for spec in self._request.cache_to:
+            if not spec.mounts:
+                continue
+            began = self._session.clock()
+            try:
+                sent = self.mounts().save(self._mounts_place(spec), used)
+            except PybuildError as problem:
+                self._emit(Notice("warning", f"the cache mounts were not written to {spec.place}: {problem.message}"))
+                continue
+            about = f"{spec.place} ({len(used)} mounts, {sent} bytes sent)"
+            self._emit(Exported("cache mounts", about, "", self._session.clock() - began))
 
     def forget(self, layers: Iterable[LayerMeta]) -> None:
         """These could not be had from where a cache said that they are."""
@@ -92,3 +117,14 @@ class PortableCaches:
         from buildkit_py.remote.repository import Repository
 
         return Repository(self._session.client(), spec.place)
+
+    def _mounts_place(self, spec: CacheSpec) -> Place:
+        from buildkit_py.remote.artifact import MOUNTS_TYPE
+
+        if spec.kind == "local":
+            from buildkit_py.remote.directory import Directory
+
+            return Directory(spec.place, f"{spec.name}-mounts", MOUNTS_TYPE)
+        from buildkit_py.remote.repository import Repository
+
+        return Repository(self._session.client(), spec.place, MOUNTS_TYPE, "-mounts")

@@ -45,13 +45,14 @@ class CacheSpec(Record):
     """One `--cache-from` or `--cache-to`: kind is local or registry; `place` an absolute directory or an image's name.
 
     `name` tells several caches in one directory apart. `mode`: "max" writes what every step gave, "min" only what
-    is in the targets' images.
+    is in the targets' images. `mounts`: the files of cache mounts are written, too.
     """
 
     kind: str
     place: str
     name: str = "main"
     mode: str = "max"
+    mounts: bool = False
 
 
 class BuildRequest(Record):

@@ -20,13 +20,14 @@ _MODES = ("min", "max")
 
 
 def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
-    """`type=local,src=DIR[,name=NAME]` or `type=registry,ref=NAME`; with `--cache-to` `dest` for `src`, and `mode`.
+    """`type=local,src=DIR[,name=NAME]` or `type=registry,ref=NAME`.
 
+    With `--cache-to` it is `dest` for `src`, and there are `mode` and `mounts`.
     A text without `=` is the `ref` of a registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
-    known = ("type", "src", "dest", "ref", "name", "mode")
+    known = ("type", "src", "dest", "ref", "name", "mode", "mounts")
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -42,13 +43,16 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     mode = fields.pop("mode", "") if option == "--cache-to" else ""
     if mode and mode not in _MODES:
         raise UsageError(f"`{option} {text}` has the mode `{mode}`", hint="it is `min` or `max`")
+    mounts = fields.pop("mounts", "false") if option == "--cache-to" else "false"
+    if mounts not in ("true", "false"):
+        raise UsageError(f"`{option} {text}`: `mounts` is `true` or `false`")
     for other in fields:
         raise UsageError(f"`{option} {text}`: a cache of type {kind} takes no `{other}` here")
     if kind == "local":
         place = os.path.abspath(os.path.join(cwd, os.path.expanduser(place)))
     else:
         place = _ref(place, option, text)
-    return CacheSpec(kind, place, name or "main", mode or "max")
+    return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true")
 
 
 def _ref(name: str, option: str, text: str) -> str:

@@ -32,9 +32,12 @@ _EINVAL = 22
 
 
 class Begun:
-    """The cache mounts that this build emptied, for steps that use nothing of earlier builds: each is emptied once."""
+    """The cache mounts that this build used, and those that it emptied, for steps that use nothing of earlier builds:
+    each is emptied once. `used` are ids by names.
+    """
 
     def __init__(self) -> None:
+        self.used: dict[str, str] = {}
         self._lock = allocate_lock()
         self._locks: dict[tuple[str, ...], LockType] = {}
         self._done: set[tuple[str, ...]] = set()
@@ -61,7 +64,9 @@ class CacheMounts:
         snapshots: Sequence[str],
         trees: Sequence[Trees | None],
         waiting: Callable[[int], object],
+        restore: Callable[[str, str], bool] | None = None,
     ) -> None:
+        self._restore = restore
         self._store = store
         self._materializer = materializer
         self._begun = begun
@@ -84,6 +89,7 @@ class CacheMounts:
                 wanted[key] = max(other, mount, key=lambda one: _STRICTNESS.index(one.sharing))
         for key in sorted(wanted):
             mount = wanted[key]
+            self._begun.used[self._store.mounts.name(key[0], key[1:])] = key[0]
 
             def acquire(fresh: bool, key: tuple[str, ...] = key, mount: Mount = mount) -> CacheMount:
                 return self._store.mounts.acquire(
@@ -91,7 +97,7 @@ class CacheMounts:
                     mount.sharing,
                     self._waiting,
                     begins=key[1:],
-                    fill=lambda directory: self._fill(mount, directory),
+                    fill=lambda directory: self._fill(mount, key, directory, fresh),
                     fresh=fresh,
                 )
 
@@ -114,9 +120,12 @@ class CacheMounts:
         attributes = f"{_mode(mount):o} {mount.uid} {mount.gid}"
         return (id,) if attributes == f"{_MODE:o} 0 0" else (id, "empty", attributes)
 
-    def _fill(self, mount: Mount, directory: str) -> None:
-        """Make a new, empty directory what the mount says that it begins as."""
+    def _fill(self, mount: Mount, key: tuple[str, ...], directory: str, fresh: bool) -> None:
+        """Make a new, empty directory what another machine saved of it, else what the mount says that it begins as."""
         tree = self._trees[mount.source] if mount.source >= 0 else None
+        restored = False
+        if self._restore is not None and not fresh:
+            restored = self._restore(self._store.mounts.name(key[0], key[1:]), directory)
         try:
             if tree is None:
                 self._set(directory, _mode(mount), mount.uid, mount.gid)
@@ -132,7 +141,8 @@ class CacheMounts:
                     at=self._step.position,
                     hint="a cache mount begins with the files of a directory of its `from`",
                 )
-            write_tree(union.walk(mount.path), directory, self._materializer.identity)
+            if not restored:
+                write_tree(union.walk(mount.path), directory, self._materializer.identity)
             self._set(directory, top.stat.st_mode & 0o7777, top.stat.st_uid, top.stat.st_gid)
         except OSError as problem:
             raise store_error(problem, self._store.root, "fill a cache mount") from problem

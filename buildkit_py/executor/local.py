@@ -152,6 +152,10 @@ class LocalExecutor:
         assert isinstance(op, LocalSource)
         return self._contexts.tree(op)
 
+    def cache_mounts(self) -> dict[str, str]:
+        """The cache mounts that were used: their ids by their names in the store."""
+        return self._begun.used
+
     def contexts(self) -> list[tuple[str, str, bytes]]:
         """Write down what was seen of each context, for the next build; see `Contexts.write`."""
         return self._contexts.write()
@@ -241,7 +245,9 @@ class LocalExecutor:
         from buildkit_py.executor.ssh_forward import AgentMounts
 
         waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
-        caches = CacheMounts(self.store, self._materializer, self._begun, step, snapshots, seen, waiting)
+        caches = CacheMounts(
+            self.store, self._materializer, self._begun, step, snapshots, seen, waiting, self._settings.restore
+        )
         agents = AgentMounts(self.store, self._given.agent, step)
         mounts = Mounts(step, op, seen, self._given.secret, caches, agents)
         try:

@@ -16,7 +16,6 @@ from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
-from buildkit_py.remote.document import LARGEST, MEDIA_TYPE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +24,10 @@ if TYPE_CHECKING:
     from buildkit_py.store.layers import LayerBlob
 
 ARTIFACT_TYPE = "application/vnd.pybuild.cache.v1"
+MOUNTS_TYPE = "application/vnd.pybuild.mounts.v1"
+# A cache document; one of ten thousand steps has 20 MiB.
+LARGEST = 256 << 20
+_JSON = "+json"
 SIGNATURE = "vnd.pybuild.cache.signature"
 # A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
 MOST_LAYERS = 16_000
@@ -58,8 +61,11 @@ def believed(signed: Signed, key: bytes) -> bool:
     return not key or hmac.compare_digest(sign(signed.data, key).encode(), signed.signature.encode("utf-8", "replace"))
 
 
-def dump(signed: Signed, blobs: Sequence[LayerBlob]) -> bytes:
-    """The manifest over a document and blobs. Raises `SourceError` for more blobs than a manifest can name."""
+def dump(signed: Signed, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) -> bytes:
+    """The manifest over a document and blobs; `kind` is its artifact type.
+
+    Raises `SourceError` for more blobs than a manifest can name.
+    """
     if len(blobs) > MOST_LAYERS:
         raise SourceError(
             f"a cache of {len(blobs)} layers does not fit into one manifest", hint="write fewer with mode=min"
@@ -68,8 +74,8 @@ def dump(signed: Signed, blobs: Sequence[LayerBlob]) -> bytes:
     value = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "artifactType": ARTIFACT_TYPE,
-        "config": {"mediaType": MEDIA_TYPE, "digest": digest, "size": len(signed.data)},
+        "artifactType": kind,
+        "config": {"mediaType": kind + _JSON, "digest": digest, "size": len(signed.data)},
         "layers": [{"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size} for blob in blobs],
     }
     if signed.signature:
@@ -77,12 +83,12 @@ def dump(signed: Signed, blobs: Sequence[LayerBlob]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def parse(data: bytes) -> Artifact:
-    """What a manifest says of its document. Raises `Malformed` where it is no manifest of a cache."""
+def parse(data: bytes, kind: str = ARTIFACT_TYPE) -> Artifact:
+    """What a manifest says of its document. Raises `Malformed` where it is no manifest of that kind."""
     what = "cache's manifest"
     value = strict_json.parse_object(data, limit=MAX_MANIFEST, what=what)
     config = strict_json.mapping(value, "config", what) or {}
-    if strict_json.text(config, "mediaType", what) != MEDIA_TYPE:
+    if strict_json.text(config, "mediaType", what) != kind + _JSON:
         raise Malformed("what is there is no cache of pybuild", hint="name another place; an image is no cache")
     from buildkit_py.digest import is_sha256
 
@@ -91,7 +97,7 @@ def parse(data: bytes) -> Artifact:
     if not is_sha256(digest) or not 0 <= size <= LARGEST:
         raise Malformed(f"the {what} names no document that can be read")
     annotations = dict(strict_json.text_pairs(value, "annotations", what))
-    return Artifact(Descriptor(MEDIA_TYPE, digest, size), annotations.get(SIGNATURE, ""))
+    return Artifact(Descriptor(kind + _JSON, digest, size), annotations.get(SIGNATURE, ""))
 
 
 def blobs_of(data: bytes) -> frozenset[str]:

@@ -24,8 +24,7 @@ from buildkit_py.registry.bundle import DirectoryBundle, Piece
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
 from buildkit_py.remote import artifact
-from buildkit_py.remote.artifact import ARTIFACT_TYPE, Signed
-from buildkit_py.remote.document import LARGEST
+from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,9 +43,13 @@ _TEMPORARY = ".pybuild-"
 
 
 class Directory:
-    """Implements `Place`. `path` is absolute; `tag` tells several caches in one directory apart."""
+    """Implements `Place`. `path` is absolute; `tag` tells several caches in one directory apart.
 
-    def __init__(self, path: str, tag: str) -> None:
+    `kind` is the artifact type of what is kept.
+    """
+
+    def __init__(self, path: str, tag: str, kind: str = ARTIFACT_TYPE) -> None:
+        self._kind = kind
         self.name = path
         self._path = path
         self._tag = tag
@@ -58,7 +61,7 @@ class Directory:
         if entry is None:
             return None
         manifest = self._small(_digest(entry), MAX_MANIFEST)
-        found = artifact.parse(manifest)
+        found = artifact.parse(manifest, self._kind)
         data = checked(found.document, self._small(found.document.digest, LARGEST), LARGEST, "cache document")
         return Signed(data, found.signature)
 
@@ -83,11 +86,11 @@ class Directory:
 
     def _write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         index = self._index()
-        manifest = artifact.dump(signed, blobs)
+        manifest = artifact.dump(signed, blobs, self._kind)
         digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
         entry = {
             "mediaType": OCI_MANIFEST,
-            "artifactType": ARTIFACT_TYPE,
+            "artifactType": self._kind,
             "digest": digest,
             "size": len(manifest),
             "annotations": {REF_NAME: self._tag},

@@ -14,6 +14,7 @@ from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
+from buildkit_py.remote.artifact import LARGEST
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import StepRecord
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = "pybuild-cache-1"
-MEDIA_TYPE = "application/vnd.pybuild.cache.v1+json"
-# A build of ten thousand steps has 20 MiB.
-LARGEST = 256 << 20
 
 _WHAT = "cache document"
 # What a record's parts may be nested; ours are four deep.

@@ -16,8 +16,7 @@ from buildkit_py.image.manifest import OCI_MANIFEST
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
 from buildkit_py.remote import artifact
-from buildkit_py.remote.artifact import Signed
-from buildkit_py.remote.document import LARGEST
+from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,12 +29,17 @@ if TYPE_CHECKING:
 
 
 class Repository:
-    """Implements `Place`. Raises `UsageError` for a name that is none, or has a digest: a cache moves."""
+    """Implements `Place`. Raises `UsageError` for a name that is none, or has a digest: a cache moves.
 
-    def __init__(self, client: Client, name: str) -> None:
+    `kind` is the artifact type of what is kept; `suffix` stands behind the tag.
+    """
+
+    def __init__(self, client: Client, name: str, kind: str = ARTIFACT_TYPE, suffix: str = "") -> None:
         self.name = name
+        self._kind = kind
         self._client = client
-        self._reference = references.parse(name)
+        parsed = references.parse(name)
+        self._reference = parsed.replace(tag=parsed.tag + suffix) if parsed.tag else parsed
         if self._reference.digest:
             raise UsageError(f"the cache `{name}` is named by a digest", hint="name it by a tag")
 
@@ -45,7 +49,7 @@ class Repository:
             manifest = self._client.manifest(self._reference)
         except ImageNotFound:
             return None
-        found = artifact.parse(manifest.data)
+        found = artifact.parse(manifest.data, self._kind)
         data = self._client.small_blob(self._reference, found.document.digest, LARGEST)
         return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
 
@@ -56,7 +60,7 @@ class Repository:
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
         client, reference = self._client, self._reference
-        manifest = artifact.dump(signed, blobs)
+        manifest = artifact.dump(signed, blobs, self._kind)
         sent = 0
         for blob in blobs:
             if not client.has(reference, blob.digest):

@@ -72,7 +72,7 @@ class CacheMounts:
         """
         if sharing not in ("shared", "locked", "private"):
             raise ValueError(f"not a sharing mode: {sharing!r}")
-        name = key_of("cache mount", id, *begins)
+        name = self.name(id, begins)
         number = 0
         while True:
             home = f"{self.dir}/{name}.{number}"
@@ -91,6 +91,18 @@ class CacheMounts:
                 self._renew(home, id)
                 return CacheMount(home + "/data", lock)
             number += 1
+
+    def name(self, id: str, begins: tuple[str, ...] = ()) -> str:
+        """What a cache mount is called on any machine: 64 hex digits."""
+        return key_of("cache mount", id, *begins)
+
+    def hold(self, name: str) -> CacheMount | None:
+        """The cache mount of that name for reading, with nobody else in it; None where it is not here, or in use."""
+        home = f"{self.dir}/{name}.0"
+        lock = Lock(home + "/lock", keep=True)
+        if not os.path.isdir(home + "/data") or not lock.acquire(wait=False):
+            return None
+        return CacheMount(home + "/data", lock)
 
     def all(self) -> Iterator[tuple[str, str]]:
         """Every cache mount as (id, path of its own directory), in no order; the id is "" where it was lost."""
