@@ -47,7 +47,7 @@ _OPTIONS = (
     ),
     Option(
         ("--cache-to",),
-        "write the results to a cache elsewhere: type=local,dest=DIR or type=registry,ref=NAME[,mode=min]",
+        "write the results to a cache: type=local,dest=DIR or type=registry,ref=NAME[,mode=min][,mounts=true]",
         "SPEC",
         many=True,
     ),

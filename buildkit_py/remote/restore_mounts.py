@@ -40,7 +40,7 @@ def restore(
     with store.work_dir("mounts") as work:
         for number in sorted(wanted):
             _unpack(store, fetcher, identity, mount.packs[number], origin, f"{work.path}/{number}")
-        _arrange(mount, work.path, directory)
+        arrange(mount, work.path, directory)
 
 
 def _unpack(
@@ -71,7 +71,7 @@ def _unpack(
         store.blobs.delete(blob.digest)
 
 
-def _arrange(mount: KeptMount, packs: str, directory: str) -> None:
+def arrange(mount: KeptMount, packs: str, directory: str) -> None:
     """Move each file from its pack to its place. Directories get their attributes last: filling them changes times."""
     made: dict[str, os.stat_result] = {"": os.lstat(directory)}
     try:
