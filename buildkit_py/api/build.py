@@ -124,7 +124,9 @@ class Build:
     def _record(self, recorder: Recorder, state: str) -> None:
         """Nothing but an explanation is lost where this cannot be written: no reason to fail."""
         try:
-            self.session.store.builds.put(recorder.record(state, self.session.clock()))
+            store = self.session.store
+            store.builds.put(recorder.record(state, self.session.clock()))
+            store.builds.forget_old(store.leases.oldest(time.time_ns()))
         except PybuildError as problem:
             self.emit(Notice("warning", f"no record of this build could be kept: {problem}"))
 

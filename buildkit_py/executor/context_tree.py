@@ -17,11 +17,12 @@ from _operator import itemgetter
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
 from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, Notes
+from buildkit_py.executor.listed_file import hash_listed
 from buildkit_py.executor.look import DIRECTORY, LookAhead, xattrs_of
 from buildkit_py.image.content import file_digest
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.patterns import IgnoreRules
-from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, TICK, Scan, packed, racy
+from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, Scan, packed, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ class ContextTree:
 
     Everything is owned by 0:0, as BuildKit's client sends a local context:
     who checked the sources out is no part of the result. With `hash_files`
-    set, every file that is answered has its digest.
+    set, every file that is answered has its digest. `store` is a path below
+    `root` that is never there ("" for none): what builds keep is no input.
     """
 
-    def __init__(self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None) -> None:
+    def __init__(self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None, *, store: str = "") -> None:
         self.root = os.path.realpath(root)
+        self._store = store
         self.rules = IgnoreRules(ignore) if ignore else None
         self.scan = Scan(self.root)
         self.hash_files = False
@@ -167,6 +170,8 @@ class ContextTree:
     def explain(self, path: str) -> str:
         """Why a COPY finds nothing at a path."""
         clean = "/".join(reversed(_parts(path)))
+        if self._store and f"{clean}/".startswith(f"{self._store}/"):
+            return f"`{self._store}` is pybuild's own store, which is part of no context"
         if self.rules is not None and os.path.lexists(self._full(clean)):
             return f"`{clean}` exists, but the ignore file leaves it out of the context"
         if not os.path.lexists(self._full(clean)):
@@ -224,7 +229,7 @@ class ContextTree:
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""
         now = ContextTree(self.root)
-        now.rules = self.rules
+        now.rules, now._store = self.rules, self._store
         left = _MOST_BYTES_AGAIN
         for path in sorted(self._racy):
             try:
@@ -250,7 +255,7 @@ class ContextTree:
         if before is None or before.kind != FILE or not before.source:
             return 0
         used = earlier._digests.get(before.source)
-        return before.size if used is not None and before.size <= most and _hash(before) == used else -1
+        return before.size if used is not None and before.size <= most and hash_listed(before) == used else -1
 
     # -- looking
 
@@ -263,6 +268,8 @@ class ContextTree:
             return self._root
         if path in self._single:
             return self._single[path]
+        if self._store and f"{path}/".startswith(f"{self._store}/"):
+            return None
         if self.rules is not None and self.rules.ignored(path) and not self.rules.may_reinclude(path):
             self._single[path] = None
             return None
@@ -313,6 +320,8 @@ class ContextTree:
             stamps: list[int] = []
             for name in sorted(os.listdir(fd)):
                 child = prefix + name
+                if child == self._store:
+                    continue
                 ignored = level is not None and level.ignores(name)
                 if ignored and level is not None and not level.below(name).reincludes:
                     continue
@@ -363,6 +372,8 @@ class ContextTree:
         for name, row in zip(names, rows, strict=True):
             child, stamp = prefix + name, stamps[at : at + STAMP_SIZE]
             at += STAMP_SIZE
+            if child == self._store:
+                continue
             seen = None
             if row is None:
                 try:
@@ -449,7 +460,7 @@ class ContextTree:
     def _hashed(self, entry: Entry) -> bytes:
         if entry.data is not None:
             return file_digest(entry)
-        digest = self._digests[entry.source] = _hash(entry)
+        digest = self._digests[entry.source] = hash_listed(entry)
         # It was read a tick after its last change and still had its stamp: that proves it from now on.
         self._racy.discard(entry.path)
         return digest
@@ -465,34 +476,3 @@ def _parts(path: str) -> list[str]:
 
 def _path_bytes(entry: Entry) -> bytes:
     return os.fsencode(entry.path)
-
-
-def _hash(entry: Entry) -> bytes:
-    """BLAKE3 of a file's bytes, of exactly the file that was listed; `ContextError` if it changes meanwhile."""
-    from blake3 import blake3
-
-    try:
-        fd = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as problem:
-        raise ContextError(f"cannot read `{entry.path}`: {problem.strerror}", at=entry.source) from problem
-    try:
-        before = os.fstat(fd)
-        age = time.time_ns() - max(before.st_ctime_ns, before.st_mtime_ns)
-        if age < TICK:
-            # A change within the same tick would not show: read later than the tick of the last change.
-            time.sleep(min(TICK - age, TICK) / 1e9)
-        hasher = blake3()
-        left = entry.size
-        while piece := os.read(fd, 1 << 20):
-            hasher.update(piece)
-            left -= len(piece)
-        seen = os.fstat(fd)
-    except OSError as problem:
-        raise ContextError(f"cannot read `{entry.path}`: {problem.strerror}", at=entry.source) from problem
-    finally:
-        os.close(fd)
-    if left or seen.st_mtime_ns != entry.mtime or seen.st_ctime_ns != before.st_ctime_ns:
-        raise ContextError(
-            f"`{entry.path}` changed while it was being read", at=entry.source, hint="run the build again"
-        )
-    return hasher.digest()

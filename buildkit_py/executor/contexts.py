@@ -27,8 +27,14 @@ class Contexts:
         tree = self._trees.get(key)
         if tree is None:
             path = self._path(*key)
-            tree = self._trees[key] = ContextTree(*key, Notes(_read(path), _read(path + ".notes")))
+            notes = Notes(_read(path), _read(path + ".notes"))
+            tree = self._trees[key] = ContextTree(*key, notes, store=self._store_in(op.root))
         return tree
+
+    def _store_in(self, root: str) -> str:
+        """Where the store is in a context, "" where it is elsewhere."""
+        top, store = os.path.realpath(root).rstrip("/") + "/", os.path.realpath(self._store.root)
+        return store.removeprefix(top) if store.startswith(top) else ""
 
     def write(self) -> list[tuple[str, str, bytes]]:
         """Write down what was seen of each context, for the next build. No step may be running.

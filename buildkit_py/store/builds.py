@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.work import Work
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+# So many builds are known at most: enough for `why`, which looks at 50 of one file, and a second's work to read.
+KEPT = 1000
 
 
 class Builds:
@@ -28,8 +30,7 @@ class Builds:
 
     def create(self) -> tuple[str, str]:
         """A new, empty directory, as (id, path). Ids sort by time (UTC, milliseconds): `20260131-235959-417a9c`."""
-        now = time.time_ns() // 1_000_000
-        id = time.strftime("%Y%m%d-%H%M%S-", time.gmtime(now // 1000)) + f"{now % 1000:03d}" + os.urandom(2).hex()[:3]
+        id = _when(time.time_ns()) + os.urandom(2).hex()[:3]
         path = self.path(id)
         try:
             make_dir(self.dir)
@@ -88,6 +89,19 @@ class Builds:
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a log") from problem
 
+    def forget_old(self, before: int, keep: int = KEPT) -> None:
+        """Remove all builds but the newest so many, of those that began before a time (nanoseconds since 1970)."""
+        limit = _when(before)
+        for id in self.all()[keep:]:
+            if id < limit:
+                self.delete(id)
+
     def delete(self, id: str) -> bool:
         """Remove what was seen of a build; False if there was nothing."""
         return self._work.remove(self.path(id))
+
+
+def _when(nanoseconds: int) -> str:
+    """The beginning of the id of a build that began then."""
+    milliseconds = nanoseconds // 1_000_000
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime(milliseconds // 1000)) + f"{milliseconds % 1000:03d}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,46 @@ def test_no_cache_runs_all_and_keeps_the_image(project: World, base_layout: Path
     ran = build(project, base_layout, "-t", "x", "--iidfile", "second", "--no-cache")
     assert [name for name in ran if "RUN" in name], ran
     assert (project.project / "first").read_text() == (project.project / "second").read_text()
+
+
+# a store in its own context
+
+
+def test_a_store_inside_the_context_is_no_part_of_it(world: World, base_layout: Path) -> None:
+    inside = world.project / "cache/pybuild"
+    world.env["PYBUILD_HOME"] = str(inside)
+    base = f"oci-layout://{base_layout}"
+    world.write(
+        {
+            "Dockerfile": f"FROM {base}\nCOPY . /all\nRUN find /all | sort > /list\n",
+            "cache/other": "other",
+            "cache/pybuild-too": "too",
+            "a": "a",
+            ".dockerignore": "*\n!**/*\n.git\n",
+        }
+    )
+    out = world.top / "out"
+    world.build("-o", str(out))
+    assert (inside / "format").exists()
+    found = ["/all", "/all/.dockerignore", "/all/Dockerfile", "/all/a", "/all/cache", "/all/cache/other"]
+    assert (out / "list").read_text().split() == [*found, "/all/cache/pybuild-too"]
+    assert world.ran(world.build()) == []
+    world.write({"a": "changed"})
+    assert len(world.ran(world.build())) == 2
+    world.write({"Dockerfile": "FROM scratch\nCOPY . /all\n"})
+    for _ in range(3):
+        time.sleep(0.05)
+        done = world.build("-t", "x")
+    assert "up to date" in done.stderr, "what builds leave in it changes nothing"
+
+
+def test_a_store_inside_the_context_cannot_be_named(world: World) -> None:
+    world.env["PYBUILD_HOME"] = str(world.project / "kept")
+    world.write({"Dockerfile": "FROM scratch\nCOPY kept/format /x\n"})
+    done = world.build(ok=False)
+    assert done.returncode == 4
+    assert "`kept/format` not found" in done.stderr
+    assert "hint: `kept` is pybuild's own store, which is part of no context" in done.stderr
+    world.write({"Dockerfile": "FROM scratch\nCOPY link/format k* /x/\n"})
+    (world.project / "link").symlink_to("kept")
+    assert "not found" in world.build(ok=False).stderr
