@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 
-_NAMES = ("escape", "syntax", "check")
+NAMES = ("escape", "syntax", "check")
 _CHECK_KEYS = ("skip", "error", "experimental")
 _BOOLEANS = frozenset(("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"))
 
@@ -41,7 +41,7 @@ class Directives:
         comment = line.lstrip()
         name, begin, value, column = split(comment) or ("", 0, "", 0)
         name = name.lower()
-        if name not in _NAMES:
+        if name not in NAMES:
             self.searching = False
             return False
         indent = len(line) - len(comment)

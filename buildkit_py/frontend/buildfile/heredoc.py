@@ -17,7 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CARRIER = r"\s*(?:ONBUILD\s+)*(?:RUN|COPY|ADD|TEST)(?:\s+|$)(?:--\S*\s+)*"
+# The instructions that may have heredocs.
+CARRIERS = ("RUN", "COPY", "ADD", "TEST")
+_CARRIER = rf"\s*(?:ONBUILD\s+)*(?:{'|'.join(CARRIERS)})(?:\s+|$)(?:--\S*\s+)*"
 _HEREDOC = r"(\d*)<<(-?)\s*([^<]*)"
 
 

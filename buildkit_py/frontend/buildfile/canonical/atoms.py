@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 BLANKS = " \t\v\f\r"
 # Words of conditions; all other words of the language are written in upper case.
-_LOWER = frozenset(("NOT", "DEFINED", "COMPARISON", "_AND", "_OR"))
-_UPPER = frozenset(
+LOWER = frozenset(("NOT", "DEFINED", "COMPARISON", "_AND", "_OR"))
+UPPER = frozenset(
     (
         *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
         *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "DO", "ELIF", "ELSE", "END", "FOR"),
@@ -66,10 +66,10 @@ def _atoms(tokens: Iterable[Token], text: str) -> Iterator[Atom]:
             value = token[end:].lstrip(BLANKS)
             yield Atom(start, token[:end])
             yield Atom(start + len(token) - len(value), value)
-        elif token.type in _UPPER:
+        elif token.type in UPPER:
             yield Atom(start, token.upper())
         else:
-            yield Atom(start, token.lower() if token.type in _LOWER else str(token), glued)
+            yield Atom(start, token.lower() if token.type in LOWER else str(token), glued)
 
 
 def _json(start: int, array: str) -> Iterator[Atom]:
