@@ -43,6 +43,9 @@ def try_answer(argv: Sequence[str]) -> int | None:
         # What was odd about the Buildfile is said again, in the colours that a terminal gets.
         return _answer(memo["out"], memo["err"][sys.stderr.isatty()])
     # Only what the steps take changed, so the graph need not be made again.
+    from buildkit_py.cli import own_modules
+
+    own_modules.install()
     from buildkit_py.cli import guard, rebuild
 
     guard.leave(guard.guarded(lambda _: rebuild.rebuild(memo, path), list(argv)))

@@ -64,6 +64,9 @@ def main() -> int:
     code = first_tier.try_answer(sys.argv[1:])
     if code is not None:
         return code
+    from buildkit_py.cli import own_modules
+
+    own_modules.install()
     from buildkit_py.cli import guard
 
     guard.leave(guard.guarded(dispatch, sys.argv[1:]))

@@ -3,8 +3,10 @@
 zstd is always streamed with one worker thread or more: then the output
 depends neither on how many there are nor on how the input was cut
 (libzstd cuts it into jobs by itself), while one-shot use or no worker gives
-other bytes. The default level is 1: layers are packed while the build waits,
-and level 3 saves some 5 % of the bytes for half as much time again.
+other bytes. Less than a block of zstd's is compressed to the same bytes by
+either, and to start workers for it would take ten times as long. The default
+level is 1: layers are packed while the build waits, and level 3 saves some 5 %
+of the bytes for half as much time again.
 gzip has no time in its header. This is the one file that knows zstandard.
 """
 
@@ -31,6 +33,7 @@ MEDIA_TYPES = {
     "none": "application/vnd.oci.image.layer.v1.tar",
 }
 ZSTD_LEVEL = 1
+_BLOCK = 1 << 17  # RFC 8878 3.1.1.2.4, Block_Maximum_Size
 GZIP_LEVEL = 6
 
 # A frame may ask the reader for a window; the format allows 2 GiB and more.
@@ -67,13 +70,13 @@ class _Plain:
         return b""
 
 
-def compressor(kind: str, level: int = 0) -> Compressor:
+def compressor(kind: str, level: int = 0, *, size: int = -1) -> Compressor:
     """A stream compressor: "zstd", "gzip" or "none"; level 0 is the default one of the kind.
 
-    Raises `ValueError` for another kind.
+    `size` is how many bytes it will be given in all, -1 where that is not known. Raises `ValueError` for another kind.
     """
     if kind == "zstd":
-        workers = max(1, min(4, len(os.sched_getaffinity(0))))
+        workers = 0 if 0 <= size < _BLOCK else max(1, min(4, len(os.sched_getaffinity(0))))
         made: Compressor = _zstandard().ZstdCompressor(level=level or ZSTD_LEVEL, threads=workers).compressobj()
         return made
     if kind == "gzip":

@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.image.compress import Compressor
+
 _PIECE = 1 << 20
 _ALONE = 1 << 19
 
@@ -27,7 +29,9 @@ class TarSink:
         self._write = write
         self._tar_hash = sha256(expected)
         self._blob_hash = sha256(expected)
-        self._compressor = compressor(compression, level)
+        self._compression = compression, level
+        self._compressor: Compressor | None = None
+        self._whole = -1  # how large the tar is, once that is known
         self._parts: list[bytes] = []
         self._pending = 0
         self.bytes = 0
@@ -70,6 +74,8 @@ class TarSink:
         self._tar_hash.update(piece)
 
     def _compress(self, piece: bytes) -> None:
+        if self._compressor is None:
+            self._compressor = compressor(*self._compression, size=self._whole)
         self._out(self._compressor.compress(piece))
 
     def _out(self, piece: bytes) -> None:
@@ -80,10 +86,14 @@ class TarSink:
 
     def finish(self) -> tuple[str, str]:
         """Everything through; the diff_id and the blob's digest."""
+        if not self.bytes:
+            self._whole = self._pending
         if self._parts:
             self._flush()
         for stage in self._stages:
             stage.close()
+        if self._compressor is None:  # of no bytes at all
+            self._compressor = compressor(*self._compression, size=0)
         self._out(self._compressor.flush())
         return f"sha256:{self._tar_hash.hexdigest()}", f"sha256:{self._blob_hash.hexdigest()}"
 

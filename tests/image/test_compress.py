@@ -12,6 +12,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildkit_py.errors import SourceError
 from buildkit_py.image.compress import Counted, compressor, decompress, kind_of, kind_of_bytes
@@ -140,3 +142,21 @@ def test_counted_gives_again_what_was_peeked() -> None:
     assert source.count == 0
     assert source.read(3) + source.read(100) + source.read(1) == b"0123456789"
     assert source.count == 10
+
+
+@settings(deadline=None)
+@given(
+    st.binary(max_size=3000) | st.tuples(st.binary(max_size=40), st.integers(0, 5000)).map(lambda two: two[0] * two[1]),
+    st.sampled_from([1, 3, 7, 19, -5]),
+)
+def test_what_is_known_to_be_small_comes_to_the_same_bytes(data: bytes, level: int) -> None:
+    data = data[: (1 << 17) - 1]
+    alone = compressor("zstd", level, size=len(data))
+    assert alone.compress(data) + alone.flush() == compressed("zstd", data, level=level)
+
+
+@pytest.mark.parametrize("size", [(1 << 17) - 1, 1 << 17, (1 << 17) + 1, 1 << 20])
+def test_the_border_of_small_makes_no_difference(size: int) -> None:
+    for data in (DATA[:size], DATA[-size:]):
+        alone = compressor("zstd", size=size)
+        assert alone.compress(data) + alone.flush() == compressed("zstd", data)
