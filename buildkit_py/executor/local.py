@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from _thread import RLock
-from array import array
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StepFailed
@@ -28,6 +27,7 @@ from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
@@ -77,6 +77,7 @@ class LocalExecutor:
         )
         self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
+        self._impure_ones: dict[str, bool] = {}  # of lowest layers, whether they are
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
         self._begun = Begun()
@@ -350,6 +351,8 @@ class LocalExecutor:
                     entries = plan(op, trees, base, work=work.path)
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
+                    from array import array  # it loads `collections`, which steps without files do without
+
                     ends: array[int] = array("Q")
                     new = self._keep(step, "" if op.link else below, entries, digests=found, ends=ends)
                     if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
@@ -481,8 +484,10 @@ class LocalExecutor:
         layers = self.store.snapshots.layers(snapshot)
         if not layers:
             return False
-        lowest = self.store.layers.get(layers[0])
-        return lowest is not None and lowest.impure
+        if layers[0] not in self._impure_ones:
+            lowest = self.store.layers.get(layers[0])
+            self._impure_ones[layers[0]] = lowest is not None and lowest.impure
+        return self._impure_ones[layers[0]]
 
     def _resolver(self) -> bytes:
         if self._resolv_conf is None:

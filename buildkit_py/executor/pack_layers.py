@@ -7,13 +7,13 @@ later steps run; whoever needs the blob waits for that one only.
 from __future__ import annotations
 
 from _thread import allocate_lock
-from array import array
 
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable
 
     from buildkit_py.executor.materialize import Materializer
@@ -188,7 +188,10 @@ class Packer:
         if self._epoch is None:
             from buildkit_py.executor.patch_layer import keep_members, wants_members
 
-            ends = array("Q") if wants_members(self._store, layer) else None
+            if wants_members(self._store, layer):
+                from array import array
+
+                ends = array("Q")
         packed = pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch, ends=ends)
         if ends is not None:
             keep_members(self._store, layer, packed.diff_id, entries, ends)

@@ -250,12 +250,13 @@ def run_command(
         os.close(err_write)
     running.add(sandbox)
     running.coming.discard(step)
-    if running.coming:
-        launcher.prepare()
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
         pump.run(out_read, err_read)
         ended = sandbox.wait()
+        if running.coming:
+            # Not while it ran: all mounts of a machine are made one after another.
+            launcher.prepare()
     except BaseException:
         _abandon(sandbox)
         raise

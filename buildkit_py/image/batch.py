@@ -17,7 +17,6 @@ from __future__ import annotations
 import marshal
 import os
 import stat
-from array import array
 
 from buildkit_py.image.content import file_part
 from buildkit_py.image.directories import Directories
@@ -26,6 +25,7 @@ from buildkit_py.image.tar_header import BLOCK_SIZE, MAX_ID, PADDING, HeaderWrit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from array import array
     from typing import Any, TypeAlias
 
     Job: TypeAlias = tuple[bool, int | None, list[tuple[Any, ...]]]
@@ -102,6 +102,8 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
 
     Raises `Refused` for a file that is not what is said of it, or cannot be read.
     """
+    from array import array
+
     from blake3 import blake3
 
     hashed, epoch, segments = job
@@ -201,5 +203,7 @@ def made_in(view: memoryview) -> Made:
     said = marshal.loads(view[size:-4])
     if len(said) == 2:
         raise Refused(*said)
+    from array import array
+
     content, digests, ends = said
     return size, content, digests, array("Q", ends)

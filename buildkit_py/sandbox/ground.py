@@ -2,7 +2,7 @@
 
 The process with its namespaces, a scaffold to put mounts together on, and
 /proc, /sys and /dev. It is half of the way to the command, so the fork server
-lays it for the next sandbox while a step runs (`init.prepare`).
+lays it for the next sandbox while nobody waits (`init.prepare`).
 """
 
 from __future__ import annotations

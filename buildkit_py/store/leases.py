@@ -99,7 +99,9 @@ class Leases:
         if path in self._renewed or not self.renews:
             return
         try:
-            if not self._holds and time.time_ns() - os.lstat(path).st_mtime_ns < _HOUR:
+            # Of what is not there yet, as of most that a build looks for, nothing need be held: it will be new.
+            age = time.time_ns() - os.lstat(path).st_mtime_ns
+            if not self._holds and age < _HOUR:
                 return
             guard = os.open(self.dir, _DIRECTORY)
             try:

@@ -50,6 +50,9 @@ def _remove(top: int, name: str, pending: list[str]) -> None:
             with os.scandir(fd) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
+                        if _is_removed(fd, entry.name):
+                            progress = True
+                            continue
                         moved = os.urandom(8).hex()
                         _move(fd, entry.name, top, moved)
                         pending.append(moved)
@@ -67,6 +70,15 @@ def _remove(top: int, name: str, pending: list[str]) -> None:
                     raise
     finally:
         os.close(fd)
+
+
+def _is_removed(parent: int, name: str) -> bool:
+    """Whether a directory was empty, and is gone."""
+    try:
+        os.rmdir(name, dir_fd=parent)
+    except OSError:
+        return False
+    return True
 
 
 def _open(top: int, name: str) -> int:
