@@ -77,7 +77,6 @@ class LocalExecutor:
         )
         self._contexts = Contexts(store)
         self._resolv_conf: bytes | None = None
-        self._impure_ones: dict[str, bool] = {}  # of lowest layers, whether they are
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
         self._begun = Begun()
@@ -481,13 +480,7 @@ class LocalExecutor:
         return UnionTree(self._union(source.snapshot))
 
     def _impure(self, snapshot: str) -> bool:
-        layers = self.store.snapshots.layers(snapshot)
-        if not layers:
-            return False
-        if layers[0] not in self._impure_ones:
-            lowest = self.store.layers.get(layers[0])
-            self._impure_ones[layers[0]] = lowest is not None and lowest.impure
-        return self._impure_ones[layers[0]]
+        return self._materializer.is_impure(self.store.snapshots.layers(snapshot))
 
     def _resolver(self) -> bytes:
         if self._resolv_conf is None:

@@ -68,6 +68,17 @@ class Materializer:
         self._fetcher = fetcher
         # The directories that were found, _HERE among them; none for an empty layer. What a build uses stays meanwhile.
         self._known: dict[str, tuple[str, ...]] = {}
+        self._impure: dict[str, bool] = {}
+
+    def is_impure(self, layers: Sequence[str]) -> bool:
+        """Whether a filesystem of these layers stands on this machine's own root, so that it must not leave it."""
+        if not layers:
+            return False
+        lowest = layers[0]
+        if lowest not in self._impure:
+            meta = self._store.layers.get(lowest)
+            self._impure[lowest] = meta is not None and meta.impure
+        return self._impure[lowest]
 
     def trees(self, layers: Sequence[str], progress: Progress = _silent) -> Trees:
         """The directories of these layers, lowest first. `progress(layer, done, total)` counts fetched bytes.
