@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_FILES, MOST_BYTES = 128, 1 << 20
 _TASK = "buildkit_py.image.small_files:write_slot"
 # Files before a second process is started: it takes 20 ms to be up.
-_ALONE = 2_000
+_ALONE = 500
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
