@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from buildkit_py.image.second import Second
 
     # name, mode, uid, gid, mtime in nanoseconds, bytes
-    SmallFile: TypeAlias = tuple[str, int, int, int, int, bytes]
+    SmallFile: TypeAlias = tuple[str, int, int, int, int, bytes | memoryview]
 
 # A batch is handed over with so many files, or bytes in them: it fits in a slot then.
 MOST_FILES, MOST_BYTES = 128, 1 << 20
@@ -63,8 +63,17 @@ def write_batch(fd: int, batch: list[SmallFile], me: tuple[int, int], umask: int
 
 
 def write_slot(view: memoryview, length: int, directory: int) -> int:
-    """`write_batch`, as the task of a second process: a slot has its arguments, and then what it gives or raises."""
-    batch, me, umask = marshal.loads(view[:length])
+    """`write_batch`, as the task of a second process.
+
+    A slot has the marshalled arguments with sizes in place of the bytes, and behind them the bytes of all files;
+    then what `write_batch` gives, or the errno and name that it raises.
+    """
+    rows, sizes, me, umask = marshal.loads(view[:length])
+    batch: list[SmallFile] = []
+    at = length
+    for row, size in zip(rows, sizes, strict=True):
+        batch.append((*row, view[at : at + size]))
+        at += size
     answer: list[int] | tuple[int, str]
     try:
         answer = write_batch(directory, batch, me, umask)
@@ -106,12 +115,20 @@ class SmallFiles:
                 return False
             while self._given and second.has_answer():
                 self._take(second)
-            data = marshal.dumps((batch, self._me, self._umask), 4)
-            if not second.free or len(data) > SIZE:
+            if not second.free:
+                return False
+            contents = [item[5] for item in batch]
+            rows = [item[:5] for item in batch]
+            head = marshal.dumps((rows, list(map(len, contents)), self._me, self._umask), 4)
+            data = b"".join(contents)
+            begin, end = len(head), len(head) + len(data)
+            if end > SIZE:
                 return False
             slot = second.free.pop()
-            second.slot(slot)[: len(data)] = data
-            second.give(_TASK, slot, len(data), fd)
+            view = second.slot(slot)
+            view[:begin] = head
+            view[begin:end] = data
+            second.give(_TASK, slot, begin, fd)
         except Lost:
             self._lose()
             return False
