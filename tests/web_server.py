@@ -43,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             page(self, request)
 
-    do_HEAD = do_POST = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
         """A whole answer; underscores of header names stand for hyphens. `Last_Modified=""` leaves that out."""

@@ -55,7 +55,7 @@ def _shares(meta: LayerMeta, places: list[Origin]) -> bool:
     """Whether a layer was to come from one of these places, where it is not (or, of a registry, may not be)."""
     for place in (origins.read(text) for text in meta.origin):
         if place.piece is None:
-            if any(other.name == place.name for other in places):
+            if any((other.name, _above(other.url)) == (place.name, _above(place.url)) for other in places):
                 return True
         elif any(other.piece and _directory(other) == _directory(place) for other in places):
             try:
@@ -64,6 +64,10 @@ def _shares(meta: LayerMeta, places: list[Origin]) -> bool:
             except OSError:
                 return True
     return False
+
+
+def _above(url: str) -> str:
+    return url.rpartition("/")[0]
 
 
 def _directory(place: Origin) -> str:

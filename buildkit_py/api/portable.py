@@ -109,22 +109,24 @@ class PortableCaches:
         document = gather(store, results, packer.variant, packer.blob, complete=spec.mode == "max")
         return export(store, document, self._place(spec), self._session.fetcher(), self._key)
 
-    def _place(self, spec: CacheSpec) -> Place:
+    def _place(self, spec: CacheSpec, kind: str = "", suffix: str = "") -> Place:
+        """Where a cache is; of another artifact type than usual it has a suffix to its name."""
+        from buildkit_py.remote.artifact import ARTIFACT_TYPE
+
+        kind = kind or ARTIFACT_TYPE
         if spec.kind == "local":
             from buildkit_py.remote.directory import Directory
 
-            return Directory(spec.place, spec.name)
+            return Directory(spec.place, spec.name + suffix, kind)
+        if spec.kind == "http":
+            from buildkit_py.remote.web import Web
+
+            return Web(self._session.transport, spec.place, spec.name + suffix, kind)
         from buildkit_py.remote.repository import Repository
 
-        return Repository(self._session.client(), spec.place)
+        return Repository(self._session.client(), spec.place, kind, suffix)
 
     def _mounts_place(self, spec: CacheSpec) -> Place:
         from buildkit_py.remote.artifact import MOUNTS_TYPE
 
-        if spec.kind == "local":
-            from buildkit_py.remote.directory import Directory
-
-            return Directory(spec.place, f"{spec.name}-mounts", MOUNTS_TYPE)
-        from buildkit_py.remote.repository import Repository
-
-        return Repository(self._session.client(), spec.place, MOUNTS_TYPE, "-mounts")
+        return self._place(spec, MOUNTS_TYPE, "-mounts")

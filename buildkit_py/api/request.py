@@ -42,10 +42,11 @@ class OutputSpec(Record):
 
 
 class CacheSpec(Record):
-    """One `--cache-from` or `--cache-to`: kind is local or registry; `place` an absolute directory or an image's name.
+    """One `--cache-from` or `--cache-to`: kind is local, registry or http; `place` an absolute directory, an image's
+    name, a URL.
 
-    `name` tells several caches in one directory apart. `mode`: "max" writes what every step gave, "min" only what
-    is in the targets' images. `mounts`: the files of cache mounts are written, too.
+    `name` tells several caches in one directory, or below one URL, apart. `mode`: "max" writes what every step gave,
+    "min" only what is in the targets' images. `mounts`: the files of cache mounts are written, too.
     """
 
     kind: str

@@ -41,13 +41,13 @@ _OPTIONS = (
     Option(("--no-cache-filter",), "use nothing that earlier builds left of a target", "TARGET", many=True),
     Option(
         ("--cache-from",),
-        "use what a cache elsewhere has: type=local,src=DIR or type=registry,ref=NAME",
+        "use what a cache elsewhere has: type=local,src=DIR, type=registry,ref=NAME or type=http,url=URL",
         "SPEC",
         many=True,
     ),
     Option(
         ("--cache-to",),
-        "write the results to a cache: type=local,dest=DIR or type=registry,ref=NAME[,mode=min][,mounts=true]",
+        "write results to a cache: type=local,dest=DIR, type=registry,ref=NAME, type=http,url=URL[,mode=…][,mounts=…]",
         "SPEC",
         many=True,
     ),

@@ -14,20 +14,22 @@ _PLACES = {
     ("local", "--cache-to"): "dest",
     ("registry", "--cache-from"): "ref",
     ("registry", "--cache-to"): "ref",
+    ("http", "--cache-from"): "url",
+    ("http", "--cache-to"): "url",
 }
-_KINDS = ("local", "registry")
+_KINDS = ("local", "registry", "http")
 _MODES = ("min", "max")
 
 
 def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
-    """`type=local,src=DIR[,name=NAME]` or `type=registry,ref=NAME`.
+    """`type=local,src=DIR[,name=NAME]`, `type=registry,ref=NAME` or `type=http,url=URL[,name=NAME]`.
 
     With `--cache-to` it is `dest` for `src`, and there are `mode` and `mounts`.
     A text without `=` is the `ref` of a registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
-    known = ("type", "src", "dest", "ref", "name", "mode", "mounts")
+    known = ("type", "src", "dest", "ref", "url", "name", "mode", "mounts")
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -39,7 +41,7 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     place = fields.pop(place_field, "")
     if not place:
         raise UsageError(f"`{option} {text}` has no `{place_field}`", hint=f"write type={kind},{place_field}=…")
-    name = fields.pop("name", "") if kind == "local" else ""
+    name = fields.pop("name", "") if kind != "registry" else ""
     mode = fields.pop("mode", "") if option == "--cache-to" else ""
     if mode and mode not in _MODES:
         raise UsageError(f"`{option} {text}` has the mode `{mode}`", hint="it is `min` or `max`")
@@ -50,6 +52,10 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
         raise UsageError(f"`{option} {text}`: a cache of type {kind} takes no `{other}` here")
     if kind == "local":
         place = os.path.abspath(os.path.join(cwd, os.path.expanduser(place)))
+    elif kind == "http":
+        if not place.startswith(("http://", "https://")):
+            raise UsageError(f"`{option} {text}`: `{place}` is no URL", hint="it begins with http:// or https://")
+        place = place.rstrip("/")
     else:
         place = _ref(place, option, text)
     return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true")

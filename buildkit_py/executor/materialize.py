@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.errors import StoreCorrupt
+from buildkit_py.errors import SourceError, StoreCorrupt
 from buildkit_py.record import Record
 from buildkit_py.store.work import make_root
 
@@ -136,15 +136,19 @@ class Materializer:
         make_root(destination)
         id = layer.id
         with self._fetcher().open_blob(id, lambda done, total: progress(id[:12], done, total)) as stream:
-            unpacked = unpack(
-                stream.read,
-                destination,
-                media_type=stream.blob.media_type,
-                diff_id=layer.diff_id,
-                userxattr=self.identity.userns,
-                privileged=self.identity.privileged,
-                ignore_owners=self.identity.single_id,
-            )
+            try:
+                unpacked = unpack(
+                    stream.read,
+                    destination,
+                    media_type=stream.blob.media_type,
+                    diff_id=layer.diff_id,
+                    userxattr=self.identity.userns,
+                    privileged=self.identity.privileged,
+                    ignore_owners=self.identity.single_id,
+                )
+            except SourceError as problem:  # that it is no archive shows before its digest is known
+                problem.layer = id
+                raise
         if unpacked.owners_lost or unpacked.devices_lost:
             return TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
         return None

@@ -8,6 +8,7 @@ here and compared, whatever the server claims.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from urllib.parse import quote, urlencode
@@ -51,6 +52,7 @@ class Client:
         offline: bool = False,
     ) -> None:
         self.config = config or Config()
+        self._env = os.environ if env is None else env
         self._transport = Transport(
             ca_bundle=self.config.ca_bundle, env=env, peer="registry", hint=_UNREACHED, offline=offline
         )
@@ -119,6 +121,31 @@ class Client:
         return self._first(
             reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint), attempts=attempts)
         )
+
+    def file(self, url: str, start: int = 0) -> Response:
+        """A file of a plain web server from a byte on, unchecked; with the token for caches, where one is set.
+
+        Raises `ImageNotFound`, `RegistryError`; reading raises `Broken` where the transfer breaks off.
+        """
+
+        def ask() -> Response:
+            headers = cache_authorization(self._env)
+            if start:
+                headers["Range"] = f"bytes={start}-"
+            response = self._transport.request("GET", url, headers=headers)
+            self._check_passing(response)
+            if start and response.status == 206:
+                return response
+            if response.status != 200:
+                response.close()
+                kind = ImageNotFound if response.status == 404 else RegistryError
+                raise kind(f"the server answers {response.status}", at=shown(url))
+            left = start
+            while left and (piece := response.read(min(left, 1 << 18))):
+                left -= len(piece)
+            return response
+
+        return self._retrying(ask)
 
     # Writing
 
@@ -289,6 +316,12 @@ class Client:
         if response.status in (401, 403):
             return _denied(response, endpoint, detail)
         return RegistryError(f"the registry answers {response.status}{detail}", at=shown(response.url))
+
+
+def cache_authorization(env: Mapping[str, str]) -> dict[str, str]:
+    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750)."""
+    token = env.get("PYBUILD_CACHE_TOKEN", "")
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _denied(response: Response, endpoint: Endpoint, detail: str = "") -> RegistryError:

@@ -12,6 +12,7 @@ import threading
 from collections import deque
 
 from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
+from buildkit_py.http.address import shown_url
 from buildkit_py.http.retry import ATTEMPTS, pause
 from buildkit_py.http.transport import Broken
 from buildkit_py.image import reference
@@ -156,7 +157,9 @@ class _Source:
     @property
     def where(self) -> str:
         """The place of the bytes, for people."""
-        return self._place.piece.path if self._place.piece is not None else self._place.name
+        if self._place.piece is not None:
+            return self._place.piece.path
+        return shown_url(self._place.url) if self._place.url else self._place.name
 
     def stop(self) -> None:
         """Give up, from another thread: a read that waits fails soon, and is not tried again."""
@@ -194,6 +197,8 @@ class _Source:
     def _open(self) -> Response | PieceReader:
         if self._place.piece is not None:
             return PieceReader(self._place.piece, self._at)
+        if self._place.url:
+            return self._client.file(self._place.url, self._at)
         return self._client.blob(reference.parse(self._place.name), self._place.digest, self._at)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ read when a step needs the layer's files, perhaps weeks later.
 
     registry DIGEST SIZE MEDIA-TYPE NAME         a repository of a registry
     file DIGEST SIZE MEDIA-TYPE OFFSET PATH      a part of a local file
+    web DIGEST SIZE MEDIA-TYPE URL               a file of a plain web server
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from buildkit_py.registry.bundle import Piece
 
 
 class Origin(Record):
-    """A blob and a place of it: `name` is a repository with its registry, or `piece` a part of a file."""
+    """A blob and a place of it: `name` is a repository with its registry, or `piece` a part of a file, or `url`."""
 
     digest: str
     size: int
     media_type: str
     name: str = ""
     piece: Piece | None = None
+    url: str = ""
 
 
 def write(origin: Origin) -> str:
     """The text of an origin."""
     head = f"{origin.digest} {origin.size} {origin.media_type}"
+    if origin.url:
+        return f"web {head} {origin.url}"
     if origin.piece is None:
         return f"registry {head} {origin.name}"
     return f"file {head} {origin.piece.offset} {origin.piece.path}"
@@ -40,6 +44,9 @@ def read(text: str) -> Origin:
         if kind == "registry":
             digest, size, media_type, name = rest.split(" ", 3)
             origin = Origin(digest, int(size), media_type, name)
+        elif kind == "web":
+            digest, size, media_type, url = rest.split(" ", 3)
+            origin = Origin(digest, int(size), media_type, url=url)
         elif kind == "file":
             digest, size, media_type, offset, path = rest.split(" ", 4)
             origin = Origin(digest, int(size), media_type, piece=Piece(path, int(offset), int(size)))

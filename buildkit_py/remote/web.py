@@ -1,0 +1,141 @@
+"""A portable cache on a plain web server that takes GET, HEAD and PUT: nginx with DAV, a bucket behind a URL.
+
+    URL/NAME                      the artifact's manifest, written last
+    URL/blobs/sha256/HEX          document and layers
+
+What no manifest names any more is the server's to delete: it says by their
+age which blobs nobody asks for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+
+from buildkit_py.errors import ImageNotFound, SourceError
+from buildkit_py.http.address import shown_url
+from buildkit_py.http.retry import PASSING, retrying
+from buildkit_py.http.transport import Broken, Transport
+from buildkit_py.image.manifest import MAX_MANIFEST
+from buildkit_py.registry.client import cache_authorization
+from buildkit_py.registry.origin import Origin
+from buildkit_py.registry.pull import checked
+from buildkit_py.remote import artifact
+from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildkit_py.http.transport import Body
+    from buildkit_py.remote.place import Source
+    from buildkit_py.store.blobs import VerifiedReader
+    from buildkit_py.store.layers import LayerBlob
+
+_DONE = (200, 201, 204)
+
+
+class Web:
+    """Implements `Place`. `url` has no `/` at its end; `tag` tells several caches below it apart."""
+
+    def __init__(self, transport: Callable[[], Transport], url: str, tag: str, kind: str = ARTIFACT_TYPE) -> None:
+        self.name = shown_url(url)
+        self._transport = transport
+        self._url = url
+        self._tag = tag
+        self._kind = kind
+
+    def read(self) -> Signed | None:
+        """See `Place`."""
+        try:
+            manifest = self._get(f"{self._url}/{self._tag}", MAX_MANIFEST)
+        except ImageNotFound:
+            return None
+        found = artifact.parse(manifest, self._kind)
+        data = self._get(self._place(found.document.digest), LARGEST)
+        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+
+    def origin(self, blob: LayerBlob) -> Origin:
+        """See `Place`."""
+        return Origin(blob.digest, blob.size, blob.media_type, url=self._place(blob.digest))
+
+    def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
+        """See `Place`."""
+        manifest = artifact.dump(signed, blobs, self._kind)
+        sent = 0
+        for blob in blobs:
+            sent += self._put_missing(blob.digest, _Stored(blob, source))
+        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+        sent += self._put_missing(digest, _Bytes(signed.data))
+        self._put(f"{self._url}/{self._tag}", _Bytes(manifest))
+        return sent
+
+    def _place(self, digest: str) -> str:
+        return f"{self._url}/blobs/sha256/{digest.removeprefix('sha256:')}"
+
+    def _get(self, url: str, limit: int) -> bytes:
+        def ask() -> bytes:
+            response = self._transport().request("GET", url, headers=cache_authorization(os.environ))
+            if response.status == 200:
+                return response.read_all(limit)
+            response.close()
+            raise _failure(response.status, url)
+
+        return retrying(ask, time.sleep)
+
+    def _put_missing(self, digest: str, body: Body) -> int:
+        url = self._place(digest)
+
+        def ask() -> bool:
+            response = self._transport().request("HEAD", url, headers=cache_authorization(os.environ))
+            response.close()
+            if response.status not in (200, 404):
+                raise _failure(response.status, url)
+            return response.status == 200 and response.header("Content-Length") in ("", str(body.size))
+
+        if retrying(ask, time.sleep):
+            return 0
+        self._put(url, body)
+        return body.size
+
+    def _put(self, url: str, body: Body) -> None:
+        def send() -> None:
+            headers = {"Content-Type": "application/octet-stream", **cache_authorization(os.environ)}
+            response = self._transport().request("PUT", url, headers=headers, body=body)
+            response.drain()
+            if response.status not in _DONE:
+                raise _failure(response.status, url)
+
+        retrying(send, time.sleep)
+
+
+def _failure(status: int, url: str) -> SourceError:
+    if status in PASSING:
+        return Broken(f"the server answers {status}", at=shown_url(url))
+    if status == 404:
+        return ImageNotFound("it is not there", at=shown_url(url))
+    hint = "PYBUILD_CACHE_TOKEN is sent as a bearer" if status in (401, 403) else ""
+    return SourceError(f"the server answers {status}", at=shown_url(url), hint=hint)
+
+
+class _Stored:
+    """A layer's blob as a request body, checked against its digest while it is sent."""
+
+    def __init__(self, blob: LayerBlob, source: Source) -> None:
+        self.size = blob.size
+        self._blob = blob
+        self._source = source
+
+    def open(self) -> VerifiedReader:
+        return self._source(self._blob)
+
+
+class _Bytes:
+    def __init__(self, data: bytes) -> None:
+        self.size = len(data)
+        self._data = data
+
+    def open(self) -> io.BytesIO:
+        return io.BytesIO(self._data)
