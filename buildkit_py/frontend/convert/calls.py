@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import TypeAlias
 
-    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Instruction, Pair, Word
+    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Instruction, Pair, Word
     from buildkit_py.frontend.convert.arguments import Arguments
     from buildkit_py.frontend.convert.words import Words
     from buildkit_py.source_map import Position
@@ -235,73 +235,81 @@ class Calls:
     # COPY and ADD
 
     def _transfer(self, node: syntax.Transfer) -> list[str]:
-        paths: list[str] = []
-        remote = ""
-        for source in node.sources:
-            if node.heredocs and source.text.lstrip("0123456789").startswith("<<"):
-                continue
-            fixed = self.words.fixed(source.text, source.position)
-            if fixed is not None and fixed.startswith(_REMOTE):
-                if len(node.sources) > 1 or node.keyword.upper() != "ADD":
-                    raise no_words(f"{node.keyword} of a URL or from git together with others", source.position)
-                remote = fixed
-                continue
-            if source.text.startswith(_REMOTE):
-                raise no_words(f"{node.keyword} of an address with variables", source.position)
-            paths.append(self.words.code(source.text, source.position))
         flags = {flag.name: flag for flag in node.flags if flag.name != "exclude"}
-        out = [
-            self._elsewhere(remote, flags)
-            if remote
-            else self._things(paths, node.heredocs, flags.get("from"), node.position)
-        ]
-        out.append(self.words.code(node.dest.text, node.dest.position))
-        for name, flag in flags.items():
-            match name:
-                case "from":
-                    pass
-                case "checksum" | "keep-git-dir" if remote:
-                    pass
-                case "chown" | "chmod":
-                    out.append(f"{name}={self.words.code(flag.value or '', flag.position)}")
-                case "parents" | "link":
-                    out += [f"{name}=True"] * is_on(flag)
-                case "unpack" if remote:
-                    out += ["unpack=True"] * is_on(flag)
-                case "unpack":
-                    out += ["unpack=False"] * (not is_on(flag))
-                case _:
-                    raise no_words(f"{node.keyword} --{name}", flag.position)
-        exclude = [literal(flag.value or "") for flag in node.flags if flag.name == "exclude"]
-        return out + [f"exclude=[{', '.join(exclude)}]"] * bool(exclude)
-
-    def _elsewhere(self, address: str, flags: dict[str, Flag]) -> str:
-        """The call for what ADD takes from an address."""
-        self.words.uses("remote")
-        out = [literal(address)]
-        if (flag := flags.get("checksum")) is not None:
-            checksum = self.words.fixed(flag.value or "", flag.position)
-            if checksum is None:
-                raise no_words("ADD --checksum of a variable", flag.position)
-            out.append(f"checksum={literal(checksum)}")
-        if (flag := flags.get("keep-git-dir")) is not None and parse_git(address) is not None:
-            # ADD passes it over for a file of the web.
-            out += ["keep_git_dir=True"] * is_on(flag)
-        return f"remote({', '.join(out)})"
-
-    def _things(self, paths: list[str], documents: Iterable[Heredoc], origin: Flag | None, at: Position) -> str:
-        things: list[str] = []
-        if paths:
-            name, place = (origin.value or "", origin.position) if origin is not None else ("", at)
-            things.append(f"{self.source(name, place)}[{', '.join(paths)}]")
-        for document in documents:
+        things, remote = self._things(node, flags)
+        for document in node.heredocs:
             self.words.uses("file")
             body = self._text(document.name, document.body)
             if document.expand and ("$" in document.body or "\\" in document.body):
                 self.words.uses("expand")
                 body = f"expand({body}, raw=True)"
             things.append(f"file({literal(document.name)}, {body})")
-        return things[0] if len(things) == 1 else f"[{', '.join(things)}]"
+        out = [things[0] if len(things) == 1 else f"[{', '.join(things)}]"]
+        out.append(self.words.code(node.dest.text, node.dest.position))
+        for name, flag in flags.items():
+            match name:
+                case "from":
+                    pass
+                case "checksum" if remote and len(node.sources) == 1:
+                    pass
+                case "keep-git-dir" if remote:
+                    pass
+                case "chown" | "chmod":
+                    out.append(f"{name}={self.words.code(flag.value or '', flag.position)}")
+                case "parents" | "link":
+                    out += [f"{name}=True"] * is_on(flag)
+                case "unpack":
+                    out += [f"unpack={is_on(flag)}"] * (remote or not is_on(flag))
+                case _:
+                    raise no_words(f"{node.keyword} --{name}", flag.position)
+        exclude = [literal(flag.value or "") for flag in node.flags if flag.name == "exclude"]
+        return out + [f"exclude=[{', '.join(exclude)}]"] * bool(exclude)
+
+    def _things(self, node: syntax.Transfer, flags: dict[str, Flag]) -> tuple[list[str], bool]:
+        """The code for what is copied, but for heredocs, in its order; and whether any of it is from elsewhere."""
+        things: list[str] = []
+        paths: list[str] = []
+        remote = False
+
+        def local() -> None:
+            if paths:
+                origin = flags.get("from")
+                name, place = (origin.value or "", origin.position) if origin is not None else ("", node.position)
+                things.append(f"{self.source(name, place)}[{', '.join(paths)}]")
+                paths.clear()
+
+        for source in node.sources:
+            if node.heredocs and source.text.lstrip("0123456789").startswith("<<"):
+                continue
+            fixed = self.words.fixed(source.text, source.position)
+            if (source.text if fixed is None else fixed).startswith(_REMOTE):
+                if node.keyword.upper() != "ADD":
+                    raise no_words(f"{node.keyword} of a URL or from git", source.position)
+                local()
+                remote = True
+                things.append(self._elsewhere(source, fixed or source.text, flags))
+            else:
+                paths.append(self.words.code(source.text, source.position))
+        local()
+        return things, remote
+
+    def _elsewhere(self, source: syntax.Word, address: str, flags: dict[str, Flag]) -> str:
+        """The call for what ADD takes from an address, which is the word as far as it is known."""
+        self.words.uses("remote")
+        out = [self.words.code(source.text, source.position)]
+        if (flag := flags.get("checksum")) is not None:
+            out.append(f"checksum={self.words.code(flag.value or '', flag.position)}")
+        # ADD passes it over for a file of the web.
+        if (flag := flags.get("keep-git-dir")) is not None and is_on(flag) and _is_git(address):
+            out.append("keep_git_dir=True")
+        return f"remote({', '.join(out)})"
+
+
+def _is_git(address: str) -> bool:
+    try:
+        return parse_git(address) is not None
+    except ValueError:
+        return False
 
 
 def is_on(flag: Flag) -> bool:

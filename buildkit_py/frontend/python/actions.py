@@ -67,10 +67,10 @@ class RunCommand(Record):
 
 
 class CopyFiles(Record):
-    """`tree` None: nothing but `files`. `unpack` None: archives of this machine are, those from elsewhere are not."""
+    """`unpack` None: archives of this machine are unpacked, those from elsewhere are not."""
 
     keyword: str
-    tree: Tree | None
+    trees: tuple[Tree, ...]
     files: tuple[File, ...]
     dest: AnyText
     owner: AnyText

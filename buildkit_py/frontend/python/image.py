@@ -188,9 +188,9 @@ class Image:
             expect_text(value, f"`{field}` of {name}")
         for field, flag in (("parents", parents), ("link", link)):
             expect(flag, bool, f"`{field}` of {name}")
-        tree, files = _copied(what, name)
+        trees, files = _copied(what, name)
         patterns = strings(exclude, f"`exclude` of {name}")
-        return self._then(actions.CopyFiles(keyword, tree, files, dest, chown, chmod, patterns, parents, link, unpack))
+        return self._then(actions.CopyFiles(keyword, trees, files, dest, chown, chmod, patterns, parents, link, unpack))
 
     def write(self, path: str, text: str | bytes | AnyText, *, mode: int = 0o644, chown: str = "") -> Image:
         """Write a file with this text, replacing what was there."""
@@ -381,8 +381,8 @@ def _command(words: tuple[Any, ...], what: str) -> actions.CommandLine:
     return actions.CommandLine(words, shell=False)
 
 
-def _copied(what: Any, name: str) -> tuple[Tree | None, tuple[File, ...]]:
-    """The tree and the files of what is to be copied: one thing, or a list of them."""
+def _copied(what: Any, name: str) -> tuple[tuple[Tree, ...], tuple[File, ...]]:
+    """The trees and the files of what is to be copied: one thing, or a list of them."""
     things = tuple(what) if isinstance(what, list | tuple) else (what,)
     trees: list[Tree] = []
     files: list[File] = []
@@ -392,10 +392,9 @@ def _copied(what: Any, name: str) -> tuple[Tree | None, tuple[File, ...]]:
             files.append(thing)
         else:
             trees.append(thing if isinstance(thing, Tree) else Tree(thing))
-    if not things or len(trees) > 1:
-        much = "nothing to copy" if not things else "several trees"
-        raise BuildfileError(f"{name} is given {much}", at=here(), hint='a tree can have several paths: src["a", "b"]')
-    return (trees[0] if trees else None), tuple(files)
+    if not things:
+        raise BuildfileError(f"{name} is given nothing to copy", at=here(), hint='a tree has paths: src["a", "b"]')
+    return tuple(trees), tuple(files)
 
 
 def _pairs(values: Any, named: dict[str, Any], what: str, *, allow_none: bool = False) -> Pairs:

@@ -302,17 +302,27 @@ class ImageLowering:
                 return Mount("bind", target, source, path, mount.read_only)
 
     def _copy(self, stage: Stage, image: Image, action: actions.CopyFiles) -> Stage:
-        tree = action.tree
-        items, shown_paths = self._taken(stage, tree, action) if tree is not None else ((), ())
-        files = tuple(Inline(file.name, self._bytes(stage, file.content)) for file in action.files)
+        sources: list[Step] = []
+        items: list[CopyPath | Inline] = []
+        words: list[str] = []
+        for tree in action.trees:
+            step = self._source(stage, tree)
+            if step not in sources or isinstance(tree.source, Elsewhere):
+                sources.append(step)
+            number = len(sources) - 1 if isinstance(tree.source, Elsewhere) else sources.index(step)
+            taken, shown_paths = self._taken(stage, tree, step, number, action)
+            items += taken
+            words += shown_paths
+        for file in action.files:
+            items.append(Inline(file.name, self._bytes(stage, file.content)))
+            words.append(f"<<{file.name}")
         dest = self._text(stage, action.dest)
-        words = (*shown_paths, *(f"<<{file.name}" for file in files))
         return assemble.copy(
             stage,
-            (*items, *files),
+            tuple(items),
             dest,
-            sources=(self._source(tree),) if tree is not None else (),
-            shown=words,
+            sources=tuple(sources),
+            shown=tuple(words),
             keyword=action.keyword,
             owner=self._text(stage, action.owner),
             mode=self._text(stage, action.mode),
@@ -325,36 +335,36 @@ class ImageLowering:
         )
 
     def _taken(
-        self, stage: Stage, tree: Tree, action: actions.CopyFiles
-    ) -> tuple[tuple[CopyPath, ...], tuple[str, ...]]:
-        """What is copied of a tree, and how the history says it."""
-        paths = tuple(self._text(stage, path) for path in tree.paths)
+        self, stage: Stage, tree: Tree, step: Step, number: int, action: actions.CopyFiles
+    ) -> tuple[list[CopyPath], list[str]]:
+        """What is copied of a tree, which is source `number`, and how the history says it."""
+        paths = [self._text(stage, path) for path in tree.paths]
         if not isinstance(tree.source, Elsewhere):
-            paths = paths or ("/",)
-            return tuple(CopyPath(path) for path in paths), paths
+            paths = paths or ["/"]
+            return [CopyPath(path, number) for path in paths], paths
         if paths:
-            return tuple(CopyPath(path, unpack=bool(action.unpack)) for path in paths), paths
+            return [CopyPath(path, number, unpack=bool(action.unpack)) for path in paths], paths
         # As ADD has it: the whole of a repository, or the one file there is.
-        op = tree.source.op
-        if isinstance(op, HttpSource):
-            item = CopyPath("/" + op.name, wildcard=False, unpack=bool(action.unpack))
+        if isinstance(step.op, HttpSource):
+            item = CopyPath("/" + step.op.name, number, wildcard=False, unpack=bool(action.unpack))
         else:
-            item = CopyPath("/", wildcard=False, unpack=False, whole=True)
-        return (item,), (tree.source.address,)
+            item = CopyPath("/", number, wildcard=False, unpack=False, whole=True)
+        return [item], [self._text(stage, tree.source.address)]
 
-    def _remote(self, source: Elsewhere) -> Step:
+    def _remote(self, stage: Stage, source: Elsewhere) -> Step:
         """One step for all who take the same, so that it is asked for once."""
-        step = self._remotes.get(source.op)
+        op = source.op(self._text(stage, source.address), self._text(stage, source.checksum))
+        step = self._remotes.get(op)
         if step is None:
             name = source.position.function
-            step = Step(source.op, name=_label(name, shown_url(source.op.url)), stage=name, position=source.position)
-            self._remotes[source.op] = step
+            step = Step(op, name=_label(name, shown_url(op.url)), stage=name, position=source.position)
+            self._remotes[op] = step
         return step
 
-    def _source(self, tree: Tree) -> Step:
+    def _source(self, stage: Stage, tree: Tree) -> Step:
         source = tree.source
         if isinstance(source, Elsewhere):
-            return self._remote(source)
+            return self._remote(stage, source)
         if not isinstance(source, Directory):
             return self._files(source)
         key = (source.root, source.ignore)
@@ -394,7 +404,7 @@ class ImageLowering:
     def _bound(self, stage: Stage, tree: Tree, image: Image, sources: list[Step]) -> tuple[int, str]:
         """What a mount shows, as its number among the sources and a path: of a live directory a sealed snapshot."""
         path = join("/", self._text(stage, tree.paths[0]) if tree.paths else "/")
-        step = self._source(tree)
+        step = self._source(stage, tree)
         if isinstance(step.op, LocalSource):
             key = (step, path.lstrip("/") or "/")
             if key not in self._sealed:

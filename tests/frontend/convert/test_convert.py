@@ -142,6 +142,13 @@ SAME = [
     ("FROM base\nRUN --network=none --mount=type=cache,dst=/c,from=i,source=/s,ro,sharing=locked x\n", ((),)),
     ("FROM base\nADD https://host/x.tar /d/\nADD --unpack --chown=1 https://host/y.tar /e/\n", ((),)),
     (f"FROM base\nADD --checksum=sha256:{'a' * 64} https://host/x /d/\nADD git@host:r.git#v1:sub /s/\n", ((),)),
+    (
+        f"FROM base\nARG V=1 S={'a' * 64}\nADD https://host/$V/x https://host/$V/r.git#$V /d/\n"
+        "ADD --checksum=sha256:$S https://host/x /d/\n",
+        ((), (("V", "2"),)),
+    ),
+    ("FROM base\nARG V=1\nADD a https://host/x b c$V git@host:r.git#v1 d /d/\n", ((), (("V", "2"),))),
+    ("FROM base\nADD --unpack=false https://host/x /d/\nADD --unpack a https://host/x.tar /d/\n", ((),)),
     ("FROM base\nADD --keep-git-dir --link https://host/r.git /d/\nADD --keep-git-dir=false git://h/r /s\n", ((),)),
     ("FROM base\nCOPY <<A b <<'C' /d/\n$X\\n\nA\n$X\nC\nADD --unpack=false --link a* /e\n", ((),)),
     ('FROM base\nRUN <<E\n#!/bin/cat\n"""\\\nE\nRUN cat <<A - <<-B\na\nA\n\tb\n\tB\nCMD \nRUN ["a"]\n', ((),)),

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.errors import BuildfileError, PybuildError
+from buildkit_py.errors import PybuildError
 from tests.frontend.convert.both import as_buildfile, as_python, shape
 from tests.peers.cases import CASES
 
 TAKES = {"--build-arg": "build_args", "--add-host": "hosts", "--network": "network", "--target": "target"}
-
-# A Buildfile.py names an address as it is, and takes one at a time.
-NO_EQUIVALENT = {
-    "add url with a checksum of a variable",
-    "add url of variables",
-    "add url and files",
-    "add git of variables",
-    "add git and a file",
-}
 
 
 def settings(options):
@@ -51,10 +42,6 @@ def test_the_converted_file_makes_the_same_graph(name, tmp_path):
         wanted = None
     if wanted is None:
         with pytest.raises(PybuildError):
-            as_python(text, tmp_path, **given)
-        return
-    if name in NO_EQUIVALENT:
-        with pytest.raises(BuildfileError, match="has no equivalent"):
             as_python(text, tmp_path, **given)
         return
     made = as_python(text, tmp_path, **given)

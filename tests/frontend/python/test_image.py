@@ -52,7 +52,6 @@ WRONG = [
     ("cache('/c', source='x')", "`source` of cache() must be Tree or Image"),
     ('file("a/b", "x")', "file() needs a plain name, got 'a/b'"),
     ('file("a", 5)', "`content` of file() must be str, got int 5"),
-    ('base.copy([src["a"], src["b"]])', "copy() is given several trees"),
     ("base.copy([])", "copy() is given nothing to copy"),
     ("base.arg(A=1)", "`A` of arg() must be str, got int 1"),
     ("base.env(A=None)", "`A` of env() must be str, got None"),

@@ -157,6 +157,31 @@ def test_sources_from_elsewhere(tmp_path):
     assert made.step.sources[0].op == GitSource("https://host/r.git")
 
 
+def test_an_address_may_be_a_text_of_the_image(tmp_path):
+    made = image(tmp_path, 'Image("base").arg(V="v2").add(remote(expand("https://host/r.git#$V:d")), "/d/")')
+    assert made.step.sources[0].op == GitSource("https://host/r.git", "v2", "/d")
+    call = 'remote("https://host/x", checksum=expand("sha256:$S"))'
+    made = image(tmp_path, f'Image("base").env(S="{"b" * 64}").add({call}, "/d/")')
+    assert made.step.sources[0].op == HttpSource("https://host/x", "x", "sha256:" + "b" * 64)
+    with pytest.raises(BuildfileError, match=r"remote\(\) takes an address, got 'x'"):
+        image(tmp_path, 'Image("base").add(remote(expand("x$NONE")), "/d/")')
+
+
+def test_things_of_several_sources_are_one_step(tmp_path):
+    things = 'context()["a"], remote("https://host/x"), context()["b", "c"], Image("other")["/d"]'
+    made = image(tmp_path, f'Image("base").add([{things}, file("e", "text")], "/to/")')
+    assert made.step.op.items == (
+        CopyPath("a"),
+        CopyPath("/x", 1, wildcard=False, unpack=False),
+        CopyPath("b"),
+        CopyPath("c"),
+        CopyPath("/d", 2),
+        Inline("e", b"text"),
+    )
+    assert [type(source.op) for source in made.step.sources] == [LocalSource, HttpSource, ImageSource]
+    assert made.history[-1].created_by == "ADD a https://host/x b c /d <<e /to/ # buildkit"
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
