@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 
+_DEEPEST = 20
+
+
 def is_other(word: str) -> bool:
     """Whether the word of a FROM or `--from` is a target of another file. No image has such a name."""
     return word.startswith(("./", "../"))
@@ -114,6 +117,8 @@ class OtherFiles:
             names = list(self._running.values())
             chain = " → ".join(f"`{name}`" for name in (*names[list(self._running).index(key) :], shown))
             raise BuildfileError(f"the targets need each other: {chain}", at=at)
+        if len(self._running) >= _DEEPEST:
+            raise BuildfileError(f"targets of other files need each other more than {_DEEPEST} deep", at=at)
         if key not in self._stages:
             self._running[key] = shown
             try:

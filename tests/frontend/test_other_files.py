@@ -193,3 +193,11 @@ def test_what_is_wrong_is_said(project: Path, text: str, message: str, hint: str
 def test_a_text_without_a_file_has_no_others() -> None:
     with pytest.raises(BuildfileError, match=r"nothing that `\./x` could be relative to"):
         Lowered("FROM ./x+y")
+
+
+def test_a_long_row_of_other_files(project: Path) -> None:
+    write(project, {f"d{number}/Buildfile": f"FROM ../d{number + 1}+x AS x" for number in range(100)})
+    write(project, {"d100/Buildfile": "FROM base AS x"})
+    with pytest.raises(BuildfileError, match="need each other more than 20 deep"):
+        lowered(project, "FROM ./d0+x")
+    assert lowered(project, "FROM ./d85+x").resolver.asked == [("base", "linux/amd64")]

@@ -23,6 +23,34 @@ if TYPE_CHECKING:
     Known = Callable[[Position], Mapping[str, Function]]
 
 
+# How far blocks and calls may be nested in each other, and how many instructions they may come to.
+DEEPEST = 100
+MOST = 20_000
+
+
+class Growth:
+    """How much the blocks of a file or a stage have come to: doubled often enough, anything fills a memory."""
+
+    def __init__(self) -> None:
+        self._depth = self._count = 0
+
+    def one_more(self, at: Position) -> None:
+        """An instruction. Raises `BuildfileError` where there are too many."""
+        self._count += 1
+        if self._count > MOST:
+            raise BuildfileError(f"blocks come to more than {MOST:,} instructions", at=at)
+
+    def enter(self, at: Position) -> None:
+        """A block or call begins inside the last one. Raises `BuildfileError` where that is too deep."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise BuildfileError(f"blocks and calls are nested more than {DEEPEST} deep", at=at)
+
+    def leave(self) -> None:
+        """The last one ends."""
+        self._depth -= 1
+
+
 def find(known: Known, call: Do) -> Function:
     """The function that a DO names. Raises `BuildfileError`."""
     name = call.function.text.lower()
@@ -76,17 +104,19 @@ def body(function: Function, call: Do) -> tuple[Instruction, ...]:
     return moved
 
 
-def makes_stages(nodes: Iterable[Instruction], known: Known, running: tuple[Function, ...] = ()) -> bool:
+def makes_stages(nodes: Iterable[Instruction], known: Known) -> bool:
     """Whether a FROM, or an INCLUDE that may bring some, stands among these, inside blocks, or in a called function."""
-    for node in inside(nodes):
-        if isinstance(node, From | own_words.Include):
-            return True
-        if isinstance(node, own_words.Do):
-            called = known(node.position).get(node.function.text.lower())
-            if called is None or called in running:
-                continue  # an error when it is called
-            if makes_stages(called.body, known, (*running, called)):
+    seen: set[int] = set()
+    todo: list[Iterable[Instruction]] = [nodes]
+    while todo:
+        for node in inside(todo.pop()):
+            if isinstance(node, From | own_words.Include):
                 return True
+            if isinstance(node, own_words.Do):
+                called = known(node.position).get(node.function.text.lower())
+                if called is not None and id(called) not in seen:  # a missing one is an error when it is called
+                    seen.add(id(called))
+                    todo.append(called.body)
     return False
 
 

@@ -135,7 +135,13 @@ class Build:
         done = self._lowered.get(node.index)
         if done is None:
             self._in_progress.add(node.index)
-            done = results.with_tests(self._lower_stage(node), self._tests.get(node.index, ()))
+            try:
+                lowered = self._lower_stage(node)
+            except RecursionError as problem:  # stages that others need inside blocks are made when they are met
+                raise BuildfileError(
+                    f"the stage `{node.title}` stands at the end of too long a row of stages", at=node.head.position
+                ) from problem
+            done = results.with_tests(lowered, self._tests.get(node.index, ()))
             self._lowered[node.index] = done
             self._in_progress.discard(node.index)
         return done

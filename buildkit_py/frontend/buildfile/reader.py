@@ -46,6 +46,9 @@ USAGE = {
     "WORKDIR": "WORKDIR PATH",
 }
 _BLOCKS = ("FOR", "FUNCTION", "IF")
+_NESTING = frozenset(("for", "function", "if"))
+# Each level takes some of Python's own nesting.
+_DEEPEST = 50
 _NOT_TRIGGERS = (
     *("FROM", "MAINTAINER", "ONBUILD", "INCLUDE", "DO", "LET", "OUTPUT", "TAG", "TEST"),
     *(*_BLOCKS, "ELIF", "ELSE", "END"),
@@ -103,6 +106,8 @@ def read(text: bytes, name: str, cache_dir: str = "") -> Buildfile:
     if tree is None:
         refusal = _refusal(logical, source.escape)
         raise _explain(refusal, source) from refusal
+    if any(isinstance(child, Tree) and child.data in _NESTING for child in tree.children):
+        _check_depth(source)
     instructions = tuple([build(child, source) for child in tree.children if isinstance(child, Tree)])
     comments = tuple([(line.rows[0], line.comments) for line in source.lines if line.comments])
     directives = tuple(source.directives.found.items())
@@ -179,6 +184,22 @@ def _blocks(source: Source, before: Line | None = None) -> list[tuple[str, Line]
         elif keyword == "ELSE":
             found[-1] = (keyword, found[-1][1])
     return found
+
+
+def _check_depth(source: Source) -> None:
+    """Raise for a block that too many others are around."""
+    depth = 0
+    for line in source.lines:
+        keyword = line.text.split(None, 1)[0].upper()
+        if keyword in _BLOCKS or keyword.startswith("IF("):
+            depth += 1
+        elif keyword == "END":
+            depth -= 1
+        if depth > _DEEPEST:
+            row, column = line.place(0)
+            raise source.error(
+                f"blocks are nested more than {_DEEPEST} deep", row, column, width=len(keyword), hint="use a FUNCTION"
+            )
 
 
 def _open_block(source: Source) -> BuildfileSyntaxError:

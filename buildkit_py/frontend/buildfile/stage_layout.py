@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.files import Files
     from buildkit_py.source_map import Position
 
+_DEEPEST = 30
 _APART = "INCLUDE that file with `--as NAME`, and its names begin with `NAME.`"
 _STAGE_NAME = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_.-")
 
@@ -55,9 +56,11 @@ class _File:
         self.layout = layout
         self.scope = scope
         self.includer = includer
+        self._depth: int = includer._depth + 1 if includer is not None else 0
         self.unit = layout.units[tree.path] = Unit(tree, scope)
         self.global_args: list[Arg] = []
         self._current: StageNode | None = None
+        self._growth = functions.Growth()
         # The blocks around, outermost first, with their variables and the stage in which each began.
         self._blocks: list[tuple[Enter, list[Bound], StageNode | None]] = []
         for node in tree.instructions:
@@ -77,7 +80,10 @@ class _File:
 
     def _take(self, nodes: Iterable[Instruction]) -> None:
         for node in nodes:
+            self._growth.one_more(node.position)
+            self._growth.enter(node.position)
             self._instruction(node)
+            self._growth.leave()
 
     def _instruction(self, node: Instruction) -> None:
         match node:
@@ -198,6 +204,8 @@ class _File:
             raise BuildfileError(f"`{word}` cannot be included here", at=at)
         tree = self.layout.files.include(word, at)
         unit = self.layout.units.get(tree.path)
+        if self._depth >= _DEEPEST:
+            raise BuildfileError(f"files include each other more than {_DEEPEST} deep", at=at)
         if unit is None:
             unit = self._laid_out(tree, at)
         elif chain := self._chain(tree.path):

@@ -38,10 +38,13 @@ class _Unrolling:
         self.out: list[Instruction] = []
         # The blocks around, outermost first, each with the names of its variables.
         self.blocks: list[tuple[Enter, list[str]]] = []
+        self._growth = functions.Growth()
 
     def take(self, nodes: Iterable[Instruction]) -> None:
         for node in nodes:
+            self._growth.enter(node.position)
             self._instruction(node)
+            self._growth.leave()
 
     def _instruction(self, node: Instruction) -> None:
         match node:
@@ -80,6 +83,7 @@ class _Unrolling:
                 self._emit(node)
 
     def _emit(self, node: Instruction) -> None:
+        self._growth.one_more(node.position)
         self.out.append(node)
         self.stage = self.lowering.instruction(self.stage, node)
 

@@ -310,3 +310,46 @@ def test_what_python_has_words_of_its_own_for_is_not_converted(text: str, what: 
     with pytest.raises(BuildfileError) as caught:
         convert(parse_text(text, "Buildfile"), text)
     assert f"{what} has no equivalent" in str(caught.value)
+
+
+# What grows without end
+
+
+def doubling(count: int, last: str) -> str:
+    functions = [f"FUNCTION f{number}\nDO f{number + 1}\nDO f{number + 1}\nEND" for number in range(count)]
+    return "\n".join([*functions, f"FUNCTION f{count}\n{last}\nEND", ""])
+
+
+GROWING = [
+    (doubling(40, "ENV A=1") + "FROM base\nDO f0", "blocks come to more than 20,000 instructions"),
+    (doubling(40, "FROM base") + "DO f0", "blocks come to more than 20,000 instructions"),
+    ("FROM base\n" + "FOR v IN 1 2 3 4 5 6 7 8 9 10\n" * 5 + "ENV A=$v\n" + "END\n" * 5, "come to more than 20,000"),
+    ("FROM base\n" + "IF 1 == 1\n" * 51 + "END\n" * 51, "blocks are nested more than 50 deep"),
+    (
+        "".join([f"FUNCTION f{n}\nIF 1 == 1\nDO f{n + 1}\nEND\nEND\n" for n in range(500)]) + "FROM base\nDO f0",
+        "blocks and calls are nested more than 100 deep",
+    ),
+    (
+        "".join([f"FUNCTION f{n}\nDO f{n + 1}\nEND\n" for n in range(500)]) + "FUNCTION f500\nFROM base\nEND\nDO f0",
+        "blocks and calls are nested more than 100 deep",
+    ),
+    (
+        "FROM base AS s0\n"
+        + "".join([f"FROM base AS s{n}\nIF 1 == 1\nCOPY --from=s{n - 1} / /\nEND\n" for n in range(1, 600)]),
+        "stands at the end of too long a row of stages",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), GROWING)
+def test_what_grows_without_end_is_ended(text: str, message: str) -> None:
+    problem = fails(text)
+    assert message in problem.message
+    assert problem.at is not None
+
+
+def test_what_is_deep_and_large_but_not_too_much() -> None:
+    deep = "FROM base\n" + "IF 1 == 1\n" * 50 + "RUN x\n" + "END\n" * 50
+    assert commands(deep) == ["x"]
+    wide = "FROM base\nFOR a IN 1 2 3 4 5 6 7 8 9 10\nFOR b IN 1 2 3 4 5 6 7 8 9 10\nRUN $a $b\nEND\nEND"
+    assert len(commands(wide)) == 100

@@ -190,3 +190,11 @@ def test_a_file_outside_of_the_context_includes_what_is_beside_it(tmp_path: Path
     text = (tmp_path / "files/Buildfile").read_text()
     found = Lowered(text, file=str(tmp_path / "files/Buildfile"), context=str(tmp_path / "context"))
     assert found.resolver.asked == [("base", "linux/amd64")]
+
+
+def test_a_long_row_of_includes(project: Path) -> None:
+    write(project, {f"f{number}": f"INCLUDE f{number + 1}" for number in range(300)})
+    write(project, {"f300": "FROM base AS end"})
+    with pytest.raises(BuildfileError, match="include each other more than 30 deep"):
+        lowered(project, "INCLUDE f0\nFROM end")
+    assert lowered(project, "INCLUDE f275\nFROM end").resolver.asked == [("base", "linux/amd64")]
