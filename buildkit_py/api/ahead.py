@@ -19,20 +19,23 @@ if TYPE_CHECKING:
 
 
 class Ahead:
-    """`executor` makes one for each call, `solve` gives the results of steps or raises."""
+    """`executor` makes one for each call, `solve` gives the results of steps or raises, `pin` pins what a step takes."""
 
     def __init__(
         self,
         executor: Callable[[], LocalExecutor],
         solve: Callable[[LocalExecutor, list[Step]], Solution],
         witness: Witness,
+        pin: Callable[[Step], Step],
     ) -> None:
         self._executor = executor
         self._solve = solve
         self._witness = witness
+        self._pin = pin
 
     def text(self, step: Step) -> str:
-        """A step's standard output, for a Buildfile.py that needs it to go on."""
+        """A step's standard output, for a file that needs it to go on."""
+        step = self._pin(step)
         executor = self._executor()
         solution = self._solve(executor, [step])
         if executor.contexts():

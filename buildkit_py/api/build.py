@@ -200,6 +200,7 @@ class Build:
             lambda: self.executor(log_dir, "none"),
             lambda executor, steps: self.solve(lambda: self.solver(executor, None, ()), executor, steps),
             self.witness,
+            pins.step,
         )
         return targets(self.request, self.session, self.witness, ahead, pins, testing=self.testing)
 

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
         def took(self, text: str, found: ResolvedImage) -> None:
             """That is what it came to."""
 
+        def step(self, step: Step) -> Step:
+            """A step that is run while there is no graph yet, on the sources that it is to stand on."""
+
 
 class Pins:
     """A lock in use. `locked`: what it does not pin is an error; else `tell` hears of it.
@@ -64,6 +67,12 @@ class Pins:
 
     def took(self, text: str, found: ResolvedImage) -> None:
         """See `ImagePins`."""
+
+    def step(self, step: Step) -> Step:
+        """See `ImagePins`. Raises `SourceError`."""
+        if not (self._has_lock or self._locked):
+            return step
+        return pinned([step], self._source).get(step, step)
 
     def targets(self, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         """Targets on sources that do not move, as far as they are pinned. Raises `SourceError`."""
@@ -129,6 +138,10 @@ class NewPins:
         if name and found.index:
             self.images[name] = found.index
 
+    def step(self, step: Step) -> Step:
+        """See `ImagePins`: what servers say is what they are asked for."""
+        return step
+
     def sources(self, targets: tuple[Target, ...]) -> None:
         """Take down what the moving sources of targets are now. Raises what asking raises."""
         for step in in_order(steps_of(targets)):
@@ -176,15 +189,7 @@ def pinned_name(text: str) -> str:
 
 def with_sources(targets: tuple[Target, ...], source: Callable[[Step], Op]) -> tuple[Target, ...]:
     """The targets over other ops for the sources that move, by `source`; the very same where there are none."""
-    roots = list(steps_of(targets))
-    now: dict[Step, Step] = {}
-    for step in in_order(roots):
-        base = now.get(step.base, step.base) if step.base is not None else None
-        sources = tuple([now.get(one, one) for one in step.sources])
-        op = source(step) if moves(step.op) else step.op
-        # Steps are equal only where they are the same.
-        if op is not step.op or base is not step.base or sources != step.sources:
-            now[step] = step.replace(op=op, base=base, sources=sources)
+    now = pinned(steps_of(targets), source)
     if not now:
         return targets
     return tuple(
@@ -194,6 +199,19 @@ def with_sources(targets: tuple[Target, ...], source: Callable[[Step], Op]) -> t
         )
         for target in targets
     )
+
+
+def pinned(roots: Iterable[Step], source: Callable[[Step], Op]) -> dict[Step, Step]:
+    """The steps that become others because some source below them does, with what they become."""
+    now: dict[Step, Step] = {}
+    for step in in_order(roots):
+        base = now.get(step.base, step.base) if step.base is not None else None
+        sources = tuple([now.get(one, one) for one in step.sources])
+        op = source(step) if moves(step.op) else step.op
+        # Steps are equal only where they are the same.
+        if op is not step.op or base is not step.base or sources != step.sources:
+            now[step] = step.replace(op=op, base=base, sources=sources)
+    return now
 
 
 def steps_of(targets: Iterable[Target]) -> Iterator[Step]:

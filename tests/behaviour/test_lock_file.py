@@ -196,3 +196,21 @@ def test_a_wrong_lock_file_is_an_error(world: World, text: str | bytes, message:
     assert done.returncode == 4
     assert message in done.stderr
     assert "pybuild.lock" in done.stderr
+
+
+def test_a_command_that_gives_a_variable_stands_on_what_is_pinned(elsewhere: Elsewhere) -> None:
+    world = elsewhere.world
+    text = (
+        f"FROM {elsewhere.base}\nADD {elsewhere.git}#main /git\nLET v = $(cat /git/f)\nRUN echo $v > /v\nOUTPUT /v ./\n"
+    )
+    world.write({"Dockerfile": text})
+    world.run("update", ".")
+    world.run("build", ".")
+    assert (world.project / "v").read_text() == "one\n"
+    elsewhere.move()
+    for argv in ((), ("--locked",), ("--no-cache",)):
+        world.run("build", *argv, ".")
+        assert (world.project / "v").read_text() == "one\n"
+    world.run("update", ".")
+    world.run("build", ".")
+    assert (world.project / "v").read_text() == "two\n"
