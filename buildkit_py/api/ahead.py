@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Ahead:
-    """`executor` makes one for each call, `solve` gives the results of steps or raises, `pin` pins what a step takes."""
+    """`executor` makes one for each call, `solve` gives the results of steps or raises, `pin` pins what a step is."""
 
     def __init__(
         self,
