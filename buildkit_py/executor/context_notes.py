@@ -49,3 +49,8 @@ class Notes:
             name: (stamps[size * i : size * (i + 1)], digests[32 * i : 32 * (i + 1)])
             for i, name in enumerate(listing[2])
         }
+
+    def of_same(self, path: str, names: list[str], stamps: bytes) -> bytes | None:
+        """The digests of what is in a directory, one behind the other, if it has just these names and stamps still."""
+        listing = self.scan.listings.get(path) if self.scan is not None else None
+        return self.digests.get(path) if listing is not None and listing[2:] == (tuple(names), stamps) else None

@@ -345,8 +345,6 @@ class ContextTree:
                     source = where + name
                     if attributes is None:
                         attributes = xattrs_of(source)
-                    if digest is not None:
-                        self._digests[source] = digest
                     fields = (child, FILE, mode & 0o7777, 0, 0, size, modified, "", 0, attributes, False, source)
                     children.append(new(Entry, (*fields, None, digest)))
                 kept.append(name)
@@ -362,18 +360,17 @@ class ContextTree:
         if path in self._listed:
             return self._listed[path]
         own, now, names, stamps, rows = looked
-        known, noted = self._notes.of_directory(path), self._digests
+        same = self._notes.of_same(path, names, stamps)
+        known = self._notes.of_directory(path) if same is None else {}
         prefix, where = f"{path}/" if path else "", self._full(path) + "/"
         new = tuple.__new__
         children: list[Entry] = []
         kept: list[str] = []
         pieces: list[bytes] = []
-        at = 0
+        end = 0
         for name, row in zip(names, rows, strict=True):
-            child, stamp = prefix + name, stamps[at : at + STAMP_SIZE]
-            at += STAMP_SIZE
-            if child == self._store:
-                continue
+            at, end = end, end + STAMP_SIZE  # of its stamp, and of its digest, which is as long
+            child, stamp = prefix + name, stamps[at:end]
             seen = None
             if row is None:
                 try:
@@ -381,14 +378,17 @@ class ContextTree:
                 except FileNotFoundError:
                     continue
                 stamp = packed((seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size))
-            note = known.get(name)
-            digest = note[1] if note is not None and note[0] == stamp and note[1] != NO_DIGEST else None
+            digest: bytes | None = None
+            if same is None:
+                note = known.get(name)
+                digest = note[1] if note is not None and note[0] == stamp else None
+            elif row is not None or stamp == stamps[at:end]:
+                digest = same[at:end]
+            if digest == NO_DIGEST:
+                digest = None
             if row is not None:
                 mode, size, modified, attributes = row
-                source = where + name
-                if digest is not None:
-                    noted[source] = digest
-                fields = (child, FILE, mode, 0, 0, size, modified, "", 0, attributes, False, source)
+                fields = (child, FILE, mode, 0, 0, size, modified, "", 0, attributes, False, where + name)
                 children.append(new(Entry, (*fields, None, digest)))
             elif seen is not None:
                 children.append(self._entry(child, seen, now, digest, None))

@@ -9,6 +9,8 @@ making the layer from the start would give; where they could not be, it is.
 
 from __future__ import annotations
 
+from _operator import itemgetter
+
 from buildkit_py.errors import ContextError, SourceError, StoreCorrupt
 from buildkit_py.executor.inventory import Inventory, inventory_of
 from buildkit_py.image.entry import DIR, HARDLINK, WHITEOUT, Entry
@@ -77,7 +79,7 @@ def as_overlay(patch: Patch, entries: Sequence[Entry], base: Union | None) -> li
 
     `entries` are all of the new layer, `base` is what the layer stands on.
     """
-    if patch.turned or any(entry.kind == HARDLINK for entry in entries):
+    if patch.turned or HARDLINK in map(itemgetter(1), entries):
         return None
     gone = set(patch.lost)
     top = [path for path in patch.lost if path.rpartition("/")[0] not in gone]
