@@ -103,6 +103,15 @@ def test_a_stage_called_default_is_not_the_last_one(project: Path) -> None:
     assert "A           1" in pybuild(project, "build", "--call=outline", "--target=default", ".").stdout
 
 
+def test_what_decides_blocks_around_stages_is_asked_for(project: Path) -> None:
+    (project / "Dockerfile").write_text(
+        'ARG A=1\nARG B=2 C D=d\nARG E=$D\nFOR v IN $A\nFROM scratch AS s$v\nEND\nIF $B == "2" and not defined C\n'
+        "FROM scratch AS $E\nARG F=1\nIF $F == 1\nENV X=1\nEND\nEND\n"
+    )
+    done = pybuild(project, "build", "--call=outline,format=json", ".")
+    assert [arg["name"] for arg in json.loads(done.stdout)["args"]] == ["A", "B", "C", "D", "E", "F"], done.stderr
+
+
 def test_targets(project: Path) -> None:
     done = pybuild(project, "build", "--call=targets", ".")
     assert (done.returncode, done.stderr) == (0, "")

@@ -6,9 +6,11 @@ needs, and values are those that a build with the same options would have.
 
 from __future__ import annotations
 
+from buildkit_py.frontend.buildfile import own_words
+from buildkit_py.frontend.buildfile.checks.subject import walk
 from buildkit_py.frontend.buildfile.expand import expand, expansion
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
-from buildkit_py.frontend.buildfile.syntax import Arg, RunStep
+from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Word
 from buildkit_py.frontend.platform_args import platform_args
 from buildkit_py.record import Record
 
@@ -57,6 +59,7 @@ def asked(tree: Buildfile, facts: Facts, target: str, build_args: dict[str, str]
         steps.setdefault(applied.stage.index, []).append(applied)
     stages = list(_reached(node, set()))
     found = _Args(tree, facts, build_args)
+    found.take_global(_deciding(tree))
     secrets: dict[str, Lent] = {}
     agents: dict[str, Lent] = {}
     for stage in stages:
@@ -75,6 +78,43 @@ def _reached(stage: StageNode, seen: set[int]) -> Iterator[StageNode]:
         yield stage
         for other in ([stage.base] if stage.base is not None else []) + [other for other, _ in stage.needs]:
             yield from _reached(other, seen)
+
+
+def _deciding(tree: Buildfile) -> Iterator[str]:
+    """The variables by which blocks around stages are decided; those of a block within a stage are the stage's own."""
+    for block in tree.instructions:
+        inside = list(walk((block,)))
+        if any(isinstance(node, From) for node in inside[1:]):
+            for node in inside:
+                if isinstance(node, From):
+                    yield from expansion(node.name, _unset, escape=tree.escape).used
+                for word in _words(node):
+                    yield from (
+                        word if isinstance(word, tuple) else expansion(word.text, _unset, escape=tree.escape).used
+                    )
+
+
+def _words(part: object) -> Iterator[Word | tuple[str]]:
+    """What an IF or a FOR looks at: words, and the names of `defined` alone in a tuple."""
+    match part:
+        case own_words.For():
+            yield from part.words
+        case own_words.If():
+            for branch in part.branches:
+                yield from _words(branch.condition)
+        case own_words.Compare():
+            yield from (part.left, part.right)
+        case own_words.Defined():
+            yield (part.name,)
+        case own_words.Not():
+            yield from _words(part.part)
+        case own_words.All() | own_words.Some():
+            for inner in part.parts:
+                yield from _words(inner)
+
+
+def _unset(_: str) -> None:
+    return None
 
 
 class _Args:
@@ -96,8 +136,7 @@ class _Args:
         """Those that the FROM of a stage names."""
         for base in self._facts.bases:
             if base.head is stage.head:
-                for name in (*base.image.used, *(base.platform.used if base.platform is not None else ())):
-                    self._take_global(name)
+                self.take_global((*base.image.used, *(base.platform.used if base.platform is not None else ())))
 
     def take(self, steps: Iterable[Applied]) -> None:
         """Those that the instructions of one stage declare."""
@@ -107,7 +146,7 @@ class _Args:
                 scope = dict(applied.before.env)
                 for pair in applied.node.pairs:
                     if pair.value is None and pair.key in self._global:
-                        self._take_global(pair.key)
+                        self.take_global((pair.key,))
                         scope[pair.key] = self._facts.globals.get(pair.key, "")
                     elif pair.value is not None or pair.key not in self._platform:
                         scope[pair.key] = self._value(pair, scope)
@@ -115,14 +154,15 @@ class _Args:
         for name, arg in here.items():
             self._found.setdefault(name, arg)
 
-    def _take_global(self, name: str) -> None:
-        if name in self._found or name not in self._global:
-            return
-        node, pair = self._global[name]
-        self._found[name] = _arg(node, pair, self._facts.globals.get(name, ""), _lines(node))
-        if pair.value is not None:
-            for other in expansion(pair.value, self._facts.globals.get, escape=self._tree.escape).used:
-                self._take_global(other)
+    def take_global(self, names: Iterable[str]) -> None:
+        """Those of the names that are global ARGs, and those that their defaults name."""
+        for name in names:
+            if name in self._found or name not in self._global:
+                continue
+            node, pair = self._global[name]
+            self._found[name] = _arg(node, pair, self._facts.globals.get(name, ""), _lines(node))
+            if pair.value is not None:
+                self.take_global(expansion(pair.value, self._facts.globals.get, escape=self._tree.escape).used)
 
     def _value(self, pair: Pair, scope: dict[str, str]) -> str:
         given = self._build_args.get(pair.key)
