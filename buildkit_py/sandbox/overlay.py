@@ -75,6 +75,10 @@ class Overlays:
                 if fd >= 0:
                     os.close(fd)
 
+    def check(self, count: int) -> None:
+        """To be asked before so many directories are opened. Raises `SetupFailure` where no overlay takes them."""
+        _refuse_more(count, _MOST_LOWERS)
+
     def group(self, lowers: list[int]) -> int:
         """These directories as one, read-only, to be a lower directory of another overlay; closes them.
 
@@ -85,8 +89,7 @@ class Overlays:
 
     def _mount_nested(self, lowers: list[int], upper: int, work: int, volatile: bool, attributes: int) -> int:
         most = _MOST_LOWERS if self._by_descriptor else _MOST_LOWERS_BY_STRING
-        if len(lowers) >= 2 * most:
-            raise SetupFailure(f"mount the layers: there are more than {2 * most - 1}")
+        _refuse_more(len(lowers), most)
         if len(lowers) > most:
             group = self._mount(lowers[:most], -1, -1, False, syscalls.MOUNT_ATTR_RDONLY)
             for fd in lowers[:most]:
@@ -168,3 +171,8 @@ def _kernel_message(fs: int) -> str:
         return os.read(fs, 4096).decode("utf-8", "replace").strip().removeprefix("e ").rstrip("\n")
     except OSError:
         return ""
+
+
+def _refuse_more(count: int, most: int) -> None:
+    if count >= 2 * most:
+        raise SetupFailure(f"mount the layers: there are more than {2 * most - 1}")

@@ -67,7 +67,9 @@ def mount_root(
         lowers += [open_directory("/", "this machine's root"), _make_fresh(scaffold)]
         if spec.layers and os.stat(spec.layers[0]).st_dev == os.stat("/").st_dev:
             lowers = [overlays.group(lowers)]
-    lowers += [open_directory(layer, "the layer") for layer in unique(spec.layers)]
+    layers = unique(spec.layers)
+    overlays.check(len(lowers) + len(layers))
+    lowers += [open_directory(layer, "the layer") for layer in layers]
     if len(lowers) == 1:  # an overlay without upper wants two
         lowers.append(_empty(scaffold, b"nothing"))
     upper = work = -1
