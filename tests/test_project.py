@@ -20,7 +20,7 @@ LAYERS = [
     {"api"},
     {"frontend", "runner"},
     {"solver", "exporter"},
-    {"executor", "remote"},
+    {"executor", "portable"},
     {"registry", "sandbox"},
     {"store"},
     {"graph", "image"},

@@ -2,19 +2,26 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
 import buildkit_py
 
 NAMES = ["File", "Image", "Template", "Text", "Tree", "bind", "cache", "context", "env", "expand", "file", "fmt", "git"]
-NAMES += ["host", "platform_arg", "read", "remote", "scratch", "secret", "target", "tmpfs"]
+NAMES += ["host", "platform_arg", "read", "remote", "scratch", "secret", "ssh", "target", "tmpfs"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_public_names(name):
     assert getattr(buildkit_py, name) is getattr(buildkit_py, name)
     assert name in dir(buildkit_py)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_module_has_a_public_name(name):
+    """Its import would put it in the place of what a Buildfile.py means."""
+    assert find_spec(f"buildkit_py.{name}") is None
 
 
 def test_unknown_names():

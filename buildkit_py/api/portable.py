@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from buildkit_py.events import Emit
     from buildkit_py.executor.pack_layers import Packer
     from buildkit_py.graph.step import Step
-    from buildkit_py.remote.imports import Imports
-    from buildkit_py.remote.place import Place
+    from buildkit_py.portable.imports import Imports
+    from buildkit_py.portable.place import Place
     from buildkit_py.solver.solve import Solver
     from buildkit_py.store.layers import LayerMeta
 
@@ -44,7 +44,7 @@ class PortableCaches:
     def imports(self) -> Imports | None:
         """What the build may use of other machines' results; None without `--cache-from`."""
         if self._imports is None and self._request.cache_from:
-            from buildkit_py.remote.imports import Imports
+            from buildkit_py.portable.imports import Imports
 
             places = [self._place(spec) for spec in self._request.cache_from]
             self._imports = Imports(self._session.store, places, self._emit, self._key)
@@ -102,8 +102,8 @@ class PortableCaches:
             self._emit(Exported("cache", about, "", self._session.clock() - began))
 
     def _write(self, spec: CacheSpec, results: list[tuple[str, str]], packer: Packer) -> int:
-        from buildkit_py.remote.export import export
-        from buildkit_py.remote.gather import gather
+        from buildkit_py.portable.export import export
+        from buildkit_py.portable.gather import gather
 
         store = self._session.store
         document = gather(store, results, packer.variant, packer.blob, complete=spec.mode == "max")
@@ -111,22 +111,22 @@ class PortableCaches:
 
     def _place(self, spec: CacheSpec, kind: str = "", suffix: str = "") -> Place:
         """Where a cache is; of another artifact type than usual it has a suffix to its name."""
-        from buildkit_py.remote.artifact import ARTIFACT_TYPE
+        from buildkit_py.portable.artifact import ARTIFACT_TYPE
 
         kind = kind or ARTIFACT_TYPE
         if spec.kind == "local":
-            from buildkit_py.remote.directory import Directory
+            from buildkit_py.portable.directory import Directory
 
             return Directory(spec.place, spec.name + suffix, kind)
         if spec.kind == "http":
-            from buildkit_py.remote.web import Web
+            from buildkit_py.portable.web import Web
 
             return Web(self._session.transport, spec.place, spec.name + suffix, kind)
-        from buildkit_py.remote.repository import Repository
+        from buildkit_py.portable.repository import Repository
 
         return Repository(self._session.client(), spec.place, kind, suffix)
 
     def _mounts_place(self, spec: CacheSpec) -> Place:
-        from buildkit_py.remote.artifact import MOUNTS_TYPE
+        from buildkit_py.portable.artifact import MOUNTS_TYPE
 
         return self._place(spec, MOUNTS_TYPE, "-mounts")

@@ -7,8 +7,8 @@ import time
 
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import Notice
-from buildkit_py.remote import artifact, mounts
-from buildkit_py.remote.artifact import Signed, believed
+from buildkit_py.portable import artifact, mounts
+from buildkit_py.portable.artifact import Signed, believed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.session import Session
     from buildkit_py.events import Emit
-    from buildkit_py.remote.mounts import KeptMount
-    from buildkit_py.remote.place import Place
+    from buildkit_py.portable.mounts import KeptMount
+    from buildkit_py.portable.place import Place
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
@@ -38,7 +38,7 @@ class PortableMounts:
 
     def restore(self, name: str, directory: str) -> bool:
         """Fill a new cache mount; False where no place has it, or could give it. What goes wrong is a warning."""
-        from buildkit_py.remote.restore_mounts import restore
+        from buildkit_py.portable.restore_mounts import restore
 
         with self._lock:
             if self._known is None:
@@ -65,7 +65,7 @@ class PortableMounts:
 
         Raises `SourceError`, `StoreError`. A mount that is in use or cannot be packed keeps what was saved before.
         """
-        from buildkit_py.remote.save_mounts import save
+        from buildkit_py.portable.save_mounts import save
 
         if not used:
             return 0

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.image.strict_json import Malformed
-from buildkit_py.remote.mounts import KeptFile, KeptMount
-from buildkit_py.remote.restore_mounts import arrange
+from buildkit_py.portable.mounts import KeptFile, KeptMount
+from buildkit_py.portable.restore_mounts import arrange
 
 MARK = "0" * 32
 

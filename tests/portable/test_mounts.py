@@ -10,7 +10,7 @@ import pytest
 
 from buildkit_py.digest import key_of
 from buildkit_py.image.strict_json import Malformed
-from buildkit_py.remote.mounts import KeptFile, KeptMount, dump, load
+from buildkit_py.portable.mounts import KeptFile, KeptMount, dump, load
 from buildkit_py.store.layers import LayerBlob
 
 NAME = key_of("mount")

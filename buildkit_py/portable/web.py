@@ -19,18 +19,18 @@ from buildkit_py.http.address import shown_url
 from buildkit_py.http.retry import PASSING, retrying
 from buildkit_py.http.transport import Broken, Transport
 from buildkit_py.image.manifest import MAX_MANIFEST
+from buildkit_py.portable import artifact
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
 from buildkit_py.registry.client import cache_authorization
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
-from buildkit_py.remote import artifact
-from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildkit_py.http.transport import Body
-    from buildkit_py.remote.place import Source
+    from buildkit_py.portable.place import Source
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Protocol, TypeAlias
 
+    from buildkit_py.portable.artifact import Signed
     from buildkit_py.registry.origin import Origin
-    from buildkit_py.remote.artifact import Signed
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 

@@ -7,7 +7,7 @@ import time
 from buildkit_py.image.entry import HARDLINK
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.image.pack import pack
-from buildkit_py.remote.mounts import KeptFile, KeptMount, mark
+from buildkit_py.portable.mounts import KeptFile, KeptMount, mark
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False

@@ -15,9 +15,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.portable.mounts import KeptMount
     from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.registry.origin import Origin
-    from buildkit_py.remote.mounts import KeptMount
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.layers import LayerBlob
     from buildkit_py.store.store import Store

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from buildkit_py.remote import artifact, document
-from buildkit_py.remote.artifact import Signed
+from buildkit_py.portable import artifact, document
+from buildkit_py.portable.artifact import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.portable.document import CacheDocument
+    from buildkit_py.portable.place import Place
     from buildkit_py.registry.fetch import Fetcher
-    from buildkit_py.remote.document import CacheDocument
-    from buildkit_py.remote.place import Place
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
     from buildkit_py.store.store import Store

@@ -14,10 +14,10 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import Notice
 from buildkit_py.image.manifest import Descriptor
+from buildkit_py.portable import document
+from buildkit_py.portable.artifact import believed
 from buildkit_py.registry import origin as origins
 from buildkit_py.registry.pull import note_layer
-from buildkit_py.remote import document
-from buildkit_py.remote.artifact import believed
 from buildkit_py.store.layers import LayerMeta
 
 TYPE_CHECKING = False
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildkit_py.events import Emit
-    from buildkit_py.remote.document import CachedLayer, CachedStep
-    from buildkit_py.remote.place import Place
+    from buildkit_py.portable.document import CachedLayer, CachedStep
+    from buildkit_py.portable.place import Place
     from buildkit_py.store.records import StepRecord
     from buildkit_py.store.store import Store
 

@@ -10,7 +10,7 @@ import pytest
 
 from buildkit_py.digest import key_of
 from buildkit_py.image.strict_json import Malformed
-from buildkit_py.remote.document import CachedLayer, CacheDocument, CachedStep, dump, load
+from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep, dump, load
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import StepRecord
 

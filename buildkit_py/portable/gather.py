@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.digest import key_of
-from buildkit_py.remote.document import CachedLayer, CacheDocument, CachedStep
+from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

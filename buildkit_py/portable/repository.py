@@ -13,17 +13,17 @@ import io
 from buildkit_py.errors import ImageNotFound, UsageError
 from buildkit_py.image import reference as references
 from buildkit_py.image.manifest import OCI_MANIFEST
+from buildkit_py.portable import artifact
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
-from buildkit_py.remote import artifact
-from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildkit_py.portable.place import Source
     from buildkit_py.registry.client import Client
-    from buildkit_py.remote.place import Source
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 

@@ -19,19 +19,19 @@ from buildkit_py.errors import DigestMismatch, ImageNotFound, SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.portable import artifact
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
 from buildkit_py.registry import bundle
 from buildkit_py.registry.bundle import DirectoryBundle, Piece
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
-from buildkit_py.remote import artifact
-from buildkit_py.remote.artifact import ARTIFACT_TYPE, LARGEST, Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from buildkit_py.remote.place import Source
+    from buildkit_py.portable.place import Source
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 

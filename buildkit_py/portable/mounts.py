@@ -15,8 +15,8 @@ from buildkit_py.image import strict_json
 from buildkit_py.image.content import entry_part
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.portable.artifact import LARGEST
 from buildkit_py.record import Record
-from buildkit_py.remote.artifact import LARGEST
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
