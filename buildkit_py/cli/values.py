@@ -62,7 +62,7 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
     if kind not in ("", "file", "env"):
         raise UsageError(f"`--secret {text}` has the type `{kind}`", hint="it is `file` or `env`")
     if not name:
-        raise UsageError(f"`--secret {text}` has no `id`")
+        raise UsageError(f"`--secret {text}` has no `id`", hint="write `--secret id=NAME,src=FILE`")
     if kind == "env" and not variable:
         file, variable = "", file
     if file and variable:
