@@ -193,3 +193,45 @@ def test_a_command_of_let_fails(project: World) -> None:
     assert done.returncode == 1
     assert "Buildfile:2:11: `[stage-0] LET v = $(echo oh no; exit 4)` ended with exit code 4" in done.stderr
     assert "oh no" in done.stderr
+
+
+CONDITION = """\
+ARG MODE
+FROM base AS app
+ARG MODE
+IF $MODE == debug or $KIND == special
+COPY f /debug
+ELSE
+COPY f /release
+END
+"""
+
+
+def test_what_decides_a_condition_is_noticed(project: World) -> None:
+    """A build arg of the environment, and a variable of the base image."""
+    project.write({"f": "f\n", "Buildfile": CONDITION, "base/Dockerfile": "FROM scratch\nENV KIND=plain\n"})
+    project.run("base", "-t", "base")
+    argv = (".", "-t", "x", "--build-arg", "MODE")
+    old = settled(project, *argv)
+    assert project.run(*argv, "-q", MODE="debug").stdout not in old
+    assert project.run(*argv, "-q", MODE="other").stdout in old, "another value, and the same branch"
+    assert project.run(*argv, "-q").stdout in old
+    project.write({"base/Dockerfile": "FROM scratch\nENV KIND=special\n"})
+    project.run("base", "-t", "base")
+    special = project.run(*argv, "-q", "-o", "out").stdout
+    assert special not in old
+    assert (project.project / "out/debug").exists()
+    assert not (project.project / "out/release").exists()
+
+
+def test_why_tells_of_functions_and_not_of_tests(project: World) -> None:
+    text = f"FUNCTION f\nARG n\nRUN echo $n > /n\nEND\nFROM {project.env['BASE']} AS app\nDO f --n=1\nTEST true\n"
+    project.write({"Buildfile": text})
+    project.run(".")
+    project.run("test")
+    project.write({"Buildfile": text.replace("--n=1", "--n=2")})
+    project.run(".")
+    told = project.run("why").stdout
+    assert "Buildfile:3 in f(), from Buildfile:6:1" in told
+    assert "n" in told
+    assert "TEST" not in told

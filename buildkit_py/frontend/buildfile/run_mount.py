@@ -63,6 +63,15 @@ def mount_origin(value: str, at: Position) -> str:
     return origin if kind in ("bind", "cache") else ""
 
 
+def with_origin(value: str, expand: Callable[[str], str], at: Position) -> str:
+    """A mount whose `from` is expanded, and nothing else of it. Raises `BuildfileError`."""
+    for field in _fields(value, at):
+        key, _, text = field.partition("=")
+        if key.lower() == "from" and "$" in text:
+            return value.replace(field, f"{key}={expand(text)}", 1)
+    return value
+
+
 def parse_mount(value: str, expand: Callable[[str], str], at: Position) -> RunMount:
     """The mount that a flag's value describes. Raises `BuildfileError` at `at` for anything BuildKit refuses."""
     given: dict[str, object] = {}

@@ -140,8 +140,10 @@ class StageTable:
             for unit, name in stage.names:
                 unit.by_name[name] = stage
         for stage in self.stages:
+            unrolled = any(node.keyword in UNROLLED for node in stage.body)
             for node in stage.body:
-                stage.needs.extend(self.references(node))
+                if not (unrolled and takes_from_variable(node)):  # a block's variable: known when it is unrolled
+                    stage.needs.extend(self.references(node))
         self._refuse_cycles()
 
     def references(self, node: Instruction) -> Iterable[tuple[StageNode, Position]]:
@@ -202,6 +204,12 @@ def refuse_before_from(node: Instruction) -> NoReturn:
     raise BuildfileError(
         f"{node.keyword} stands before the first FROM", at=node.position, hint="only ARG may stand there"
     )
+
+
+def takes_from_variable(node: Instruction) -> bool:
+    """Whether there may be a variable in the name of what an instruction takes files from."""
+    flags = getattr(node, "flags", ())
+    return any("$" in (flag.value or "") for flag in flags if flag.name in ("from", "mount"))
 
 
 def _origin(flag: Flag) -> str:

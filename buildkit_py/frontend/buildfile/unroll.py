@@ -7,12 +7,13 @@ thrown away; how many there are is known only at the end.
 
 from __future__ import annotations
 
-from buildkit_py.frontend.buildfile import functions, own_words
+from buildkit_py.frontend.buildfile import functions, own_words, syntax
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
 from buildkit_py.frontend.buildfile.lower_let import captured
+from buildkit_py.frontend.buildfile.run_mount import with_origin
 from buildkit_py.frontend.buildfile.stage_layout import for_values
+from buildkit_py.frontend.buildfile.stages import takes_from_variable
 from buildkit_py.frontend.buildfile.static_scope import StaticScope
-from buildkit_py.frontend.buildfile.syntax import Arg
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower_stage import StageLowering
-    from buildkit_py.frontend.buildfile.syntax import Instruction, Pair
+    from buildkit_py.frontend.buildfile.syntax import Flag, Instruction, Pair
     from buildkit_py.source_map import Position
 
 
@@ -76,11 +77,29 @@ class _Unrolling:
                 self._bind(node.name, node.value, node.position)
             case Leave():
                 self._leave(node.position)
-            case Arg() if self._calls():
+            case syntax.Arg() if self._calls():
                 for pair in node.pairs:
                     self._argument(pair, node.line_end)
+            case syntax.Transfer() | syntax.RunStep() | own_words.Test() if takes_from_variable(node):
+                if self.blocks:
+                    node = node.replace(flags=tuple([self._origin(flag) for flag in node.flags]))
+                list(self.lowering.build.table.references(node))  # raises for a variable that is left
+                self._emit(node)
             case _:
                 self._emit(node)
+
+    def _origin(self, flag: Flag) -> Flag:
+        """A flag that names a stage, its variables expanded; only blocks have variables there."""
+
+        def expand(text: str) -> str:
+            return self._scope().text(syntax.Word(text, flag.position))
+
+        match flag.name:
+            case "from":
+                return flag.replace(value=expand(flag.value or ""))
+            case "mount":
+                return flag.replace(value=with_origin(flag.value or "", expand, flag.position))
+        return flag
 
     def _emit(self, node: Instruction) -> None:
         self._growth.one_more(node.position)

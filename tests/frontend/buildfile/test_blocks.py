@@ -142,6 +142,20 @@ def test_a_loop_makes_stages() -> None:
     assert given.resolver.asked == [("base:4", "linux/amd64")]
 
 
+def test_a_loop_takes_files_from_several_stages() -> None:
+    text = (
+        "FOR v IN 1 2\nFROM base AS a$v\nRUN make $v\nEND\nFROM base\nFOR v IN 1 2\nCOPY --from=a$v /x /x$v\n"
+        "RUN --mount=type=bind,from=a${v},target=/m$v use\nEND"
+    )
+    found = Lowered(text)
+    assert sorted(commands(text)) == ["make $v", "make $v", "use", "use"]
+    copies = [step.name for step in found.steps if "COPY" in step.name]
+    assert copies == ["[stage-2 2/5] COPY --from=a1 /x /x1", "[stage-2 4/5] COPY --from=a2 /x /x2"]
+    assert not found.findings
+    outer = "FROM base AS a1\nFROM base\nARG v=1\nCOPY --from=a$v /x /x\nFOR w IN 1\nRUN x\nEND"
+    assert "variables are not expanded in --from" in fails(outer).message
+
+
 def test_a_loop_variable_ends_with_its_stage() -> None:
     child = Lowered("FOR v IN 1\nFROM base AS a$v\nRUN x\nEND\nFROM a1\nRUN y").op
     assert "v" not in dict(child.env)
