@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.api.cache import owned
 from buildkit_py.record import Record
-from buildkit_py.store.usage import disk_bytes
+from buildkit_py.store.usage import disk_bytes, layer_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _by_layers(store: Store, items: Iterable[_Item]) -> list[Place]:
     for item in items:
         for layer in item.layers:
             users[layer] = users.get(layer, 0) + 1
-    sizes = {layer: _size(store, layer) for layer in users}
+    sizes = {layer: layer_bytes(store, layer) for layer in users}
     return [
         Place(
             item.name,
@@ -67,12 +67,6 @@ def _by_layers(store: Store, items: Iterable[_Item]) -> list[Place]:
         )
         for item in items
     ]
-
-
-def _size(store: Store, layer: str) -> int:
-    noted = (store.layers.described(layer, variant) for variant in store.layers.variants(layer))
-    blobs = {blob.digest for blob in noted if blob is not None}
-    return disk_bytes(store.layers.path(layer)) + sum(disk_bytes(store.blobs.path(digest)) for digest in blobs)
 
 
 def _steps(store: Store) -> list[_Item]:

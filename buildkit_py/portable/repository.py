@@ -8,13 +8,13 @@ more is the registry's own work.
 from __future__ import annotations
 
 import hashlib
-import io
 
 from buildkit_py.errors import ImageNotFound, UsageError
 from buildkit_py.image import reference as references
 from buildkit_py.image.manifest import OCI_MANIFEST
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.bodies import BlobBody, BytesBody
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.portable.place import Source
     from buildkit_py.registry.client import Client
-    from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
 
@@ -64,32 +63,11 @@ class Repository:
         sent = 0
         for blob in blobs:
             if not client.has(reference, blob.digest):
-                client.upload(reference, blob.digest, _BlobBody(blob, source))
+                client.upload(reference, blob.digest, BlobBody(blob, source))
                 sent += blob.size
         digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
         if not client.has(reference, digest):
-            client.upload(reference, digest, _BytesBody(signed.data))
+            client.upload(reference, digest, BytesBody(signed.data))
             sent += len(signed.data)
         client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
         return sent
-
-
-class _BlobBody:
-    """A layer's blob as a request body, checked against its digest while it is sent."""
-
-    def __init__(self, blob: LayerBlob, source: Source) -> None:
-        self.size = blob.size
-        self._blob = blob
-        self._source = source
-
-    def open(self) -> VerifiedReader:
-        return self._source(self._blob)
-
-
-class _BytesBody:
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self._data = data
-
-    def open(self) -> io.BytesIO:
-        return io.BytesIO(self._data)

@@ -10,7 +10,6 @@ age which blobs nobody asks for.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import time
 
@@ -21,6 +20,7 @@ from buildkit_py.http.transport import Broken, Transport
 from buildkit_py.image.manifest import MAX_MANIFEST
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.bodies import BlobBody, BytesBody
 from buildkit_py.registry.client import cache_authorization
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.http.transport import Body
     from buildkit_py.portable.place import Source
-    from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
 _DONE = (200, 201, 204)
@@ -66,10 +65,10 @@ class Web:
         manifest = artifact.dump(signed, blobs, self._kind)
         sent = 0
         for blob in blobs:
-            sent += self._put_missing(blob.digest, _Stored(blob, source))
+            sent += self._put_missing(blob.digest, BlobBody(blob, source))
         digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
-        sent += self._put_missing(digest, _Bytes(signed.data))
-        self._put(f"{self._url}/{self._tag}", _Bytes(manifest))
+        sent += self._put_missing(digest, BytesBody(signed.data))
+        self._put(f"{self._url}/{self._tag}", BytesBody(manifest))
         return sent
 
     def _place(self, digest: str) -> str:
@@ -118,24 +117,3 @@ def _failure(status: int, url: str) -> SourceError:
         return ImageNotFound("it is not there", at=shown_url(url))
     hint = "PYBUILD_CACHE_TOKEN is sent as a bearer" if status in (401, 403) else ""
     return SourceError(f"the server answers {status}", at=shown_url(url), hint=hint)
-
-
-class _Stored:
-    """A layer's blob as a request body, checked against its digest while it is sent."""
-
-    def __init__(self, blob: LayerBlob, source: Source) -> None:
-        self.size = blob.size
-        self._blob = blob
-        self._source = source
-
-    def open(self) -> VerifiedReader:
-        return self._source(self._blob)
-
-
-class _Bytes:
-    def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        self._data = data
-
-    def open(self) -> io.BytesIO:
-        return io.BytesIO(self._data)

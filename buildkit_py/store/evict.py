@@ -14,7 +14,7 @@ from buildkit_py.record import Record
 from buildkit_py.store.cache_mounts import last_used
 from buildkit_py.store.gc import OTHERS_KEPT, Ages, Prune, alone, modified
 from buildkit_py.store.reach import reach
-from buildkit_py.store.usage import Share, disk_bytes, usage
+from buildkit_py.store.usage import Share, disk_bytes, layer_bytes, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,16 +116,12 @@ class _Choice:
             return
         _, layer = self._links[id]
         only_here = self._tops[layer] == 1 and layer not in self._held
-        size = self._size(layer) if only_here else 0
+        size = layer_bytes(self._store, layer) if only_here else 0
         heapq.heappush(heap, (self._worth(max((ms for _, ms, _ in records), default=0), size, used), id, size))
 
     def _worth(self, milliseconds: int, size: int, used: int) -> float:
         idle = max(0, self._now - used) / _DAY
         return milliseconds / max(size, 1) / (1 + idle)
-
-    def _size(self, layer: str) -> int:
-        blobs = (self._store.blobs.path(digest) for digest in self._packed(layer))
-        return disk_bytes(self._store.layers.path(layer)) + sum(map(disk_bytes, blobs))
 
     def _held_layers(self) -> frozenset[str]:
         """Layers that named images need."""

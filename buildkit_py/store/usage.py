@@ -69,6 +69,13 @@ def disk_bytes(path: str) -> int:
     return total
 
 
+def layer_bytes(store: Store, layer: str) -> int:
+    """Bytes of disk that a layer takes, with the blobs that it is packed in."""
+    noted = (store.layers.described(layer, variant) for variant in store.layers.variants(layer))
+    blobs = {blob.digest for blob in noted if blob is not None}
+    return disk_bytes(store.layers.path(layer)) + sum(disk_bytes(store.blobs.path(digest)) for digest in blobs)
+
+
 def _things(dir: str, depth: int) -> list[str]:
     try:
         names = [f"{dir}/{name}" for name in os.listdir(dir)]
