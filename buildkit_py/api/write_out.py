@@ -67,7 +67,14 @@ class WriteOut:
                 raise UsageError(
                     "several targets cannot all go to standard output", hint="name a directory for them: dest="
                 )
+        nameless = any(output.kind == "registry" and not output.names for output in self._outputs)
         for target in targets:
+            if nameless and not (self.request.tags or target.tags):
+                raise UsageError(
+                    f"there is no name to push `{target.name}` under",
+                    at=target.position,
+                    hint="give one with -t, name= in the output, or TAG in the Buildfile",
+                )
             if self.packer is not None:
                 from buildkit_py.exporter.image import check_count
 

@@ -26,8 +26,6 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         # As docker buildx does it: a stage that declares the ARG sees what the environment says.
         build_args = (*build_args, ("SOURCE_DATE_EPOCH", epoch))
     tags = tuple(parsed.all("tag"))
-    if parsed.has("push") and not tags:
-        raise UsageError("`--push` needs a name to push to", hint="give it with `-t`")
     return BuildRequest(
         file=file,
         context="" if is_remote(context) else context,

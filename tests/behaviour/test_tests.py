@@ -151,3 +151,17 @@ def test_a_push_waits_for_tests(project: World, tmp_path: Path) -> None:
         pushed = project.run(".", "-t", f"{host}/app:2", "-o", "type=image,push=true", "--progress=plain")
         assert any("TEST" in step for step in project.ran(pushed))
         project.run("pull", f"{host}/app:2")
+
+
+def test_a_push_goes_to_the_names_of_the_buildfile(project: World, tmp_path: Path) -> None:
+    need(COMMAND)
+    buildfile(project, "FROM BASE AS app\nRUN true\n")
+    done = project.run(".", "--push", "--progress=plain", ok=False)
+    assert done.returncode == 2
+    assert "there is no name to push `app` under" in done.stderr
+    assert project.ran(done) == []
+    with registry_server(tmp_path / "registry") as host:
+        buildfile(project, f"FROM BASE AS app\nTAG {host}/app:1 {host}/app:2\n")
+        project.run(".", "--push")
+        project.run("rmi", f"{host}/app:1", f"{host}/app:2")
+        project.run("pull", f"{host}/app:2")

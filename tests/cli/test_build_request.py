@@ -75,7 +75,6 @@ def test_the_epoch(project):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--push", "."), "`--push` needs a name"),
         (("--target=a", ".", "b"), "targets are named twice"),
         (("--platform=linux/amd64,linux/arm64", "."), "names several platforms"),
         (("--label", "=x", "."), "has no name"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from buildkit_py.frontend.buildfile.expand import expand
-from buildkit_py.frontend.buildfile.static_scope import StaticScope
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from buildkit_py.frontend.buildfile.static_scope import StaticScope
     from buildkit_py.frontend.buildfile.syntax import Arg
 
 
@@ -64,5 +64,7 @@ class GlobalScope:
 
     def static(self) -> StaticScope:
         """For the words and conditions of a block that stands here."""
+        from buildkit_py.frontend.buildfile.static_scope import StaticScope
+
         names = {*self.values, *(name for name, _ in self.variables())}
         return StaticScope(self.get, self._declared, names, self.escape)

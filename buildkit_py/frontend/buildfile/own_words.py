@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Instruction, Pair, Word
+    from buildkit_py.frontend.buildfile.syntax import Command, Flag, Heredoc, Pair, Word
     from buildkit_py.source_map import Position
 
 
@@ -164,3 +164,6 @@ class Some(Record):
 if TYPE_CHECKING:
     Condition: TypeAlias = Compare | Defined | Not | All | Some
     OwnWord: TypeAlias = Include | Function | Do | If | For | Let | Output | Tag | Test
+
+    # Below the union that it is made of, for who imports these types when the program runs.
+    from buildkit_py.frontend.buildfile.syntax import Instruction
