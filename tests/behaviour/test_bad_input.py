@@ -253,7 +253,7 @@ def test_registries_that_misbehave(world: World, busybox: str) -> None:
 
 
 def damaged(path: Path) -> None:
-    data = path.read_bytes()
+    data = path.read_bytes() or b"\0"
     path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
 
 

@@ -31,7 +31,7 @@ def digest(name: str, directory: Path) -> str:
     case = CASES[name]
     case.write(directory)
     file = directory / (dict(zip(case.options[::2], case.options[1::2], strict=True)).get("-f") or "Dockerfile")
-    text = file.read_text(encoding="utf-8", newline="")
+    text = file.read_bytes().decode()
     try:
         made = as_buildfile(text, directory, file=str(file), **settings(case.options))
     except PybuildError as refusal:

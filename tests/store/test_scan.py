@@ -50,8 +50,8 @@ def children() -> set[str]:
 
 
 def test_holds_as_long_as_nothing_changes(root: Path) -> None:
-    before = children()
     scan = scan_of(root)
+    before = children()
     assert scan.holds()
     assert scan.holds()
     assert children() == before
@@ -59,8 +59,8 @@ def test_holds_as_long_as_nothing_changes(root: Path) -> None:
 
 @pytest.mark.parametrize("directory", ["d00", "d24", "d26", "d49"])
 def test_a_change_is_seen_in_either_half(root: Path, directory: str) -> None:
-    before = children()
     scan = scan_of(root)
+    before = children()
     (root / directory / "f50").write_text("x")
     assert not scan.holds()
     assert children() == before
@@ -68,8 +68,8 @@ def test_a_change_is_seen_in_either_half(root: Path, directory: str) -> None:
 
 @pytest.mark.parametrize("directory", ["d00", "d49"])
 def test_a_new_file_and_one_that_is_gone_are_seen_in_either_half(root: Path, directory: str) -> None:
-    before = children()
     scan = scan_of(root)
+    before = children()
     (root / directory / "new").touch()
     assert not scan.holds()
     scan = scan_of(root)

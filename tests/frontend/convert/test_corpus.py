@@ -32,7 +32,7 @@ def test_the_converted_file_makes_the_same_graph(name, tmp_path):
     own_rules = file.with_name(file.name + ".dockerignore")
     if own_rules.exists():
         (tmp_path / "Buildfile.py.dockerignore").write_bytes(own_rules.read_bytes())
-    text = file.read_text(encoding="utf-8", newline="")
+    text = file.read_bytes().decode()
     given = settings(case.options)
     try:
         wanted = as_buildfile(text, tmp_path, file=str(file), **given)
