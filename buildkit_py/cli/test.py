@@ -62,7 +62,7 @@ def main(argv: list[str]) -> int:
     request = build_request(parsed, os.environ, cwd).replace(test=True, keep_going=True)
     kind = parsed.one("progress") or kind_from(os.environ)
     result = shown(kind, lambda emit: build(request, emit))
-    _tell(result)
+    _tell(result, quiet=kind == "json")
     if parsed.one("junit"):
         from buildkit_py.exporter.sink import Sink
         from buildkit_py.report.junit import junit
@@ -83,11 +83,12 @@ def _with_file(parsed: Parsed, cwd: str) -> Parsed:
     return parsed
 
 
-def _tell(result: BuildResult) -> None:
-    """Show what failed and why on standard error, and the summary on standard output."""
+def _tell(result: BuildResult, *, quiet: bool) -> None:
+    """Show what failed and why on standard error (not where its lines are JSON), the summary on standard output."""
     from buildkit_py.report.message import error_text
 
-    for problem in (*result.failures, *[test.problem for test in result.tests if test.problem is not None]):
+    problems = [*result.failures, *[test.problem for test in result.tests if test.problem is not None]]
+    for problem in problems if not quiet else ():
         sys.stderr.write(error_text(problem, sys.stderr))
     sys.stderr.flush()
     sys.stdout.write(summary(result))

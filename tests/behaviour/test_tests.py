@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -97,6 +98,14 @@ def test_what_could_not_run(project: World) -> None:
     assert "`[a 2/2] RUN exit 3` ended with exit code 3" in done.stderr
     root = ElementTree.parse(project.project / "out/report.xml").getroot()
     assert (root.get("tests"), root.get("skipped"), root.get("failures")) == ("2", "1", "0")
+
+
+def test_progress_as_json_is_nothing_else(project: World) -> None:
+    buildfile(project, "FROM BASE AS a\nTEST exit 3\n")
+    done = project.run("test", "--progress=json", ok=False)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert any(event["event"] == "step-finished" and event["state"] == "FAILED" for event in events)
+    assert lines(done.stdout) == [["FAIL", "a: exit 3"]]
 
 
 def test_no_tests(project: World) -> None:
