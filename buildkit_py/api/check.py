@@ -11,6 +11,7 @@ from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import BuildfileError, ImageNotFound, PybuildError, SourceError, UsageError
 from buildkit_py.frontend.buildfile.checks import registry, settings
+from buildkit_py.frontend.buildfile.checks.library import called, is_library, of_the_file
 from buildkit_py.frontend.buildfile.checks.mend import applicable
 from buildkit_py.frontend.buildfile.checks.run import run
 from buildkit_py.frontend.buildfile.checks.subject import Subject
@@ -99,13 +100,17 @@ def check(request: CheckRequest, data: bytes | None = None) -> Checked:
         return Checked(name, text, None, facts, error=problem)
     wanted = settings.of_file(tree, dict(request.build_args), own=request.own)
     error: PybuildError | None = None
+    library = is_library(tree) and not request.target
+    if library:
+        facts.unknown.add("*")  # the variables of whoever calls a function
     try:
-        look(request, tree, data, facts)
+        look(request, called(tree) if library else tree, data, facts)
     except UsageError:
         raise
     except PybuildError as problem:
         error = problem
-    findings = applicable(text, run(Subject(tree, facts), registry.RULES, wanted))
+    found = run(Subject(tree, facts), registry.RULES, wanted)
+    findings = applicable(text, of_the_file(found) if library else found)
     return Checked(name, text, tree, facts, findings, error, wanted.error)
 
 

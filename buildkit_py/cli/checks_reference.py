@@ -15,7 +15,8 @@ Written from the table of rules (`python -m buildkit_py.cli.checks_reference`); 
 `pybuild check` tells what is odd about a Buildfile without building it: BuildKit's rules under their names, and ours.
 It looks at the whole file, at every stage, or with `--target` at what one target needs. Base images are looked at where
 the store has them; no registry is asked. `--fix` mends what can be mended without changing what the file means, and
-leaves every other byte as it is.
+leaves every other byte as it is. In a file that has nothing but functions each is looked at as if a stage called it.
+What is odd about a file that another one includes is told when it is checked itself.
 
 A build prints what BuildKit's rules find in the stages that it builds, as docker does. Ours it prints if the file asks
 for them by name.

@@ -188,3 +188,20 @@ def test_a_target_and_build_args(project: Path) -> None:
     assert found("--build-arg", "BUILDKIT_DOCKERFILE_CHECK=skip=UnusedStage,LegacyKeyValueFormat") == []
     done = pybuild(project, "check", "--target=nope")
     assert (done.returncode, "there is no target `nope`" in done.stderr) == (2, True)
+
+
+def test_a_file_of_functions_for_others(project: Path) -> None:
+    (project / "lib.Buildfile").write_text(
+        "ARG MIRROR=m\n# tools installs what all need\nFUNCTION tools\nARG NAMES=curl UNUSED=1\n"
+        "RUN apt-get update\nRUN fetch $MIRROR $NAMES $OF_THE_CALLER\nEND\n"
+        "FUNCTION other\nARG OF\nDO tools --NAMES=$OF\nEND\n"
+    )
+    done = pybuild(project, "check", "--format=json", "lib.Buildfile")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["error"], done.stderr) == (1, None, "")
+    assert [(one["rule"], one["line"]) for one in document["findings"]] == [("UnusedArg", 4), ("AptUpdateAlone", 5)]
+    (project / "lib.Buildfile").write_text("FUNCTION a\nRUN make\nEND\n")
+    assert pybuild(project, "check", "lib.Buildfile").stdout == "lib.Buildfile: nothing found\n"
+    (project / "lib.Buildfile").write_text("FUNCTION a\nEXPOSE x\nEND\n")
+    done = pybuild(project, "check", "lib.Buildfile")
+    assert (done.returncode, done.stderr.startswith("error: lib.Buildfile:2")) == (3, True), done.stderr
