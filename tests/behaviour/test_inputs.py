@@ -294,3 +294,16 @@ def test_many_commands_make_no_more_steps_than_they_are(project: World) -> None:
     ran = project.ran(project.build())
     assert len(ran) == 32
     assert stat.S_ISREG((project.out() / "n").stat().st_mode)
+
+
+def test_the_result_travels_with_a_portable_cache(project: World) -> None:
+    buildfile(project, "COPY . /app\nRUN --inputs=/app/src cat /app/src/*.c > /all\n")
+    project.write({".dockerignore": "kept\nout\n"})
+    project.build("--cache-to", "type=local,dest=kept", "-o", "out")
+    project.env["PYBUILD_HOME"] = str(project.top / "other")
+    assert project.ran(project.build("--cache-from", "type=local,src=kept")) == []
+    project.write({"docs/guide.md": "changed\n"})
+    done = project.build("--cache-from", "type=local,src=kept", "-o", "out")
+    assert not any(" cat " in name for name in project.ran(done))
+    assert (project.project / "out/all").read_text() == (project.project / "src/main.c").read_text()
+    assert (project.project / "out/app/docs/guide.md").read_text() == "changed\n"
