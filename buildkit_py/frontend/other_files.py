@@ -151,6 +151,10 @@ class OtherFiles:
         return stage
 
     def _of_python(self, path: str, name: str, target: str, options: Options) -> Stage:
+        if self.surveying:  # a look at a file runs no program
+            from buildkit_py.frontend import assemble
+
+            return assemble.scratch(target, options.platform, assemble.settings_of(options))
         from buildkit_py.frontend.python.load import load
         from buildkit_py.frontend.python.lower import stage_of
 

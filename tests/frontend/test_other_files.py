@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile.facts import Facts
+from buildkit_py.frontend.buildfile.lower import survey
+from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.python.load import load
 from buildkit_py.frontend.python.lower import call
 from buildkit_py.frontend.target import Options, Target
@@ -201,3 +204,14 @@ def test_a_long_row_of_other_files(project: Path) -> None:
     with pytest.raises(BuildfileError, match="need each other more than 20 deep"):
         lowered(project, "FROM ./d0+x")
     assert lowered(project, "FROM ./d85+x").resolver.asked == [("base", "linux/amd64")]
+
+
+def test_a_look_at_a_file_runs_no_program(project: Path) -> None:
+    write(project, {"py/Buildfile.py": "raise SystemError", "Buildfile": ""})
+    text = "FROM ./py+deps AS a\nIF $SET_THERE == 1\nRUN x\nEND\nFROM base\nCOPY --from=./py+deps /a /b"
+    facts = Facts()
+    tree = parse_text(text, "Buildfile")
+    options = Options(str(project), platform="linux/amd64")
+    survey(tree, options, FakeResolver(base=BASE), SeenInputs(), file=str(project / "Buildfile"), facts=facts)
+    with pytest.raises(BuildfileError, match="SystemError"):
+        lowered(project, text)

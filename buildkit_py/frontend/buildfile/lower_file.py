@@ -203,6 +203,8 @@ class Build:
             return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
         if is_other(word):
             other = self._other(word, platform, node.head.image.position)
+            if self.others is not None and self.others.surveying:
+                self.facts.unknown.add(word)  # what a program would set
             stage = assemble.from_stage(node.title, other)
             # As of an image, its triggers run here.
             return stage.replace(config=stage.config.replace(on_build=other.config.on_build))
