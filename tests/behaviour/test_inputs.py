@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.behaviour.world import World
+from tests.behaviour.world import REPOSITORY, World
 
+DOCS = REPOSITORY / "docs"
 # Everything below a directory: type, mode, owner, path and where a link leads, sorted.
 LIST = "find /app | sort | while read -r p; do stat -c '%F %a %u:%g %N' \"$p\"; done"
 FILES = {
@@ -307,3 +310,22 @@ def test_the_result_travels_with_a_portable_cache(project: World) -> None:
     assert not any(" cat " in name for name in project.ran(done))
     assert (project.project / "out/all").read_text() == (project.project / "src/main.c").read_text()
     assert (project.project / "out/app/docs/guide.md").read_text() == "changed\n"
+
+
+def test_as_the_how_to_has_it(project: World) -> None:
+    """A change of a file runs only those that see it."""
+    (text,) = re.findall(
+        r"```dockerfile\nFROM gcc:14\n(.*?)```", (DOCS / "how-to/narrow-inputs.md").read_text(), re.DOTALL
+    )
+    buildfile(project, text.replace(" make\n", " cat src/main.c Makefile > /made\n"))
+    project.write({"Makefile": "all:\n", "docs/drafts/d": "d"})
+    assert len([name for name in project.ran(project.build()) if "RUN" in name]) == 3
+
+    def runs(path: str) -> list[str]:
+        project.write({path: f"changed {time.time_ns()}\n"})
+        return [name.partition("] ")[2].split()[-1] for name in project.ran(project.build()) if "RUN" in name]
+
+    assert runs("README") == ["ls"]
+    assert runs("docs/guide.md") == ["contents", "ls"]
+    assert runs("docs/drafts/d") == ["ls"]
+    assert runs("src/main.c") == ["/made", "contents", "ls"], "what the first one wrote the others see"
