@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from buildkit_py.executor.local import LocalExecutor
     from buildkit_py.executor.pack_layers import Packer
     from buildkit_py.executor.result import Result
+    from buildkit_py.executor.settings import Given
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
     from buildkit_py.solver.solve import Solution, Solver
@@ -141,7 +142,7 @@ class Build:
             session.on_loss = Losses(session.identity, self.emit, self.witness.told).heard
 
         if not targets:
-            targets = self._targets(log_dir)
+            targets = self.targets(log_dir)
         self.witness.targets = recorder.targets = targets
         self._tell()
         if request.test:
@@ -170,7 +171,7 @@ class Build:
         self.finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
 
-    def _targets(self, log_dir: str) -> tuple[Target, ...]:
+    def targets(self, log_dir: str) -> tuple[Target, ...]:
         """The wanted targets of the Buildfile, on what the lock file beside it pins."""
         from buildkit_py.api import lock_file
         from buildkit_py.api.pins import Pins
@@ -286,7 +287,7 @@ class Build:
     def executor(self, log_dir: str, compression: str) -> LocalExecutor:
         """What performs the steps; their logs go to `log_dir`."""
         from buildkit_py.executor.local import LocalExecutor
-        from buildkit_py.executor.settings import Given, Settings
+        from buildkit_py.executor.settings import Settings
 
         return LocalExecutor(
             self.session.store,
@@ -294,7 +295,7 @@ class Build:
             self.session.launcher,
             self.emit,
             self.session.clock,
-            Given(_secrets(self.request.secrets), self.agents.socket),
+            self.given(),
             Settings(
                 log_dir,
                 network=self.session.config.network or "host",
@@ -306,6 +307,16 @@ class Build:
             ),
             self.session.transport,
         )
+
+    def given(self) -> Given:
+        """What a person gave to the build besides its files."""
+        from buildkit_py.executor.settings import Given
+
+        return Given(_secrets(self.request.secrets), self.agents.socket)
+
+    def results(self, executor: LocalExecutor, steps: list[Step]) -> dict[Step, Result]:
+        """What these steps come to, and all that they stand on. Raises the first failure."""
+        return self.solve(lambda: self.solver(executor, None, ()), executor, steps).results
 
     def _save(self, directories: tuple[str, ...], source: str, dest: str) -> None:
         """Copy what a `--save-always` names into the project."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "plan": "show what a build would run, and why",
     "why": "show why the steps of a build ran",
     "builds": "list the builds, newest first",
+    "shell": "open a shell where a step of a build runs",
     "logs": "print what the steps of a build wrote",
     "run": "run a command in an image or a target",
     "images": "list the images of the local store",

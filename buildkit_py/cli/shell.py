@@ -1,0 +1,62 @@
+"""`pybuild shell`: a shell where a step of a build runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.errors import UsageError
+
+# Of `pybuild build`, the options that decide what the step is and what it gets.
+_SHARED = frozenset(
+    ("file", "build-arg", "build-context", "secret", "ssh", "allow", "platform", "network", "add-host", "offline")
+)
+
+
+def parser() -> Command:
+    """The command's table."""
+    from buildkit_py.cli import build
+
+    shared = tuple(option for option in build.parser().options if option.key in _SHARED)
+    return Command(
+        "shell",
+        "open a shell where a step of a build runs",
+        ("pybuild shell [options] [[FILE:]TARGET][@STEP] [--] [COMMAND [ARGUMENT…]]",),
+        (*shared, Option(("--after",), "with what the step wrote, if it went well")),
+        about=(
+            "The shell has the files that the step finds, its variables, user, network and mounts. STEP is its number "
+            "in plain progress or a part of its text; without one it is the step that failed in the last build. What "
+            "is written is dropped at the end, but for what goes into cache mounts. With a COMMAND, that runs in the "
+            "place of /bin/sh; the exit code is its own."
+        ),
+        examples=(
+            ("pybuild shell", "where the last build failed"),
+            ("pybuild shell 'web@npm ci'", "before the step of the target `web` that has `npm ci` in it"),
+        ),
+        most=-1,
+        stops=True,
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Open it; the exit code is the shell's."""
+    from buildkit_py.api.request import WantedTarget
+    from buildkit_py.api.shell import ShellRequest, prepare
+    from buildkit_py.cli.build_request import build_request
+    from buildkit_py.cli.locate import here
+    from buildkit_py.cli.progress import if_busy, shown
+
+    parsed = parse(parser(), argv)
+    asked, command = (parsed.operands[0], tuple(parsed.operands[1:])) if parsed.operands else ("", ())
+    named, _, step = asked.partition("@")
+    file, colon, target = named.rpartition(":")
+    if not colon and named and os.path.exists(named):
+        file, target = named, ""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if not command and not terminal:
+        raise UsageError("a shell needs a terminal", hint="give a command: pybuild shell TARGET@STEP -- COMMAND")
+    parsed.operands[:] = [file or "."]
+    request = build_request(parsed, os.environ, here()).replace(targets=(WantedTarget(target),) if target else ())
+    wanted = ShellRequest(step, command or ("/bin/sh",), after=parsed.has("after"), terminal=terminal)
+    return shown("auto", lambda emit: prepare(request, wanted, if_busy(emit))).run()
