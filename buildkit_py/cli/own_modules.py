@@ -1,8 +1,8 @@
-"""Loading pybuild's own modules in half the time: straight from their compiled files.
+"""Loading pybuild's own modules in three quarters of the time: straight from their compiled files.
 
-A build with little to do loads 140 modules, and Python's own way spends more
-on looking for each than on reading and running it: it asks for nine names,
-lists directories, and goes through a dozen calls. This finder knows what the
+A build with little to do loads 140 modules in 16 ms, and a half of that is
+looking for each: Python asks for several names, keeps lists of directories,
+and goes through a dozen calls. This finder knows what the
 files are called. What it takes is what Python would take: a compiled file is
 believed where it names the present size and time of its source (PEP 3147,
 `importlib._bootstrap_external`). All else is left to Python, which compiles
