@@ -12,6 +12,7 @@ renew, says so. Without it a build could see a thing, miss it, and see it again.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import time
@@ -31,10 +32,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 class Hold:
     """A promise of the store that prune leaves alone what is used from now on; a context manager."""
 
-    def __init__(self, leases: Leases, lock: Lock, start: int) -> None:
-        self.start = start
+    def __init__(self, leases: Leases, lock: Lock) -> None:
+        self.start = 0  # when it began, by the clock of the filesystem
         self._leases = leases
         self._lock = lock
+        self._process = os.getpid()
+        # A signal may come before whoever asked for it has a `with` around it.
+        atexit.register(self._at_exit)
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +50,11 @@ class Hold:
         """End the promise; a second time does nothing."""
         self._leases.forget(self)
         self._lock.release()
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        if os.getpid() == self._process:  # and no child that was forked from it
+            self._lock.release()
 
 
 class Unrenewed:
@@ -79,13 +88,13 @@ class Leases:
     def hold(self) -> Hold:
         """Begin to hold what is used. Raises `StoreError`."""
         lock = Lock(f"{self.dir}/{os.getpid()}-{os.urandom(4).hex()}")
+        hold = Hold(self, lock)
         lock.acquire()
         try:
-            start = os.fstat(lock.fd).st_mtime_ns
+            hold.start = os.fstat(lock.fd).st_mtime_ns
         except OSError as problem:
-            lock.release()
+            hold.release()
             raise store_error(problem, self.root, "begin to use the store") from problem
-        hold = Hold(self, lock, start)
         self._holds.append(hold)
         self._renewed = set()  # what an earlier hold renewed is too old for this one
         return hold

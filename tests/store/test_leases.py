@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -57,3 +59,16 @@ def test_nobody_renews_between_prune_s_look_and_its_move(store: Store, tmp_path:
         assert thing.stat().st_mtime == OLD
     renewer.join()
     assert thing.stat().st_mtime > OLD
+
+
+def test_a_hold_that_nobody_released_ends_with_its_process(store: Store) -> None:
+    """As where a signal came before there was a `with`."""
+    program = (
+        "import os, sys; from buildkit_py.store.store import Store\n"
+        "store = Store.open(sys.argv[1]); hold = store.hold()\n"
+        "if os.fork() == 0: sys.exit()\n"
+        "os.wait(); print(len(os.listdir(store.path('inuse'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, store.root], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "1"  # a child that ends leaves it alone
+    assert os.listdir(store.path("inuse")) == []
