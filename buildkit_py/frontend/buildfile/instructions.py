@@ -242,6 +242,7 @@ def _transfer(node: Node) -> Transfer:
         raise node.fail(
             f"{node.keyword} needs a source and a destination", node.tokens[0], width=len(node.rest(node.tokens[0]))
         )
+    # Of several heredocs of one name each source that names it is the last, as BuildKit has it.
     heredocs = {heredoc.name: heredoc for heredoc in node.heredocs()}
 
     def names(word: Word) -> str:
@@ -255,12 +256,13 @@ def _transfer(node: Node) -> Transfer:
             node.tokens[-1],
             hint="a heredoc is a source; the destination comes last",
         )
+    documents = tuple(heredocs[names(word)] for word in sources if names(word))
     sources = [word.replace(text="<<" + names(word)) if names(word) else word for word in sources]
     return Transfer(
         tuple(sources),
         dest,
         node.flags(),
-        tuple(heredocs.values()),
+        documents,
         node.position,
         node.line.line_end,
         node.keyword,

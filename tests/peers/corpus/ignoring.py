@@ -59,4 +59,17 @@ CASES = (
         "FROM busybox\nRUN --mount=type=bind,target=/c find /c | sort > /1\n",
     ),
     _case("ignore and copy a part", "src/*.o\n", "FROM scratch\nCOPY src /s\nCOPY node_modules/x /n/\n"),
+    Case(
+        "ignore file of a named context",
+        "FROM scratch\nCOPY --from=extra . /x/\nCOPY a.md /\n",
+        {
+            "a.md": "a",
+            ".dockerignore": "*.txt\n",
+            "side/.dockerignore": "*.md\n",
+            "side/Dockerfile.dockerignore": "c.txt\n",
+            "side/b.md": "b",
+            "side/c.txt": "c",
+        },
+        ("--build-context", "extra=side"),
+    ),
 )

@@ -110,4 +110,47 @@ fd
 EOF
 """,
     ),
+    Case(
+        "named contexts in place of a stage and an image",
+        """
+FROM scratch AS one
+COPY a /of-the-stage
+FROM one AS based
+FROM busybox
+COPY --from=ONE / /1/
+COPY --from=based / /2/
+COPY --from=docker.io/library/thing:latest / /3/
+RUN --mount=from=one,target=/m --mount=from=thing,target=/n ls /m /n > /4
+""",
+        {"a": "a", "side/f": "f", "other/g": "g"},
+        ("--build-context", "one=side", "--build-context", "thing=other"),
+    ),
+    Case("heredocs of one name", "FROM busybox\nENV V=v\nCOPY <<A <<'A' /x/\n1 $V\nA\n2 $V\nA\n"),
+    Case(
+        "heredocs with carriage returns",
+        "FROM busybox\r\nCOPY <<A /1\r\nline\r\nA\r\nRUN cat <<B > /2\r\nline\r\nB\r\n",
+    ),
+    Case(
+        "heredoc bodies continue nothing",
+        """
+FROM busybox
+COPY <<A <<'B' /x/
+one \\
+# no comment \\
+
+two
+A
+one \\
+two
+B
+RUN <<EOF
+echo "a \\
+# b" > /1
+EOF
+""",
+    ),
+    Case("heredoc of a name with spaces", "FROM busybox\nRUN cat <<'A B' > /1\n$HOME\nA B\n"),
+    Case("heredocs without a command", "FROM busybox\nRUN <<A <<B\necho 1 > /1\nA\necho 2 > /2\nB\n"),
+    Case("heredoc behind a space", "FROM busybox\nRUN cat << EOF > /1\nx\nEOF\n"),
+    Case("heredoc on a continued line", "FROM busybox\nRUN \\\n  <<EOF\necho 1 > /1\nEOF\n"),
 )
