@@ -72,15 +72,15 @@ class Draft:
                 raise BuildfileError(f"/{here} is not a directory, so nothing can be copied below it")
         return "/".join(done)
 
-    def directory(self, path: str, root: str = "") -> str:
-        """Have a directory at a path below `root`, parents made as needed (mode 0755); where it is, links followed."""
+    def directory(self, path: str, root: str = "", *, mode: int = 0o755) -> str:
+        """Have a directory at a path below `root`, it and its parents made as needed; where it is, links followed."""
         where = self.resolve(path, root)
         parts = where.split("/") if where else []
         for depth in range(1, len(parts) + 1):
             here = "/".join(parts[:depth])
             found = self.at(here)
             if found is None:
-                self._new[here] = Entry(here, DIR, 0o755, *self._owner, 0, self._created)
+                self._new[here] = Entry(here, DIR, mode, *self._owner, 0, self._created)
                 self._fresh.add(here)
             elif found.kind != DIR:
                 raise BuildfileError(f"cannot copy to non-directory: /{here}")

@@ -106,6 +106,8 @@ class _Placing:
     def __init__(self, op: Copy, base: Union | None, created: int) -> None:
         self._owner = find_owner(op.owner, base) if op.owner else None
         self._change: Change | None = chmod.parse(op.mode) if op.mode else None
+        # fsutil gives the directories that it makes the permissions of an octal mode, and no set-id or sticky bit.
+        self._made = int(op.mode, 8) & 0o777 if chmod.is_octal(op.mode) else 0o755
         self._created = created
         self._dest = clean(op.dest)
         # What ends in a slash is a directory, whether it is there or not; so is what keeps its parents.
@@ -116,12 +118,12 @@ class _Placing:
         """One file (or link, device, fifo): into the destination if that is a directory, else as it."""
         draft = self.draft
         if self._is_directory:
-            draft.directory(self._dest)
+            draft.directory(self._dest, mode=self._made)
         where = draft.resolve(self._dest)
         there = draft.at(where)
         if there is not None and there.kind == DIR:
             where = f"{where}/{name}" if where else name
-        draft.directory(where.rpartition("/")[0])
+        draft.directory(where.rpartition("/")[0], mode=self._made)
         draft.place(self._changed(root, where))
 
     def contents(self, entries: Iterable[Entry], *, whole: bool = False) -> None:
@@ -131,7 +133,7 @@ class _Placing:
         there = draft.at(where)
         if there is not None and there.kind != DIR:
             raise BuildfileError(f"cannot copy to non-directory: /{where}")
-        draft.directory(where)
+        draft.directory(where, mode=self._made)
         if whole and where:
             draft.place(self._changed(Entry(where, DIR, 0o755, 0, 0, 0, self._created), where))
         prefix = f"{where}/" if where else ""

@@ -14,8 +14,9 @@ _NAMES = frozenset(
 
 def is_signal(text: str) -> bool:
     """Whether docker takes this text for a signal of Linux."""
-    if text.lstrip("+-").isdigit() and text.isascii():
-        return 0 < int(text) <= 64
+    digits = text.removeprefix("+")
+    if digits.isascii() and digits.isdigit():
+        return 0 < int(digits.lstrip("0")[:3] or "0") <= 64
     name = text.upper().removeprefix("SIG")
     if name in _NAMES:
         return True

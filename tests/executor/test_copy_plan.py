@@ -301,14 +301,26 @@ def test_chown_is_for_all_that_is_made(source: _Tree, base: Union) -> None:
     assert (passing["dir"].uid, passing["dir/f"].uid, passing["dir/f"].gid) == (ME[0], 5, 5)
 
 
-def test_chmod_is_for_files_and_directories_but_not_links_or_parents(source: _Tree, base: Union) -> None:
+def test_chmod_is_for_files_and_directories_but_not_links(source: _Tree, base: Union) -> None:
     found = by_path(plan(copy("d", dest="/new", mode="4700"), [source], base))
-    assert oct(found["new"].mode) == "0o755"
     assert oct(found["new/a"].mode) == oct(found["new/sub"].mode) == "0o4700"
     assert found["new/link"].mode == 0o777
     found = by_path(plan(copy("d", dest="/new", mode="u=rwX,go=rX"), [source], base))
     assert oct(found["new/a"].mode) == "0o644"
     assert oct(found["new/sub"].mode) == "0o755"
+
+
+@pytest.mark.parametrize(
+    ("mode", "made"), [("", "0o755"), ("640", "0o640"), ("7711", "0o711"), ("0", "0o0"), ("u=rwx,go=", "0o755")]
+)
+def test_directories_that_are_made_have_the_permissions_of_an_octal_mode(
+    source: _Tree, base: Union, mode: str, made: str
+) -> None:
+    for op in (copy("d", dest="/p/new", mode=mode), copy("f", dest="/p/new/", mode=mode)):
+        found = by_path(plan(op, [source], base))
+        assert (oct(found["p"].mode), oct(found["p/new"].mode)) == (made, made)
+    there = by_path(plan(copy("f", dest="/dir/f", mode=mode), [source], base))["dir"].mode
+    assert there == by_path(plan(copy("f", dest="/dir/f"), [source], base))["dir"].mode
 
 
 def test_heredocs_are_0644_and_roots(base: Union) -> None:

@@ -30,6 +30,11 @@ def _of_commit(*files: str, mode: str = "0644", owner: str = "0:0") -> tuple[dic
     return lines, "better: a file of git has the time of its commit, not of the build"
 
 
+def _made_with_mode(**modes: str) -> tuple[dict[str, Any], str]:
+    """Directories that a COPY with a mode made, and their modes."""
+    return {f"files {path}": f"d {mode} 0:0" for path, mode in modes.items()}, "later: --chmod is for them, too"
+
+
 # Name of the case: what stands in place of docker's answer, and the reason. A key is a path into the answer,
 # None as value takes what it leads to away.
 JUSTIFIED: dict[str, tuple[dict[str, Any], str]] = {
@@ -60,6 +65,14 @@ JUSTIFIED: dict[str, tuple[dict[str, Any], str]] = {
             "history 2 0": "COPY --chmod=711 a /3 # buildkit",
         },
         "later: --chmod is expanded",
+    ),
+    "copy chmod": _made_with_mode(**{"2": "0640", "6": "0777"}),
+    "copy chmod of links": _made_with_mode(t="0700"),
+    "copy chmod of all": _made_with_mode(**{"x": "0750", "y": "0750", "y/z": "0750"}),
+    "copy chmod of the root of a stage": _made_with_mode(x="0750"),
+    "copy heredocs of other kinds": (
+        {"files d": "d 0711 77:50"},
+        "later: --chmod is for directories that are made, too",
     ),
     "copy chmod out of range": (REFUSED, "later: a mode above 7777 is an error"),
     "copy xattrs": (

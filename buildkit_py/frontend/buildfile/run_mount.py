@@ -206,7 +206,7 @@ def _size(text: str, at: Position) -> int:
     unit = lowered[len(number) :].strip()
     unit = unit.removesuffix("ib") if len(unit) == 3 else unit.removesuffix("b") if len(unit) == 2 else unit
     whole, dot, fraction = number.partition(".")
-    if unit not in _UNITS or not (whole + fraction).isdigit() or (dot and not fraction):
+    if unit not in _UNITS or not text.isascii() or not (whole + fraction).isdigit() or (dot and not fraction):
         raise BuildfileError(f"`size={text}` in --mount is not a size", at=at, hint="a number of bytes, or 64m, 1.5g")
     scale = 1 << _UNITS[unit]
     return int(whole or "0") * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)

@@ -51,6 +51,7 @@ BAD = [
     ("type=cache,target=/t,uid=-1", "not a number"),
     ("type=cache,target=/t,size=1", "takes no `size`"),
     ("type=tmpfs,target=/t,size=lots", "not a size"),
+    ("type=tmpfs,target=/t,size=٣", "not a size"),
     ("type=secret", "needs an `id` or a `target`"),
     ("type=secret,id=a,source=b", "the same thing"),
     ("type=secret,id=a,from=b", "takes no `from`"),
