@@ -57,6 +57,21 @@ def test_files_about_the_build_may_be_devices_and_links(project: World) -> None:
     assert json.loads((project.project / "real").read_text())["containerimage.digest"].startswith("sha256:")
 
 
+def test_the_metadata_is_that_of_the_image(project: World) -> None:
+    written = ("--iidfile", "id", "--metadata-file", "about", "-o", "type=oci,tar=false,dest=layout")
+    project.build("-t", "x:1", "-t", "y", *written)
+    (named, again) = json.loads((project.project / "layout/index.json").read_text())["manifests"]
+    digest = named["digest"]
+    manifest = (project.project / "layout/blobs/sha256" / digest.removeprefix("sha256:")).read_bytes()
+    assert json.loads((project.project / "about").read_text()) == {
+        "containerimage.digest": digest,
+        "containerimage.config.digest": json.loads(manifest)["config"]["digest"],
+        "containerimage.descriptor": {"mediaType": named["mediaType"], "digest": digest, "size": len(manifest)},
+        "image.name": "docker.io/library/x:1,docker.io/library/y:latest",
+    }
+    assert (project.project / "id").read_text() == again["digest"] == digest
+
+
 @pytest.mark.parametrize("attribute", ["compression-level=19", "compression=gzip", "compression=uncompressed"])
 def test_an_output_is_packed_as_it_says(project: World, attribute: str) -> None:
     digests = []
