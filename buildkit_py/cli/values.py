@@ -175,13 +175,20 @@ def byte_size(text: str, option: str) -> int:
         raise UsageError(f"`{option}`: {problem}") from problem
 
 
+# Of the year 9999: a year in an image's config has four digits (RFC 3339).
+_LAST_SECOND = 253_402_300_799
+
+
 def epoch(text: str) -> int | None:
     """SOURCE_DATE_EPOCH: seconds since 1970, None for an empty one (reproducible-builds.org). Raises `UsageError`."""
     if not text:
         return None
     if not text.isascii() or not text.isdigit():
         raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds")
-    return int(text)
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_LAST_SECOND)) or int(digits) > _LAST_SECOND:
+        raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is later than the year 9999", hint="it is in seconds")
+    return int(digits)
 
 
 def fields_of(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:

@@ -70,6 +70,8 @@ def test_the_epoch(project):
     assert request(project, ".").epoch is None
     assert request(project, ".", SOURCE_DATE_EPOCH="7").epoch == 7
     assert request(project, ".", "--build-arg", "SOURCE_DATE_EPOCH=8", SOURCE_DATE_EPOCH="7").epoch == 8
+    assert request(project, ".", "--build-arg", "SOURCE_DATE_EPOCH=", SOURCE_DATE_EPOCH="7").epoch is None
+    assert request(project, ".", SOURCE_DATE_EPOCH="00253402300799").epoch == 253_402_300_799
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,9 @@ def test_the_epoch(project):
         (("-j", "0", "."), "is no number of at least 1"),
         (("--build-context", "x", "."), "is no `NAME=value`"),
         (("--build-arg", "SOURCE_DATE_EPOCH=now", "."), "which is no number of seconds"),
+        (("--build-arg", "SOURCE_DATE_EPOCH=-1", "."), "which is no number of seconds"),
+        (("--build-arg", "SOURCE_DATE_EPOCH=253402300800", "."), "later than the year 9999"),
+        (("--build-arg", f"SOURCE_DATE_EPOCH={'9' * 5000}", "."), "later than the year 9999"),
     ],
 )
 def test_refused(project, argv, message):
