@@ -135,8 +135,8 @@ class Materializer:
 
         make_root(destination)
         id = layer.id
-        with self._fetcher().open_blob(id, lambda done, total: progress(id[:12], done, total)) as stream:
-            try:
+        try:
+            with self._fetcher().open_blob(id, lambda done, total: progress(id[:12], done, total)) as stream:
                 unpacked = unpack(
                     stream.read,
                     destination,
@@ -146,9 +146,11 @@ class Materializer:
                     privileged=self.identity.privileged,
                     ignore_owners=self.identity.single_id,
                 )
-            except SourceError as problem:  # that it is no archive shows before its digest is known
-                problem.layer = id
-                raise
+        except SourceError as problem:
+            problem.layer = id  # that it is no archive shows before its digest is known
+            # An image may claim any diff_id for its blob. Another image that has the true one must not get this blob.
+            self._store.layers.unset_blob(id, "origin")
+            raise
         if unpacked.owners_lost or unpacked.devices_lost:
             return TreeLoss(unpacked.owners_lost, unpacked.devices_lost)
         return None

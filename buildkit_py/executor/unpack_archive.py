@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import ContextError, SourceError
-from buildkit_py.image.compress import Counted, decompress, kind_of_bytes
+from buildkit_py.image.compress import Counted, TrailingGarbage, decompress, kind_of_bytes
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, Entry
 from buildkit_py.image.limits import DEFAULT, Limits
 from buildkit_py.image.member import clean_path, entry_of
@@ -84,6 +84,10 @@ def _read(stream: BinaryIO, work: str, limits: Limits) -> list[Entry] | None:
         member = next(members, None)
     if not tar.ended:
         raise SourceError("the archive is truncated: it has no end mark")
+    try:
+        tar.drain()  # the check sum of compressed data comes after the end mark
+    except TrailingGarbage:
+        pass  # no part of the archive, as gzip(1), tar(1) and docker have it
     return _consistent(found)
 
 

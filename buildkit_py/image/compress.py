@@ -39,6 +39,9 @@ GZIP_LEVEL = 6
 # A frame may ask the reader for a window; the format allows 2 GiB and more.
 _MAX_WINDOW = 1 << 27
 _PIECE = 1 << 20
+_MAGIC = 6  # bytes of the longest magic number
+# The first piece is a tar's first header. zlib gives nothing of a piece in whose end it finds a wrong check sum.
+_FIRST = 512
 
 
 def _zstandard() -> Any:
@@ -146,10 +149,14 @@ class Counted:
         return piece
 
 
+class TrailingGarbage(SourceError):
+    """Behind the last member of gzip, bzip2 or xz there is something else, which is no padding either."""
+
+
 def decompress(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
     """The plain bytes in pieces of at most 1 MiB, so that no bomb fills memory.
 
-    Raises `SourceError` for damaged or truncated data.
+    Raises `SourceError` for damaged or truncated data, of it `TrailingGarbage` where all members are whole.
     """
     if kind == "none":
         while piece := read(_PIECE):
@@ -189,6 +196,7 @@ def _unzstd(read: Callable[[int], bytes]) -> Iterator[bytes]:
 def _inflate(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
     """gzip, bzip2 and xz, whose decompressors share an interface but for where the rest of the input stays."""
     pending = b""
+    most = _FIRST
     while True:
         stream, errors = _decompressor(kind)
         fed = False
@@ -201,12 +209,13 @@ def _inflate(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
                     return
             fed = True
             try:
-                piece = stream.decompress(pending, _PIECE)
+                piece = stream.decompress(pending, most)
             except errors as problem:
                 raise SourceError(f"damaged {kind} data ({problem})") from problem
             pending = stream.unconsumed_tail if kind == "gzip" else b""
             if piece:
                 yield piece
+                most = _PIECE
             elif ended and not stream.eof:
                 raise SourceError(f"truncated {kind} data")
         # What follows a member is the next one; zeros after the last one are padding (as gzip(1) takes them).
@@ -216,6 +225,10 @@ def _inflate(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
             if not pending:
                 return
         pending = pending.lstrip(b"\0")
+        while len(pending) < _MAGIC and (more := read(1 << 18)):
+            pending += more
+        if kind_of_bytes(pending) != kind:
+            raise TrailingGarbage(f"damaged {kind} data (something else follows its end)")
 
 
 def _decompressor(kind: str) -> tuple[Any, tuple[type[Exception], ...]]:

@@ -303,6 +303,11 @@ class Layers:
             raise StoreError(f"the store has no layer {id}", at=self._work.root)
         self._work.write(f"{path}/{_blob_file(variant)}", seal(blob.values()))
 
+    def unset_blob(self, id: str, variant: str) -> None:
+        """A blob that is here turned out not to unpack to this layer: it is none of it (the blob itself stays)."""
+        if self.blob(id, variant) is not None:
+            self._work.remove(f"{self.path(id)}/{_blob_file(variant)}")
+
     def lock(self, id: str, waiting: Callable[[int], object] | None = None) -> Lock:
         """A lock for who unpacks, packs or fetches this layer; see `locks.Lock`."""
         return Lock(f"{self._work.root}/locks/layer-{os.path.basename(self.path(id))}", waiting=waiting)

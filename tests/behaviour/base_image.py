@@ -53,7 +53,11 @@ def rootfs_tar() -> bytes:
 
 def busybox_layout(path: Path) -> None:
     """Write the image as an OCI layout."""
-    tar = rootfs_tar()
+    layer_layout(path, rootfs_tar())
+
+
+def layer_layout(path: Path, data: bytes, kind: str = "tar", plain: bytes | None = None) -> None:
+    """An OCI layout of an image with one layer: its bytes, the end of its media type, and what they unpack to."""
     staged = path.with_suffix(f".{os.getpid()}")
     blobs = staged / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -63,12 +67,13 @@ def busybox_layout(path: Path) -> None:
         (blobs / digest).write_bytes(data)
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
-    layer = put(tar, "application/vnd.oci.image.layer.v1.tar")
+    layer = put(data, f"application/vnd.oci.image.layer.v1.{kind}")
+    diff_id = hashlib.sha256(data if plain is None else plain).hexdigest()
     config = {
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
         "os": "linux",
         "config": {"Env": [ENV], "Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "busybox"}],
     }
     configured = put(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")

@@ -118,6 +118,8 @@ def test_what_is_no_archive_is_copied(tmp_path: Path, work: str, data: bytes) ->
     [
         (PLAIN[:-2000], "truncated"),
         (gzip.compress(PLAIN, mtime=0)[:-20], "truncated gzip"),
+        (gzip.compress(PLAIN, mtime=0)[:-8], "truncated gzip"),  # all but the check sum
+        (gzip.compress(PLAIN, mtime=0)[:-8] + bytes(8), "damaged gzip"),
         (tar(member(b"ok"))[:512] + b"garbage" * 200, "damaged"),
         (tar(member(b"f"), member(b"h", LINK, link=b"/etc/passwd")), "no file of it"),
         (tar(member(b"f"), member(b"h", LINK, link=b"later"), member(b"later")), "no file of it"),
@@ -130,6 +132,13 @@ def test_a_damaged_archive_is_an_error(tmp_path: Path, work: str, data: bytes, w
     with pytest.raises(ContextError, match=words) as caught:
         add(source(tmp_path, data), work)
     assert "archive" in caught.value.message
+
+
+@pytest.mark.parametrize("form", ["gz", "bz2", "xz"])
+def test_what_follows_the_last_member_is_no_part_of_it(tmp_path: Path, work: str, form: str) -> None:
+    found = add(source(tmp_path, FORMS[form](PLAIN)), work)
+    for behind in (b"x", b"\0" * 1000 + b"a signature of it"):
+        assert add(source(tmp_path, FORMS[form](PLAIN) + behind), work).keys() == found.keys()
 
 
 def test_t1_t2_names_are_clamped_to_the_destination(tmp_path: Path, work: str) -> None:
