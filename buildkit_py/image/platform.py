@@ -31,7 +31,21 @@ _ARCHITECTURES = {
 }
 # Architectures whose variants are numbered, each running what was made for a lower one.
 _LOWEST_VARIANT = {"amd64": 1, "arm": 5, "arm64": 8}
-_SYSTEMS = frozenset(("linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "wasip1"))
+# What a lone word may be: the systems and architectures that Go has, as containerd lists them.
+_SYSTEMS = frozenset(
+    (
+        *("aix", "android", "darwin", "dragonfly", "freebsd", "hurd", "illumos", "ios", "js", "linux", "netbsd"),
+        *("openbsd", "plan9", "solaris", "wasip1", "windows", "zos"),
+    )
+)
+_KNOWN = frozenset(
+    (
+        *("386", "amd64", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le"),
+        *("ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64", "wasm"),
+    )
+)
+_MARKS = {ord(mark): None for mark in "_-."}
+_HINT = "a platform is written OS/ARCH[/VARIANT], such as linux/arm64"
 
 
 class Platform(Record):
@@ -65,15 +79,19 @@ def parse(text: str) -> Platform:
 
     Raises `UsageError` for anything else.
     """
-    parts = text.split("/")
-    if not 1 <= len(parts) <= 3 or not all(part and part.replace("_", "").replace("-", "").isalnum() for part in parts):
-        raise UsageError(f"`{text}` is not a platform", hint="write OS/ARCHITECTURE, for example linux/arm64")
-    if len(parts) == 1:
-        here = local()
-        if parts[0].lower() in _SYSTEMS:
-            return Platform(parts[0].lower(), here.architecture, here.variant)
-        return normal(here.os, parts[0])
-    return normal(*parts)
+    parts = text.strip().split("/")
+    if len(parts) > 3 or not all(part.isascii() and part.translate(_MARKS).isalnum() for part in parts):
+        raise UsageError(f"`{text}` is not a platform", hint=_HINT)
+    if len(parts) > 1:
+        return normal(*parts)
+    here = local()
+    if parts[0].lower() in _SYSTEMS:
+        return Platform(parts[0].lower(), here.architecture, here.variant)
+    found = normal(here.os, parts[0])
+    if found.architecture not in _KNOWN:
+        hint = "a word alone is an operating system or an architecture, such as arm64; write OS/ARCHITECTURE for others"
+        raise UsageError(f"`{text}` is not a platform", hint=hint)
+    return found
 
 
 def local() -> Platform:

@@ -16,6 +16,10 @@ from buildkit_py.frontend.platform_args import normalise, platform_args, this_pl
         ("arm64", "linux/arm64"),
         ("linux/i386", "linux/386"),
         ("windows/amd64", "windows/amd64"),
+        ("linux/arm64/8", "linux/arm64"),
+        ("linux/amd64/v1", "linux/amd64"),
+        ("s390x", "linux/s390x"),
+        ("other/thing", "other/thing"),
     ],
 )
 def test_platforms_have_one_form(text, expected):
@@ -26,7 +30,9 @@ def test_a_lone_system_takes_this_machines_architecture():
     assert normalise("linux") == this_platform()
 
 
-@pytest.mark.parametrize("text", ["", "/", "linux/", "linux//v8", "a/b/c/d", "linux/am d"])
+@pytest.mark.parametrize(
+    "text", ["", "/", "linux/", "linux//v8", "a/b/c/d", "linux/am d", "x", "amd46", "lınux/arm64", "linux/٣"]
+)
 def test_what_is_no_platform(text):
     with pytest.raises(BuildfileError, match="is not a platform"):
         normalise(text)

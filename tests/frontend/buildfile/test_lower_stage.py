@@ -217,6 +217,10 @@ BAD = [
     ("RUN --security=insecure x", "--security=insecure` is not allowed", 2, 5),
     ("RUN []", "RUN has no command", 2, 1),
     ("LABEL a=${X:?gone}", "X: gone", 2, 7),
+    ("VOLUME [1]", "holds only strings", 2, 8),
+    ('COPY ["a", 1]', "holds only strings", 2, 6),
+    ("HEALTHCHECK CMD [null]", "holds only strings", 2, 17),
+    ("RUN --network=$N x", "`--network` cannot be `$N`", 2, 5),
     ("VOLUME $NOTHING", "cannot be an empty path", 2, 1),
 ]
 
