@@ -43,14 +43,15 @@ def remote_source(
             return None
         if checksum and not is_sha256(checksum):
             raise ValueError(f"`{checksum}` is no checksum of a file: it is `sha256:` and 64 lower-case hex digits")
-        return HttpSource(text.partition("#")[0], name or _file_name(text), checksum)
+        path = _path(text)
+        return HttpSource(text.partition("#")[0], name or _file_name(text, path), checksum)
     except ValueError as problem:
         raise BuildfileError(str(problem), at=at) from problem
 
 
-def _file_name(url: str) -> str:
-    """What the file of a URL is called: the last part of its path. Raises `ValueError`."""
-    from urllib.parse import unquote, urlsplit
+def _path(url: str) -> str:
+    """The path of a URL that a server can be asked for. Raises `ValueError` for any other."""
+    from urllib.parse import urlsplit
 
     try:
         parts = urlsplit(url)
@@ -59,7 +60,14 @@ def _file_name(url: str) -> str:
         raise ValueError(f"`{url}` is no URL: {problem}") from problem
     if not parts.hostname:
         raise ValueError(f"`{url}` names no host")
-    name = unquote(parts.path, errors="surrogateescape").rstrip("/").rpartition("/")[2]
+    return parts.path
+
+
+def _file_name(url: str, path: str) -> str:
+    """What the file of a URL is called: the last part of its path. Raises `ValueError`."""
+    from urllib.parse import unquote
+
+    name = unquote(path, errors="surrogateescape").rstrip("/").rpartition("/")[2]
     if name in (".", "..") or "\0" in name or len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
         raise ValueError(f"`{url}` ends in what is no name of a file")
     return name or _UNNAMED

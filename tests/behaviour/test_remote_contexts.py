@@ -183,6 +183,9 @@ def test_named_contexts_from_elsewhere(project: Project, tmp_path: Path) -> None
     [
         (("URL/gone",), b"", 4, "there is no such file"),
         (("ftp://h/x",), b"", 2, "is no address of a context"),
+        (("https://",), b"", 3, "`https://` names no host"),
+        (("http://[::1",), b"", 3, "`http://[::1` is no URL: Invalid IPv6 URL"),
+        (("http://h:99999/x",), b"", 3, "`http://h:99999/x` is no URL: Port out of range"),
         (("URL/r.git#-x",), b"", 3, "does not begin with `-`"),
         (("-f", "x", "-"), b"FROM scratch\n", 2, "`-f` has no place"),
         (("-f", "-", "-"), tar_of(FILES), 2, "cannot both be on standard input"),

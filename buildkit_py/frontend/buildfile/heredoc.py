@@ -8,6 +8,8 @@ The delimiter is a shell word of its own: quoted `"<<EOF"` and `<<<` are none.
 
 from __future__ import annotations
 
+import posixpath
+
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.expand import expand
 from buildkit_py.frontend.buildfile.json_form import parse_array
@@ -17,8 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from buildkit_py.source_map import Position
+
 # The instructions that may have heredocs.
 CARRIERS = ("RUN", "COPY", "ADD", "TEST")
+_LONGEST = 255
 _CARRIER = rf"\s*(?:ONBUILD\s+)*(?:{'|'.join(CARRIERS)})(?:\s+|$)(?:--\S*\s+)*"
 _HEREDOC = r"(\d*)<<(-?)\s*([^<]*)"
 
@@ -99,6 +104,21 @@ def read_body(opening: Opening, lines: list[str], index: int) -> tuple[Body, int
             return Body(opening, "".join(raw), text, index + 1), at + 1
         raw.append(line)
     return None
+
+
+def file_name(name: str, at: Position) -> str:
+    """What the file of a heredoc is called. Its name is a path in an empty root, as BuildKit has it: `../A` is `A`.
+
+    Raises `BuildfileError` where that is no file in this root.
+    """
+    path = posixpath.normpath("/" + name).lstrip("/")
+    if not path or "/" in path or "\0" in path or len(path.encode("utf-8", "surrogateescape")) > _LONGEST:
+        raise BuildfileError(
+            f"`{name}` is no name of a file, which this heredoc is to become",
+            at=at,
+            hint="the destination says in which directory it lands",
+        )
+    return path
 
 
 def _shell_words(line: str) -> Iterator[tuple[int, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
+from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.entitlements import check_security
@@ -86,8 +87,9 @@ def _command(lowering: StageLowering, stage: Stage, node: RunStep | Test) -> tup
         document = node.heredocs[0]
         if document.body.startswith("#!"):
             # The file's own interpreter is to run it, so it has to be a file; the shell only starts it.
-            pipe = Pipe(document.name, document.body.encode("utf-8", "surrogateescape"))
-            return assemble.shell_argv(stage, f"/dev/pipes/{document.name}"), (pipe,)
+            name = file_name(document.name, lowering.place(document.position))
+            pipe = Pipe(name, document.body.encode("utf-8", "surrogateescape"))
+            return assemble.shell_argv(stage, f"/dev/pipes/{name}"), (pipe,)
         return assemble.shell_argv(stage, document.body), ()
     whole = text + "".join(f"\n{document.body}{document.name}" for document in node.heredocs)
     return assemble.shell_argv(stage, whole), ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble
+from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.remote import remote_source
 from buildkit_py.graph.op import CopyPath, HttpSource, Inline
 from buildkit_py.graph.step import Step
@@ -46,7 +47,8 @@ def lower_transfer(lowering: StageLowering, stage: Stage, node: Transfer) -> Sta
         if document.expand:
             body = lowering.expand(stage, body, document.position, raw=True)
         shown.append(f"<<{document.name}")
-        items.append(Inline(document.name, body.encode("utf-8", "surrogateescape")))
+        name = file_name(document.name, lowering.place(document.position))
+        items.append(Inline(name, body.encode("utf-8", "surrogateescape")))
     dest = lowering.expand(stage, node.dest.text, node.dest.position)
     if len(items) > 1 and node.heredocs and not dest.endswith(("/", "/.")):
         at = lowering.place(node.dest.position)

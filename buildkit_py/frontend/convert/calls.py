@@ -5,6 +5,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile import own_words, syntax
+from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.convert.code import identifier, literal, mapping
@@ -171,8 +172,7 @@ class Calls:
             (document,) = documents
             body = self._text(document.name, document.body)
             if document.body.startswith("#!"):
-                self.words.uses("file")
-                return [f"file({literal(document.name)}, {body})"]
+                return [self._file(document, body)]
             return [body]
         whole = text + "".join([f"\n{document.body}{document.name}" for document in documents])
         return [self._text(documents[0].name, whole)]
@@ -238,12 +238,11 @@ class Calls:
         flags = {flag.name: flag for flag in node.flags if flag.name != "exclude"}
         things, remote = self._things(node, flags)
         for document in node.heredocs:
-            self.words.uses("file")
             body = self._text(document.name, document.body)
             if document.expand and ("$" in document.body or "\\" in document.body):
                 self.words.uses("expand")
                 body = f"expand({body}, raw=True)"
-            things.append(f"file({literal(document.name)}, {body})")
+            things.append(self._file(document, body))
         out = [things[0] if len(things) == 1 else f"[{', '.join(things)}]"]
         out.append(self.words.code(node.dest.text, node.dest.position))
         for name, flag in flags.items():
@@ -264,6 +263,11 @@ class Calls:
                     raise no_words(f"{node.keyword} --{name}", flag.position)
         exclude = [literal(flag.value or "") for flag in node.flags if flag.name == "exclude"]
         return out + [f"exclude=[{', '.join(exclude)}]"] * bool(exclude)
+
+    def _file(self, document: syntax.Heredoc, body: str) -> str:
+        """The code for the file that a heredoc becomes."""
+        self.words.uses("file")
+        return f"file({literal(file_name(document.name, document.position))}, {body})"
 
     def _things(self, node: syntax.Transfer, flags: dict[str, Flag]) -> tuple[list[str], bool]:
         """The code for what is copied, but for heredocs, in its order; and whether any of it is from elsewhere."""

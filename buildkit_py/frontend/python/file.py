@@ -22,6 +22,6 @@ def file(name: str, content: str | bytes | Text | Template) -> File:
     expect(name, str, "`name` of file()")
     if not isinstance(content, bytes | str):
         expect_text(content, "`content` of file()")
-    if not name or "/" in name:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise BuildfileError(f"file() needs a plain name, got {name!r}", at=here(), hint="copy() says where it lands")
     return File(name, content)

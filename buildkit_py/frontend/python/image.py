@@ -199,7 +199,7 @@ class Image:
             expect(text, (str, bytes, Text), "`text` of write()")
         expect(mode, int, "`mode` of write()")
         expect(chown, str, "`chown` of write()")
-        if not path or path.endswith("/"):
+        if path.rpartition("/")[2] in ("", ".", "..") or "\0" in path:
             raise BuildfileError(f"write() needs the name of a file, got {path!r}", at=here())
         return self._then(actions.WriteFile(path, text, f"{mode:04o}", chown))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.frontend.buildfile.heredoc import Opening, openings, parse_opening, read_body
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend.buildfile.heredoc import Opening, file_name, openings, parse_opening, read_body
+from buildkit_py.source_map import Position
 
 
 @pytest.mark.parametrize(
@@ -89,3 +91,25 @@ def test_bodies(word: str, lines: list[str], text: str, after: int) -> None:
 
 def test_a_body_without_end() -> None:
     assert read_body(Opening("E", 0, True, False, 0, "<<E"), ["a\n", "EE"], 0) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("EOF", "EOF"),
+        ("/A", "A"),
+        ("//A/", "A"),
+        ("../../A", "A"),
+        ("x/../A", "A"),
+        ("a b", "a b"),
+        ("é" * 127, "é" * 127),
+    ],
+)
+def test_a_name_is_a_path_from_the_root(name: str, file: str) -> None:
+    assert file_name(name, Position("Buildfile", 2, 6)) == file
+
+
+@pytest.mark.parametrize("name", [".", "..", "/", "a/b", "../etc/A", "a/..", "a\0b", "é" * 128])
+def test_a_name_that_is_no_file(name: str) -> None:
+    with pytest.raises(BuildfileError, match=r"Buildfile:2:6: .* is no name of a file"):
+        file_name(name, Position("Buildfile", 2, 6))

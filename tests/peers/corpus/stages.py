@@ -153,4 +153,10 @@ EOF
     Case("heredocs without a command", "FROM busybox\nRUN <<A <<B\necho 1 > /1\nA\necho 2 > /2\nB\n"),
     Case("heredoc behind a space", "FROM busybox\nRUN cat << EOF > /1\nx\nEOF\n"),
     Case("heredoc on a continued line", "FROM busybox\nRUN \\\n  <<EOF\necho 1 > /1\nEOF\n"),
+    Case("heredoc named as a path", "FROM busybox\nCOPY <<'etc/A' /x/\na\netc/A\n"),
+    Case("heredoc named as a path from the root", "FROM busybox\nCOPY <</A /x/\na\n/A\n"),
+    Case("heredoc named as a path upwards", "FROM busybox\nCOPY <<../../A /x/\na\n../../A\n"),
+    Case("heredoc named as a directory", "FROM busybox\nCOPY <<. /x/\na\n.\n"),
+    Case("heredoc named as a path to a file", "FROM busybox\nCOPY <<tmp/A /x\na\ntmp/A\n"),
+    Case("heredoc of a script named as a path", "FROM busybox\nRUN <<a/b\n#!/bin/sh\necho $0 > /1\na/b\n"),
 )
