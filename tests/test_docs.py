@@ -172,6 +172,15 @@ def test_every_page_is_in_the_index() -> None:
         assert listed or page == DOCS / "README.md", page
 
 
+@pytest.mark.parametrize(("page", "heading"), [("own-words.md", "### ([A-Z]+)$"), ("run-flags.md", "## (--.+)$")])
+def test_each_word_and_flag_of_our_own_is_in_a_how_to(page: str, heading: str) -> None:
+    reference = (DOCS / "reference" / page).read_text()
+    names = [name for line in re.findall(f"^{heading}", reference, re.MULTILINE) for name in line.split(", ")]
+    assert len(names) > 7
+    how_to = "".join(path.read_text() for path in (DOCS / "how-to").glob("*.md"))
+    assert [name for name in names if not re.search(rf"(^ *|RUN .*){name}[ =]", how_to, re.MULTILINE)] == []
+
+
 def _configuration(tmp_path: Path, text: str) -> Config:
     (tmp_path / "pybuild").mkdir(exist_ok=True)
     (tmp_path / "pybuild" / "config.toml").write_text(text)

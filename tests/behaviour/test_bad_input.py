@@ -200,6 +200,51 @@ def test_a_mistyped_stage_is_named_in_the_hint(world: World, busybox: str) -> No
     expect(done, Bad("", 4, ("Dockerfile:1:1:", "hint: the stage `later` stands further down")))
 
 
+LEAVING = {
+    "FROM scratch\nCOPY ../outside/secret /x\n": "2:1: `../outside/secret` not found",
+    "FROM scratch\nCOPY /../../../../etc/passwd /x\n": "2:1: `/../../../../etc/passwd` not found",
+    "FROM scratch\nCOPY link /x\n": "2:1: `link` not found",
+    "FROM scratch\nADD absolute /x\n": "2:1: `absolute` not found",
+    "FROM scratch\nCOPY directory/secret /x\n": "2:1: `directory/secret` not found",
+    "FROM scratch\nCOPY --parents ./directory/secret /x/\n": "2:1: `./directory/secret` not found",
+    "FROM busybox\nRUN --mount=type=bind,source=../outside,target=/m cat /m/secret\n": "2:5: `outside` not found",
+    "FROM busybox\nRUN --mount=type=bind,source=directory,target=/m cat /m/secret\n": "2:5: `directory` not found",
+    "INCLUDE ../outside/secret\nFROM scratch\n": "1:9: `../outside/secret` is outside of the build context",
+    "INCLUDE link\nFROM scratch\n": "1:9: `link` is outside of the build context",
+}
+
+
+def test_a_path_that_leaves_the_context(world: World, busybox: str) -> None:
+    outside = world.top / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("FROM scratch AS canary\n")
+    links = {"link": "../outside/secret", "absolute": str(outside / "secret"), "directory": "../outside"}
+    for name, target in links.items():
+        (world.project / name).symlink_to(target)
+    for text, says in LEAVING.items():
+        world.write({"Dockerfile": text})
+        done = world.build(busybox, "-o", "out", ok=False)
+        assert done.returncode in (3, 4), (text, done.stderr)
+        assert f"error: Dockerfile:{says}" in done.stderr, (text, done.stderr)
+        assert "canary" not in done.stderr
+        assert not (world.project / "out").exists()
+    world.write({"Dockerfile": "FROM scratch\nCOPY . /x/\n"})
+    copied = world.out() / "x"
+    assert {name: os.readlink(copied / name) for name in links} == links, "links are copied, never followed"
+
+
+def test_a_buildfile_and_an_ignore_file_may_be_links(world: World) -> None:
+    """Of a local context, whose owner could name them with `-f` as well."""
+    for name, text in {"Shared": "FROM scratch\nCOPY . /x/\n", "ignored": "file\n"}.items():
+        (world.top / name).write_text(text)
+    world.write({"file": "", "other": ""})
+    (world.project / "Dockerfile").symlink_to("../Shared")
+    (world.project / ".dockerignore").symlink_to("../ignored")
+    copied = set(os.listdir(world.out() / "x"))
+    assert "other" in copied
+    assert "file" not in copied
+
+
 def test_what_may_not_be_read(world: World, busybox: str) -> None:
     if world.mode == "root":
         pytest.skip("root may read everything")

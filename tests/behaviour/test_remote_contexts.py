@@ -204,6 +204,18 @@ def test_what_is_no_context(project: Project, argv: tuple[str, ...], stdin: byte
     assert says in said
 
 
+@pytest.mark.parametrize("target", ["TOP/Shared", "../../../../../../../../../../../../TOP/Shared"])
+def test_a_buildfile_that_is_a_link_out_of_such_a_context(project: Project, target: str) -> None:
+    top = project.world.top
+    (top / "Shared").write_text("FROM scratch\n")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        link = tarfile.TarInfo("Dockerfile")
+        link.type, link.linkname = tarfile.SYMTYPE, target.replace("TOP", str(top)).replace("//", "/")
+        archive.addfile(link)
+    assert "the context has no Buildfile" in project.build("-", stdin=out.getvalue(), code=4)
+
+
 def test_what_a_tar_is_known_by() -> None:
     assert is_archive(tar_of({"x": ""}))
     assert is_archive(gzip.compress(b""))

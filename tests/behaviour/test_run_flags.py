@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.test_first_tier import Case
-from tests.behaviour.world import World
+from tests.behaviour.world import REPOSITORY, World
+
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.fixture
@@ -262,6 +265,24 @@ def test_a_flag_that_cannot_be_meant(project: World, flag: str, message: str) ->
     assert done.returncode == 3
     assert "Dockerfile:2:" in done.stderr
     assert message in done.stderr
+
+
+def test_as_the_how_to_has_it(project: World) -> None:
+    page = (DOCS / "how-to/difficult-steps.md").read_text()
+    (first, second) = re.findall(r"```dockerfile\n(.*?)```", page, re.DOTALL)
+    base = project.env["BASE"]
+    # Limits need control groups, which not each user has; test_limits is about them.
+    text = first.replace("debian:trixie", base).replace("--memory=2g --cpus=2 ", "")
+    scripts = dict.fromkeys(("fetch", "fetch-advisories", "newest-version", "link"), "#!/bin/sh\necho 1\n")
+    project.write({"Dockerfile": text, "check": "#!/bin/sh\necho found > report; exit 3\n", **scripts})
+    for name in ("check", *scripts):
+        (project.project / name).chmod(0o755)
+    done = project.build(ok=False)
+    assert "Dockerfile:8:1: `[8/8] RUN --timeout=20m --save-always=/work/report:out/ ./check`" in done.stderr
+    assert (project.project / "out/report").read_text() == "found\n"
+    both = second.replace("debian:trixie", base).replace("./check", "echo")
+    project.write({"Dockerfile": both})
+    assert len(project.ran(project.run("build", "--progress=plain", ".", "unit", "system", ok=False))) == 2
 
 
 def test_variables_in_flags(project: World) -> None:
