@@ -45,6 +45,11 @@ def load(text: str, pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = 
         value, end = make_scanner(_Scan(pairs_hook, _no_constant))(text, begin)  # type: ignore[arg-type]  # it asks for these alone
     except StopIteration as stop:
         _fail("Expecting value", text, stop.value)
+    except SystemError:
+        # Before Python 3.12 the scanner only has its error where the module of it was loaded.
+        import json.decoder  # noqa: F401
+
+        return load(text, pairs_hook)
     rest = text[end:].lstrip(_BLANK)
     if rest:
         _fail("Extra data", text, len(text) - len(rest))

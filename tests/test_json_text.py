@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +106,15 @@ def test_the_package_is_not_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_mistake_is_told_where_the_package_was_never_loaded() -> None:
+    """Before Python 3.12 the scanner in C cannot raise its error then."""
+    program = (
+        "import sys; from buildkit_py import json_text\n"
+        "for text in ('[\"a', '{\"a\" 1}', '[1', 'x', '{1:2}'):\n"
+        "    try: json_text.load(text)\n"
+        "    except ValueError: continue\n"
+        "    sys.exit(text)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)

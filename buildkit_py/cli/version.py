@@ -13,8 +13,12 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Print the version, and the Python that runs it."""
     import sys
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
     parse(parser(), argv)
-    print(f"pybuild {version('buildkit-py')} (Python {sys.version.split()[0]})")
+    try:
+        found = version("buildkit-py")
+    except PackageNotFoundError:  # run from its source, without being installed
+        from buildkit_py.cli.first_tier import VERSION as found
+    print(f"pybuild {found} (Python {sys.version.split()[0]})")
     return 0

@@ -6,6 +6,7 @@ Where one differs on purpose: `python -m tests.golden.message_cases NAME`, and r
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ CASES = cases()
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_the_message(case: Case, tmp_path: Path) -> None:
-    assert case.run(tmp_path).text() == case.text()
+    wanted = case.text()
+    if sys.version_info < (3, 13):  # Python's own words, which it did not have before
+        wanted = re.sub(r"(an unexpected keyword argument '\w+')\. Did you mean '\w+'\?", r"\1", wanted)
+    assert case.run(tmp_path).text() == wanted
 
 
 def test_there_are_enough_of_both_doors() -> None:

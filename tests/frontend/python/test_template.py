@@ -58,7 +58,7 @@ def test_given_the_values_it_is_worked_out_at_once():
     ("expression", "message"),
     [
         ('str(expand("$A"))', "a text to expand has no value before the image that it is given to is known"),
-        ('f"{expand("$A")}"', "a text to expand has no value"),
+        ("f\"{expand('$A')}\"", "a text to expand has no value"),
         ('fmt("{}", expand("$A"))', "a text to expand has no value"),
         ("expand(5)", "`text` of expand() must be str, got int 5"),
         ('expand("a", 5)', "the values of expand() are a dict of str, got int 5"),
