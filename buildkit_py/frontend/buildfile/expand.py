@@ -117,6 +117,7 @@ class _Scanner:
         self.at = at
         self.quotes = quotes
         self.pos = 0
+        self.variable = 0
         self.used: dict[str, None] = {}
         self.undefined: dict[str, None] = {}
         self.unset: dict[str, None] = {}
@@ -126,7 +127,10 @@ class _Scanner:
         return Expansion(text, words, tuple(self.used), tuple(self.undefined), tuple(self.unset))
 
     def fail(self, message: str, hint: str = "") -> NoReturn:
-        raise BuildfileError(f"{message} in `{self.source}`", at=self.at, hint=hint)
+        # Of the body of a heredoc, the line in which the variable begins that is wrong.
+        start = self.source.rfind("\n", 0, self.variable) + 1
+        line = self.source[start:].partition("\n")[0].rstrip("\r")
+        raise BuildfileError(f"{message} in `{line}`", at=self.at, hint=hint)
 
     def peek(self) -> str:
         return self.source[self.pos : self.pos + 1]
@@ -219,6 +223,7 @@ class _Scanner:
         return found
 
     def dollar(self, keep_escapes: bool) -> str:
+        self.variable = self.pos
         self.pos += 1
         if self.peek() != "{":
             name = self.name()
@@ -238,7 +243,7 @@ class _Scanner:
         if colon:
             operator = self.next()
         if operator not in _MODIFIERS or not operator or (colon and operator in "#%"):
-            if not operator:
+            if operator in ("", "\r", "\n"):
                 self.fail("missing `}`")
             self.fail(f"unsupported modifier `{':' if colon else ''}{operator}`")
         if operator in "#%":

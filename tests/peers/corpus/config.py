@@ -125,4 +125,18 @@ VOLUME /u
 """,
     ),
     Case("nothing but FROM", "FROM busybox\n"),
+    Case(
+        "workdir with dots",
+        """
+FROM busybox
+WORKDIR /w/../../v
+RUN pwd > /1
+WORKDIR /a/./b//c/
+RUN pwd > /2
+WORKDIR ../d/./../e
+RUN pwd > /3
+WORKDIR /home/new/..
+RUN pwd > /4
+""",
+    ),
 )
