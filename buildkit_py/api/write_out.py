@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.api.request import OutputSpec, TargetResult
-from buildkit_py.errors import ExportError, UsageError
+from buildkit_py.errors import ExportError, PybuildError, UsageError
 from buildkit_py.events import Exported, Notice
 from buildkit_py.executor.pack_layers import Packer
 from buildkit_py.graph.op import ImageSource
@@ -105,7 +105,11 @@ class WriteOut:
         for output in self._outputs:
             self._write(output, target, snapshot, digest, tags, alone)
         for placed in target.outputs:
-            self._place(placed.source, placed.dest, snapshot)
+            try:
+                self._place(placed.source, placed.dest, snapshot)
+            except PybuildError as problem:
+                problem.place(placed.position)
+                raise
         return TargetResult(target.name, snapshot, digest, tags, config=target.config)
 
     def metadata(self, results: Sequence[TargetResult]) -> None:

@@ -15,14 +15,21 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 
-def output(stage: Stage, source: str, dest: str, *, position: Position | None = None) -> Stage:
-    """OUTPUT: `source`, against WORKDIR, lands on the host in `dest`, a path below the project ("" for its root)."""
+def output(
+    stage: Stage, source: str, dest: str, *, position: Position | None = None, dest_position: Position | None = None
+) -> Stage:
+    """OUTPUT: `source`, against WORKDIR, lands on the host in `dest`, a path below the project ("" for its root).
+
+    `dest_position` is the place of `dest` where that has one of its own.
+    """
     if dest.startswith("/") or ".." in dest.split("/"):
         raise BuildfileError(
-            f"`{dest}` is outside of the project", at=position, hint="name a path below it, such as `dist/`"
+            f"`{dest}` is outside of the project",
+            at=dest_position or position,
+            hint="name a path below it, such as `dist/`",
         )
     whole = join("/" if source.startswith("/") else stage.config.working_dir or "/", source)
-    return stage.replace(outputs=(*stage.outputs, Output(whole, dest)))
+    return stage.replace(outputs=(*stage.outputs, Output(whole, dest, position)))
 
 
 def tag(stage: Stage, names: Iterable[str], *, position: Position | None = None) -> Stage:

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 class Output(Record):
     """Files of the target's filesystem that land on the host when the target is asked for.
 
-    `dest` is relative to the project directory and may not leave it.
+    `dest` is relative to the project directory and may not leave it. `position` is where `source` is written.
     """
 
     source: str
     dest: str
+    position: Position | None = None
 
 
 class Test(Record):

@@ -82,11 +82,15 @@ def test_an_output_goes_nowhere_else(project: World) -> None:
     project.write({"f": "f\n", "Buildfile": "FROM scratch\nCOPY f /f\nOUTPUT /f link/\n"})
     done = project.run(".", ok=False)
     assert done.returncode == 7
-    assert "leads out of the project directory" in done.stderr
+    assert "error: Buildfile:3:8: `link/` leads out of the project directory\n  OUTPUT /f link/\n" in done.stderr
     project.write({"Buildfile": "FROM scratch\nCOPY f /f\nOUTPUT /g* out/\n"})
     done = project.run(".", ok=False)
     assert done.returncode == 7
-    assert "nothing matches `/g*`" in done.stderr
+    assert "error: Buildfile:3:8: nothing matches `/g*`" in done.stderr
+    project.write({"Buildfile": "FUNCTION f\nOUTPUT gone out/\nEND\nFROM scratch\nCOPY f /f\nDO f\n"})
+    done = project.run(".", ok=False)
+    assert done.returncode == 7
+    assert "error: Buildfile:2 in f(), from Buildfile:6:1: there is no `/gone` to put into `out/`" in done.stderr
     assert list(outside.iterdir()) == []
 
 

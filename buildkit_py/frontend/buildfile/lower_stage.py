@@ -198,10 +198,11 @@ class StageLowering:
         source = self.expand(stage, node.path.text, node.path.position)
         if not source:
             raise BuildfileError(f"OUTPUT {node.path.text} comes to nothing", at=self.place(node.path.position))
+        at = self.place(node.path.position)
         if node.dest is None:
-            return results.output(stage, source, "")
+            return results.output(stage, source, "", position=at)
         dest = self.expand(stage, node.dest.text, node.dest.position)
-        return results.output(stage, source, dest, position=self.place(node.dest.position))
+        return results.output(stage, source, dest, position=at, dest_position=self.place(node.dest.position))
 
     def _healthcheck(self, node: HealthcheckStep) -> Healthcheck:
         if node.command is None:
