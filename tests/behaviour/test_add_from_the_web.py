@@ -147,6 +147,22 @@ def test_archives_stay_as_they_are_unless_told(project: World, web: Web) -> None
     assert (made / "both/top/f").read_bytes() == (made / "in/top/f").read_bytes() == b"f"
 
 
+def test_a_body_too_long_to_be_fetched(project: World, web: Web) -> None:
+    def page(handler: Handler, request: Request) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str((64 << 30) + 1))
+        handler.end_headers()
+        handler.close_connection = True
+
+    web.pages["/f"] = page
+    project.write({"Dockerfile": f"FROM scratch\nADD {web.url}/f /f\n"})
+    done = project.build("-t", "x:1", ok=False)
+    assert done.returncode == SOURCE
+    assert f"error: Dockerfile:2:5: the file is {(64 << 30) + 1} bytes long" in done.stderr
+    assert len(list((project.store / "layers").iterdir())) == 1, "the base image's own"
+    assert not any(list(path.iterdir()) for path in (project.store / "work").iterdir())
+
+
 def test_redirects(project: World, web: Web) -> None:
     web.pages["/here"] = redirect("/there/renamed.txt")
     web.pages["/there/renamed.txt"] = b"moved\n"

@@ -100,6 +100,13 @@ def test_what_could_not_run(project: World) -> None:
     assert (root.get("tests"), root.get("skipped"), root.get("failures")) == ("2", "1", "0")
 
 
+def test_they_run_side_by_side(project: World) -> None:
+    """Each waits for what the other one does."""
+    meet = "TEST --timeout=1m --mount=type=cache,target=/c touch /c/{}; until [ -e /c/{} ]; do sleep 0.05; done\n"
+    buildfile(project, "FROM BASE AS a\n" + meet.format("1", "2") + "FROM BASE AS b\n" + meet.format("2", "1"))
+    assert "2 passed" in project.run("test", "-j2").stdout
+
+
 def test_progress_as_json_is_nothing_else(project: World) -> None:
     buildfile(project, "FROM BASE AS a\nTEST exit 3\n")
     done = project.run("test", "--progress=json", ok=False)
