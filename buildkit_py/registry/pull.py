@@ -9,7 +9,7 @@ a step or a person needs their files.
 from __future__ import annotations
 
 from buildkit_py.digest import digest_of, is_sha256
-from buildkit_py.errors import DigestMismatch, ImageNotFound
+from buildkit_py.errors import DigestMismatch, ImageNotFound, SourceError, StoreError
 from buildkit_py.image import document, manifest, platform
 from buildkit_py.image.config import ImageDocument
 from buildkit_py.image.document import MAX_CONFIG
@@ -142,7 +142,32 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
     if known.origin[:1] == meta.origin and layers.described(name, "origin") == blob:
         return
     with layers.lock(name):
-        if not layers.trees(name) and layers.any_blob(name) is None:
-            # Noted from elsewhere and never fetched. The place that was named last is the one that answers now.
+        held = layers.any_blob(name)
+        if not layers.trees(name) and (held is None or not _unpacks(store, held[1])):
+            # Noted from elsewhere and never fetched: the place that was named last is the one that answers now.
+            # Or fetched and passed on without being unpacked, by an image that claimed the diff_id of another's layer.
             layers.delete(name)
             layers.add(meta, blob=("origin", blob))
+
+
+def _unpacks(store: Store, blob: LayerBlob) -> bool:
+    """Whether a blob that is here unpacks to what its diff_id says."""
+    from hashlib import sha256
+
+    from buildkit_py.image.compress import Counted, decompress, kind_of
+    from buildkit_py.image.limits import DEFAULT
+    from buildkit_py.image.unpack import limited
+
+    hasher = sha256()
+    try:
+        reader = store.blobs.open(blob.digest)
+        try:
+            source = Counted(reader.read)
+            kind = kind_of(blob.media_type, source.peek(6))
+            for piece in limited(decompress(source.read, kind), source, DEFAULT):
+                hasher.update(piece)
+        finally:
+            reader.close()
+    except (SourceError, StoreError):
+        return False
+    return blob.diff_id == f"sha256:{hasher.hexdigest()}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import lzma
 import os
 import re
 import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -206,6 +208,18 @@ def test_tricks_through_a_base_image(attacked: Attacked) -> None:
     # All of these claimed to be this layer, which is still to be had of an honest image.
     attacked.base(GOOD, "")
     attacked.world.run("cache", "verify")
+
+
+def test_a_blob_that_was_passed_on_is_not_another_images_layer(attacked: Attacked) -> None:
+    """An image claims the diff_id of another one's layer, and nothing unpacks it before the other is built."""
+    world = attacked.world
+    world.write({"Dockerfile": "FROM base\nLABEL a=b\n"})
+    for name, data in {"bad": gzip.compress(tar(evil(b"x"))), "good": gzip.compress(GOOD, mtime=0)}.items():
+        layout = world.project / name
+        layer_layout(layout, data, "tar+gzip", GOOD)
+        world.build(f"--build-context=base=oci-layout://{layout}", "-o", f"type=oci,dest={name}.oci")
+        with tarfile.open(world.project / f"{name}.oci") as archive:
+            assert f"blobs/sha256/{hashlib.sha256(data).hexdigest()}" in archive.getnames(), name
 
 
 @contextmanager
