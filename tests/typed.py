@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from array import array
 from collections import deque
 from functools import cache
 from importlib.machinery import ModuleSpec
@@ -35,6 +36,13 @@ class _WrongType(TypeCheckError, TypeError):
 
 def _fail(error: TypeCheckError, _memo: TypeCheckMemo) -> Never:
     raise _WrongType(str(error)) from error
+
+
+class _Array:
+    """`array[int]` before Python 3.12, where it cannot be written."""
+
+    def __class_getitem__(cls, item: object) -> type:
+        return array
 
 
 class _Loader(TypeguardLoader):
@@ -97,7 +105,7 @@ def _add(module: ModuleType, statement: ast.stmt) -> None:
     names = dict(vars(module))
     exec(compile(ast.Module([statement], []), str(module.__file__), "exec"), names)
     for name, value in names.items():
-        vars(module).setdefault(name, value)
+        vars(module).setdefault(name, _Array if value is array else value)
 
 
 @cache

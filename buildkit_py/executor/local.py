@@ -352,7 +352,7 @@ class LocalExecutor:
                 if new is None:
                     from array import array  # it loads `collections`, which steps without files do without
 
-                    ends: array[int] = array("Q")
+                    ends = array("Q")
                     new = self._keep(step, "" if op.link else below, entries, digests=found, ends=ends)
                     if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
                         contexts[0].made[_place(op)] = new.id

@@ -114,7 +114,7 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
     regular, file_type = stat.S_IFREG, stat.S_IFMT
     content: list[bytes] = []
     digests: list[bytes] = []
-    ends: array[int] = array("Q")
+    ends = array("Q")
     at = 0
     digest = b""
     for segment in segments:
