@@ -119,9 +119,10 @@ class Forward:
             Thread(lambda client=client: self._serve(client))  # type: ignore[misc]
 
     def _serve(self, client: socket.socket) -> None:
-        import socket
+        from socket import AF_UNIX
+        from socket import socket as new_socket
 
-        agent = socket.socket(socket.AF_UNIX)
+        agent = new_socket(AF_UNIX)
         with client, agent:
             with self._lock:
                 if self._closed:
