@@ -27,7 +27,7 @@ pytestmark = [
 BUILDFILE = """\
 FROM busybox
 ENV WORD=hello
-COPY --chown=77:50 --chmod=640 a /data/a
+COPY --chown=77:50 --chmod=750 a /data/a
 RUN mkdir /d && echo $WORD > /d/f && ln /d/f /d/g && ln -s f /d/l && mkdir -m 1777 /d/t && rm /bin/yes
 USER app
 WORKDIR /w
@@ -107,7 +107,7 @@ def test_skopeo_and_umoci_read_layouts(built: World, base_layout: Path, engines:
     root = built.top / "bundle" / "rootfs"
     assert (root / "d/f").read_text() == "hello\n"
     assert (root / "d/f").stat().st_ino == (root / "d/g").stat().st_ino
-    assert (root / "data/a").stat().st_mode & 0o7777 == 0o640
+    assert (root / "data/a").stat().st_mode & 0o7777 == 0o750
     assert ((root / "data/a").stat().st_uid, (root / "data/a").stat().st_gid) == (77, 50)
     assert (root / "d/t").stat().st_mode & 0o7777 == 0o1777
     assert not (root / "bin/yes").is_symlink()
@@ -184,7 +184,7 @@ def test_images_of_others_are_bases(
         {"Dockerfile": f"FROM {name}\nUSER root\nRUN cat /d/l > /copied && stat -c '%u %g %a' /data/a >> /copied\n"}
     )
     out = built.out()
-    assert (out / "copied").read_text() == "hello\n77 50 640\n"
+    assert (out / "copied").read_text() == "hello\n77 50 750\n"
     assert (out / "d/f").stat().st_ino == (out / "d/g").stat().st_ino
 
 

@@ -57,7 +57,8 @@ def words(draw: st.DrawFn) -> Printed:
             ]
         )
     )
-    values = draw(st.lists(PLAIN, min_size=1, max_size=4))
+    # What begins with two hyphens is a flag, or ends them.
+    values = draw(st.lists(PLAIN.filter(lambda word: not word.startswith("--")), min_size=1, max_size=4))
     text = cased(draw, keyword) + "".join(draw(GAP) + value for value in values)
     return Printed(text, kind, {field: tuple(values)})
 
