@@ -22,7 +22,8 @@ PLACE = Position("B", 1)
 
 # ---- parse, print, parse
 
-PLAIN = st.text("abz09._-/:@$é", min_size=1, max_size=8)
+# What begins with two hyphens is a flag, or ends them.
+PLAIN = st.text("abz09._-/:@$é", min_size=1, max_size=8).filter(lambda word: not word.startswith("--"))
 NAME = st.from_regex(r"[A-Z_][A-Z0-9_]{0,6}", fullmatch=True)
 STAGE = st.from_regex(r"[a-z][a-z0-9_.\-]{0,6}", fullmatch=True)
 QUOTED = st.text("ab =#$\\'\"é[", max_size=8)
@@ -57,8 +58,7 @@ def words(draw: st.DrawFn) -> Printed:
             ]
         )
     )
-    # What begins with two hyphens is a flag, or ends them.
-    values = draw(st.lists(PLAIN.filter(lambda word: not word.startswith("--")), min_size=1, max_size=4))
+    values = draw(st.lists(PLAIN, min_size=1, max_size=4))
     text = cased(draw, keyword) + "".join(draw(GAP) + value for value in values)
     return Printed(text, kind, {field: tuple(values)})
 
