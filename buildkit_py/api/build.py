@@ -47,14 +47,16 @@ def build(request: BuildRequest, emit: Emit, witness: Witness | None = None) -> 
     """
     witness = witness if witness is not None else Witness()
     _witness_surroundings(witness)
-    with Session(request.store, sandboxes=not request.dry_run, offline=request.offline) as session:
+    with Session(
+        request.store, sandboxes=not request.dry_run, offline=request.offline, cache_max=request.cache_max
+    ) as session:
         return Build(request, session, emit, witness).run()
 
 
 def rebuild(request: BuildRequest, targets: tuple[Target, ...], emit: Emit, witness: Witness) -> BuildResult:
     """Build targets again that an earlier build lowered, whose Buildfile and all else it looked at are unchanged."""
     _witness_surroundings(witness)
-    with Session(request.store, sandboxes=True, offline=request.offline) as session:
+    with Session(request.store, sandboxes=True, offline=request.offline, cache_max=request.cache_max) as session:
         return Build(request, session, emit, witness).run(targets)
 
 
@@ -89,6 +91,7 @@ class Build:
         self.testing = request.test or (not request.no_test and pushes(request.outputs))
         self.lost: set[str] = set()  # layers that were given up once: not twice
         self.packer: Packer | None = None  # of the images' layers, where there are images
+        self.last_solver: Solver | None = None  # of the targets
         self.caches: PortableCaches | None = None
         if request.cache_from or request.cache_to:
             from buildkit_py.api.portable import PortableCaches
@@ -166,7 +169,10 @@ class Build:
                 break
             except PybuildError as problem:  # the files of a step that has its result could not be had after all
                 if not self._recovers(problem):
+                    # What went well need not be done again by the next machine.
+                    self._export_caches(targets, executor)
                     raise
+        self._export_caches(targets, executor)
         self._hold(results)
         self.finish(True)
         return BuildResult(results, session.clock(), self.ran, self.cached)
@@ -209,23 +215,22 @@ class Build:
         self, targets: tuple[Target, ...], executor: LocalExecutor, roots: list[Step], out: WriteOut
     ) -> tuple[TargetResult, ...]:
         """Solve, and write out what came of it."""
-        solvers: list[Solver] = []
 
         def solver() -> Solver:
-            solvers.append(self.solver(executor, self.packer, targets))
-            return solvers[-1]
+            self.last_solver = self.solver(executor, self.packer, targets)
+            return self.last_solver
 
-        try:
-            solution = self.solve(solver, executor, roots)
-            for named, directory, scan in executor.contexts():
-                self.witness.context(named, directory, scan)
-            return self._write_out(out, targets, solution)
-        finally:
-            # After a failure, too: what went well need not be done again by the next machine.
-            if self.request.cache_to and self.caches is not None and solvers:
-                self.witness.impure("a cache was written")
-                self.caches.export(solvers[-1], _image_steps(targets), self.packer or self._packer())
-                self.caches.save_mounts(executor.cache_mounts())
+        solution = self.solve(solver, executor, roots)
+        for named, directory, scan in executor.contexts():
+            self.witness.context(named, directory, scan)
+        return self._write_out(out, targets, solution)
+
+    def _export_caches(self, targets: tuple[Target, ...], executor: LocalExecutor) -> None:
+        """Write what was found and made to where `--cache-to` says."""
+        if self.request.cache_to and self.caches is not None and self.last_solver is not None:
+            self.witness.impure("a cache was written")
+            self.caches.export(self.last_solver, _image_steps(targets), self.packer or self._packer())
+            self.caches.save_mounts(executor.cache_mounts())
 
     def _tell(self) -> None:
         for notice in self.witness.notices:
@@ -300,7 +305,7 @@ class Build:
                 log_dir,
                 network=self.session.config.network or "host",
                 compression=compression,
-                ca_bundle=self._ca_bundle(),
+                ca_bundle=self.ca_bundle(),
                 offline=self.request.offline,
                 save=self._save,
                 restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
@@ -327,7 +332,8 @@ class Build:
         place(directories, source, base, dest, keep_owners=self.session.identity.privileged)
         self.emit(Exported("save-always", os.path.join(base, dest), "", self.session.clock() - began))
 
-    def _ca_bundle(self) -> bytes:
+    def ca_bundle(self) -> bytes:
+        """The certificates that steps are to trust, b"" where the configuration names none."""
         path = self.session.config.ca_bundle
         if not path:
             return b""

@@ -7,8 +7,10 @@ when a twentieth of what the store may take was added, or ten minutes went by.
 from __future__ import annotations
 
 import os
-import sys
 import time
+
+from buildkit_py.errors import PybuildError
+from buildkit_py.store.background import begin
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +18,7 @@ if TYPE_CHECKING:
 
 _EVERY = 600.0
 _SHARE = 20
-# The interpreter is started bare, and told where the modules are.
-_PROGRAM = (
-    "import os, sys; sys.path[:] = sys.argv[3:]; os.nice(19); from buildkit_py.api.cache import evict; "
-    "evict(int(sys.argv[2]), store=sys.argv[1])"
-)
+_PROGRAM = "import os; os.nice(19); from buildkit_py.api.cache import evict; evict(int(sys.argv[2]), store=sys.argv[1])"
 
 
 class KeepSmall:
@@ -48,7 +46,7 @@ class KeepSmall:
         try:
             age = time.time() - os.stat(self._mark).st_mtime
         except OSError:
-            self._store.work.write(self._mark, b"")  # a store that was just made holds nothing
+            self._note_time()  # a store that was just made holds nothing
             age = 0.0
         if not 0 <= age < _EVERY:
             return True
@@ -57,16 +55,14 @@ class KeepSmall:
     def _begin(self) -> None:
         self._grown = 0
         self._begun = True
-        limit = str(limit_for(self._store.root, self._limit))
-        arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, self._store.root, limit, *sys.path]
-        # A session of its own, so that Ctrl-C leaves it alone; and none of our pipes, whose readers wait for their end.
-        actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-        env = {name: value for name in ("PATH", "HOME") if (value := os.environ.get(name)) is not None}
+        self._note_time()
+        begin(_PROGRAM, self._store.root, str(limit_for(self._store.root, self._limit)))
+
+    def _note_time(self) -> None:
         try:
             self._store.work.write(self._mark, b"")
-            os.posix_spawn(sys.executable, arguments, env, file_actions=actions, setsid=True)
-        except (OSError, NotImplementedError):
-            pass  # the next one will try
+        except PybuildError:
+            pass  # a full disk: the next build looks again, and to make room matters all the more
 
 
 def limit_for(root: str, wanted: int) -> int:

@@ -63,7 +63,8 @@ class BuildRequest(Record):
     file of the web, "-" for standard input. `file` may then be relative, to the context, or "" for the usual names.
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
-    `allow` are entitlements, by docker's names.
+    `allow` are entitlements, by docker's names. `cache_max` is what the store may take, in bytes, 0 for what the
+    configuration says.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
     made, none is.
@@ -93,6 +94,7 @@ class BuildRequest(Record):
     compression: str = ""
     cache_from: tuple[CacheSpec, ...] = ()
     cache_to: tuple[CacheSpec, ...] = ()
+    cache_max: int = 0
     locked: bool = False
     offline: bool = False
     epoch: int | None = None

@@ -31,14 +31,15 @@ def _ignore(loss: TreeLoss) -> None:
 
 class Session:
     """A context manager. `sandboxes`: sandboxes may be wanted, so their fork server starts at once.
-    `offline`: nobody elsewhere is asked for anything.
+    `offline`: nobody elsewhere is asked for anything. `cache_max`: what the store may take, in bytes, 0 for what
+    the configuration says.
 
     An ordinary user's process enters its user namespace here, before it has
     threads. Raises `SandboxError` where the machine does not allow that,
     `StoreError`, `UsageError` for a bad configuration.
     """
 
-    def __init__(self, store: str = "", *, sandboxes: bool = False, offline: bool = False) -> None:
+    def __init__(self, store: str = "", *, sandboxes: bool = False, offline: bool = False, cache_max: int = 0) -> None:
         from buildkit_py.config import load
         from buildkit_py.sandbox.userns import enter
         from buildkit_py.store.store import Store
@@ -48,6 +49,7 @@ class Session:
         self.config: Config = load(os.environ)
         self.identity: Identity = enter()
         self.small: KeepSmall | None = None
+        self._cache_max = cache_max or self.config.cache_max
         self._launcher: Launcher | None = None
         self._client: Client | None = None
         self._transport: Transport | None = None
@@ -81,7 +83,7 @@ class Session:
         if self.small is None:
             from buildkit_py.api.keep_small import KeepSmall
 
-            self.small = KeepSmall(self.store, self.config.cache_max)
+            self.small = KeepSmall(self.store, self._cache_max)
         self.small.grew(count)
 
     def clock(self) -> float:

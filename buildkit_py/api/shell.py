@@ -71,6 +71,7 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
         work = held.enter_context(session.store.work_dir("shell")).path
         build = Build(build_request, session, emit, Witness())
         held.callback(build.agents.close)
+        build.testing = True  # a TEST can be opened as well
         targets = build.targets(work)
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
@@ -109,7 +110,7 @@ def _inside(
     caches = CacheMounts(
         store, materializer, Begun(), step, [one.snapshot for one in sources], seen, lambda process: None
     )
-    mounts = Mounts(step, op, seen, given.secret, caches, AgentMounts(store, given.agent, step))
+    mounts = Mounts(step, op, seen, given.secret, caches, AgentMounts(store, given.agent, step), build.ca_bundle())
     make_root(f"{work}/upper")
     os.mkdir(f"{work}/overlay", 0o700)
     network = session.config.network or "host" if op.network == "default" else op.network

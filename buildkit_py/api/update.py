@@ -12,6 +12,7 @@ from buildkit_py.api.request import WantedTarget
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import ExportError, UsageError
+from buildkit_py.exporter.sink import Sink
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -56,9 +57,12 @@ def update(request: BuildRequest, names: Sequence[str], emit: Emit, *, write: bo
         witness = Witness()
         build = Build(request, session, emit, witness)
         build.testing = True  # what tests take is pinned, too
-        executor = build.executor(work.path, "none")
-        pins = NewPins(old, names, lambda step: executor.settled(step, "1"))
-        pins.sources(build.lower(work.path, pins))
+        try:
+            executor = build.executor(work.path, "none")
+            pins = NewPins(old, names, lambda step: executor.settled(step, "1"))
+            pins.sources(build.lower(work.path, pins))
+        finally:
+            build.agents.close()
     missing = sorted(set(names) - pins.met)
     if missing:
         known = ", ".join(name for name, _ in _flat(pins.lock())) or "nothing"
@@ -90,12 +94,5 @@ def _write(path: str, lock: Lock) -> None:
         text = lock_file.dump(lock).encode("utf-8")
     except ValueError as problem:
         raise ExportError("a name that is to be pinned is no UTF-8", at=path) from problem
-    beside = f"{path}.{os.getpid()}"
-    try:
-        with open(beside, "wb") as file:
-            file.write(text)
-        os.rename(beside, path)
-    except OSError as problem:
-        if os.path.lexists(beside):
-            os.unlink(beside)
-        raise ExportError(f"the lock file cannot be written: {problem.strerror}", at=path) from problem
+    with Sink(path) as sink:
+        sink.write(text)

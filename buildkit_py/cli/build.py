@@ -51,6 +51,7 @@ _OPTIONS = (
         "SPEC",
         many=True,
     ),
+    Option(("--cache-max",), "what the store may take of the disk, as in 20g", "SIZE"),
     Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
     Option(("--allow",), "allow what is refused by default", "ENTITLEMENT", many=True, choices=ENTITLEMENTS),
     Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),

@@ -17,7 +17,7 @@ from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, trusted
+from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.image.entry import FILE
@@ -249,12 +249,8 @@ class LocalExecutor:
             self.store, self._materializer, self._begun, step, snapshots, seen, waiting, self._settings.restore
         )
         agents = AgentMounts(self.store, self._given.agent, step)
-        mounts = Mounts(step, op, seen, self._given.secret, caches, agents)
+        mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
         try:
-            if self._settings.ca_bundle:
-                bundle, variables = trusted(self._settings.ca_bundle, op.env)
-                mounts.specs.append(bundle)
-                mounts.env.extend(variables)
             attempts = op.policy.retry + 1
             for attempt in range(1, attempts):
                 try:

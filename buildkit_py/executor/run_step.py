@@ -99,6 +99,7 @@ class Mounts:
         secret: Callable[[str], bytes | None],
         caches: CacheMounts,
         agents: AgentMounts,
+        ca_bundle: bytes = b"",
     ) -> None:
         self._step = step
         self._agents = agents
@@ -117,6 +118,10 @@ class Mounts:
             self.specs.append(
                 SandboxMount("file", f"{PIPES}/{pipe.name}", data=pipe.content, mode=pipe.mode, read_only=True)
             )
+        if ca_bundle:
+            bundle, variables = trusted(ca_bundle, op.env)
+            self.specs.append(bundle)
+            self.env.extend(variables)
 
     def release(self) -> None:
         """Give the cache mounts and the agents back."""

@@ -9,13 +9,10 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 
-# The interpreter is started bare, and told where the modules are.
-_PROGRAM = (
-    "import sys; sys.path[:] = sys.argv[2:]; from buildkit_py.store.store import Store; "
-    "Store(sys.argv[1]).mark_synced()"
-)
+from buildkit_py.store.background import begin
+
+_PROGRAM = "from buildkit_py.store.store import Store; Store(sys.argv[1]).mark_synced()"
 
 
 def mark_in_background(root: str) -> None:
@@ -24,11 +21,8 @@ def mark_in_background(root: str) -> None:
 
 
 def _mark(root: str) -> None:
-    arguments = [sys.executable, "-I", "-S", "-c", _PROGRAM, root, *sys.path]
-    # Its own session, so that Ctrl-C leaves it alone; and none of our pipes, whose readers wait for their end.
-    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    try:
-        pid = os.posix_spawn(sys.executable, arguments, {}, file_actions=actions, setsid=True)
-        os.waitpid(pid, 0)
-    except (OSError, NotImplementedError):
-        pass  # another build will try
+    if pid := begin(_PROGRAM, root):
+        try:
+            os.waitpid(pid, 0)
+        except OSError:
+            pass  # somebody else waited for it

@@ -8,7 +8,9 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,18 @@ def _make_user(shared: Path) -> None:
                 subprocess.run(["usermod", f"--add-{kind}s", "100000-165535", USER], check=True)
 
 
+def _wait_for_background(top: Path) -> None:
+    """Until no process that tends the store in the background is left: it would write to what is being removed."""
+    for _ in range(600):
+        lines = []
+        for place in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it ended meanwhile
+                lines.append(place.read_bytes())
+        if not any(os.fsencode(top) in line and b"from buildkit_py" in line for line in lines):
+            return
+        time.sleep(0.1)
+
+
 @pytest.fixture(params=MODES)
 def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> Iterator[World]:
     """A world with `FROM busybox` at hand (as a named context)."""
@@ -105,6 +119,7 @@ def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> It
     try:
         yield made
     finally:
+        _wait_for_background(top)
         # Layers hold files of mapped owners and directories that nobody may write: only root removes all of them.
         if os.geteuid() != 0:
             made.run("cache", "prune", "--all", ok=False)

@@ -34,11 +34,12 @@ def used(world: World) -> int:
     return sum(share["bytes"] for share in shares.values())
 
 
-def test_builds_hold_the_store_to_its_limit(project: World) -> None:
+@pytest.mark.parametrize(("option", "variable"), [((), "4m"), (("--cache-max=4m",), "1g")], ids=["variable", "option"])
+def test_builds_hold_the_store_to_its_limit(project: World, option: tuple[str, ...], variable: str) -> None:
     build(project)
     assert used(project) > 3_000_000
     project.write({"Dockerfile": DOCKERFILE.replace("3000000", "3000001")})
-    build(project, PYBUILD_CACHE_MAX="4m")
+    build(project, *option, PYBUILD_CACHE_MAX=variable)
     for _ in range(200):
         if used(project) <= 4 << 20:
             break
@@ -46,6 +47,12 @@ def test_builds_hold_the_store_to_its_limit(project: World) -> None:
     assert used(project) <= 4 << 20
     assert build(project)  # something is made again
     assert "nothing is damaged" in project.run("cache", "verify").stdout
+
+
+def test_a_wrong_limit_is_refused(project: World) -> None:
+    done = project.build("--build-context", f"busybox={project.env['BASE']}", "--cache-max=lots", ok=False)
+    assert done.returncode == 2
+    assert "--cache-max" in done.stderr
 
 
 def test_pruning_to_a_size(project: World) -> None:

@@ -58,6 +58,16 @@ def test_under_every_kind_of_progress(world: World, busybox: str, progress: str)
     assert leftovers(world) == []
 
 
+def test_no_cache_is_written_after_it(world: World, busybox: str) -> None:
+    world.write({"Dockerfile": "FROM busybox\nRUN echo one > /one\nRUN echo begun; sleep 300\n"})
+    place = world.project / "cache"
+    options = ("--progress=plain", f"--cache-to=type=local,dest={place},mode=max")
+    end = watch(world, "build", *options, busybox, ".", until="begun\n", signals=[INT])
+    assert end.code == 130
+    assert not place.exists()
+    assert leftovers(world) == []
+
+
 def test_ctrl_c_in_a_terminal(world: World, busybox: str) -> None:
     world.write({"Dockerfile": SLEEP})
     end = watch(world, "build", busybox, ".", until="begun", terminal=True, signals=[INT])

@@ -72,6 +72,18 @@ def test_where_the_last_build_failed(project: World) -> None:
     assert shell(project, "--after", "", "--", "true", ok=False).returncode == 1
 
 
+def test_where_a_test_failed(world: World, base_layout: Path) -> None:
+    world.write({"Buildfile": f"FROM oci-layout://{base_layout} AS app\nRUN echo x > /x\nTEST test -e /y\n"})
+    assert world.run("test", ok=False).returncode == 1
+    assert world.run("shell", "", "--", "cat", "/x").stdout == "x\n"
+
+
+def test_it_trusts_what_the_step_trusts(project: World) -> None:
+    project.write({"company.pem": "the company's\n"})
+    project.env["PYBUILD_CA_BUNDLE"] = str(project.project / "company.pem")
+    assert shell(project, "base@second", "--", "sh", "-c", "cat $PIP_CERT").stdout == "the company's\n"
+
+
 def test_what_cannot_be_opened(project: World) -> None:
     for asked, message in (
         ("", "no step of the last build failed"),
