@@ -127,7 +127,12 @@ def _tree(store: Store, meta: LayerMeta, tree: str, unpack: Unpack) -> str:
         wanted = meta.content
     elif store.layers.any_blob(meta.id) is not None:
         with store.work_dir("verify") as work:
-            unpack(meta, work.path + "/diff")
+            try:
+                unpack(meta, work.path + "/diff")
+            except StoreError:
+                if store.layers.present(meta.id):
+                    raise
+                return ""  # another process removed it meanwhile
             wanted = content_digest(diff(work.path + "/diff", hash_files=True))
     else:
         return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.errors import StoreError
 from buildkit_py.store.layers import LayerBlob, LayerMeta, TreeLoss
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
@@ -182,3 +183,24 @@ def test_files_without_a_known_content_are_compared_with_the_blob(store: Store, 
     Path(tree, "file").write_text("other")
     assert [one.path for one in verify(store, unpack=unpack)] == [tree]
     assert store.layers.present(name)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_layer_that_another_process_removes_meanwhile(store: Store, gone: bool) -> None:
+    diff_id = store.blobs.put(b"the bytes of a tar")
+    name = diff_id.removeprefix("sha256:")
+    store.layers.add(LayerMeta(name, name, diff_id=diff_id), blob=("origin", LayerBlob(diff_id, diff_id, 18, TAR)))
+    with store.work_dir("sample") as work:
+        os.mkdir(work.path + "/diff")
+        store.layers.add_tree(name, work.path + "/diff", None)
+
+    def unpack(meta: LayerMeta, directory: str) -> None:
+        if gone:
+            store.layers.delete(name)
+        raise StoreError("its files are gone")
+
+    if gone:
+        assert verify(store, unpack=unpack) == ()
+    else:
+        with pytest.raises(StoreError, match="its files are gone"):
+            verify(store, unpack=unpack)
