@@ -245,11 +245,12 @@ class WriteOut:
         )
 
     def _fetch(self, image: Image) -> None:
-        """Get the blobs of base layers that nothing has needed until now."""
-        store = self.session.store
+        """Get the blobs of base layers that nothing has needed until now, and see that they are what they claim."""
+        from buildkit_py.registry.tar_digest import is_proved
+
         for layer, diff_id in zip(image.manifest.layers, image.document.diff_ids, strict=True):
-            if not store.blobs.has(layer.digest):
-                self.session.fetcher().ensure_blob(diff_id.removeprefix("sha256:"))
+            if not is_proved(self.session.store, id := diff_id.removeprefix("sha256:"), layer.digest):
+                self.session.fetcher().vouch(id, layer.digest)
 
     def _push(self, digest: str, names: Sequence[str]) -> None:
         from buildkit_py.exporter.registry import export_registry

@@ -61,6 +61,8 @@ _OPTIONS = (
     Option(("--list",), "show the targets and their parameters"),
     Option(("--call",), "build nothing; answer `check`, `outline` or `targets`, as in `outline,format=json`", "METHOD"),
     Option(("--check",), "the same as --call=check"),
+    Option(("--provenance",), "`false` alone: no image here has an attestation", "VALUE", choices=("false",)),
+    Option(("--sbom",), "`false` alone: no image here has an attestation", "VALUE", choices=("false",)),
     Option(("--compression",), "how new layers are compressed", "KIND", choices=COMPRESSIONS),
     Option(("--reproducible",), "let no time but SOURCE_DATE_EPOCH (else 0) into the result"),
     Option(("--progress",), "how progress is shown", "KIND", choices=PROGRESS),

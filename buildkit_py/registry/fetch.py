@@ -19,6 +19,7 @@ from buildkit_py.image import reference
 from buildkit_py.registry import origin as origins
 from buildkit_py.registry.bundle import PieceReader
 from buildkit_py.registry.origin import Origin
+from buildkit_py.registry.tar_digest import CHECKED, is_proved, tar_digest
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
@@ -88,9 +89,31 @@ class Fetcher:
         if found is not None:
             return found[1].digest
         with self.open_blob(layer_id, progress) as stream:
-            while stream.read(CHUNK):
-                pass
+            self._check(layer_id, stream)
         return stream.blob.digest
+
+    def vouch(self, layer_id: str, digest: str) -> None:
+        """See that a blob is here and holds what its layer is said to hold, before it is handed on under that name.
+
+        An image's config names the tar of each layer, and whoever made the
+        image may have lied. Raises as `ensure_blob`.
+        """
+        if not self._store.blobs.has(digest):
+            self.ensure_blob(layer_id)
+        blob = self._store.layers.described(layer_id, "origin")
+        if not is_proved(self._store, layer_id, digest) and blob is not None and blob.digest == digest:
+            with _Stored(self._store, blob, None, layer_id) as stream:
+                self._check(layer_id, stream)
+
+    def _check(self, layer_id: str, stream: Stream) -> None:
+        found, wanted = tar_digest(stream.read, stream.blob.media_type), stream.blob.diff_id
+        if wanted and found != wanted:
+            # The layer that the image names may be another one's, and must be had from elsewhere.
+            self._store.layers.lose(layer_id)
+            problem = DigestMismatch(f"the layer's content is {found} and not {wanted}")
+            problem.layer = layer_id
+            raise problem
+        self._store.layers.set_note(layer_id, CHECKED, stream.blob.digest.encode())
 
     def open_blob(self, layer_id: str, progress: Progress | None = None) -> Stream:
         """A layer's blob as a stream, which is in the store once it was read to its end (`read` gave b"").

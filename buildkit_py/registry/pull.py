@@ -18,6 +18,7 @@ from buildkit_py.image.platform import Platform
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
 from buildkit_py.registry import origin
+from buildkit_py.registry.tar_digest import tar_digest
 from buildkit_py.store.layers import LayerBlob, LayerMeta
 
 TYPE_CHECKING = False
@@ -152,22 +153,11 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
 
 def _unpacks(store: Store, blob: LayerBlob) -> bool:
     """Whether a blob that is here unpacks to what its diff_id says."""
-    from hashlib import sha256
-
-    from buildkit_py.image.compress import Counted, decompress, kind_of
-    from buildkit_py.image.limits import DEFAULT
-    from buildkit_py.image.unpack import limited
-
-    hasher = sha256()
     try:
         reader = store.blobs.open(blob.digest)
         try:
-            source = Counted(reader.read)
-            kind = kind_of(blob.media_type, source.peek(6))
-            for piece in limited(decompress(source.read, kind), source, DEFAULT):
-                hasher.update(piece)
+            return blob.diff_id == tar_digest(reader.read, blob.media_type)
         finally:
             reader.close()
     except (SourceError, StoreError):
         return False
-    return blob.diff_id == f"sha256:{hasher.hexdigest()}"

@@ -134,8 +134,7 @@ class _Sender:
         ):
             self._tally.add(layer.size)
             return
-        if not self._store.blobs.has(digest):
-            self._fetcher.ensure_blob(diff_id.removeprefix("sha256:"))
+        self._fetcher.vouch(diff_id.removeprefix("sha256:"), digest)
         client.upload(reference, digest, _StoredBody(self._store, digest, self._tally.add))
 
     def _sister(self, layer: Descriptor, diff_id: str) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -283,3 +285,50 @@ def test_pauses() -> None:
     assert all(0.1 <= pause(0) <= 0.3 for _ in range(50))
     assert all(pause(n) <= 30 for n in range(40))
     assert 30 <= pause(0, 1e9) <= 30.25
+
+
+# Runs in a network namespace of its own, whose loopback has an address that is a public one by its number.
+BEHIND = """
+import http.server, sys, threading
+sys.path[:] = sys.argv[1:]
+from buildkit_py.errors import RegistryError
+from buildkit_py.http.transport import Transport
+
+asked = []
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked.append(self.path)
+        self.send_response(307 if self.path != "/metadata" else 200)
+        self.send_header("Location", self.path.removeprefix("/to/"))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+    def log_message(self, *words):
+        pass
+
+def serve(address):
+    server = http.server.ThreadingHTTPServer((address, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://{address}:{server.server_port}"
+
+public, other, private = serve("11.22.33.44"), serve("11.22.33.45"), serve("127.0.0.1")
+transport = Transport(env={})
+print(transport.request("GET", f"{public}/to/{other}/metadata").status, asked.pop(), len(asked))
+print(transport.request("GET", f"{private}/to/{private}/metadata").status, asked.pop())
+asked.clear()
+for chain in (f"{public}/to/{private}/metadata", f"{public}/to/{other}/to/{private}/metadata"):
+    try:
+        transport.request("GET", chain)
+    except RegistryError as problem:
+        print(problem.message, "/metadata" in asked)
+"""
+
+
+def test_no_redirect_leads_from_a_public_address_into_a_private_network() -> None:
+    need("unshare", "ip")
+    own = [] if os.geteuid() == 0 else ["--map-root-user"]
+    up = "ip link set lo up && ip address add 11.22.33.44/32 dev lo && ip address add 11.22.33.45/32 dev lo && exec "
+    script = up + '"$@"'
+    command = ["unshare", *own, "--net", "sh", "-c", script, "sh", sys.executable, "-c", BEHIND, *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused = "the server redirects into a private network False"
+    assert done.stdout.splitlines() == ["200 /metadata 1", "200 /metadata", refused, refused], done.stderr

@@ -14,6 +14,7 @@ from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, Regi
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.resolve import ImageResolver
+from buildkit_py.registry.tar_digest import is_proved
 from buildkit_py.source_map import Position
 from buildkit_py.store.store import Store
 from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
@@ -218,6 +219,33 @@ def test_wrong_bytes_are_refused_and_leave_nothing(fake: FakeRegistry, store: St
     assert layer not in blobs_of(store)
     fake.blobs[layer] = LARGE.blobs[layer]
     assert pull(store, client, fake) == LARGE.blobs[layer]
+
+
+def test_a_layer_of_another_content_than_the_config_says_is_not_passed_on(
+    fake: FakeRegistry, store: Store, client: Client
+) -> None:
+    image, other = sample({"a": b"1"}), sample({"a": b"2"})
+    fake.add(other)
+    fake.add(image)
+    manifest = json.loads(image.blobs[image.digest])
+    manifest["layers"] = json.loads(other.blobs[other.digest])["layers"]
+    fake.put("latest", json.dumps(manifest).encode())
+    layer = resolve(store, client, fake).layers[0]
+    lie, true = manifest["layers"][0]["digest"], image.layers[0]
+    fetcher = Fetcher(store, client, sleep=lambda seconds: None)
+    with pytest.raises(DigestMismatch, match="the layer's content is"):
+        fetcher.vouch(layer, lie)
+    # Now its blob is here, as it is where another image has it for a layer of its own.
+    resolve(store, client, fake)
+    assert store.blobs.has(lie)
+    with pytest.raises(DigestMismatch, match="the layer's content is"):
+        fetcher.vouch(layer, lie)
+    # Nor does it stand in the way of the true one, which is looked at once.
+    fake.add(image)
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
+    fetcher.vouch(layer, true)
+    assert is_proved(store, layer, true)
+    assert not is_proved(store, layer, lie)
 
 
 def test_a_manifest_that_is_not_the_one_asked_for(fake: FakeRegistry, store: Store, client: Client) -> None:

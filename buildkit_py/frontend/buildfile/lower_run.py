@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
@@ -137,7 +139,8 @@ def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount
             f"the cache mount begins empty, so it has no `source={spec.source}`", at=at, hint="give it a `from`, too"
         )
     namespace = lowering.build.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
-    name = spec.id or (target if spec.target.startswith("/") else join("/", spec.target)[1:])
+    # The target as written, but for its dots, is the name: that of none is `.`, wherever the step works.
+    name = spec.id or posixpath.normpath(spec.target or ".")
     mounts.append(
         Mount(
             "cache",
@@ -209,7 +212,12 @@ def _ssh(stage: Stage, spec: RunMount, mounts: list[Mount], at: Position) -> Mou
 def _target(stage: Stage, target: str, at: Position) -> str:
     path = join("/" if target.startswith("/") else stage.config.working_dir or "/", target)
     if path == "/":
-        raise BuildfileError(f"a mount cannot cover the whole filesystem (target `{target}`)", at=at)
+        what = (
+            f"a mount cannot cover the whole filesystem (target `{target}`)"
+            if target
+            else "a mount without a `target` covers the working directory, which is the whole filesystem here"
+        )
+        raise BuildfileError(what, at=at, hint="say where the step sees it: `target=/path`")
     return path
 
 

@@ -124,21 +124,18 @@ def parse_mount(value: str, expand: Callable[[str], str], at: Position) -> RunMo
 
 def _check(mount: RunMount, given: dict[str, object], at: Position) -> None:
     kind = mount.kind
+    # Those that mean nothing to a kind and that BuildKit passes over all the same are among its own here.
     allowed = {
-        "bind": {"origin", "source", "target"},
+        "bind": {"origin", "source", "target", "id"},
         "cache": {"origin", "source", "target", "id", "sharing", "mode", "uid", "gid"},
-        "tmpfs": {"target", "size"},
+        "tmpfs": {"origin", "target", "id", "size"},
         "secret": {"source", "target", "id", "required", "mode", "uid", "gid", "env"},
-        "ssh": {"target", "id", "required", "mode", "uid", "gid"},
+        "ssh": {"origin", "target", "id", "required", "mode", "uid", "gid"},
     }[kind]
     for name in given:
         if name not in allowed:
             shown = "from" if name == "origin" else name
             raise BuildfileError(f"a mount of type {kind} takes no `{shown}`", at=at)
-    if kind in ("bind", "cache", "tmpfs") and not mount.target:
-        raise BuildfileError(
-            f"a mount of type {kind} needs a `target`", at=at, hint="say where the step sees it: `target=/path`"
-        )
     if kind == "secret":
         if mount.source and mount.id:
             raise BuildfileError("a secret's `source` and `id` are the same thing: give one of them", at=at)

@@ -113,6 +113,24 @@ def test_values_expand_and_the_cache_namespace_goes_before_the_id():
     assert made.op.mounts == (Mount("cache", "/c/1", read_only=False, id="ns/go-1"),)
 
 
+@pytest.mark.parametrize(
+    ("flag", "mount"),
+    [
+        ("type=tmpfs", Mount("tmpfs", "/w", read_only=False)),
+        ("type=cache", Mount("cache", "/w", read_only=False, id=".")),
+        ("type=cache,target=.", Mount("cache", "/w", read_only=False, id=".")),
+        ("type=cache,target=./a//b/", Mount("cache", "/w/a/b", read_only=False, id="a/b")),
+    ],
+)
+def test_without_a_target_it_lies_over_the_working_directory(flag, mount):
+    assert Lowered(f"FROM base\nWORKDIR /w\nRUN --mount={flag} x").op.mounts == (mount,)
+
+
+def test_without_a_target_and_a_working_directory():
+    with pytest.raises(BuildfileError, match="without a `target` covers the working directory"):
+        Lowered("FROM base\nRUN --mount=type=cache x")
+
+
 @pytest.mark.parametrize("target", ["/", "/a/..", "../.."])
 def test_the_root_cannot_be_covered(target):
     with pytest.raises(BuildfileError, match="cannot cover the whole filesystem"):

@@ -27,6 +27,11 @@ GOOD = [
     ("type=tmpfs,target=/t,size=2kb", RunMount("tmpfs", target="/t", read_only=False, size=2048)),
     ("type=secret,id=x,required=true", RunMount("secret", id="x", required=True)),
     ("type=ssh", RunMount("ssh")),
+    # BuildKit passes over these, and so do we.
+    ("source=a", RunMount("bind", source="a")),
+    ("target=/t,id=x", RunMount("bind", target="/t", id="x")),
+    ("type=tmpfs,from=a,id=c", RunMount("tmpfs", "a", read_only=False, id="c")),
+    ("type=ssh,from=a", RunMount("ssh", "a")),
 ]
 
 
@@ -40,11 +45,13 @@ BAD = [
     ("targe=/t", "unknown key `targe`"),
     ("whatever,target=/t", "unknown key `whatever`"),
     ("target", "needs a value"),
-    ("source=a", "needs a `target`"),
     ("target=/t,ro=maybe", "neither true nor false"),
     ("target=/t,mode=0755", "takes no `mode`"),
     ("target=/t,uid=1", "takes no `uid`"),
-    ("type=tmpfs,target=/t,from=x", "takes no `from`"),
+    ("type=tmpfs,target=/t,mode=0700", "takes no `mode`"),
+    ("type=tmpfs,target=/t,sharing=locked", "takes no `sharing`"),
+    ("type=tmpfs,source=/a", "takes no `source`"),
+    ("type=ssh,source=/a", "takes no `source`"),
     ("type=bind,target=/t,required", "takes no `required`"),
     ("type=cache,target=/t,sharing=some", "unknown sharing `some`"),
     ("type=cache,target=/t,mode=9", "not an octal number"),

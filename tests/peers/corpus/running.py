@@ -198,6 +198,51 @@ RUN ls / > /11; ls /w > /12
     ),
     Case("run mount at the root", "FROM busybox\nRUN --mount=type=bind,target=/ true\n", {"a": "a"}),
     Case("run mount without a target", "FROM busybox\nRUN --mount=type=bind true\n"),
+    Case(
+        "run mount without a target lies over the working directory",
+        """\
+FROM busybox AS s
+RUN mkdir /o && echo o > /o/f
+FROM busybox
+WORKDIR /w
+RUN --mount=type=bind ls -A > /1; pwd > /2
+RUN --mount=from=s,source=o cat f > /3
+RUN --mount=type=tmpfs ls -A > /4; grep -c ' /w tmpfs' /proc/mounts > /5
+RUN --mount=type=cache,id=CACHEID5 echo 1 > f; ls -A > /6
+RUN --mount=type=cache,id=CACHEID5,target=/c cat /c/f > /7
+""",
+        {"a": "a"},
+    ),
+    Case(
+        "run mount cache without a target and an id",
+        """\
+FROM busybox
+WORKDIR /w
+RUN --mount=type=cache echo 1 > f
+WORKDIR /v
+RUN --mount=type=cache ls -A > /1
+RUN --mount=type=cache,id=.,target=/c ls -A /c > /2
+RUN --mount=type=cache,id=/w,target=/c ls -A /c > /3
+RUN --mount=type=cache,target=/w ls -A /w > /4
+RUN --mount=type=cache,target=. ls -A . > /5
+""",
+    ),
+    Case(
+        "run mount passes over keys of other types",
+        """\
+FROM busybox AS s
+FROM busybox
+RUN --mount=type=bind,target=/m,id=x ls -A /m > /1
+RUN --mount=type=tmpfs,target=/t,from=s,id=y ls -A /t > /2
+RUN --mount=type=secret,id=none,target=/s,ro true
+RUN --mount=type=ssh,from=s true
+""",
+        {"a": "a"},
+    ),
+    Case("run mount tmpfs with sharing", "FROM busybox\nRUN --mount=type=tmpfs,target=/t,sharing=locked true\n"),
+    Case("run mount bind that is required", "FROM busybox\nRUN --mount=type=bind,target=/t,required true\n"),
+    Case("run mount cache of a size", "FROM busybox\nRUN --mount=type=cache,target=/t,size=1m true\n"),
+    Case("run mount tmpfs with a mode", "FROM busybox\nRUN --mount=type=tmpfs,target=/t,mode=0700 true\n"),
     Case("run mount of an unknown type", "FROM busybox\nRUN --mount=type=nope,target=/x true\n"),
     Case("run mount with an unknown key", "FROM busybox\nRUN --mount=type=cache,target=/x,nope=1 true\n"),
     Case(
