@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile import own_words, syntax
 from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
@@ -186,13 +187,14 @@ class Calls:
 
         spec = parse_mount(flag.value or "", later, at)
         target = self._field(spec.target)
+        place = self._field(spec.target or ".")
         out: list[tuple[str, str]] = []
         match spec.kind:
             case "bind":
-                out = [("", self._tree(spec.origin, spec.source, at)), ("", target)]
+                out = [("", self._tree(spec.origin, spec.source, at)), ("", place)]
                 out += [("read_only", "False")] * (not spec.read_only)
             case "cache":
-                out = [("", target), ("id", self._cache_id(spec.id, spec.target))]
+                out = [("", place), ("id", self._cache_id(spec.id, spec.target))]
                 out += [("sharing", literal(spec.sharing))] * (spec.sharing not in ("", "shared"))
                 out += [("mode", f"0o{spec.mode:o}")] * (spec.mode >= 0)
                 out += [("uid", str(spec.uid))] * (spec.uid > 0) + [("gid", str(spec.gid))] * (spec.gid > 0)
@@ -200,7 +202,7 @@ class Calls:
                 if spec.origin:
                     out.append(("source", self._tree(spec.origin, spec.source, at)))
             case "tmpfs":
-                out = [("", target)] + [("size", str(spec.size))] * bool(spec.size)
+                out = [("", place)] + [("size", str(spec.size))] * bool(spec.size)
             case "secret":
                 name = spec.source or spec.id or spec.target.rstrip("/").rpartition("/")[2]
                 out = [("", self._field(name))] + [("target", target)] * bool(spec.target)
@@ -223,7 +225,7 @@ class Calls:
         """The id as code, "" where it is the target; a cache at a relative target is not named by where it lands."""
         if name or target.startswith(("/", _LATER + "/")):
             return self._field(name) if name else ""
-        return self._field(target) if target.startswith(_LATER) else literal(join("/", target)[1:])
+        return self._field(target) if target.startswith(_LATER) else literal(posixpath.normpath(target or "."))
 
     def _field(self, value: str) -> str:
         return self.words.unexpanded(value[1:]) if value.startswith(_LATER) else literal(value)
