@@ -8,8 +8,11 @@ _UNITS |= {"t": 40, "tb": 40, "tib": 40}
 _LEAST = 1 << 20
 
 
-def byte_size(text: str) -> int:
-    """The bytes that a text says; a unit is a power of 1024, as docker has it for `--memory`. Raises `ValueError`."""
+def byte_size(text: str, least: int = _LEAST) -> int:
+    """The bytes that a text says; a unit is a power of 1024, as docker has it for `--memory`.
+
+    Raises `ValueError`, also for less than `least`.
+    """
     lowered = text.strip().lower()
     number = lowered.rstrip("bikmgt")
     whole, dot, fraction = number.partition(".")
@@ -18,6 +21,7 @@ def byte_size(text: str) -> int:
     if unit is None or not (digits.isascii() and digits.isdigit()) or (dot and not fraction):
         raise ValueError(f"`{text}` is no size; write a number of bytes, or 512m, 1.5g")
     total = (int(whole or "0") << unit) + ((int(fraction) << unit) // 10 ** len(fraction) if fraction else 0)
-    if not _LEAST <= total < 1 << 60:
-        raise ValueError(f"`{text}` is not a size between 1m and a million terabytes")
+    if not least <= total < 1 << 60:
+        lowest = "1m" if least == _LEAST else least
+        raise ValueError(f"`{text}` is not a size between {lowest} and a million terabytes")
     return total

@@ -14,7 +14,8 @@
     │   ├── StoreCorrupt                    5   damaged contents
     │   └── DiskFull                        5   no space left
     ├── SandboxError                        6   this machine cannot run the step as asked
-    └── ExportError                         7   the result could not be written
+    ├── ExportError                         7   the result could not be written
+    └── SizeExceeded                        8   an image is larger than the command line allows
 
 Only `cli/` turns one of these into a message and an exit code; everything
 below raises. An error says *what* in `message` (one sentence, no full stop),
@@ -140,3 +141,7 @@ class SandboxError(PybuildError):
 
 class ExportError(PybuildError):
     exit_code = 7
+
+
+class SizeExceeded(PybuildError):
+    exit_code = 8

@@ -98,7 +98,11 @@ class Build:
 
             self.caches = PortableCaches(request, session, emit)
         self.makes_images = bool(
-            request.tags or request.iidfile or request.metadata_file or wants_image(request.outputs)
+            request.tags
+            or request.iidfile
+            or request.metadata_file
+            or request.limits.any
+            or wants_image(request.outputs)
         )
 
     def run(self, targets: tuple[Target, ...] = ()) -> BuildResult:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
+from buildkit_py.api.diff_steps import step_differences
+from buildkit_py.api.opened import open_image
 from buildkit_py.api.session import Session
-from buildkit_py.errors import ContextError, ImageNotFound
+from buildkit_py.image.difference import differences
 from buildkit_py.image.entry import FILE, HARDLINK
 from buildkit_py.image.packages import packages
 from buildkit_py.image.union import Union
@@ -13,12 +13,14 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.api.diff_steps import StepDifference
+    from buildkit_py.api.opened import OpenedImage
     from buildkit_py.image.config import ImageDocument
+    from buildkit_py.image.difference import FileDifference
     from buildkit_py.image.entry import Entry
-    from buildkit_py.registry.resolve import ResolvedImage
+    from buildkit_py.image.packages import Packages
 
 _SPECIAL = 0o6000
-_BLOCK = 1 << 20
 
 
 class Difference(Record):
@@ -30,23 +32,20 @@ class Difference(Record):
     after: str
 
 
-class FileDifference(Record):
-    """A path that is otherwise: how many bytes its file has, -1 on a side that lacks the path; `how` it changed."""
-
-    path: str
-    before: int
-    after: int
-    how: tuple[str, ...] = ()
-
-
 class ImageDifference(Record):
-    """`special` are files with the set-uid or set-gid bit, by their modes; `sizes` the bytes of all files."""
+    """`special` are files with the set-uid or set-gid bit, by their modes; `sizes` the bytes of all files.
+
+    `steps` are those that differ, where they were asked for; `unread` are sentences about what could not be read of
+    packages.
+    """
 
     config: tuple[Difference, ...]
     packages: tuple[Difference, ...]
     files: tuple[FileDifference, ...]
     special: tuple[Difference, ...]
     sizes: tuple[int, int]
+    steps: tuple[StepDifference, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -55,43 +54,34 @@ class ImageDifference(Record):
 
 
 class _Side(Record):
-    document: ImageDocument
+    image: OpenedImage
     files: dict[str, Entry]
-    packages: dict[tuple[str, str], str]
+    packages: Packages
 
 
-def diff(before: str, after: str, *, store: str = "") -> ImageDifference:
-    """Compare two images by name or digest, pulled where the store lacks them.
+def diff(before: str, after: str, *, steps: bool = False, store: str = "") -> ImageDifference:
+    """Compare two images by name or digest, pulled where the store lacks them; with `steps` step by step, too.
 
     Times are not compared: they tell of when something was built. Raises `ImageNotFound` and what pulling raises.
     """
     with Session(store) as session:
         old, new = (_side(session, name) for name in (before, after))
         return ImageDifference(
-            config=_compared(_config(old.document), _config(new.document)),
-            packages=_compared(old.packages, new.packages),
-            files=_files(old.files, new.files),
+            config=_compared(_config(old.image.document), _config(new.image.document)),
+            packages=_compared(old.packages.versions, new.packages.versions),
+            files=tuple(differences(old.files, new.files)),
             special=_compared(_special(old.files), _special(new.files)),
             sizes=(_size(old.files), _size(new.files)),
+            steps=step_differences(session.materializer(), old.image, new.image) if steps else (),
+            unread=tuple(dict.fromkeys((*old.packages.unread, *new.packages.unread))),
         )
 
 
 def _side(session: Session, name: str) -> _Side:
-    found = _resolved(session, name)
-    union = Union(session.materializer().trees(found.layers).directories)
+    image = open_image(session, name)
+    union = Union(session.materializer().trees(image.layers).directories)
     entries = union.walk("")
-    return _Side(found.document, {entry.path: entry for entry in entries}, packages(union, entries))
-
-
-def _resolved(session: Session, name: str) -> ResolvedImage:
-    from buildkit_py.api.images import find
-    from buildkit_py.registry.resolve import load_image
-
-    try:
-        local = load_image(session.store, find(name, session.store.root).digest)
-    except ImageNotFound:
-        local = None
-    return local if local is not None else session.resolver().resolve(name)
+    return _Side(image, {entry.path: entry for entry in entries}, packages(union, entries))
 
 
 def _compared(before: dict[tuple[str, str], str], after: dict[tuple[str, str], str]) -> tuple[Difference, ...]:
@@ -120,51 +110,6 @@ def _config(document: ImageDocument) -> dict[tuple[str, str], str]:
         out["healthcheck", ""] = " ".join(map(str, config.healthcheck.values()))
     out |= {("on build", str(number)): text for number, text in enumerate(config.on_build, 1)}
     return out
-
-
-def _files(before: dict[str, Entry], after: dict[str, Entry]) -> tuple[FileDifference, ...]:
-    """Paths that are otherwise, in the order of their names."""
-    out = []
-    for path in sorted({*before, *after}):
-        old, new = before.get(path), after.get(path)
-        how = _how(old, new) if old is not None and new is not None else ()
-        if old is None or new is None or how:
-            out.append(
-                FileDifference(path, old.size if old is not None else -1, new.size if new is not None else -1, how)
-            )
-    return tuple(out)
-
-
-def _how(old: Entry, new: Entry) -> tuple[str, ...]:
-    if old.kind != new.kind:
-        return (f"{old.kind} became {new.kind}",)
-    how = []
-    if old.mode != new.mode:
-        how.append(f"mode {old.mode:04o} became {new.mode:04o}")
-    if (old.uid, old.gid) != (new.uid, new.gid):
-        how.append(f"owner {old.uid}:{old.gid} became {new.uid}:{new.gid}")
-    if old.target != new.target or old.rdev != new.rdev:
-        how.append(f"it leads to {new.target}" if new.target else "it is another device")
-    if old.xattrs != new.xattrs:
-        how.append("extended attributes")
-    if old.kind == FILE and (old.size != new.size or not _same_bytes(old, new)):
-        how.append("content")
-    return tuple(how)
-
-
-def _same_bytes(old: Entry, new: Entry) -> bool:
-    if old.source == new.source:
-        return True  # of one layer
-    try:
-        with open(old.source, "rb") as first, open(new.source, "rb") as second:
-            if os.fstat(first.fileno()).st_ino == os.fstat(second.fileno()).st_ino:
-                return True
-            while block := first.read(_BLOCK):
-                if block != second.read(_BLOCK):
-                    return False
-            return not second.read(1)
-    except OSError as problem:
-        raise ContextError(f"a file of a layer cannot be read: {problem.strerror}", at=problem.filename) from problem
 
 
 def _special(files: dict[str, Entry]) -> dict[tuple[str, str], str]:

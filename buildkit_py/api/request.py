@@ -56,6 +56,28 @@ class CacheSpec(Record):
     mounts: bool = False
 
 
+class SizeLimits(Record):
+    """`--max-size` and `--max-growth`: an image may take `most` bytes when it is pulled, and be `growth` bytes, or so
+    many `percent`, larger than another one. None where that does not matter. `against` is the other one's name, ""
+    for what the image's own name stood for until now.
+    """
+
+    most: int | None = None
+    growth: int | None = None
+    percent: float | None = None
+    against: str = ""
+
+    @property
+    def compares(self) -> bool:
+        """Whether another image is looked at."""
+        return self.growth is not None or self.percent is not None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.most is not None or self.compares
+
+
 class BuildRequest(Record):
     """Everything that decides a build. Paths are absolute.
 
@@ -102,6 +124,7 @@ class BuildRequest(Record):
     iidfile: str = ""
     metadata_file: str = ""
     image: bool = False
+    limits: SizeLimits = SizeLimits()
     test: bool = False
     no_test: bool = False
     store: str = ""

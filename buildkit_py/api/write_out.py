@@ -75,6 +75,12 @@ class WriteOut:
                     at=target.position,
                     hint="give one with -t, name= in the output, or TAG in the Buildfile",
                 )
+            if self.request.limits.compares and not (self.request.limits.against or self.request.tags or target.tags):
+                raise UsageError(
+                    f"there is no image to compare `{target.name}` with for `--max-growth`",
+                    at=target.position,
+                    hint="name this one with -t, or another one with --against",
+                )
             if self.packer is not None:
                 from buildkit_py.exporter.image import check_count
 
@@ -101,6 +107,8 @@ class WriteOut:
         digest = ""
         if self.packer is not None:
             digest = self._image(target, snapshot, self.packer)
+            if self.request.limits.any:
+                self._hold_size(digest, tags)  # before it has its name: the next build is compared with that
             self._name(digest, tags)
         for output in self._outputs:
             self._write(output, target, snapshot, digest, tags, alone)
@@ -137,6 +145,22 @@ class WriteOut:
         for name in names:
             images.set(name, digest)
             self.witness.name(images.path(name), digest)
+
+    def _hold_size(self, digest: str, names: Sequence[str]) -> None:
+        """Hold an image against the limits of its size. Raises `SizeExceeded`."""
+        from buildkit_py.api.opened import open_image
+        from buildkit_py.api.size_limit import check_size, other_image
+
+        limits = self.request.limits
+        before = None
+        if limits.compares:
+            name = names[0] if names else ""
+            before = other_image(self.session, limits, name)
+            if limits.against:
+                self.witness.impure("another image was looked at")
+            if before is None:
+                self.emit(Notice("info", f"there is no image `{name}` yet, so nothing that this one could outgrow"))
+        check_size(limits, open_image(self.session, digest).size, before, digest)
 
     def _image(self, target: Target, snapshot: str, packer: Packer, output: Output | None = None) -> str:
         from buildkit_py.exporter.image import Built, make_image, timestamp

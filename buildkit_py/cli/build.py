@@ -65,6 +65,14 @@ _OPTIONS = (
     Option(("--sbom",), "`false` alone: no image here has an attestation", "VALUE", choices=("false",)),
     Option(("--compression",), "how new layers are compressed", "KIND", choices=COMPRESSIONS),
     Option(("--reproducible",), "let no time but SOURCE_DATE_EPOCH (else 0) into the result"),
+    Option(("--max-size",), "end with 8 where an image takes more than that when it is pulled", "SIZE"),
+    Option(("--max-growth",), "end with 8 where an image grew by more than that, as in 5m or 10%", "SIZE"),
+    Option(
+        ("--against",),
+        "what --max-growth compares with (default: what the image's name stood for before)",
+        "IMAGE",
+        completes="image",
+    ),
     Option(("--progress",), "how progress is shown", "KIND", choices=PROGRESS),
     Option(("-q", "--quiet"), "show no progress, print the image's digest alone"),
 )

@@ -58,6 +58,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         reproducible=parsed.has("reproducible"),
         iidfile=_path(parsed.one("iidfile"), cwd),
         metadata_file=_path(parsed.one("metadata-file"), cwd),
+        limits=values.size_limits(parsed.one("max-size"), parsed.one("max-growth"), parsed.one("against")),
         no_test=parsed.has("no-test"),
         image=parsed.has("quiet") or parsed.one("progress") == "quiet",
     )

@@ -28,6 +28,7 @@ COMMANDS = {
     "images": "list the images of the local store",
     "inspect": "show an image's configuration as JSON",
     "history": "show how an image came to be, newest first",
+    "size": "show how large an image is, and what of it",
     "diff": "show what is different between two images",
     "tag": "give an image another name",
     "rmi": "remove names of images",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.api.request import Secret, Ssh
+from buildkit_py.api.request import Secret, SizeLimits, Ssh
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -165,14 +165,33 @@ def count(text: str, option: str) -> int:
     return int(text)
 
 
-def byte_size(text: str, option: str) -> int:
-    """A size such as `20g`. Raises `UsageError`."""
+def byte_size(text: str, option: str, *, any: bool = False) -> int:
+    """A size such as `20g`; with `any` one below a megabyte, too. Raises `UsageError`."""
     from buildkit_py import byte_size as sizes
 
     try:
-        return sizes.byte_size(text)
+        return sizes.byte_size(text, 0) if any else sizes.byte_size(text)
     except ValueError as problem:
         raise UsageError(f"`{option}`: {problem}") from problem
+
+
+def size_limits(most: str, growth: str, against: str) -> SizeLimits:
+    """The values of `--max-size=SIZE`, `--max-growth=SIZE|PERCENT%` and `--against=IMAGE`. Raises `UsageError`."""
+    if against and not growth:
+        raise UsageError("`--against` says what `--max-growth` compares with, which is not given")
+    percent = None
+    if growth.endswith("%"):
+        number = growth[:-1]
+        whole, dot, fraction = number.partition(".")
+        if not (whole + fraction).isascii() or not whole.isdigit() or (dot and not fraction.isdigit()):
+            raise UsageError(f"`--max-growth {growth}` is no percentage", hint="write 5% or 0.5%")
+        percent = float(number)
+    return SizeLimits(
+        most=byte_size(most, "--max-size", any=True) if most else None,
+        growth=byte_size(growth, "--max-growth", any=True) if growth and percent is None else None,
+        percent=percent,
+        against=against,
+    )
 
 
 # Of the year 9999: a year in an image's config has four digits (RFC 3339).

@@ -1,10 +1,11 @@
 """Packages: which programs and libraries a root filesystem says that it has, by the records of its package managers.
 
 dpkg: `/var/lib/dpkg/status`, and `status.d/` as distroless images have it
-(deb-control(5)). apk: `/lib/apk/db/installed` and `/usr/lib/apk/db/installed`
-(apk-tools, "Apk spec"). Python: `NAME-VERSION.dist-info` in directories of
-packages (PyPA, "Recording installed projects"). npm: `package.json` of what
-lies in `node_modules`.
+(deb-control(5)); the files in `info/NAME.list` and `NAME.md5sums`. apk:
+`/lib/apk/db/installed` and `/usr/lib/apk/db/installed` (apk-tools, "Apk
+spec"). rpm: its database (`rpm_database.py`). Python: `NAME-VERSION.dist-info`
+in directories of packages, with their RECORD (PyPA, "Recording installed
+projects"). npm: `package.json` of what lies in `node_modules`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import json
 
 from buildkit_py.errors import ContextError
+from buildkit_py.image import rpm_database
 from buildkit_py.image.entry import DIR, FILE
+from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
 _DPKG = ("var/lib/dpkg/status",)
 _DPKG_PARTS = "var/lib/dpkg/status.d/"
+_DPKG_FILES = "var/lib/dpkg/info/"
 _APK = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
 _DIST_INFO = ".dist-info"
 _PYTHON = ("/site-packages", "/dist-packages")
@@ -31,35 +35,147 @@ _LARGEST = 64 << 20
 _LARGEST_JSON = 1 << 20
 
 
-def packages(union: Union, entries: Iterable[Entry]) -> dict[tuple[str, str], str]:
-    """The versions of packages by (manager, name); `entries` are those of the whole filesystem.
-
-    Of several versions of one name all are told, with commas. A record that cannot be read counts as none.
+class Package(Record):
+    """A package by its manager, name and version. `files` are paths as the manager wrote them, without the leading
+    slash; one that ends with a slash stands for all that is below it.
     """
-    found: dict[tuple[str, str], set[str]] = {}
+
+    manager: str
+    name: str
+    version: str
+    files: tuple[str, ...] = ()
+
+
+class Packages(Record):
+    """What a root filesystem has; `unread` are sentences about the records that could not be read."""
+
+    found: tuple[Package, ...]
+    unread: tuple[str, ...] = ()
+
+    @property
+    def versions(self) -> dict[tuple[str, str], str]:
+        """The versions by (manager, name); of several versions of one name all, with commas."""
+        versions: dict[tuple[str, str], set[str]] = {}
+        for package in self.found:
+            versions.setdefault((package.manager, package.name), set()).add(package.version)
+        return {key: ", ".join(sorted(several)) for key, several in versions.items()}
+
+
+def packages(union: Union, entries: Iterable[Entry], *, files: bool = False) -> Packages:
+    """The packages of a filesystem, and, where wanted, their files; `entries` are those of the whole filesystem."""
+    reader = _Reader(union, files)
     for entry in entries:
-        for manager, name, version in _of(union, entry):
-            found.setdefault((manager, name), set()).add(version)
-    return {key: ", ".join(sorted(versions)) for key, versions in found.items()}
+        reader.look_at(entry)
+    return Packages(tuple(reader.found), tuple(reader.unread))
 
 
-def _of(union: Union, entry: Entry) -> Iterator[tuple[str, str, str]]:
-    path = entry.path
-    if entry.kind == DIR:
-        parent, _, last = path.rpartition("/")
-        if last.endswith(_DIST_INFO) and parent.endswith(_PYTHON):
-            name, _, version = last.removesuffix(_DIST_INFO).rpartition("-")
+class _Reader:
+    def __init__(self, union: Union, files: bool) -> None:
+        self._union = union
+        self._files = files
+        self.found: list[Package] = []
+        self.unread: list[str] = []
+
+    def look_at(self, entry: Entry) -> None:
+        """Read what an entry records of packages, if it is one that does."""
+        path = entry.path
+        if entry.kind == DIR:
+            parent, _, last = path.rpartition("/")
+            if last.endswith(_DIST_INFO) and parent.endswith(_PYTHON):
+                self._python(parent, last)
+        elif entry.kind != FILE:
+            return
+        elif path in _DPKG or (path.startswith(_DPKG_PARTS) and not path.endswith(".md5sums")):
+            self._dpkg(path)
+        elif path in _APK:
+            self._apk(path)
+        elif path.endswith("/package.json") and _is_node_package(path):
+            self._node(path)
+        else:
+            directory, _, name = path.rpartition("/")
+            if directory in rpm_database.DIRECTORIES:
+                self._rpm(path, name)
+
+    def _text(self, path: str, limit: int = _LARGEST) -> str:
+        try:
+            return (self._union.read_file(path, limit) or b"").decode("utf-8", "surrogateescape")
+        except ContextError as problem:
+            self.unread.append(f"{path}: {problem.message}")
+            return ""
+
+    def _dpkg(self, path: str) -> None:
+        for fields in _stanzas(self._text(path)):
+            # A package that was removed but not purged keeps its entry.
+            if "Package" in fields and fields.get("Status", "").split()[-1:] in ([], ["installed"]):
+                name = fields["Package"]
+                files = self._dpkg_files(path, name, fields.get("Architecture", "")) if self._files else ()
+                self.found.append(Package("dpkg", name, fields.get("Version", ""), files))
+
+    def _dpkg_files(self, path: str, name: str, architecture: str) -> tuple[str, ...]:
+        if path.startswith(_DPKG_PARTS):
+            lines = self._text(f"{path}.md5sums").splitlines()
+            return tuple(line.partition("  ")[2].removeprefix("./").lstrip("/") for line in lines)
+        # Of a package that may be here for several architectures each has its own list.
+        text = self._text(f"{_DPKG_FILES}{name}.list") or self._text(f"{_DPKG_FILES}{name}:{architecture}.list")
+        return tuple(line.lstrip("/") for line in text.splitlines())
+
+    def _apk(self, path: str) -> None:
+        """Blocks of `X:value` lines: P and V the name and version, F a directory, R a file of the last one."""
+        for block in self._text(path).split("\n\n"):
+            name = version = directory = ""
+            files = []
+            for line in block.splitlines():
+                key, _, value = line.partition(":")
+                if key == "P":
+                    name = value
+                elif key == "V":
+                    version = value
+                elif key == "F":
+                    directory = value
+                elif key == "R" and self._files:
+                    files.append(f"{directory}/{value}" if directory else value)
             if name:
-                yield "python", name.lower().replace("_", "-"), version
-        return
-    if entry.kind != FILE:
-        return
-    if path in _DPKG or (path.startswith(_DPKG_PARTS) and not path.endswith(".md5sums")):
-        yield from _stanzas("dpkg", _text(union, path, _LARGEST), "Package", "Version", "Status")
-    elif path in _APK:
-        yield from _stanzas("apk", _text(union, path, _LARGEST), "P", "V", "")
-    elif path.endswith("/package.json") and _is_node_package(path):
-        yield from _node(_text(union, path, _LARGEST_JSON))
+                self.found.append(Package("apk", name, version, tuple(files)))
+
+    def _rpm(self, path: str, name: str) -> None:
+        if name in rpm_database.UNREAD:
+            self.unread.append(f"{path}: the packages of rpm are {rpm_database.UNREAD[name]}, which is not read")
+        elif name == rpm_database.SQLITE:
+            try:
+                found = rpm_database.packages(self._union, path, files=self._files)
+            except ValueError as problem:
+                self.unread.append(f"{path}: it is damaged or no database of rpm: {problem}")
+            except ContextError as problem:
+                self.unread.append(f"{path}: {problem.message}")
+            else:
+                self.found += [Package("rpm", *package) for package in found]
+
+    def _python(self, parent: str, directory: str) -> None:
+        name, _, version = directory.removesuffix(_DIST_INFO).rpartition("-")
+        if name:
+            files = self._recorded(parent, directory) if self._files else ()
+            self.found.append(Package("python", name.lower().replace("_", "-"), version, files))
+
+    def _recorded(self, parent: str, directory: str) -> tuple[str, ...]:
+        import csv
+        from posixpath import normpath
+
+        text = self._text(f"{parent}/{directory}/RECORD")
+        try:
+            rows = [row[0] for row in csv.reader(text.splitlines()) if row]
+        except csv.Error:
+            return ()
+        # What lies elsewhere, as scripts do, has a path that begins with `..`.
+        return tuple(normpath(row if row.startswith("/") else f"{parent}/{row}").lstrip("/") for row in rows)
+
+    def _node(self, path: str) -> None:
+        try:
+            value = json.loads(self._text(path, _LARGEST_JSON))
+        except (ValueError, RecursionError):
+            return
+        if isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("version"), str):
+            files = (path.removesuffix("package.json"),) if self._files else ()
+            self.found.append(Package("npm", value["name"], value["version"], files))
 
 
 def _is_node_package(path: str) -> bool:
@@ -70,14 +186,7 @@ def _is_node_package(path: str) -> bool:
     return len(parts) >= 3 and parts[-3] == _NODE and parts[-2].startswith("@")
 
 
-def _text(union: Union, path: str, limit: int) -> str:
-    try:
-        return (union.read_file(path, limit) or b"").decode("utf-8", "replace")
-    except ContextError:
-        return ""
-
-
-def _stanzas(manager: str, text: str, name: str, version: str, status: str) -> Iterator[tuple[str, str, str]]:
+def _stanzas(text: str) -> Iterator[dict[str, str]]:
     """Blocks of `Field: value` lines, with an empty line between them."""
     for block in text.split("\n\n"):
         fields: dict[str, str] = {}
@@ -85,15 +194,4 @@ def _stanzas(manager: str, text: str, name: str, version: str, status: str) -> I
             key, colon, value = line.partition(":")
             if colon and not line.startswith((" ", "\t")):
                 fields.setdefault(key, value.strip())
-        # A package that was removed but not purged keeps its entry.
-        if name in fields and (not status or fields.get(status, "").split()[-1:] in ([], ["installed"])):
-            yield manager, fields[name], fields.get(version, "")
-
-
-def _node(text: str) -> Iterator[tuple[str, str, str]]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return
-    if isinstance(value, dict) and isinstance(value.get("name"), str) and isinstance(value.get("version"), str):
-        yield "npm", value["name"], value["version"]
+        yield fields

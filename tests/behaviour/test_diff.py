@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.behaviour.world import World
+from tests.image.rpms import written_by_rpm
 
 BEFORE = """\
 FROM busybox
@@ -102,3 +104,52 @@ def test_for_people(images: World) -> None:
     assert images.run("diff", "--exit-code", "before", "after", ok=False).returncode == 1
     assert images.run("diff", "before", "nowhere.invalid/x:1", ok=False).returncode == 4
     assert images.run("diff", "before", ok=False).returncode == 2
+
+
+def test_packages_of_rpm(world: World, base_layout: Path, tmp_path: Path) -> None:
+    context = ("--build-context", f"busybox=oci-layout://{base_layout}")
+    before, after = (
+        written_by_rpm(tmp_path / name, versions)
+        for name, versions in (("a", {"hello": "1.2", "gone": "1"}), ("b", {"hello": "1.3"}))
+    )
+    world.write({"Dockerfile": "FROM busybox\nCOPY db /var/lib/rpm/rpmdb.sqlite\n", "db": before})
+    world.build(*context, "-t", "before")
+    world.write({"db": after})
+    world.build(*context, "-t", "after")
+    said = world.run("diff", "before", "after")
+    assert "  ~ rpm hello  2:1.2-3 became 2:1.3-3\n" in said.stdout
+    assert "  - rpm gone  2:1-3\n" in said.stdout
+    assert said.stderr == ""
+
+    world.write(
+        {"Dockerfile": "FROM busybox\nCOPY db /usr/lib/sysimage/rpm/Packages.db\nCOPY db /var/lib/rpm/rpmdb.sqlite\n"}
+    )
+    world.write({"db": "none of those"})
+    world.build(*context, "-t", "odd")
+    said = world.run("diff", "before", "odd")
+    assert "  - rpm hello  2:1.2-3\n" in said.stdout
+    assert "Packages.db: the packages of rpm are in the form ndb, which is not read" in said.stderr
+    assert "rpmdb.sqlite: it is damaged or no database of rpm: file is not a database" in said.stderr
+    assert len(json.loads(world.run("diff", "--json", "before", "odd").stdout)["unread"]) == 2
+
+
+def test_step_by_step(world: World, base_layout: Path) -> None:
+    context = ("--build-context", f"busybox=oci-layout://{base_layout}")
+    first = "FROM busybox\nRUN echo same > /same\nRUN echo 1 > /number && echo x > /kept\nRUN echo z > /gone\n"
+    world.write({"Dockerfile": first})
+    world.build(*context, "-t", "before")
+    world.write({"Dockerfile": first.replace("echo 1", "echo 22").replace("RUN echo z > /gone", "COPY new /new")})
+    world.write({"new": "new"})
+    world.build(*context, "-t", "after")
+    found = json.loads(world.run("diff", "--by=step", "--json", "before", "after").stdout)["steps"]
+    number, last = found
+    assert "echo 1 >" in number["before"]
+    assert "echo 22 >" in number["after"]
+    assert number["packed_before"] > 0 < number["packed_after"]
+    assert [(one["path"], one["before"], one["after"]) for one in number["files"]] == [("number", 2, 3)]
+    assert ("/gone" in last["before"], last["after"].startswith("COPY")) == (True, True)
+    assert {one["path"]: one["after"] for one in last["files"]} == {"gone": -1, "new": 3}
+    said = world.run("diff", "--by=step", "before", "after").stdout
+    assert "STEP  ~ RUN /bin/sh -c echo 22 > /number" in said
+    assert "  ~ number  2B became 3B  content\n" in said
+    assert "steps" not in json.loads(world.run("diff", "--json", "before", "after").stdout)
