@@ -112,7 +112,7 @@ class Build:
 
         self.witness.file(made_anew(self.session.store))
         build_id, log_dir = self.session.store.builds.create()
-        recorder = self.recorder = Recorder(build_id, self.request, TOOL, time.time())
+        recorder = self.recorder = Recorder(build_id, self.request, TOOL, time.time(), self.session.store)
         state = "interrupted"
         try:
             result = self._run(targets, build_id, log_dir, recorder)

@@ -59,6 +59,17 @@ class Past:
                 return Earlier(build, other)
         return None
 
+    def unlike(self, position: int) -> Earlier | None:
+        """The newest earlier step that had the same key as this one and gave something else than before that."""
+        mine = self._steps[position]
+        for build, pairs in self._aligned():
+            other = pairs.get(position)
+            if other is not None and (seen := build.steps[other]).unlike:
+                same = seen.content == mine.content if seen.content and mine.content else False
+                if same or (seen.definition and seen.definition == mine.definition):
+                    return Earlier(build, other)
+        return None
+
     def _aligned(self) -> Iterator[tuple[BuildRecord, dict[int, int]]]:
         yield from self._read
         for build in self._builds:

@@ -11,12 +11,18 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
     from buildkit_py.solver.solve import Solver
+    from buildkit_py.store.records import StepRecord
+    from buildkit_py.store.store import Store
 
 
 class Recorder:
-    """Collects the solvers of a build (a `Buildfile.py` may want a text first) and makes its record."""
+    """Collects the solvers of a build (a `Buildfile.py` may want a text first) and makes its record.
 
-    def __init__(self, id: str, request: BuildRequest, tool: str, started: float) -> None:
+    `store` has the layers of steps that gave something else than before; without one nobody is told of these.
+    """
+
+    def __init__(self, id: str, request: BuildRequest, tool: str, started: float, store: Store | None = None) -> None:
+        self._store = store
         self._id = id
         self._request = request
         self._tool = tool
@@ -37,7 +43,7 @@ class Recorder:
             for step in solver.lookup.order:
                 if step not in place:
                     place[step] = len(seen)
-                    seen.append(_step_seen(step, solver, place))
+                    seen.append(self._with_unlike(_step_seen(step, solver, place), solver.unlike.get(step)))
         targets = tuple(
             (target.name, place.get(target.step, -1) if target.step is not None else -1) for target in self.targets
         )
@@ -45,6 +51,18 @@ class Recorder:
         return BuildRecord(
             self._id, request.file, request.context, targets, self._started, seconds, state, self._tool, tuple(seen)
         )
+
+    def _with_unlike(self, seen: StepSeen, earlier: StepRecord | None) -> StepSeen:
+        """What was seen of a step, and what an earlier result of the same content has otherwise."""
+        if earlier is None or self._store is None:
+            return seen
+        from buildkit_py.api.unlike import Unlike, unlike_layers
+
+        if earlier.layer == seen.layer:
+            unlike = Unlike((("", "the text that it wrote"),))
+        else:
+            unlike = unlike_layers(self._store, earlier.layer, seen.layer)
+        return seen.replace(unlike=unlike.files, unlike_more=unlike.more)
 
 
 def _step_seen(step: Step, solver: Solver, place: dict[Step, int]) -> StepSeen:

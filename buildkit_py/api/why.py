@@ -109,6 +109,21 @@ def _one_step(record: BuildRecord, chosen: list[int], wanted: str) -> int:
 
 
 def _explained(record: BuildRecord, position: int, past: Past, here: Store) -> Explained:
+    found = _why_it_ran(record, position, past, here)
+    return found.replace(causes=(*found.causes, *_unlike(record.steps[position], position, past)))
+
+
+def _unlike(step: StepSeen, position: int, past: Past) -> tuple[Cause, ...]:
+    """That the step is known not to be reproducible, by this build or an earlier one."""
+    if step.unlike:
+        return (explain.not_reproducible(step.unlike, step.unlike_more, ""),)
+    earlier = past.unlike(position)
+    if earlier is None:
+        return ()
+    return (explain.not_reproducible(earlier.step.unlike, earlier.step.unlike_more, earlier.build.id),)
+
+
+def _why_it_ran(record: BuildRecord, position: int, past: Past, here: Store) -> Explained:
     step = record.steps[position]
     if step.state == "CACHED":
         reason = "it was there already" + (f" ({step.reason})" if step.reason else "")

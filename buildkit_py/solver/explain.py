@@ -28,7 +28,8 @@ ASKED = "asked"
 FAILED = "failed"
 EVICTED = "evicted"
 NEW = "new"
-_RANKS = (ASKED, FILES, MODE, COMMAND, ENV, OPTION, BASE, TOOL, FAILED, EVICTED, INPUT, NEW)
+UNLIKE = "unlike"
+_RANKS = (ASKED, FILES, MODE, COMMAND, ENV, OPTION, BASE, TOOL, FAILED, EVICTED, INPUT, NEW, UNLIKE)
 
 # The fields of each op's key parts, as `keys.op_parts` orders them behind the tag; a test compares the two.
 # What stands behind those is (name, value), and only there if it has a value.
@@ -229,6 +230,19 @@ def _file_differences(before: Listings, now: Listings) -> list[Cause]:
     if attributes:
         causes.append(Cause(MODE, _sentence(attributes, "has other attributes or another owner"), tuple(attributes)))
     return causes
+
+
+def not_reproducible(files: Sequence[tuple[str, str]], more: bool, build: str) -> Cause:
+    """That a step gave something else for the same inputs; `files` are paths and how each was otherwise, `build` is the
+    build where that showed, "" for the one that is explained.
+    """
+    told = [f"{path} ({how})" if path else how for path, how in files[:_NAMED_FILES]]
+    left = len(files) - len(told)
+    if left or more:
+        told.append(f"{'at least ' if more else ''}{left} more")
+    where = f" in the build {build}" if build else ""
+    text = f"not reproducible: the same inputs gave other files{where}: {', '.join(told)}"
+    return Cause(UNLIKE, text, tuple(path for path, _ in files if path))
 
 
 def _files(listings: Listings) -> dict[str, Listed]:

@@ -48,8 +48,11 @@ if TYPE_CHECKING:
 
         def put(
             self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str
-        ) -> None:
-            """File a fresh result, made from these `sources`, under both keys ("" for one that is not known)."""
+        ) -> StepRecord | None:
+            """File a fresh result, made from these `sources`, under both keys ("" for one that is not known).
+
+            The record of an earlier result is returned if that came from the same content and is otherwise.
+            """
 
         def refile(
             self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str

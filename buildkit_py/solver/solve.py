@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from buildkit_py.graph.op import Op
     from buildkit_py.graph.step import Step
     from buildkit_py.solver.lookup import Cache, Roots
+    from buildkit_py.store.records import StepRecord
 
     class Executor(Roots, Protocol):
         """What performs one op."""
@@ -114,6 +115,7 @@ class Solver:
         self.lookup = Lookup(cache, executor, now)
         self.ids: dict[Step, str] = {}
         self.seen: dict[Step, Seen] = {}
+        self.unlike: dict[Step, StepRecord] = {}  # earlier results of the same content, of steps that gave another one
         self.contents: dict[Step, str] = {}  # content keys, of the steps whose result had to be looked for by them
         self._numbers = numbers if numbers is not None else count(1)
 
@@ -283,7 +285,10 @@ class Solver:
                 raise
             definition = look.define(step, made.source_digests)
             content = self._content_key(step, base, sources, made.source_digests)
-            self.cache.put(step, definition or "", content, self._record_parts(step, below), made, look.read_from(step))
+            parts = self._record_parts(step, below)
+            earlier = self.cache.put(step, definition or "", content, parts, made, look.read_from(step))
+            if earlier is not None:
+                self.unlike[step] = earlier
             look.ran(step, began)
             return State.DONE, made.result
 

@@ -103,8 +103,13 @@ class StoreCache:
         key = key_of("op", parts)
         return self._store.records.has(key) or (self._elsewhere is not None and self._elsewhere.has_op(key))
 
-    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str) -> None:
-        """File a fresh result, made from these `sources`, under both keys ("" for one that is not known)."""
+    def put(
+        self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str
+    ) -> StepRecord | None:
+        """File a fresh result, made from these `sources`, under both keys ("" for one that is not known).
+
+        The record of an earlier result is returned if that came from the same content and is otherwise.
+        """
         record = StepRecord(
             key=definition,
             kind=parts[0][1][0],
@@ -124,6 +129,7 @@ class StoreCache:
         before = self._store.records.read(definition, parts=False) if definition else None
         if before is not None and before.snapshot != record.snapshot:
             self._store.work.write(made_anew(self._store), b"")
+        earlier = self._store.records.read(content, parts=False) if content else None
         # What a COPY took is kept once, under the key that stands for just that.
         listed = record.replace(parts=(*parts, ("listings", made.listings))) if any(made.listings) else record
         if content:
@@ -132,6 +138,16 @@ class StoreCache:
             if key:
                 self._store.records.put(key, record)
         self._grew(made.bytes)
+        return earlier if earlier is not None and self._is_otherwise(earlier, record) else None
+
+    def _is_otherwise(self, earlier: StepRecord, record: StepRecord) -> bool:
+        """Whether two results of the same content differ; where that cannot be told any more, they do not."""
+        if earlier.layer == record.layer or not (earlier.layer and record.layer):
+            return earlier.text != record.text
+        # A layer is named by its base as well, on which a step that does not use it may lie anywhere.
+        metas = [self._store.layers.get(layer) for layer in (earlier.layer, record.layer)]
+        contents = {meta.content for meta in metas if meta is not None}
+        return len(contents) == 2
 
     def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
         """File a result that was found under its content key under a definition key as well."""

@@ -25,6 +25,8 @@ class StepSeen(Record):
     those of `StepFinished`; the reason of a step that ran is why it had to, whatever its key said. `milliseconds`
     is how long it took now. `base` (-1: none) and `sources` are positions in the list of steps, `layer` is what
     it added. `op` are the parts of its op where no record of the store has them, because the step failed.
+    `unlike` are pairs of a path and how its file was otherwise than in an earlier result with the same content key,
+    which shows that the step is not reproducible; `unlike_more`: there were further files.
     """
 
     id: str
@@ -42,6 +44,8 @@ class StepSeen(Record):
     sources: tuple[int, ...] = ()
     layer: str = ""
     op: tuple[Any, ...] = ()
+    unlike: tuple[tuple[str, str], ...] = ()
+    unlike_more: bool = False
 
 
 class BuildRecord(Record):

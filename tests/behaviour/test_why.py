@@ -243,3 +243,43 @@ def test_a_plan_runs_nothing_and_leaves_no_build(project: World, base_layout: Pa
     plan(project, base_layout)
     assert json.loads(project.run("builds", "--json").stdout) == []
     assert not any((project.store / "builds").iterdir())
+
+
+def test_a_step_that_gives_other_bytes_is_remembered(world: World, base_layout: Path) -> None:
+    """Also by builds that come after, and whatever made it run again."""
+    text = "cat /proc/sys/kernel/random/uuid | tee /a /b > /c; echo same > /same; ln -s $(cat /a) /d"
+    world.write({"Dockerfile": f"FROM busybox\nRUN mkdir /steady\nRUN {text}\nRUN test -s /c\n"})
+    build(world, base_layout)
+    assert "not reproducible" not in str(why(world))
+    build(world, base_layout, "--no-cache")
+    causes = why(world)
+    told = "not reproducible: the same inputs gave other files: a (content), b (content), c (content), 1 more"
+    assert causes == {
+        "RUN mkdir /steady": ["asked not to use the cache"],
+        f"RUN {text}": ["asked not to use the cache", told],
+        "RUN test -s /c": ["asked not to use the cache"],
+    }
+    answer = json.loads(world.run("why", "--json", f"@{text}").stdout)
+    (step,) = answer["ran"]
+    assert step["why"][-1]["kind"] == "unlike"
+    assert step["why"][-1]["files"] == ["a", "b", "c", "d"]
+
+    build(world, base_layout)
+    ((_, cached),) = why(world, f"@{text}").items()
+    assert cached[0] == "it was there already"
+    assert cached[1] == told.replace("files:", f"files in the build {answer['build']}:")
+    (world.project / "Dockerfile").write_text(f"FROM busybox\nRUN mkdir /steady\nRUN {text}; true\n")
+    build(world, base_layout)
+    assert "not reproducible" not in str(why(world))  # of another command nothing is known
+
+
+def test_a_step_that_removes_other_files_is_remembered(world: World, base_layout: Path) -> None:
+    """What it left has the same bytes: a whiteout is a difference, too."""
+    text = "rm /$(($(od -An -N1 -tu1 /dev/urandom) % 8))"
+    world.write({"Dockerfile": f"FROM busybox\nRUN touch 0 1 2 3 4 5 6 7\nRUN {text}\n"})
+    build(world, base_layout)
+    for _ in range(20):
+        build(world, base_layout, "--no-cache")
+        if told := [cause for causes in why(world).values() for cause in causes if "reproducible" in cause]:
+            break
+    assert told == ["not reproducible: the same inputs gave other files: what it removed"]

@@ -43,7 +43,9 @@ class MemoryCache:
     def has_op(self, parts: tuple[Any, ...]) -> bool:
         return key_of("op", parts) in self.records
 
-    def put(self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str) -> None:
+    def put(
+        self, step: Step, definition: str, content: str, parts: tuple[Any, ...], made: Made, sources: str
+    ) -> StepRecord | None:
         record = StepRecord(
             key=definition,
             kind=parts[0][1][0],
@@ -60,9 +62,11 @@ class MemoryCache:
             tool="test",
             sources=sources,
         )
+        earlier = self.records.get(content)
         for key in (definition, content, key_of("op", parts[0][1])):
             if key:
                 self.records[key] = record
+        return earlier if earlier is not None and earlier.layer != record.layer else None
 
     def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
         self.records[definition] = record.replace(
