@@ -87,6 +87,7 @@ class BuildRequest(Record):
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
     `allow` are entitlements, by docker's names. `cache_max` is what the store may take, in bytes, 0 for what the
     configuration says.
+    `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
     made, none is.
@@ -125,6 +126,7 @@ class BuildRequest(Record):
     metadata_file: str = ""
     image: bool = False
     limits: SizeLimits = SizeLimits()
+    written: bool = True
     test: bool = False
     no_test: bool = False
     store: str = ""

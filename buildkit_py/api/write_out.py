@@ -104,6 +104,8 @@ class WriteOut:
         """Write one target out. `alone`: it is the only one, so outputs go where they say and not below."""
         snapshot = result.snapshot if result is not None else ""
         tags = tuple(_full(tag) for tag in (*(self.request.tags if alone else ()), *target.tags))
+        if not self.request.written:
+            tags = ()
         digest = ""
         if self.packer is not None:
             digest = self._image(target, snapshot, self.packer)
@@ -112,7 +114,7 @@ class WriteOut:
             self._name(digest, tags)
         for output in self._outputs:
             self._write(output, target, snapshot, digest, tags, alone)
-        for placed in target.outputs:
+        for placed in target.outputs if self.request.written else ():
             try:
                 self._place(placed.source, placed.dest, snapshot)
             except PybuildError as problem:

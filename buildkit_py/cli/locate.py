@@ -7,6 +7,10 @@ import os
 from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.frontend.files import NAMES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.cli.options import Parsed
+
 
 def here() -> str:
     """The working directory. Raises `ContextError` where it was removed."""
@@ -52,6 +56,15 @@ def candidates(operand: str, file: str, cwd: str) -> tuple[str, ...]:
     if file and file != "-":
         return tuple(os.path.normpath(os.path.join(start, file)) for start in (cwd, path))
     return tuple(os.path.join(path, name) for name in NAMES) if os.path.isdir(path) else ()
+
+
+def with_file(parsed: Parsed, cwd: str) -> Parsed:
+    """The same command line with its FILE: this directory, where the first operand is a target or is missing."""
+    first = parsed.operands[0] if parsed.operands else ""
+    if not first or not (is_remote(first) or "/" in first or os.path.exists(os.path.join(cwd, first))):
+        parsed.operands.insert(0, ".")
+        parsed.parameters = [(seen + 1, name, value) for seen, name, value in parsed.parameters]
+    return parsed
 
 
 def _named(file: str, context: str, cwd: str) -> str:

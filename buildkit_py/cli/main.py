@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
     "test": "run the tests of a Buildfile's targets",
+    "verify": "build twice in surroundings that differ, and tell which steps do",
     "check": "tell what is odd about a Buildfile, without building it",
     "fmt": "write Buildfiles in canonical form",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",

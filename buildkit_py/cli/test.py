@@ -10,7 +10,6 @@ from buildkit_py.cli.options import Command, Option, parse
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.api.request import BuildResult, TestResult
-    from buildkit_py.cli.options import Parsed
 
 # Of `pybuild build`, the options that decide which steps there are and how they run.
 _SHARED = frozenset(
@@ -54,11 +53,11 @@ def main(argv: list[str]) -> int:
     """Run the tests; the code is 0 where all of them pass."""
     from buildkit_py.api.build import build
     from buildkit_py.cli.build_request import build_request
-    from buildkit_py.cli.locate import here
+    from buildkit_py.cli.locate import here, with_file
     from buildkit_py.cli.progress import kind_from, shown
 
     cwd = here()
-    parsed = _with_file(parse(parser(), argv), cwd)
+    parsed = with_file(parse(parser(), argv), cwd)
     request = build_request(parsed, os.environ, cwd).replace(test=True, keep_going=True)
     kind = parsed.one("progress") or kind_from(os.environ)
     result = shown(kind, lambda emit: build(request, emit))
@@ -70,17 +69,6 @@ def main(argv: list[str]) -> int:
         with Sink(os.path.join(cwd, parsed.one("junit"))) as sink:
             sink.write(junit(os.path.relpath(request.file) if request.file else request.remote, result).encode())
     return 0 if not result.failures and all(test.state == "PASSED" for test in result.tests) else 1
-
-
-def _with_file(parsed: Parsed, cwd: str) -> Parsed:
-    """The same command line with its FILE: this directory, where the first operand is a target."""
-    from buildkit_py.cli.locate import is_remote
-
-    first = parsed.operands[0] if parsed.operands else ""
-    if not first or not (is_remote(first) or "/" in first or os.path.exists(os.path.join(cwd, first))):
-        parsed.operands.insert(0, ".")
-        parsed.parameters = [(seen + 1, name, value) for seen, name, value in parsed.parameters]
-    return parsed
 
 
 def _tell(result: BuildResult, *, quiet: bool) -> None:

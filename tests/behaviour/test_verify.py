@@ -1,0 +1,164 @@
+"""`pybuild verify`: what depends on an accident of the machine shows, by step and file, and nothing else does."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.behaviour.world import World
+
+NOT_REPRODUCIBLE = 9
+STEADY = """\
+FROM busybox
+COPY . /src
+RUN sort /src/b > /sorted; mkdir /made; chmod 750 /made; ln -s sorted /link
+RUN --mount=type=bind,target=/ctx cat /ctx/a > /seen
+FROM busybox
+COPY --from=0 --chown=77 /sorted /sorted
+"""
+
+
+@pytest.fixture
+def context(base_layout: Path) -> tuple[str, str]:
+    """What makes `FROM busybox` work."""
+    return ("--build-context", f"busybox=oci-layout://{base_layout}")
+
+
+def verified(world: World, *argv: str, code: int) -> dict[str, Any]:
+    done = world.run("verify", "--json", "--progress=quiet", *argv, ok=False)
+    assert done.returncode == code, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def states(answer: dict[str, Any]) -> dict[str, str]:
+    return {step["name"].partition("] ")[2]: step["verdict"] for step in answer["steps"]}
+
+
+def files(answer: dict[str, Any]) -> dict[str, str]:
+    return {one["path"]: one["how"] for step in answer["steps"] for one in step["files"]}
+
+
+def everything(world: World) -> set[str]:
+    """All that is in the project and beside it."""
+    return {str(path) for top in (world.project, world.store / "work") for path in top.rglob("*")}
+
+
+def test_what_is_reproducible(world: World, context: tuple[str, str]) -> None:
+    world.write({"Dockerfile": STEADY, "a": "a", "b": "2\n1\n", "sub/c": "c"})
+    world.build(*context, "-t", "before")
+    before, images = everything(world), world.run("images", "--json").stdout
+    answer = verified(world, *context, code=0)
+    assert answer["reproducible"] is True
+    assert set(states(answer).values()) == {"SAME"}
+    ((image),) = answer["images"]
+    assert image["first"] == image["second"] != ""
+    assert everything(world) == before
+    assert world.run("images", "--json").stdout == images
+    varied = {one["what"]: one["done"] for one in answer["varied"]}
+    assert varied.keys() == {"time", "store", "order", "directory", "owners", "processors", "umask"}
+    assert all(varied[what] for what in ("time", "store", "directory", "owners", "umask"))
+    assert varied["processors"] == (len(os.sched_getaffinity(0)) > 1)
+    said = world.run("verify", *context).stdout.splitlines()
+    assert said[-1] == "reproducible: 5 steps gave the same twice"
+    assert said[0].startswith("varied  time: ")
+
+
+def test_accidents(world: World, context: tuple[str, str]) -> None:
+    """Each is seen in the file that it got into, and in no other."""
+    world.write(
+        {
+            "Dockerfile": """\
+FROM busybox
+RUN echo 1 > /steady; date +%s > /time; nproc > /cpus; find /bin -maxdepth 1 > /order
+RUN --mount=type=bind,target=/ctx stat -c %Y /ctx/file > /mtime
+RUN cat /time > /after
+RUN echo fine > /fine
+FROM busybox
+RUN echo other > /other
+COPY --from=0 /after /fine /
+""",
+            "file": "x",
+        }
+    )
+    os.utime(world.project / "file", (1, 1))
+    # The store of a test lies on a tmpfs wherever there is one.
+    answer = verified(world, *context, code=NOT_REPRODUCIBLE)
+    varied = {one["what"]: one["done"] for one in answer["varied"]}
+    expected = {"time": "content", "after": "content", "mtime": "content"}
+    expected |= {"order": "content"} if varied["order"] else {}
+    expected |= {"cpus": "content"} if varied["processors"] else {}
+    assert files(answer) == expected
+    assert list(states(answer).items()) == [
+        ("RUN echo other > /other", "SAME"),
+        ("RUN echo 1 > /steady; date +%s > /time; nproc > /cpus; find /bin -maxdepth 1 > /order", "DIFFERS"),
+        ("/", "SAME"),  # the context that is mounted
+        ("RUN --mount=type=bind,target=/ctx stat -c %Y /ctx/file > /mtime", "AFTER"),
+        ("RUN cat /time > /after", "AFTER"),
+        ("RUN echo fine > /fine", "SAME"),
+        ("COPY --from=0 /after /fine /", "AFTER"),
+    ]
+    assert answer["images"][0]["first"] != answer["images"][0]["second"]
+
+    told = json.loads(world.run("why", "--json", "@date").stdout)["ran"][0]["why"][-1]
+    assert told["kind"] == "unlike"
+    assert "time" in told["files"]
+
+    said = world.run("verify", *context, ok=False).stdout
+    assert "        time  content\n" in said
+    assert "not reproducible: 1 of 7 steps differs, and 3 more that stand on what differs\n" in said
+
+
+def test_what_is_left_alike(world: World, context: tuple[str, str]) -> None:
+    world.write({"Dockerfile": "FROM busybox\nRUN nproc > /cpus; find /bin -maxdepth 1 > /order\n"})
+    alike = [f"--same={what}" for what in ("directory", "order", "processors", "owners", "umask")]
+    answer = verified(world, *context, *alike, code=0)
+    assert {one["what"] for one in answer["varied"] if one["done"]} == {"time", "store"}
+
+
+def test_times_count_up_to_the_epoch(world: World, context: tuple[str, str]) -> None:
+    world.write({"Dockerfile": "FROM busybox\nCOPY old new /\n", "old": "o", "new": "n"})
+    os.utime(world.project / "old", (1_000_000_000, 1_000_000_000))
+    assert verified(world, *context, code=0)["reproducible"]
+    done = world.run(*("verify", "--json", "--progress=quiet", *context), ok=False, SOURCE_DATE_EPOCH="1500000000")
+    assert done.returncode == NOT_REPRODUCIBLE
+    assert files(json.loads(done.stdout)) == {"old": "time"}
+
+
+def test_nothing_comes_out(world: World, context: tuple[str, str]) -> None:
+    world.write({"Buildfile": "FROM busybox\nRUN echo x > /x\nTAG shop:1\nOUTPUT /x out/x\n"})
+    assert verified(world, *context, code=0)["reproducible"]
+    assert world.run("images", "--json").stdout.count("shop") == 0
+    assert sorted(os.listdir(world.project)) == ["Buildfile"]
+    scratch = world.top / "scratch"
+    scratch.mkdir(mode=0o777)
+    scratch.chmod(0o777)
+    assert verified(world, *context, f"--scratch={scratch}", code=0)["reproducible"]
+    assert os.listdir(scratch) == []
+
+
+def test_an_image_whose_name_only_this_store_knows(world: World, context: tuple[str, str]) -> None:
+    world.write({"Dockerfile": "FROM busybox\nRUN echo base > /base\n"})
+    world.build(*context, "-t", "mine:1")
+    world.write({"Dockerfile": "FROM mine:1\nRUN cat /base > /copy\n"})
+    assert verified(world, "--offline", code=0)["reproducible"]
+
+
+def test_what_fails_and_what_is_wrong(world: World, context: tuple[str, str]) -> None:
+    world.write({"Dockerfile": "FROM busybox\nRUN exit 7\n"})
+    assert world.run("verify", *context, ok=False).returncode == 1
+    # Only the second build fails: it has one processor, or another umask.
+    world.write(
+        {"Dockerfile": "FROM busybox\nRUN --mount=type=bind,target=/ctx test $(stat -c %Y /ctx/Dockerfile) = 7\n"}
+    )
+    os.utime(world.project / "Dockerfile", (7, 7))
+    assert world.run("verify", *context, ok=False).returncode == 1
+    assert world.run("verify", "--same=directory", *context).returncode == 0
+    assert os.listdir(world.store / "work") == []
+    for wrong in (("--same=everything",), ("--scratch=/nowhere",), ("-",), ("-f", "-", ".")):
+        done = world.run("verify", *context, *wrong, ok=False, stdin="FROM scratch\n")
+        assert done.returncode == 2, (wrong, done.stderr)
