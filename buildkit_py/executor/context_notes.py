@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 NO_DIGEST = bytes(32)
+# Of what was so fresh that its stamp proves nothing: no file has this one, so all of it is looked at again.
+NO_STAMP = bytes(STAMP_SIZE)
 
 
 class Notes:

@@ -16,7 +16,7 @@ from _operator import itemgetter
 
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
-from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, Notes
+from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, NO_STAMP, Notes
 from buildkit_py.executor.listed_file import hash_listed
 from buildkit_py.executor.look import DIRECTORY, LookAhead, xattrs_of
 from buildkit_py.image.content import file_digest
@@ -66,7 +66,7 @@ class ContextTree:
         self._walked: dict[str, tuple[bool, list[Entry]]] = {}  # whether with all digests, and what was found
         self._single: dict[str, Entry | None] = {}
         self._digests: dict[str, bytes] = {}  # by absolute path, as entries have it: no second text for each
-        self._inodes: dict[str, int] = {}  # of regular files with several names
+        self._inodes: dict[str, tuple[int, int]] = {}  # device and inode of regular files with several names
         self._racy: set[str] = set()
         self._learnt = False  # whether `_digests` has what the walks do not
         self._root = Entry("", DIR, 0o755)
@@ -145,7 +145,7 @@ class ContextTree:
         digests, inodes, hash_files = self._digests, self._inodes, self.hash_files
         if not (cut or digests or inodes or hash_files):
             return found
-        names_of: dict[int, str] = {}
+        names_of: dict[tuple[int, int], str] = {}
         below: list[Entry] = []
         for entry in found:
             path = entry[0]
@@ -211,8 +211,13 @@ class ContextTree:
             self._look_again()
         digests: dict[str, bytes] = {}
         xattrs: dict[str, Any] = {}
-        get, racy_ones = self._digests.get, self._racy
+        get, racy_ones, listings = self._digests.get, self._racy, self.scan.listings
         for path, children in self._listed.items():
+            if racy_ones and not racy_ones.isdisjoint(map(_path, children)):
+                own, mode, names, stamps = listings[path]
+                pieces = [stamps[at : at + STAMP_SIZE] for at in range(0, len(stamps), STAMP_SIZE)]
+                pieces = [NO_STAMP if child[0] in racy_ones else pieces[at] for at, child in enumerate(children)]
+                listings[path] = (own, mode, names, b"".join(pieces))
             digests[path] = b"".join(
                 [NO_DIGEST if child[0] in racy_ones else get(child[11]) or child[13] or NO_DIGEST for child in children]
             )
@@ -262,6 +267,9 @@ class ContextTree:
     def _full(self, path: str) -> str:
         return f"{self.root}/{path}" if path else self.root
 
+    def _unseen(self, path: str, problem: OSError) -> ContextError:
+        return ContextError(f"cannot look at `{path}`: {problem.strerror}", at=self._full(path))
+
     def _at(self, path: str) -> Entry | None:
         """The entry at a path without following anything, None where it is ignored or absent."""
         if not path:
@@ -281,7 +289,7 @@ class ContextTree:
             self._single[path] = None
             return None
         except OSError as problem:
-            raise ContextError(f"cannot look at `{path}`: {problem.strerror}", at=self._full(path)) from problem
+            raise self._unseen(path, problem) from problem
         stamp = (seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size)
         self.scan.probes[path] = stamp
         known: bytes | None = None
@@ -329,6 +337,8 @@ class ContextTree:
                     seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
                 except FileNotFoundError:
                     continue
+                except OSError as problem:  # a directory that may be read but not searched
+                    raise self._unseen(child, problem) from problem
                 if ignored and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(child)):
                     continue
                 changed, modified, size, mode = seen.st_ctime_ns, seen.st_mtime_ns, seen.st_size, seen.st_mode
@@ -377,6 +387,8 @@ class ContextTree:
                     seen = os.lstat(where + name)
                 except FileNotFoundError:
                     continue
+                except OSError as problem:
+                    raise self._unseen(child, problem) from problem
                 stamp = packed((seen.st_ctime_ns, seen.st_mtime_ns, seen.st_ino, seen.st_size))
             digest: bytes | None = None
             if same is None:
@@ -419,7 +431,7 @@ class ContextTree:
             self._racy.add(path)
             digest = None
         if kind == FILE and seen.st_nlink > 1:
-            self._inodes[path] = seen.st_ino
+            self._inodes[path] = (seen.st_dev, seen.st_ino)
         full = self._full(path)
         try:
             target = os.readlink(full) if kind == SYMLINK else ""

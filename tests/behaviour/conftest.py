@@ -75,7 +75,8 @@ def user_python(shared: Path) -> tuple[str, str]:
         return python, note.read_text()
 
 
-def _make_user(shared: Path) -> None:
+def make_user(shared: Path) -> None:
+    """Make the ordinary user that tests build as, with a range of ids, where there is none."""
     with _Once(shared, "user"):
         try:
             pwd.getpwnam(USER)
@@ -108,7 +109,7 @@ def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> It
     python, library = this_python(), str(REPOSITORY)
     if mode == "user" and os.geteuid() == 0:
         need("setpriv", "newuidmap", "useradd")
-        _make_user(shared)
+        make_user(shared)
         prefix = ("setpriv", "--reuid", USER, "--regid", USER, "--clear-groups")
         python, library = request.getfixturevalue("user_python")
     top = Path(tempfile.mkdtemp(prefix="world-", dir=shared))

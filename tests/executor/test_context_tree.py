@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from buildkit_py.errors import ContextError
 from buildkit_py.executor.context_notes import Notes
 from buildkit_py.executor.context_tree import ContextTree
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
-from buildkit_py.store.scan import Scan
+from buildkit_py.store.scan import Scan, packed
+from tests.needs import need
 
 
 @pytest.fixture
@@ -99,6 +101,26 @@ def test_hard_links_within_a_walk_stay_links(root: Path) -> None:
     found = {entry.path: entry for entry in ContextTree(str(root)).walk("src")}
     assert found["a.py"].kind == FILE
     assert (found["z.py"].kind, found["z.py"].target) == (HARDLINK, "a.py")
+
+
+def test_equal_inodes_on_two_file_systems_are_two_files(root: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    need("mount")
+    places = [root / "one", root / "two"]
+    try:
+        for place in places:  # a tmpfs counts its inodes from the start
+            place.mkdir()
+            subprocess.run(["mount", "-t", "tmpfs", "none", place], check=True)
+            (place / "a").write_text(place.name)
+            os.link(place / "a", place / "b")
+        assert places[0].joinpath("a").stat().st_ino == places[1].joinpath("a").stat().st_ino
+        found = {entry.path: (entry.kind, entry.target) for entry in ContextTree(str(root)).walk("")}
+    finally:
+        for place in places:
+            subprocess.run(["umount", place], check=False)
+    assert found["two/a"] == (FILE, "")
+    assert found["two/b"] == (HARDLINK, "two/a")
 
 
 def test_a_socket_is_an_empty_file_and_a_fifo_a_fifo(root: Path) -> None:
@@ -218,6 +240,26 @@ def test_a_change_within_one_tick_of_the_scan_is_noticed(root: Path) -> None:
         assert found.digest is None, "nothing is known of a file that fresh"
 
 
+def test_attributes_that_change_within_one_tick_of_the_scan_are_noticed(root: Path) -> None:
+    """As on a kernel whose times move with the tick only: the file has the stamp that it had when it was seen."""
+    target = root / "src" / "a.py"
+    target.touch()
+    tree = ContextTree(str(root))
+    tree.walk("")
+    try:
+        os.setxattr(target, "user.x", b"1")
+    except OSError:
+        pytest.skip("this file system has no extended attributes")
+    now = target.stat()
+    own, mode, names, stamps = tree.scan.listings["src"]
+    at = 32 * names.index("a.py")
+    same = packed((now.st_ctime_ns, now.st_mtime_ns, now.st_ino, now.st_size))
+    tree.scan.listings["src"] = (own, mode, names, stamps[:at] + same + stamps[at + 32 :])
+    again = ContextTree(str(root), (), Notes(*tree.notes()))
+    found = {entry.path: entry for entry in again.walk("")}
+    assert found["src/a.py"].xattrs == (("user.x", b"1"),)
+
+
 def _copied(root: Path, *, wrong: bool = False) -> tuple[ContextTree, Path]:
     """A tree that was walked as soon as it was written, and whose digests came from copying it."""
     target = root / "src" / "a.py"
@@ -293,6 +335,17 @@ def test_only_what_was_looked_at_counts(root: Path) -> None:
     assert scan.holds()
     (root / "missing").write_text("now it is there")
     assert not scan.holds()
+
+
+def test_a_directory_that_may_be_read_but_not_searched_is_an_error_with_its_name(root: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root searches everything")
+    (root / "src").chmod(0o444)
+    try:
+        with pytest.raises(ContextError, match=r"cannot look at `src/a\.py`"):
+            ContextTree(str(root)).walk("")
+    finally:
+        (root / "src").chmod(0o755)
 
 
 def test_an_unreadable_directory_is_an_error_with_its_name(root: Path) -> None:
