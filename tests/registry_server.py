@@ -21,7 +21,8 @@ USER, PASSWORD = "pybuild", "secret"
 HTPASSWD = "pybuild:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -33,7 +34,7 @@ def registry_server(directory: Path, *, htpasswd: str = "") -> Iterator[str]:
     """`127.0.0.1:PORT` of a running registry; `htpasswd` is the text of a password file, then it asks for Basic."""
     directory.mkdir(parents=True, exist_ok=True)
     for _ in range(5):
-        port = _free_port()
+        port = free_port()
         config = directory / "config.yml"
         auth = ""
         if htpasswd:

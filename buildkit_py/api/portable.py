@@ -118,7 +118,7 @@ class PortableCaches:
             from buildkit_py.portable.directory import Directory
 
             return Directory(spec.place, spec.name + suffix, kind)
-        if spec.kind == "http":
+        if spec.kind in ("http", "s3"):
             from buildkit_py.portable.web import Web
 
             return Web(self._session.transport, spec.place, spec.name + suffix, kind)

@@ -8,28 +8,24 @@ from buildkit_py.api.request import CacheSpec
 from buildkit_py.cli.values import fields_of
 from buildkit_py.errors import UsageError
 
-# What names the place, by the cache's type and the option.
-_PLACES = {
-    ("local", "--cache-from"): "src",
-    ("local", "--cache-to"): "dest",
-    ("registry", "--cache-from"): "ref",
-    ("registry", "--cache-to"): "ref",
-    ("http", "--cache-from"): "url",
-    ("http", "--cache-to"): "url",
-}
-_KINDS = ("local", "registry", "http")
+# What names the place, by the cache's type; of a directory it is `src` to read from.
+_PLACES = {"local": "dest", "registry": "ref", "http": "url", "s3": "bucket"}
+_KINDS = tuple(_PLACES)
 _MODES = ("min", "max")
+_BUCKET = ("region", "endpoint_url", "prefix", "use_path_style")
+_KEYS = ("access_key_id", "secret_access_key", "session_token")
 
 
 def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
-    """`type=local,src=DIR[,name=NAME]`, `type=registry,ref=NAME` or `type=http,url=URL[,name=NAME]`.
+    """`type=local,src=DIR`, `type=registry,ref=NAME`, `type=http,url=URL`, `type=s3,bucket=NAME[,region=…]…`.
 
-    With `--cache-to` it is `dest` for `src`, and there are `mode` and `mounts`.
-    A text without `=` is the `ref` of a registry, as for buildx. Raises `UsageError`.
+    All but registries have `name`, too. With `--cache-to` it is `dest` for
+    `src`, and there are `mode` and `mounts`. A text without `=` is the `ref`
+    of a registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
-    known = ("type", "src", "dest", "ref", "url", "name", "mode", "mounts")
+    known = ("type", "src", "dest", "ref", "url", "bucket", "name", "mode", "mounts", *_BUCKET, *_KEYS)
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -37,10 +33,18 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
             f"`{option} {text}` has the type `{kind}`" if kind else f"`{option} {text}` has no `type`",
             hint=f"it is {' or '.join(f'`{one}`' for one in _KINDS)}",
         )
-    place_field = _PLACES[kind, option]
+    for key in _KEYS:
+        if key in fields:
+            # Without the text: it has what nobody else should see, as the command line had.
+            raise UsageError(
+                f"`{option} type={kind},…` has `{key}`, which everybody on this machine can read there",
+                hint=f"set AWS_{key.upper()} in the environment",
+            )
+    place_field = "src" if (kind, option) == ("local", "--cache-from") else _PLACES[kind]
     place = fields.pop(place_field, "")
     if not place:
         raise UsageError(f"`{option} {text}` has no `{place_field}`", hint=f"write type={kind},{place_field}=…")
+    bucket = {name: fields.pop(name, "") for name in _BUCKET} if kind == "s3" else {}
     name = fields.pop("name", "") if kind != "registry" else ""
     mode = fields.pop("mode", "") if option == "--cache-to" else ""
     if mode and mode not in _MODES:
@@ -53,12 +57,33 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     if kind == "local":
         place = os.path.abspath(os.path.join(cwd, os.path.expanduser(place)))
     elif kind == "http":
-        if not place.startswith(("http://", "https://")):
-            raise UsageError(f"`{option} {text}`: `{place}` is no URL", hint="it begins with http:// or https://")
-        place = place.rstrip("/")
+        place = _url(place, option, text).rstrip("/")
+    elif kind == "s3":
+        place = _bucket(place, bucket, option, text)
     else:
         place = _ref(place, option, text)
     return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true")
+
+
+def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:
+    from buildkit_py.http.bucket import base
+
+    endpoint = fields["endpoint_url"]
+    if endpoint:
+        _url(endpoint, option, text)
+    by_path = fields["use_path_style"] or ("true" if endpoint else "false")
+    if by_path not in ("true", "false"):
+        raise UsageError(f"`{option} {text}`: `use_path_style` is `true` or `false`")
+    if not name.replace("-", "").replace(".", "").replace("_", "").isalnum() or not name.isascii():
+        raise UsageError(f"`{option} {text}`: `{name}` is no name of a bucket", hint="a part of it is `prefix`")
+    prefix, region = fields["prefix"], fields["region"]
+    return base(name, prefix, region=region, endpoint=endpoint.rstrip("/"), virtual=by_path == "false")
+
+
+def _url(place: str, option: str, text: str) -> str:
+    if not place.startswith(("http://", "https://")):
+        raise UsageError(f"`{option} {text}`: `{place}` is no URL", hint="it begins with http:// or https://")
+    return place
 
 
 def _ref(name: str, option: str, text: str) -> str:

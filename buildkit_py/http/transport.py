@@ -217,8 +217,7 @@ class Transport:
 
         Raises `Unreachable` where no answer comes, `RegistryError` for a redirect that is not followed.
         """
-        if self._offline:
-            raise not_here(shown(url))
+        self.admit(url)
         sent = dict(headers or {})
         origin, peer = origin_of(url), ""
         for _ in range(MAX_REDIRECTS + 1):
@@ -240,6 +239,11 @@ class Transport:
                 origin = there
             url = following
         raise RegistryError(f"the server redirects more than {MAX_REDIRECTS} times", at=shown(url))
+
+    def admit(self, url: str) -> None:
+        """Raises `RegistryError` where nobody may be asked for anything."""
+        if self._offline:
+            raise not_here(shown(url))
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -1,4 +1,4 @@
-"""A portable cache on a plain web server that takes GET, HEAD and PUT: nginx with DAV, a bucket behind a URL.
+"""A portable cache on a server that takes GET, HEAD and PUT: nginx with DAV, or a bucket of S3.
 
     URL/NAME                      the artifact's manifest, written last
     URL/blobs/sha256/HEX          document and layers
@@ -14,6 +14,7 @@ import os
 import time
 
 from buildkit_py.errors import ImageNotFound, SourceError
+from buildkit_py.http import bucket
 from buildkit_py.http.address import shown_url
 from buildkit_py.http.retry import PASSING, retrying
 from buildkit_py.http.transport import Broken, Transport
@@ -29,7 +30,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from buildkit_py.http.transport import Body
+    from buildkit_py.http.bucket import Method
+    from buildkit_py.http.transport import Body, Response
     from buildkit_py.portable.place import Source
     from buildkit_py.store.layers import LayerBlob
 
@@ -37,7 +39,10 @@ _DONE = (200, 201, 204)
 
 
 class Web:
-    """Implements `Place`. `url` has no `/` at its end; `tag` tells several caches below it apart."""
+    """Implements `Place`. `url` has no `/` at its end, or is that of a bucket (`bucket.base`).
+
+    `tag` tells several caches below it apart.
+    """
 
     def __init__(self, transport: Callable[[], Transport], url: str, tag: str, kind: str = ARTIFACT_TYPE) -> None:
         self.name = shown_url(url)
@@ -49,7 +54,7 @@ class Web:
     def read(self) -> Signed | None:
         """See `Place`."""
         try:
-            manifest = self._get(f"{self._url}/{self._tag}", MAX_MANIFEST)
+            manifest = self._get(bucket.below(self._url, self._tag), MAX_MANIFEST)
         except ImageNotFound:
             return None
         found = artifact.parse(manifest, self._kind)
@@ -68,15 +73,15 @@ class Web:
             sent += self._put_missing(blob.digest, BlobBody(blob, source))
         digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
         sent += self._put_missing(digest, BytesBody(signed.data))
-        self._put(f"{self._url}/{self._tag}", BytesBody(manifest))
+        self._put(bucket.below(self._url, self._tag), BytesBody(manifest))
         return sent
 
     def _place(self, digest: str) -> str:
-        return f"{self._url}/blobs/sha256/{digest.removeprefix('sha256:')}"
+        return bucket.below(self._url, f"blobs/sha256/{digest.removeprefix('sha256:')}")
 
     def _get(self, url: str, limit: int) -> bytes:
         def ask() -> bytes:
-            response = self._transport().request("GET", url, headers=cache_authorization(os.environ))
+            response = self._ask("GET", url)
             if response.status == 200:
                 return response.read_all(limit)
             response.close()
@@ -88,9 +93,10 @@ class Web:
         url = self._place(digest)
 
         def ask() -> bool:
-            response = self._transport().request("HEAD", url, headers=cache_authorization(os.environ))
+            response = self._ask("HEAD", url)
             response.close()
-            if response.status not in (200, 404):
+            # A bucket that one may not list does not say what it lacks.
+            if response.status not in (200, 404, *((403,) if url.startswith(bucket.SCHEME) else ())):
                 raise _failure(response.status, url)
             return response.status == 200 and response.header("Content-Length") in ("", str(body.size))
 
@@ -101,13 +107,20 @@ class Web:
 
     def _put(self, url: str, body: Body) -> None:
         def send() -> None:
-            headers = {"Content-Type": "application/octet-stream", **cache_authorization(os.environ)}
-            response = self._transport().request("PUT", url, headers=headers, body=body)
+            response = self._ask("PUT", url, body)
             response.drain()
             if response.status not in _DONE:
                 raise _failure(response.status, url)
 
         retrying(send, time.sleep)
+
+    def _ask(self, method: Method, url: str, body: Body | None = None) -> Response:
+        headers = cache_authorization(url, os.environ)
+        if body is not None:
+            headers["Content-Type"] = "application/octet-stream"
+        transport = self._transport()
+        transport.admit(url)
+        return transport.request(method, bucket.signed(method, url), headers=headers, body=body)
 
 
 def _failure(status: int, url: str) -> SourceError:
@@ -115,5 +128,9 @@ def _failure(status: int, url: str) -> SourceError:
         return Broken(f"the server answers {status}", at=shown_url(url))
     if status == 404:
         return ImageNotFound("it is not there", at=shown_url(url))
-    hint = "PYBUILD_CACHE_TOKEN is sent as a bearer" if status in (401, 403) else ""
+    hint = ""
+    if url.startswith(bucket.SCHEME):
+        hint = "check the bucket, its region and endpoint, and what AWS_ACCESS_KEY_ID may do"
+    elif status in (401, 403):
+        hint = "PYBUILD_CACHE_TOKEN is sent as a bearer"
     return SourceError(f"the server answers {status}", at=shown_url(url), hint=hint)

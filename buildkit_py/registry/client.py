@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from buildkit_py.config import Config
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
+from buildkit_py.http import bucket
 from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 from buildkit_py.image import strict_json
@@ -123,16 +124,17 @@ class Client:
         )
 
     def file(self, url: str, start: int = 0) -> Response:
-        """A file of a plain web server from a byte on, unchecked; with the token for caches, where one is set.
+        """A file of a web server or an object of a bucket from a byte on, unchecked; asked for as caches are.
 
         Raises `ImageNotFound`, `RegistryError`; reading raises `Broken` where the transfer breaks off.
         """
 
         def ask() -> Response:
-            headers = cache_authorization(self._env)
+            headers = cache_authorization(url, self._env)
             if start:
                 headers["Range"] = f"bytes={start}-"
-            response = self._transport.request("GET", url, headers=headers)
+            self._transport.admit(url)
+            response = self._transport.request("GET", bucket.signed("GET", url), headers=headers)
             self._check_passing(response)
             if start and response.status == 206:
                 return response
@@ -318,9 +320,9 @@ class Client:
         return RegistryError(f"the registry answers {response.status}{detail}", at=shown(response.url))
 
 
-def cache_authorization(env: Mapping[str, str]) -> dict[str, str]:
-    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750)."""
-    token = env.get("PYBUILD_CACHE_TOKEN", "")
+def cache_authorization(url: str, env: Mapping[str, str]) -> dict[str, str]:
+    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750). None for a bucket."""
+    token = "" if url.startswith(bucket.SCHEME) else env.get("PYBUILD_CACHE_TOKEN", "")
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

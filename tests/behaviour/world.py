@@ -101,7 +101,7 @@ class World:
 def libraries(python: str, base: Path) -> str:
     """A PYTHONPATH for an interpreter: this repository, and the dependencies where its own lack them."""
     done = subprocess.run(
-        [python, "-c", "import lark, blake3, zstandard, typeguard, rich"], capture_output=True, check=False
+        [python, "-c", "import lark, blake3, zstandard, typeguard, rich, obstore"], capture_output=True, check=False
     )
     if done.returncode == 0:
         return str(REPOSITORY)
@@ -120,6 +120,7 @@ def libraries(python: str, base: Path) -> str:
             "zstandard",
             "typeguard",
             "rich",
+            "obstore",
         ],
         check=True,
         capture_output=True,

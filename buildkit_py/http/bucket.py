@@ -1,0 +1,89 @@
+"""Buckets: objects of S3 and of servers that speak as it does, asked for by signed URLs.
+
+An object is named `s3://BUCKET/KEY`, with what the environment does not say
+as a query: `region`, `endpoint`, `virtual`. A request to it goes to the http
+URL that obstore signs (AWS Signature Version 4, in the query). So transfers
+are those of every other server: streamed, resumed, through the same proxies.
+
+Keys come from where obstore finds them: `AWS_ACCESS_KEY_ID` and its like, a
+web identity, the machine's own role. They never stand in such a name.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+from buildkit_py.errors import RegistryError, UsageError
+from buildkit_py.http.address import shown_url
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
+    Method: TypeAlias = Literal["GET", "HEAD", "PUT"]
+
+SCHEME = "s3://"
+INSTALL = "install pybuild with its extra `s3`: pip install 'buildkit-py[s3]'"
+_SIGNED_FOR = 3600
+# The role of a machine is asked of an address in its own network, which is not there elsewhere.
+_ROLE_SECONDS = 5
+
+
+def base(bucket: str, prefix: str = "", *, region: str = "", endpoint: str = "", virtual: bool = False) -> str:
+    """The name below which a bucket's objects with this prefix are.
+
+    `endpoint` is the URL of a server that is not AWS's. `virtual`: the bucket is part of the host's name.
+    """
+    known = {"region": region, "endpoint": endpoint, "virtual": "true" if virtual else ""}
+    query = urlencode({key: value for key, value in known.items() if value})
+    path = quote("/".join(filter(None, (bucket, prefix.strip("/")))))
+    return f"{SCHEME}{path}" + (f"?{query}" if query else "")
+
+
+def below(url: str, path: str) -> str:
+    """The name or URL of what lies at a path below another one."""
+    place, mark, query = url.partition("?")
+    return f"{place}/{path}{mark}{query}"
+
+
+def signed(method: Method, url: str) -> str:
+    """Where a request goes: the signed URL of an object, valid for an hour; another URL as it is.
+
+    Raises `UsageError` where obstore is not installed, `RegistryError` where there are no keys to sign with.
+    """
+    if not url.startswith(SCHEME):
+        return url
+    try:
+        import obstore
+        from obstore.exceptions import BaseError
+        from obstore.store import S3Store
+    except ImportError as problem:
+        raise UsageError("a cache of type s3 needs the package obstore", hint=INSTALL) from problem
+    from datetime import timedelta
+    from typing import Any
+
+    place, _, query = url.removeprefix(SCHEME).partition("?")
+    bucket, _, key = place.partition("/")
+    given = dict(parse_qsl(query))
+    options: dict[str, Any] = {name: given[name] for name in ("region", "endpoint") if name in given}
+    if "virtual" in given:
+        options["virtual_hosted_style_request"] = True
+        if "endpoint" in given:  # obstore takes it for the bucket's own then
+            scheme, separator, host = given["endpoint"].partition("://")
+            options["endpoint"] = f"{scheme}{separator}{unquote(bucket)}.{host}"
+    patience = timedelta(seconds=_ROLE_SECONDS)
+    try:
+        store = S3Store(
+            unquote(bucket),
+            retry_config={"max_retries": 1, "retry_timeout": patience},
+            client_options={"allow_http": True, "connect_timeout": patience, "timeout": patience},
+            **options,
+        )
+        return str(obstore.sign(store, method, unquote(key), timedelta(seconds=_SIGNED_FOR)))
+    except (BaseError, ValueError) as problem:
+        # The first line is for people, what follows shows obstore's own insides.
+        raise RegistryError(
+            f"requests to the bucket cannot be signed: {str(problem).partition(chr(10))[0]}",
+            at=shown_url(url),
+            hint="set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
+        ) from problem
