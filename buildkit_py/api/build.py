@@ -91,6 +91,7 @@ class Build:
         self.testing = request.test or (not request.no_test and pushes(request.outputs))
         self.lost: set[str] = set()  # layers that were given up once: not twice
         self.packer: Packer | None = None  # of the images' layers, where there are images
+        self.cache_packer: Packer | None = None  # of the layers that a portable cache keeps; the same where both are
         self.last_solver: Solver | None = None  # of the targets
         self.caches: PortableCaches | None = None
         if request.cache_from or request.cache_to:
@@ -124,6 +125,8 @@ class Build:
             raise
         finally:
             self.agents.close()
+            if self.caches is not None:
+                self.caches.stop()
             if self.request.dry_run:
                 self.session.store.builds.delete(build_id)
             else:
@@ -159,9 +162,12 @@ class Build:
         makes_images = self.makes_images or any(target.tags for target in targets)
         makes_images = makes_images or (request.image and not any(target.host for target in targets))
         packer = self.packer = self._packer() if makes_images else None
+        if request.cache_to and not request.dry_run:
+            self.cache_packer = packer or self._packer()
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
         out.check(targets)
-        executor = self.executor(log_dir, self.compression if packer is not None and self.epoch is None else "none")
+        packs = packer is not None or self.cache_packer is not None
+        executor = self.executor(log_dir, self.compression if packs and self.epoch is None else "none")
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
         executor.expect(roots)
@@ -231,9 +237,9 @@ class Build:
 
     def _export_caches(self, targets: tuple[Target, ...], executor: LocalExecutor) -> None:
         """Write what was found and made to where `--cache-to` says."""
-        if self.request.cache_to and self.caches is not None and self.last_solver is not None:
+        if self.cache_packer is not None and self.caches is not None and self.last_solver is not None:
             self.witness.impure("a cache was written")
-            self.caches.export(self.last_solver, _image_steps(targets), self.packer or self._packer())
+            self.caches.export(self.last_solver, _image_steps(targets), self.cache_packer)
             self.caches.save_mounts(executor.cache_mounts())
 
     def _tell(self) -> None:
@@ -274,8 +280,9 @@ class Build:
         self.lost.add(problem.layer)
         if self.caches is not None:
             self.caches.forget(layers)
-        if self.packer is not None:
-            self.packer.forget()
+        for packer in (self.packer, self.cache_packer):
+            if packer is not None:
+                packer.forget()
         what = "a step" if len(layers) == 1 else f"{len(layers)} steps"
         self.emit(Notice("warning", f"the files of {what} cannot be had and are made again: {problem.message}"))
         return True
@@ -353,11 +360,14 @@ class Build:
         from buildkit_py.solver.solve import Solver
         from buildkit_py.solver.store_cache import StoreCache
 
-        in_images = _image_steps(targets) if packer is not None else set()
+        cache_packer = self.cache_packer if targets else None
+        in_images = _image_steps(targets) if packer is not None or cache_packer is not None else set()
 
         def on_result(step: Step, result: Result) -> None:
             if packer is not None and step in in_images and result.layer:
                 packer.begin(result.layer)
+            if cache_packer is not None and self.caches is not None:
+                self.caches.begin(solver, step, result, in_images, cache_packer)
 
         solver = Solver(
             StoreCache(

@@ -53,6 +53,12 @@ _OPTIONS = (
         "SPEC",
         many=True,
     ),
+    Option(
+        ("--cache-policy",),
+        "what --cache-to sends to a server: all, or what takes less time to move than to make (default: worthwhile)",
+        "POLICY",
+        choices=("all", "worthwhile"),
+    ),
     Option(("--cache-max",), "what the store may take of the disk, as in 20g", "SIZE"),
     Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
     Option(("--allow",), "allow what is refused by default", "ENTITLEMENT", many=True, choices=ENTITLEMENTS),

@@ -54,6 +54,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         cache_from=tuple(cache_spec(text, "--cache-from", cwd) for text in parsed.all("cache-from")),
         cache_to=tuple(cache_spec(text, "--cache-to", cwd) for text in parsed.all("cache-to")),
         cache_max=values.byte_size(parsed.one("cache-max"), "--cache-max") if parsed.one("cache-max") else 0,
+        cache_policy=parsed.one("cache-policy", "worthwhile"),
         epoch=values.epoch(epoch),
         reproducible=parsed.has("reproducible"),
         iidfile=_path(parsed.one("iidfile"), cwd),

@@ -6,8 +6,8 @@ import io
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.http.transport import Reader
     from buildkit_py.portable.place import Source
-    from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
 
@@ -19,7 +19,7 @@ class BlobBody:
         self._blob = blob
         self._source = source
 
-    def open(self) -> VerifiedReader:
+    def open(self) -> Reader:
         """Its bytes from the beginning, for each attempt anew."""
         return self._source(self._blob)
 

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+from contextlib import closing
 
 from buildkit_py.digest import is_hex, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, SourceError
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
+    from buildkit_py.http.transport import Reader
     from buildkit_py.portable.place import Source
-    from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -99,7 +100,7 @@ class Directory:
         sent = 0
         for blob in blobs:
             if self._size(blob.digest) != blob.size:
-                with source(blob) as reader:
+                with closing(source(blob)) as reader:
                     self._put(_name(blob.digest), _pieces(reader))
                 sent += blob.size
         for data in (signed.data, manifest):
@@ -177,7 +178,7 @@ def _name(digest: str) -> str:
     return f"{_BLOBS}/{digest.removeprefix('sha256:')}"
 
 
-def _pieces(reader: VerifiedReader) -> Iterator[bytes]:
+def _pieces(reader: Reader) -> Iterator[bytes]:
     while piece := reader.read(_PIECE):
         yield piece
 

@@ -7,8 +7,10 @@ from buildkit_py.portable.artifact import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildkit_py.portable.document import CacheDocument
-    from buildkit_py.portable.place import Place
+    from buildkit_py.portable.place import Place, Source
     from buildkit_py.registry.fetch import Fetcher
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
@@ -23,11 +25,17 @@ def export(store: Store, found: CacheDocument, place: Place, fetcher: Fetcher, k
     """
     data = document.dump(found)
     layers = {layer.blob.digest: layer for layer in found.layers}
+    blobs = [layer.blob for layer in layers.values()]
+    source = reading(store, fetcher, lambda blob: layers[blob.digest].id)
+    return place.write(Signed(data, artifact.sign(data, key)), blobs, source)
+
+
+def reading(store: Store, fetcher: Fetcher, layer_of: Callable[[LayerBlob], str]) -> Source:
+    """What opens the blobs of layers, whose ids `layer_of` gives; one that is not here is fetched first."""
 
     def source(blob: LayerBlob) -> VerifiedReader:
         if not store.blobs.has(blob.digest):
-            fetcher.ensure_blob(layers[blob.digest].id)
+            fetcher.ensure_blob(layer_of(blob))
         return store.blobs.open(blob.digest)
 
-    blobs = [layer.blob for layer in layers.values()]
-    return place.write(Signed(data, artifact.sign(data, key)), blobs, source)
+    return source

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Repository:
-    """Implements `Place`. Raises `UsageError` for a name that is none, or has a digest: a cache moves.
+    """Implements `Server`. Raises `UsageError` for a name that is none, or has a digest: a cache moves.
 
     `kind` is the artifact type of what is kept; `suffix` stands behind the tag.
     """
@@ -37,6 +37,7 @@ class Repository:
         self.name = name
         self._kind = kind
         self._client = client
+        self._there: set[str] = set()  # blobs, by digest
         parsed = references.parse(name)
         self._reference = parsed.replace(tag=parsed.tag + suffix) if parsed.tag else parsed
         if self._reference.digest:
@@ -62,8 +63,8 @@ class Repository:
         manifest = artifact.dump(signed, blobs, self._kind)
         sent = 0
         for blob in blobs:
-            if not client.has(reference, blob.digest):
-                client.upload(reference, blob.digest, BlobBody(blob, source))
+            if not self.has(blob):
+                self.send(blob, source)
                 sent += blob.size
         digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
         if not client.has(reference, digest):
@@ -71,3 +72,14 @@ class Repository:
             sent += len(signed.data)
         client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
         return sent
+
+    def has(self, blob: LayerBlob) -> bool:
+        """See `Server`."""
+        if blob.digest not in self._there and self._client.has(self._reference, blob.digest):
+            self._there.add(blob.digest)
+        return blob.digest in self._there
+
+    def send(self, blob: LayerBlob, source: Source) -> None:
+        """See `Server`."""
+        self._client.upload(self._reference, blob.digest, BlobBody(blob, source))
+        self._there.add(blob.digest)

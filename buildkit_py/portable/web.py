@@ -39,7 +39,7 @@ _DONE = (200, 201, 204)
 
 
 class Web:
-    """Implements `Place`. `url` has no `/` at its end, or is that of a bucket (`bucket.base`).
+    """Implements `Server`. `url` has no `/` at its end, or is that of a bucket (`bucket.base`).
 
     `tag` tells several caches below it apart.
     """
@@ -50,6 +50,7 @@ class Web:
         self._url = url
         self._tag = tag
         self._kind = kind
+        self._there: set[str] = set()  # blobs, by digest
 
     def read(self) -> Signed | None:
         """See `Place`."""
@@ -70,11 +71,24 @@ class Web:
         manifest = artifact.dump(signed, blobs, self._kind)
         sent = 0
         for blob in blobs:
-            sent += self._put_missing(blob.digest, BlobBody(blob, source))
+            if not self.has(blob):
+                self.send(blob, source)
+                sent += blob.size
         digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
-        sent += self._put_missing(digest, BytesBody(signed.data))
+        if not self._has(digest, len(signed.data)):
+            self._put(self._place(digest), BytesBody(signed.data))
+            sent += len(signed.data)
         self._put(bucket.below(self._url, self._tag), BytesBody(manifest))
         return sent
+
+    def has(self, blob: LayerBlob) -> bool:
+        """See `Server`."""
+        return self._has(blob.digest, blob.size)
+
+    def send(self, blob: LayerBlob, source: Source) -> None:
+        """See `Server`."""
+        self._put(self._place(blob.digest), BlobBody(blob, source))
+        self._there.add(blob.digest)
 
     def _place(self, digest: str) -> str:
         return bucket.below(self._url, f"blobs/sha256/{digest.removeprefix('sha256:')}")
@@ -89,7 +103,9 @@ class Web:
 
         return retrying(ask, time.sleep)
 
-    def _put_missing(self, digest: str, body: Body) -> int:
+    def _has(self, digest: str, size: int) -> bool:
+        if digest in self._there:
+            return True
         url = self._place(digest)
 
         def ask() -> bool:
@@ -98,12 +114,11 @@ class Web:
             # A bucket that one may not list does not say what it lacks.
             if response.status not in (200, 404, *((403,) if url.startswith(bucket.SCHEME) else ())):
                 raise _failure(response.status, url)
-            return response.status == 200 and response.header("Content-Length") in ("", str(body.size))
+            return response.status == 200 and response.header("Content-Length") in ("", str(size))
 
         if retrying(ask, time.sleep):
-            return 0
-        self._put(url, body)
-        return body.size
+            self._there.add(digest)
+        return digest in self._there
 
     def _put(self, url: str, body: Body) -> None:
         def send() -> None:

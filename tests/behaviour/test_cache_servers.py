@@ -12,65 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.cache_machines import Bucket, Machines
 from tests.behaviour.world import World
-from tests.web_server import Handler, Request, Web, web_server
+from tests.web_server import Handler, Request, web_server
 
 # Who runs it makes no difference to a server.
 pytestmark = pytest.mark.parametrize("world", ["root" if os.geteuid() == 0 else "user"], indirect=True)
-
-DOCKERFILE = """\
-FROM busybox
-RUN echo tools > /tools
-COPY src /src
-RUN head -c 300000 /dev/urandom > /made
-"""
-
-
-class Bucket:
-    """What a plain server keeps below `/cache/`, and what goes wrong with it: `fault(request)` answers in its place."""
-
-    def __init__(self, web: Web) -> None:
-        self.files: dict[str, bytes] = {}
-        self.fault: Callable[[Handler, Request], bool] = lambda handler, request: False
-        self.asked: list[str] = []
-        self.url = f"{web.url}/cache"
-        web.below["/cache/"] = self.answer
-
-    def answer(self, handler: Handler, request: Request) -> None:
-        self.asked.append(f"{request.method} {request.path}")
-        body = handler.rfile.read(int(request.headers.get("content-length", "0")))
-        if self.fault(handler, request):
-            return
-        if request.method == "PUT":
-            self.files[request.path] = body
-            handler.answer(201)
-        elif request.path in self.files:
-            handler.answer(200, self.files[request.path])
-        else:
-            handler.answer(404)
-
-
-class Machines:
-    def __init__(self, world: World, layout: Path, bucket: Bucket) -> None:
-        self.world = world
-        self.bucket = bucket
-        self._layout = layout
-        world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n"})
-
-    def build(self, machine: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-        context = ("--build-context", f"busybox=oci-layout://{self._layout}")
-        return self.world.build(*context, *argv, PYBUILD_HOME=str(self.world.top / machine), **env)
-
-    @property
-    def to(self) -> str:
-        return f"--cache-to=type=http,url={self.bucket.url}"
-
-    @property
-    def source(self) -> str:
-        return f"--cache-from=type=http,url={self.bucket.url}/"
-
-    def ran(self, done: subprocess.CompletedProcess[str]) -> int:
-        return len(self.world.ran(done))
 
 
 @pytest.fixture
@@ -224,7 +171,7 @@ def test_layers_that_come_wrong_are_made_here(
 def test_two_machines_that_save_at_once(machines: Machines) -> None:
     """Each leaves a whole cache, whoever was last; so does a directory."""
     directory = f"type=local,dest={machines.world.top}/cache"
-    context = ("--build-context", f"busybox=oci-layout://{machines._layout}")
+    context = ("--build-context", f"busybox=oci-layout://{machines.layout}")
     running = [
         subprocess.Popen(
             machines.world.command("build", *context, "-q", machines.to, f"--cache-to={directory}", "."),
@@ -250,7 +197,7 @@ def test_a_save_that_is_killed_leaves_the_cache_before(machines: Machines, momen
     directory = machines.world.top / "cache"
     machines.build("one", f"--cache-to=type=local,dest={directory}")
     machines.world.write({"src/a.txt": "b\n"})
-    context = ("--build-context", f"busybox=oci-layout://{machines._layout}")
+    context = ("--build-context", f"busybox=oci-layout://{machines.layout}")
     process = subprocess.Popen(
         machines.world.command("build", *context, "--progress=plain", f"--cache-to=type=local,dest={directory}", "."),
         cwd=machines.world.project,

@@ -1,0 +1,151 @@
+"""What goes to a cache's server, and when: as steps end, what is not there, and what is worth its way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.cache_machines import Bucket, Machines
+from tests.behaviour.watched import leftovers, watch
+from tests.behaviour.world import World
+from tests.web_server import Handler, Request, web_server
+
+# Who runs it makes no difference to a server.
+pytestmark = pytest.mark.parametrize("world", ["root" if os.geteuid() == 0 else "user"], indirect=True)
+
+ZSTD = b"\x28\xb5\x2f\xfd"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def machines(world: World, base_layout: Path) -> Iterator[Machines]:
+    with web_server() as web:
+        bucket = Bucket(web)
+
+        def arrived(handler: Handler, request: Request) -> None:
+            handler.answer(200 if any(data.startswith(ZSTD) for data in bucket.files.values()) else 404)
+
+        web.pages["/arrived"] = arrived
+        yield Machines(world, base_layout, bucket)
+
+
+def waits_for_an_upload(machines: Machines) -> str:
+    """A RUN that ends when a layer is on the server."""
+    url = machines.bucket.url.replace("/cache", "/arrived")
+    return f"RUN until wget -q -O /dev/null {url}; do sleep 0.1; done; echo begun; true\n"
+
+
+def manifest(machines: Machines) -> bytes | None:
+    return machines.bucket.files.get("/cache/main")
+
+
+def document(machines: Machines) -> list[str]:
+    """Names of the steps that the cache has."""
+    data = manifest(machines)
+    assert data is not None
+    digest = json.loads(data)["config"]["digest"].removeprefix("sha256:")
+    return [step["name"] for step in json.loads(machines.bucket.files[f"/cache/blobs/sha256/{digest}"])["steps"]]
+
+
+def test_a_layer_is_on_its_way_while_later_steps_run(machines: Machines) -> None:
+    """Else the build would not end."""
+    machines.world.write({"Dockerfile": "FROM busybox\nRUN echo one > /one\n" + waits_for_an_upload(machines)})
+    done = machines.build("one", machines.to)
+    assert "exported cache" in done.stderr
+    asked = machines.bucket.asked
+    assert asked[-1] == "PUT /cache/main"
+    assert len([line for line in asked if line.startswith("PUT")]) == 4  # two layers, the document, the manifest
+    # What is known to be there is not asked for a second time.
+    assert len([line for line in asked if line.startswith("HEAD")]) == 3
+    assert machines.ran(machines.build("two", machines.source)) == 0
+
+
+def test_after_ctrl_c_nothing_is_named(machines: Machines) -> None:
+    text = "FROM busybox\nRUN echo one > /one\n" + waits_for_an_upload(machines)
+    machines.world.write({"Dockerfile": text + "RUN sleep 300\n"})
+    context = f"--build-context=busybox=oci-layout://{machines.layout}"
+    argv = ("build", "--progress=plain", context, machines.to, ".")
+    end = watch(machines.world, *argv, until="begun\n", signals=[signal.SIGINT])
+    assert end.code == 130
+    assert leftovers(machines.world) == []
+    assert manifest(machines) is None
+    assert any(data.startswith(ZSTD) for data in machines.bucket.files.values())
+    machines.world.write({"Dockerfile": text})
+    done = machines.build("two", machines.source, machines.to)
+    assert "there is no cache at" in done.stderr
+    assert machines.ran(machines.build("three", machines.source)) == 0
+
+
+def test_a_failed_build_leaves_what_went_well(machines: Machines) -> None:
+    machines.world.write({"Dockerfile": "FROM busybox\nRUN echo one > /one\nRUN false\n"})
+    assert machines.build("one", machines.to, ok=False).returncode == 1
+    assert len(document(machines)) == 1
+    machines.world.write({"Dockerfile": "FROM busybox\nRUN echo one > /one\n"})
+    assert machines.ran(machines.build("two", machines.source)) == 0
+
+
+def test_a_server_that_fails_meanwhile_is_said_once(machines: Machines) -> None:
+    def refuses(handler: Handler, request: Request) -> bool:
+        if request.method == "PUT":
+            handler.answer(507)
+        return request.method == "PUT"
+
+    machines.bucket.fault = refuses
+    done = machines.build("one", machines.to)
+    assert done.stderr.count("warning: ") == 1
+    assert "was not written: the server answers 507" in done.stderr
+    # One in the background, and one when the document was to be written.
+    assert len([line for line in machines.bucket.asked if line.startswith("PUT")]) == 2
+
+
+def slowly(machines: Machines) -> None:
+    """From now on the server takes a second for each MiB."""
+
+    def slow(handler: Handler, request: Request) -> bool:
+        if request.method == "PUT":
+            time.sleep(int(request.headers["content-length"]) / MIB)
+        return False
+
+    machines.bucket.fault = slow
+
+
+def two_large_copies(machines: Machines) -> None:
+    text = "FROM busybox\nCOPY a /a\nCOPY b /b\nRUN wc -c < /b > /size\n"
+    machines.world.write({"Dockerfile": text, "a": os.urandom(2 * MIB), "b": os.urandom(3 * MIB)})
+
+
+def test_what_takes_longer_to_move_than_to_make_stays(machines: Machines) -> None:
+    two_large_copies(machines)
+    slowly(machines)
+    iid = machines.world.project / "iid"
+    done = machines.build("one", machines.to, "--reproducible", "--iidfile", str(iid))
+    assert "1 take longer to move than to make" in done.stderr
+    first = iid.read_text()
+    # Of the first one nobody knew yet.
+    assert [name.partition("] ")[2] for name in document(machines)] == ["COPY a /a", "RUN wc -c < /b > /size"]
+    done = machines.build("two", machines.source, "--reproducible", "--iidfile", str(iid), "-o", "out")
+    assert [name.partition("] ")[2] for name in machines.world.ran(done)] == ["COPY b /b"]
+    assert iid.read_text() == first
+    assert (machines.world.project / "out/size").read_text() == f"{3 * MIB}\n"
+
+
+def test_all_of_it_goes_where_that_is_asked_for(machines: Machines) -> None:
+    two_large_copies(machines)
+    slowly(machines)
+    machines.build("one", machines.to, "--cache-policy=all")
+    assert len(document(machines)) == 3
+    assert machines.ran(machines.build("two", machines.source)) == 0
+
+
+def test_a_directory_has_all_of_it(machines: Machines) -> None:
+    """Nobody knows what moves it, and how fast."""
+    two_large_copies(machines)
+    cache = f"{machines.world.top}/cache"
+    machines.build("one", f"--cache-to=type=local,dest={cache}")
+    assert machines.ran(machines.build("two", f"--cache-from=type=local,src={cache}")) == 0
