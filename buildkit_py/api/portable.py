@@ -203,6 +203,10 @@ class PortableCaches:
             from buildkit_py.portable.web import Web
 
             return Web(self._session.transport, spec.place, spec.name + suffix, kind)
+        if spec.kind == "gha":
+            from buildkit_py.portable.actions import ActionsEntries
+
+            return ActionsEntries(self._session.transport, spec.name + suffix, kind)
         from buildkit_py.portable.repository import Repository
 
         return Repository(self._session.client(), spec.place, kind, suffix)

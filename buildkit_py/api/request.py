@@ -42,8 +42,8 @@ class OutputSpec(Record):
 
 
 class CacheSpec(Record):
-    """One `--cache-from` or `--cache-to`: kind is local, registry, http or s3; `place` an absolute directory, an
-    image's name, a URL, that of a bucket (`http.bucket.base`).
+    """One `--cache-from` or `--cache-to`: kind is local, registry, http, s3 or gha; `place` an absolute directory,
+    an image's name, a URL, that of a bucket (`http.bucket.base`), or what people call it.
 
     `name` tells several caches in one directory, or below one URL, apart. `mode`: "max" writes what every step gave,
     "min" only what is in the targets' images. `mounts`: the files of cache mounts are written, too.

@@ -41,15 +41,15 @@ _OPTIONS = (
     Option(("--no-cache-filter",), "use nothing that earlier builds left of a target", "TARGET", many=True),
     Option(
         ("--cache-from",),
-        "use what a cache elsewhere has: type=local,src=DIR, type=registry,ref=NAME, type=http,url=URL or "
-        "type=s3,bucket=NAME",
+        "use what a cache elsewhere has: type=local,src=DIR, type=registry,ref=NAME, type=http,url=URL, "
+        "type=s3,bucket=NAME or type=gha",
         "SPEC",
         many=True,
     ),
     Option(
         ("--cache-to",),
-        "write results to a cache: type=local,dest=DIR, type=registry,ref=NAME, type=http,url=URL or "
-        "type=s3,bucket=NAME[,mode=…][,mounts=…]",
+        "write results to a cache: type=local,dest=DIR, type=registry,ref=NAME, type=http,url=URL, "
+        "type=s3,bucket=NAME or type=gha; [,mode=…][,mounts=…]",
         "SPEC",
         many=True,
     ),

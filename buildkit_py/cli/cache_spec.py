@@ -9,23 +9,29 @@ from buildkit_py.cli.values import fields_of
 from buildkit_py.errors import UsageError
 
 # What names the place, by the cache's type; of a directory it is `src` to read from.
-_PLACES = {"local": "dest", "registry": "ref", "http": "url", "s3": "bucket"}
+_PLACES = {"local": "dest", "registry": "ref", "http": "url", "s3": "bucket", "gha": ""}
 _KINDS = tuple(_PLACES)
 _MODES = ("min", "max")
 _BUCKET = ("region", "endpoint_url", "prefix", "use_path_style")
-_KEYS = ("access_key_id", "secret_access_key", "session_token")
+_KEYS = {
+    "access_key_id": "AWS_ACCESS_KEY_ID",
+    "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+    "session_token": "AWS_SESSION_TOKEN",
+    "token": "ACTIONS_RUNTIME_TOKEN",
+}
 
 
 def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
-    """`type=local,src=DIR`, `type=registry,ref=NAME`, `type=http,url=URL`, `type=s3,bucket=NAME[,region=…]…`.
+    """`type=local,src=DIR`, `type=registry,ref=NAME`, `type=http,url=URL`, `type=s3,bucket=NAME[,region=…]…`,
+    `type=gha[,scope=NAME]`.
 
-    All but registries have `name`, too. With `--cache-to` it is `dest` for
+    All but registries and gha have `name`, too. With `--cache-to` it is `dest` for
     `src`, and there are `mode` and `mounts`. A text without `=` is the `ref`
     of a registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
-    known = ("type", "src", "dest", "ref", "url", "bucket", "name", "mode", "mounts", *_BUCKET, *_KEYS)
+    known = ("type", "src", "dest", "ref", "url", "bucket", "name", "scope", "mode", "mounts", *_BUCKET, *_KEYS)
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -33,19 +39,19 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
             f"`{option} {text}` has the type `{kind}`" if kind else f"`{option} {text}` has no `type`",
             hint=f"it is {' or '.join(f'`{one}`' for one in _KINDS)}",
         )
-    for key in _KEYS:
+    for key, variable in _KEYS.items():
         if key in fields:
             # Without the text: it has what nobody else should see, as the command line had.
             raise UsageError(
                 f"`{option} type={kind},…` has `{key}`, which everybody on this machine can read there",
-                hint=f"set AWS_{key.upper()} in the environment",
+                hint=f"set {variable} in the environment",
             )
     place_field = "src" if (kind, option) == ("local", "--cache-from") else _PLACES[kind]
     place = fields.pop(place_field, "")
-    if not place:
+    if not place and place_field:
         raise UsageError(f"`{option} {text}` has no `{place_field}`", hint=f"write type={kind},{place_field}=…")
     bucket = {name: fields.pop(name, "") for name in _BUCKET} if kind == "s3" else {}
-    name = fields.pop("name", "") if kind != "registry" else ""
+    name = fields.pop("scope" if kind == "gha" else "name", "") if kind != "registry" else ""
     mode = fields.pop("mode", "") if option == "--cache-to" else ""
     if mode and mode not in _MODES:
         raise UsageError(f"`{option} {text}` has the mode `{mode}`", hint="it is `min` or `max`")
@@ -58,6 +64,10 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
         place = os.path.abspath(os.path.join(cwd, os.path.expanduser(place)))
     elif kind == "http":
         place = _url(place, option, text).rstrip("/")
+    elif kind == "gha":
+        place = f"gha://{name or 'main'}"
+        if not (name or "main").replace("-", "").replace(".", "").replace("_", "").isalnum() or len(name) > 128:
+            raise UsageError(f"`{option} {text}`: `{name}` is no name", hint="it has letters, digits and any of -._")
     elif kind == "s3":
         place = _bucket(place, bucket, option, text)
     else:

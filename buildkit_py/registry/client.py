@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from buildkit_py.config import Config
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
-from buildkit_py.http import bucket
+from buildkit_py.http import actions, bucket
 from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
 from buildkit_py.image import strict_json
@@ -124,7 +124,8 @@ class Client:
         )
 
     def file(self, url: str, start: int = 0) -> Response:
-        """A file of a web server or an object of a bucket from a byte on, unchecked; asked for as caches are.
+        """A file of a cache's server from a byte on, unchecked: its URL, or the name that `http.bucket` or
+        `http.actions` has for it.
 
         Raises `ImageNotFound`, `RegistryError`; reading raises `Broken` where the transfer breaks off.
         """
@@ -133,8 +134,7 @@ class Client:
             headers = cache_authorization(url, self._env)
             if start:
                 headers["Range"] = f"bytes={start}-"
-            self._transport.admit(url)
-            response = self._transport.request("GET", bucket.signed("GET", url), headers=headers)
+            response = self._transport.request("GET", self._address(url), headers=headers)
             self._check_passing(response)
             if start and response.status == 206:
                 return response
@@ -148,6 +148,16 @@ class Client:
             return response
 
         return self._retrying(ask)
+
+    def _address(self, url: str) -> str:
+        """Where a file is now: what is in a bucket, or an entry of GitHub Actions, is behind a signed URL."""
+        self._transport.admit(url)
+        if url.startswith(actions.SCHEME):
+            found = actions.download_url(self._transport, url, self._env)
+            if not found:
+                raise ImageNotFound("it is not there any more", at=shown(url))
+            return found
+        return bucket.signed("GET", url)
 
     # Writing
 
@@ -321,8 +331,8 @@ class Client:
 
 
 def cache_authorization(url: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750). None for a bucket."""
-    token = "" if url.startswith(bucket.SCHEME) else env.get("PYBUILD_CACHE_TOKEN", "")
+    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750); else none."""
+    token = env.get("PYBUILD_CACHE_TOKEN", "") if url.startswith(("http://", "https://")) else ""
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 

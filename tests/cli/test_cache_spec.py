@@ -23,6 +23,8 @@ S3 = "type=s3,bucket=b"
         (S3, TO, CacheSpec("s3", "s3://b?virtual=true")),
         (f"{S3},prefix=/p/q/,region=eu,name=n", FROM, CacheSpec("s3", "s3://b/p/q?region=eu&virtual=true", "n")),
         (f"{S3},endpoint_url=http://h:1/", FROM, CacheSpec("s3", "s3://b?endpoint=http%3A%2F%2Fh%3A1")),
+        ("type=gha", FROM, CacheSpec("gha", "gha://main")),
+        ("type=gha,scope=app,mode=min", TO, CacheSpec("gha", "gha://app", "app", "min")),
         (f"{S3},use_path_style=true", FROM, CacheSpec("s3", "s3://b")),
     ],
 )
@@ -41,6 +43,8 @@ def test_what_they_mean(text: str, option: str, spec: CacheSpec) -> None:
         ("type=http,url=host/c", FROM, "is no URL"),
         ("type=s3,region=eu", FROM, "has no `bucket`"),
         ("type=s3,bucket=b/c", FROM, "is no name of a bucket"),
+        ("type=gha,scope=a/b", FROM, "is no name"),
+        ("type=gha,name=a", FROM, "takes no `name`"),
         (f"{S3},endpoint_url=host", FROM, "is no URL"),
         (f"{S3},use_path_style=yes", FROM, "`use_path_style` is"),
         ("type=local,src=/c,region=eu", FROM, "takes no `region`"),

@@ -1,0 +1,121 @@
+"""A portable cache in the cache of GitHub Actions, for jobs that have no other place of their own.
+
+    pybuild-NAME-TIME             the artifact's manifest; the newest one counts
+    pybuild-HEX                   document and layers, by their sha256
+
+Entries never change, so each save adds a manifest. The service deletes what
+nobody asked for in a week, and the oldest where a repository has too much: a
+layer that is gone is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from buildkit_py.errors import ImageNotFound
+from buildkit_py.http import actions
+from buildkit_py.http.actions import ActionsCache
+from buildkit_py.http.retry import PASSING, retrying
+from buildkit_py.http.transport import Broken
+from buildkit_py.image.manifest import MAX_MANIFEST
+from buildkit_py.portable import artifact
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.bodies import BlobBody, BytesBody
+from buildkit_py.registry.origin import Origin
+from buildkit_py.registry.pull import checked
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from buildkit_py.http.transport import Body, Transport
+    from buildkit_py.portable.place import Source
+    from buildkit_py.store.layers import LayerBlob
+
+_BLOBS = actions.version("pybuild blobs 1")
+
+
+class ActionsEntries:
+    """Implements `Server`. `tag` tells several caches of one repository apart (buildx: `scope`)."""
+
+    def __init__(self, transport: Callable[[], Transport], tag: str, kind: str = ARTIFACT_TYPE) -> None:
+        self.name = f"{actions.SCHEME}{tag}"
+        self._transport = transport
+        self._kind = kind
+        self._beginning = f"pybuild-{tag}-"
+        # A key that begins as another's name does is of another version.
+        self._version = actions.version(f"pybuild manifests 1 {kind} {tag}")
+        self._there: set[str] = set()  # blobs, by digest
+
+    def read(self) -> Signed | None:
+        """See `Place`."""
+        # No entry has the beginning alone as its key.
+        manifest = self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning)
+        if manifest is None:
+            return None
+        found = artifact.parse(manifest, self._kind)
+        data = self._get(_key(found.document.digest), _BLOBS, LARGEST)
+        if data is None:
+            return None  # deleted by age
+        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+
+    def origin(self, blob: LayerBlob) -> Origin:
+        """See `Place`."""
+        return Origin(blob.digest, blob.size, blob.media_type, url=actions.name(_key(blob.digest), _BLOBS))
+
+    def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
+        """See `Place`."""
+        manifest = artifact.dump(signed, blobs, self._kind)
+        sent = 0
+        for blob in blobs:
+            if not self.has(blob):
+                self.send(blob, source)
+                sent += blob.size
+        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+        if not self._has(digest):
+            self._put(_key(digest), _BLOBS, BytesBody(signed.data))
+            sent += len(signed.data)
+        elif self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning) == manifest:
+            return sent
+        self._put(f"{self._beginning}{time.time_ns():020}", self._version, BytesBody(manifest))
+        return sent
+
+    def has(self, blob: LayerBlob) -> bool:
+        """See `Server`."""
+        return self._has(blob.digest)
+
+    def send(self, blob: LayerBlob, source: Source) -> None:
+        """See `Server`. What another job is about to send counts as sent: if it never comes, it is made again."""
+        self._put(_key(blob.digest), _BLOBS, BlobBody(blob, source))
+        self._there.add(blob.digest)
+
+    def _cache(self) -> ActionsCache:
+        return ActionsCache(self._transport(), os.environ)
+
+    def _has(self, digest: str) -> bool:
+        if digest not in self._there and retrying(lambda: self._cache().find(_key(digest), _BLOBS), time.sleep):
+            self._there.add(digest)
+        return digest in self._there
+
+    def _put(self, key: str, version: str, body: Body) -> None:
+        retrying(lambda: self._cache().put(key, version, body), time.sleep)
+
+    def _get(self, key: str, version: str, limit: int, beginning: str = "") -> bytes | None:
+        def ask() -> bytes | None:
+            url = self._cache().find(key, version, beginning)
+            if not url:
+                return None
+            response = self._transport().request("GET", url)
+            if response.status == 200:
+                return response.read_all(limit)
+            response.close()
+            kind = Broken if response.status in PASSING else ImageNotFound
+            raise kind(f"the server answers {response.status}", at=self.name)
+
+        return retrying(ask, time.sleep)
+
+
+def _key(digest: str) -> str:
+    return f"pybuild-{digest.removeprefix('sha256:')}"

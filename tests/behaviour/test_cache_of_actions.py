@@ -1,0 +1,165 @@
+"""A cache in the cache of GitHub Actions: `type=gha`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.actions_server import TOKEN, ActionsServer, actions_server
+from tests.behaviour.world import World
+from tests.web_server import Handler, Request
+
+# Who runs it makes no difference to a server.
+pytestmark = pytest.mark.parametrize("world", ["root" if os.geteuid() == 0 else "user"], indirect=True)
+
+TO, SOURCE = "--cache-to=type=gha", "--cache-from=type=gha"
+DOCKERFILE = """\
+FROM busybox
+RUN echo tools > /tools
+COPY src /src
+RUN head -c 300000 /dev/urandom > /made
+"""
+
+
+class Jobs:
+    """One project, built in several jobs of one repository."""
+
+    def __init__(self, world: World, layout: Path, server: ActionsServer) -> None:
+        self.world = world
+        self.server = server
+        self._layout = layout
+        world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n"})
+
+    def build(self, job: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """Build in a job."""
+        context = ("--build-context", f"busybox=oci-layout://{self._layout}")
+        variables = {**self.server.env, **env}
+        return self.world.build(*context, *argv, PYBUILD_HOME=str(self.world.top / job), **variables)
+
+    def ran(self, done: subprocess.CompletedProcess[str]) -> int:
+        """How many steps ran."""
+        return len(self.world.ran(done))
+
+
+@pytest.fixture
+def jobs(world: World, base_layout: Path) -> Iterator[Jobs]:
+    with actions_server() as server:
+        yield Jobs(world, base_layout, server)
+
+
+def test_another_job_runs_nothing(jobs: Jobs) -> None:
+    done = jobs.build("one", TO)
+    assert "exported cache" in done.stderr
+    assert "warning" not in done.stderr
+    assert len(jobs.server.entries) == 5  # three layers, the document, the manifest
+    assert jobs.ran(jobs.build("two", SOURCE)) == 0
+    done = jobs.build("two", SOURCE, "-o", "out")
+    assert jobs.ran(done) == 0
+    assert (jobs.world.project / "out/made").stat().st_size == 300_000
+
+
+def test_the_newest_save_counts(jobs: Jobs) -> None:
+    jobs.build("one", TO)
+    jobs.world.write({"src/a.txt": "b\n"})
+    jobs.build("two", SOURCE, TO)
+    assert jobs.ran(jobs.build("three", SOURCE)) == 0
+    # The first layer was there.
+    assert len(jobs.server.entries) == 9
+
+
+def test_the_same_again_adds_nothing(jobs: Jobs) -> None:
+    jobs.build("one", TO)
+    before = dict(jobs.server.entries)
+    assert "0 bytes sent" in jobs.build("one", TO).stderr
+    assert jobs.server.entries == before
+
+
+def test_scopes_are_caches_of_their_own(jobs: Jobs) -> None:
+    jobs.build("one", f"{TO},scope=app-2")
+    assert "there is no cache at gha://app yet" in jobs.build("two", f"{SOURCE},scope=app").stderr
+    assert jobs.ran(jobs.build("three", f"{SOURCE},scope=app-2")) == 0
+
+
+def test_cache_mounts_go_there_too(jobs: Jobs) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,target=/c date >> /c/log; cp /c/log /log\n"
+    jobs.world.write({"Dockerfile": text})
+    jobs.build("one", f"{TO},mounts=true")
+    jobs.world.write({"Dockerfile": text + "RUN --mount=type=cache,target=/c cp /c/log /second\n"})
+    jobs.build("two", SOURCE, "-o", "out")
+    assert (jobs.world.project / "out/second").read_text() == (jobs.world.project / "out/log").read_text()
+
+
+def test_elsewhere_it_is_said_that_there_is_none(jobs: Jobs) -> None:
+    done = jobs.build("one", SOURCE, TO, ACTIONS_RUNTIME_TOKEN="")
+    assert jobs.ran(done) == 3
+    assert "is not used: ACTIONS_RESULTS_URL and ACTIONS_RUNTIME_TOKEN are not set" in done.stderr
+    assert "was not written: ACTIONS_RESULTS_URL" in done.stderr
+
+
+def test_a_token_that_is_too_old(jobs: Jobs) -> None:
+    jobs.build("one", TO)
+    done = jobs.build("two", SOURCE, TO, ACTIONS_RUNTIME_TOKEN="another")
+    assert jobs.ran(done) == 3
+    assert "is not used: the server answers 401" in done.stderr
+    assert "was not written: the server answers 401" in done.stderr
+
+
+def test_the_token_and_signatures_are_kept_and_shown_nowhere(jobs: Jobs) -> None:
+    jobs.build("one", TO)
+    done = jobs.build("two", SOURCE, "-o", "out")
+    files = [path for path in (jobs.world.top / "two").rglob("*") if path.is_file()]
+    for secret in (TOKEN, "sig=signature"):
+        assert secret not in done.stderr
+        assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_what_another_job_is_about_to_send_is_not_waited_for(jobs: Jobs) -> None:
+    """And if it never comes, its step is done again."""
+    jobs.build("one", TO)
+    layers = [key for key, data in jobs.server.entries.items() if data.startswith(b"\x28\xb5\x2f\xfd")]
+    for key in layers:
+        del jobs.server.entries[key]  # begun, and not finished
+    assert "warning" not in jobs.build("one", TO).stderr
+    done = jobs.build("two", SOURCE, "-o", "out")
+    assert "are made again" in done.stderr
+    assert (jobs.world.project / "out/tools").read_text() == "tools\n"
+
+
+def test_entries_that_were_deleted_by_age(jobs: Jobs) -> None:
+    jobs.build("one", TO)
+    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-1" in data]:
+        del jobs.server.entries[key], jobs.server.begun[key]
+    done = jobs.build("two", SOURCE)
+    assert "there is no cache at" in done.stderr
+    jobs.build("two", TO)
+    assert jobs.ran(jobs.build("three", SOURCE)) == 0
+
+
+@pytest.mark.parametrize("status", [500, 429, 403])
+def test_a_service_that_fails(jobs: Jobs, status: int) -> None:
+    jobs.build("one", TO)
+
+    def fails(handler: Handler, request: Request) -> bool:
+        handler.answer(status)
+        return True
+
+    jobs.server.fault = fails
+    done = jobs.build("two", SOURCE, TO)
+    assert jobs.ran(done) == 3
+    assert f"is not used: the server answers {status}" in done.stderr
+    assert f"was not written: the server answers {status}" in done.stderr
+
+
+def test_a_service_that_answers_nonsense(jobs: Jobs) -> None:
+    def nonsense(handler: Handler, request: Request) -> bool:
+        handler.answer(200, b'{"ok": true, "signed_download_url": "file:///etc/passwd"}')
+        return True
+
+    jobs.server.fault = nonsense
+    done = jobs.build("one", SOURCE, TO)
+    assert jobs.ran(done) == 3
+    assert "is not used: the cache service answers without `signed_download_url`" in done.stderr
