@@ -66,6 +66,7 @@ class Uploads:
         self._begun: set[str] = set()
         self._thread: Thread | None = None
         self._over = False
+        self._problem: PybuildError | None = None
 
     def begin(self, layer: str, seconds: float) -> None:
         """Send a layer's blob if it is not there; its step took so many seconds."""
@@ -77,13 +78,15 @@ class Uploads:
             self._thread = Thread(self._work)
 
     def end(self) -> None:
-        """Wait for what was begun. What did not work is not said: writing the document tries it again."""
+        """Wait for what was begun. Raises what the server answered, which each blob tried often enough."""
         if self._thread is not None:
             self._queue.put(None)
             while not self._thread.join(_WAKES):
                 pass
             self._thread = None
         self._over = True
+        if self._problem is not None:
+            raise self._problem
 
     def stop(self) -> None:
         """Begin nothing more, and let what is on its way break off."""
@@ -101,8 +104,10 @@ class Uploads:
                 self._send(layer, blob, seconds)
             except _TooSlow:
                 continue
+            except PybuildError as problem:
+                self._problem, self._over = problem, True  # a server that fails would fail for each blob
             except BaseException:
-                self._over = True  # a server that fails would fail for each blob
+                self._over = True  # writing the document meets it again, where it can be raised
 
     def _send(self, layer: str, blob: LayerBlob, seconds: float) -> None:
         if self._place.has(blob) or (self._picky and self.rate.seconds(blob.size) > seconds):

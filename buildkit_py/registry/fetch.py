@@ -9,6 +9,7 @@ its digest is right; else the caller's read raises and nothing is left.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 
 from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
@@ -55,6 +56,10 @@ if TYPE_CHECKING:
 CHUNK = 256 << 10
 # Received but not yet taken by the unpacker; bounds memory when it is the slower one.
 AHEAD = 64
+# A layer that a step made and that comes from elsewhere with fewer bytes a second is sooner made than fetched.
+# It may take its time to begin.
+SLOW = 32 << 10
+PATIENCE = 20.0
 # So much progress earns a broken transfer its full number of attempts again.
 EARNED = 8 << 20
 _PATIENCE = 1.0
@@ -73,8 +78,6 @@ class Fetcher:
         sleep: Callable[[float], object] | None = None,
         received: Callable[[int], object] = int,
     ) -> None:
-        import time
-
         self._received = received
         self._store = store
         self._client = client
@@ -144,7 +147,8 @@ class Fetcher:
                 blob = self._note(layer_id, meta.diff_id, place)
                 return _Stored(self._store, blob, progress, layer_id)
         blob = LayerBlob(meta.diff_id, places[0].digest, places[0].size, places[0].media_type)
-        source = _Source(self._client, places[0], self._sleep)
+        is_built = meta.diff_id != f"sha256:{meta.id}"
+        source = _Source(self._client, places[0], self._sleep, slowest=SLOW if is_built else 0)
         return _Incoming(
             source,
             self._store.blobs.writer(),
@@ -165,9 +169,14 @@ class Fetcher:
 
 
 class _Source:
-    """The bytes of an origin; a transfer that breaks off is taken up again where it stopped."""
+    """The bytes of an origin; a transfer that breaks off is taken up again where it stopped.
 
-    def __init__(self, client: Client, place: Origin, sleep: Callable[[float], object]) -> None:
+    One that is slower than `slowest` bytes a second is given up.
+    """
+
+    def __init__(self, client: Client, place: Origin, sleep: Callable[[float], object], *, slowest: int) -> None:
+        self._slowest = slowest
+        self._waited = 0.0
         self._client = client
         self._place = place
         self._sleep = sleep
@@ -195,6 +204,7 @@ class _Source:
         while True:
             if self._stream is None:
                 self._stream = self._open()  # tries again by itself
+            began = time.monotonic()
             try:
                 data = self._stream.read(CHUNK)
             except Broken as problem:
@@ -202,6 +212,9 @@ class _Source:
                 self._pause_or_raise(problem)
                 continue
             self._at += len(data)
+            self._waited += time.monotonic() - began
+            if data and self._waited > PATIENCE and self._at < self._slowest * self._waited:
+                raise SourceError(f"the layer comes too slowly, {self._at / self._waited / 1000:.1f} kB a second")
             if self._at > self._place.size:
                 raise DigestMismatch(f"the layer {self._place.digest} is longer than its {self._place.size} bytes")
             if not data and self._at < self._place.size:

@@ -168,6 +168,44 @@ def test_layers_that_come_wrong_are_made_here(
     assert "nothing is damaged" in verified.stdout
 
 
+def test_layers_that_come_slowly_are_made_here(machines: Machines) -> None:
+    """A thousand bytes in a second, which would take five minutes."""
+    machines.build("one", machines.to)
+
+    def slow(handler: Handler, request: Request, data: bytes) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        try:
+            for start in range(0, len(data), 100):
+                handler.wfile.write(data[start : start + 100])
+                time.sleep(0.1)
+        except OSError:
+            pass
+
+    machines.bucket.fault = layers_only(slow, machines.bucket)
+    done = machines.build("two", machines.source, "-o", "out")
+    assert "are made again: the layer comes too slowly" in done.stderr
+    assert (machines.world.project / "out/made").stat().st_size == 300_000
+
+
+def test_a_server_that_takes_layers_slowly(machines: Machines) -> None:
+    """The build does not wait for as long as that would take."""
+
+    def slow(handler: Handler, request: Request) -> bool:
+        length = int(request.headers.get("content-length", "0"))
+        if request.method == "PUT" and length > 100_000:
+            time.sleep(length / 1000)
+        return False
+
+    machines.bucket.fault = slow
+    done = machines.build("one", machines.to)
+    assert "was not written: the server cannot be reached: it takes too long" in done.stderr
+    machines.bucket.fault = lambda handler, request: False
+    machines.build("one", machines.to)
+    assert machines.ran(machines.build("two", machines.source)) == 0
+
+
 def test_two_machines_that_save_at_once(machines: Machines) -> None:
     """Each leaves a whole cache, whoever was last; so does a directory."""
     directory = f"type=local,dest={machines.world.top}/cache"
@@ -225,3 +263,40 @@ def test_a_save_that_is_killed_leaves_the_cache_before(machines: Machines, momen
     machines.build("one", f"--cache-to=type=local,dest={directory}")
     assert not list(directory.rglob(".pybuild-*"))
     assert machines.ran(machines.build("three", f"--cache-from=type=local,src={directory}")) == 0
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_save_to_a_server_that_is_killed_leaves_the_cache_before(machines: Machines, number: int) -> None:
+    """As the request arrives that sends the first layer, the second one, the document, the manifest."""
+    machines.build("one", machines.to)
+    machines.world.write({"src/a.txt": "b\n"})
+    started: list[int] = []
+    puts = 0
+
+    def kills(handler: Handler, request: Request) -> bool:
+        nonlocal puts
+        puts += request.method == "PUT"
+        if puts == number:
+            os.killpg(started[0], signal.SIGKILL)
+        return puts >= number
+
+    machines.bucket.fault = kills
+    context = ("--build-context", f"busybox=oci-layout://{machines.layout}")
+    process = subprocess.Popen(
+        machines.world.command("build", *context, "-q", machines.to, "."),
+        cwd=machines.world.project,
+        env=machines.world.environment(PYBUILD_HOME=str(machines.world.top / "one")),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    started.append(process.pid)
+    assert process.wait(timeout=240) == -signal.SIGKILL
+    machines.bucket.fault = lambda handler, request: False
+    done = machines.build("two", machines.source)
+    assert "warning" not in done.stderr
+    assert machines.ran(done) == 2  # by the cache before
+    machines.build("one", machines.to)
+    assert machines.ran(machines.build("three", machines.source)) == 0
+    verified = machines.world.run("cache", "verify", PYBUILD_HOME=str(machines.world.top / "one"))
+    assert "nothing is damaged" in verified.stdout

@@ -179,3 +179,17 @@ def test_standard_output_to_a_full_disk(world: World, busybox: str) -> None:
             check=False,
         )
     full(Done(done.returncode, "", done.stderr), code=7)
+
+
+def test_while_a_layer_is_imported(world: World, busybox: str) -> None:
+    """A portable cache has it; what does not fit is no reason to do anything otherwise when there is room."""
+    world.write({"Dockerfile": "FROM busybox\nRUN head -c 12000000 /dev/urandom > /big\n"})
+    cache = world.top / "cache"
+    world.run("build", busybox, f"--cache-to=type=local,dest={cache}", ".", PYBUILD_HOME=str(world.top / "other"))
+    build = ["build", "--progress=plain", busybox, f"--cache-from=type=local,src={cache}", "-o", "out", "."]
+    (failed, verified), (again, verified_again) = on_a_small_disk(world, "9m", build, VERIFY)
+    full(failed)
+    for one in (verified, again, verified_again):
+        healed(one)
+    assert "are made again" not in again.err
+    assert "#2 CACHED" in again.err

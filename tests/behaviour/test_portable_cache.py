@@ -385,7 +385,7 @@ def test_an_image_is_no_cache(machines: Machines, tmp_path: Path) -> None:
     [
         ("--cache-from=type=local", "has no `src`"),
         ("--cache-to=type=local,src=x", "has no `dest`"),
-        ("--cache-from=type=gha", "has the type `gha`"),
+        ("--cache-from=type=azblob", "has the type `azblob`"),
         ("--cache-from=src=x", "has no `type`"),
         ("--cache-to=type=local,dest=x,mode=all", "has the mode `all`"),
         ("--cache-from=type=local,src=x,mode=max", "takes no `mode`"),
