@@ -86,13 +86,9 @@ class BuildRequest(Record):
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
     `allow` are entitlements, by docker's names. `cache_max` is what the store may take, in bytes, 0 for what the
-<<<<<<< HEAD
-    configuration says.
-    `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
-=======
     configuration says. `cache_policy`: "all", or "worthwhile" to send to no server what takes longer to move than to
     make.
->>>>>>> af44aeb (Send a cache's layers to its server while the build runs, and not those that take longer to move than to make)
+    `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
     made, none is.
