@@ -11,6 +11,7 @@
 
     [cache]
     max = "50g"                             # what the store may take of the disk
+    mounts_max = "2g"                       # what may travel of one cache mount
 
     [registries."docker.io"]
     mirrors = ["http://localhost:5000"]
@@ -18,7 +19,8 @@
 
 `PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
 mirrors before those of the file; a registry may stand in it several times.
-`PYBUILD_CA_BUNDLE` stands before `ca_bundle`, and `PYBUILD_CACHE_MAX` before `cache.max`.
+`PYBUILD_CA_BUNDLE` stands before `ca_bundle`, `PYBUILD_CACHE_MAX` before `cache.max`, and
+`PYBUILD_CACHE_MOUNTS_MAX` before `cache.mounts_max`.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
 CACHE_MAX_VARIABLE = "PYBUILD_CACHE_MAX"
+MOUNTS_MAX_VARIABLE = "PYBUILD_CACHE_MOUNTS_MAX"
 _NETWORKS = ("host", "none")
 _COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
@@ -49,7 +52,7 @@ class RegistryConfig(Record):
 
 
 class Config(Record):
-    """`jobs` and `cache_max` (bytes) 0, and "" elsewhere, mean that nothing was set.
+    """`jobs`, `cache_max` and `mounts_max` (bytes) 0, and "" elsewhere, mean that nothing was set.
     `file` is where it was read from, "" if there is none."""
 
     registries: tuple[RegistryConfig, ...] = ()
@@ -58,6 +61,7 @@ class Config(Record):
     compression: str = ""
     ca_bundle: str = ""
     cache_max: int = 0
+    mounts_max: int = 0
     file: str = ""
 
     def registry(self, name: str) -> RegistryConfig:
@@ -101,6 +105,8 @@ def load(env: Mapping[str, str]) -> Config:
         config = config.replace(ca_bundle=os.path.abspath(bundle))
     if limit := env.get(CACHE_MAX_VARIABLE):
         config = config.replace(cache_max=_size(limit, CACHE_MAX_VARIABLE, ""))
+    if limit := env.get(MOUNTS_MAX_VARIABLE):
+        config = config.replace(mounts_max=_size(limit, MOUNTS_MAX_VARIABLE, ""))
     variable = env.get(MIRRORS_VARIABLE, "")
     return _with_mirrors(config, variable) if variable.strip() else config
 
@@ -127,8 +133,8 @@ def _from_toml(data: bytes, path: str) -> Config:
     jobs = build.get("jobs", 0)
     if type(jobs) is not int or jobs < 0:
         raise UsageError("build.jobs must be a whole number, 0 or more", at=path)
-    _only(cache := _table(table, "cache", "", path), ("max",), "cache.", path)
-    limit = _text(cache, "max", "cache.", path)
+    _only(cache := _table(table, "cache", "", path), ("max", "mounts_max"), "cache.", path)
+    limit, travels = (_text(cache, key, "cache.", path) for key in ("max", "mounts_max"))
     bundle = _text(table, "ca_bundle", "", path)
     if bundle:
         bundle = os.path.join(os.path.dirname(path), os.path.expanduser(bundle))
@@ -152,6 +158,7 @@ def _from_toml(data: bytes, path: str) -> Config:
         compression=_choice(build, "compression", _COMPRESSIONS, path),
         ca_bundle=bundle,
         cache_max=_size(limit, "cache.max", path) if limit else 0,
+        mounts_max=_size(travels, "cache.mounts_max", path) if travels else 0,
         file=path,
     )
 

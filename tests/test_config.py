@@ -74,13 +74,18 @@ def test_everything_set(tmp_path: Path) -> None:
     assert config.registry("localhost:5001").insecure
 
 
-def test_a_size_from_the_environment_comes_first(tmp_path: Path) -> None:
-    env = write(tmp_path, '[cache]\nmax = "20g"')
-    assert load({**env, "PYBUILD_CACHE_MAX": "512m"}).cache_max == 512 << 20
-    with pytest.raises(UsageError, match="PYBUILD_CACHE_MAX: `much` is no size"):
-        load({"PYBUILD_CACHE_MAX": "much"})
-    with pytest.raises(UsageError, match=r"cache\.max: `much` is no size"):
-        load(write(tmp_path, '[cache]\nmax = "much"'))
+@pytest.mark.parametrize(
+    ("key", "field", "variable"),
+    [("max", "cache_max", "PYBUILD_CACHE_MAX"), ("mounts_max", "mounts_max", "PYBUILD_CACHE_MOUNTS_MAX")],
+)
+def test_a_size_from_the_environment_comes_first(tmp_path: Path, key: str, field: str, variable: str) -> None:
+    env = write(tmp_path, f'[cache]\n{key} = "20g"')
+    assert getattr(load(env), field) == 20 << 30
+    assert getattr(load({**env, variable: "512m"}), field) == 512 << 20
+    with pytest.raises(UsageError, match=f"{variable}: `much` is no size"):
+        load({variable: "much"})
+    with pytest.raises(UsageError, match=rf"cache\.{key}: `much` is no size"):
+        load(write(tmp_path, f'[cache]\n{key} = "much"'))
 
 
 def test_mirrors_from_the_environment_come_first(tmp_path: Path) -> None:

@@ -64,14 +64,15 @@ class PortableCaches:
             self._mounts = PortableMounts(self._session, self._emit, places, self._key)
         return self._mounts
 
-    def save_mounts(self, used: dict[str, str]) -> None:
-        """Write cache mounts to where `--cache-to` says `mounts=true`: ids by names."""
+    def save_mounts(self, used: dict[tuple[str, str], str]) -> None:
+        """Write cache mounts to where `--cache-to` says `mounts=true`: ids by names and keys."""
         for spec in self._request.cache_to:
             if not spec.mounts:
                 continue
             began = self._session.clock()
             try:
-                sent = self.mounts().save(self._mounts_place(spec), used)
+                limit = spec.mounts_max or self._session.config.mounts_max
+                sent = self.mounts().save(self._mounts_place(spec), used, limit)
             except PybuildError as problem:
                 self._emit(Notice("warning", f"the cache mounts were not written to {spec.place}: {problem.message}"))
                 continue

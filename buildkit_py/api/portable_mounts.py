@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.session import Session
     from buildkit_py.events import Emit
-    from buildkit_py.portable.mounts import KeptMount
+    from buildkit_py.portable.mounts import Kept, KeptMount
     from buildkit_py.portable.place import Place
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
-# What no build used for so long is not kept any more.
+# What no build used for so long is not kept any more, nor are more keys of one mount than these.
 _KEPT = 30 * 86_400
+_KEYS = 5
+# What travels of one mount where nobody says how much.
+_LIMIT = 5 << 30
 
 
 class PortableMounts:
@@ -34,21 +37,22 @@ class PortableMounts:
         self._places = places
         self._key = key
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[KeptMount, Place]] | None = None
+        self._known: list[tuple[Place, Kept]] | None = None
 
-    def restore(self, name: str, directory: str) -> bool:
-        """Fill a new cache mount; False where no place has it, or could give it. What goes wrong is a warning."""
+    def restore(self, name: str, key: str, directory: str) -> bool:
+        """Fill a new cache mount; False where no place has it, or could give it. What goes wrong is a warning.
+
+        What was saved under its key goes before what was saved of it last.
+        """
         from buildkit_py.portable.restore_mounts import restore
 
         with self._lock:
             if self._known is None:
-                self._known = {}
-                for place in reversed(self._places):
-                    self._known.update({name: (kept, place) for name, kept in self._read(place).items()})
-        found = self._known.get(name)
-        if found is None:
+                self._known = [(place, self._read(place)) for place in self._places]
+        found = [(place, kept) for place, there in self._known if (kept := mounts.find(there, name, key)) is not None]
+        if not found:
             return False
-        kept, place = found
+        place, kept = next((one for one in found if one[1].key == key), found[0])
         session = self._session
         try:
             restore(session.store, session.fetcher(), session.identity, kept, directory, place.origin)
@@ -60,32 +64,23 @@ class PortableMounts:
         self._empty(directory)
         return False
 
-    def save(self, place: Place, used: dict[str, str]) -> int:
+    def save(self, place: Place, used: dict[tuple[str, str], str], limit: int = 0) -> int:
         """Write the mounts that were used to a place, over what it has; how many bytes had to be sent.
 
-        Raises `SourceError`, `StoreError`. A mount that is in use or cannot be packed keeps what was saved before.
+        `used` are ids by names and keys, `limit` is how many bytes of one mount may travel (0: what is usual). Raises
+        `SourceError`, `StoreError`. A mount that is in use or cannot be packed keeps what was saved before.
         """
-        from buildkit_py.portable.save_mounts import save
-
         if not used:
             return 0
         store = self._session.store
         old = self._read(place)
         now = time.time()
-        new = {name: kept for name, kept in old.items() if now - kept.used < _KEPT}
-        for name, id in used.items():
-            held = store.mounts.hold(name)
-            if held is None:
-                self._emit(Notice("info", f"the cache mount `{id}` is in use and was not saved"))
-                continue
-            with held:
-                try:
-                    new[name] = save(store, id, held.path, old.get(name))
-                except PybuildError as problem:
-                    self._emit(Notice("warning", f"the cache mount `{id}` was not saved: {problem.message}"))
+        new = {named: kept for named, kept in old.items() if now - kept.used < _KEPT}
+        for (name, key), id in used.items():
+            self._put(new, name, key, self._save(old, name, key, id, limit))
         if new == old:
             return 0
-        packs = list({blob.digest: blob for kept in new.values() for blob in kept.packs}.values())
+        packs = list({pack.blob.digest: pack.blob for kept in new.values() for pack in kept.packs}.values())
         data = mounts.dump(new)
 
         def source(blob: LayerBlob) -> VerifiedReader:
@@ -96,7 +91,40 @@ class PortableMounts:
             store.blobs.delete(blob.digest)  # the mount itself is here
         return sent
 
-    def _read(self, place: Place) -> dict[str, KeptMount]:
+    def _save(self, old: Kept, name: str, key: str, id: str, limit: int) -> KeptMount | None:
+        """One mount as it is now; None where that cannot be said."""
+        from buildkit_py.portable.save_mounts import save
+
+        store = self._session.store
+        held = store.mounts.hold(name)
+        if held is None:
+            self._emit(Notice("info", f"the cache mount `{id}` is in use and was not saved"))
+            return None
+        with held:
+            try:
+                saved = save(store, id, key, held.path, mounts.find(old, name, key), limit or _LIMIT)
+            except PybuildError as problem:
+                self._emit(Notice("warning", f"the cache mount `{id}` was not saved: {problem.message}"))
+                return None
+            except OSError as problem:
+                self._emit(Notice("warning", f"the cache mount `{id}` was not saved: {problem.strerror}"))
+                return None
+        if saved.left_out:
+            what = f"{saved.left_out} files ({saved.bytes} bytes) that were used least recently"
+            self._emit(Notice("info", f"the cache mount `{id}` is larger than may travel: {what} are left out"))
+        return saved.mount
+
+    def _put(self, new: Kept, name: str, key: str, kept: KeptMount | None) -> None:
+        """Add a mount as the last one, if it is another than before; of its keys the oldest go."""
+        if kept is None or new.get((name, key)) == kept:
+            return
+        new.pop((name, key), None)
+        new[name, key] = kept
+        keys = [named for named in new if named[0] == name]
+        for named in keys[:-_KEYS]:
+            del new[named]
+
+    def _read(self, place: Place) -> Kept:
         try:
             signed = place.read()
             if signed is None:

@@ -46,7 +46,8 @@ class CacheSpec(Record):
     an image's name, a URL, that of a bucket (`http.bucket.base`), or what people call it.
 
     `name` tells several caches in one directory, or below one URL, apart. `mode`: "max" writes what every step gave,
-    "min" only what is in the targets' images. `mounts`: the files of cache mounts are written, too.
+    "min" only what is in the targets' images. `mounts`: the files of cache mounts are written, too, of each so many as
+    hold `mounts_max` bytes (0: what the configuration says).
     """
 
     kind: str
@@ -54,6 +55,7 @@ class CacheSpec(Record):
     name: str = "main"
     mode: str = "max"
     mounts: bool = False
+    mounts_max: int = 0
 
 
 class SizeLimits(Record):

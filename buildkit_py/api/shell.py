@@ -108,7 +108,7 @@ def _inside(
     seen = [materializer.trees(store.snapshots.layers(one.snapshot)) if one.snapshot else None for one in sources]
     given = build.given()
     caches = CacheMounts(
-        store, materializer, Begun(), step, [one.snapshot for one in sources], seen, lambda process: None
+        store, materializer, Begun(), step, trees, [one.snapshot for one in sources], seen, lambda process: None
     )
     mounts = Mounts(step, op, seen, given.secret, caches, AgentMounts(store, given.agent, step), build.ca_bundle())
     make_root(f"{work}/upper")

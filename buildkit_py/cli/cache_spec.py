@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.api.request import CacheSpec
-from buildkit_py.cli.values import fields_of
+from buildkit_py.cli.values import byte_size, fields_of
 from buildkit_py.errors import UsageError
 
 # What names the place, by the cache's type; of a directory it is `src` to read from.
@@ -26,12 +26,13 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     `type=gha[,scope=NAME]`.
 
     All but registries and gha have `name`, too. With `--cache-to` it is `dest` for
-    `src`, and there are `mode` and `mounts`. A text without `=` is the `ref`
-    of a registry, as for buildx. Raises `UsageError`.
+    `src`, and there are `mode`, `mounts` and `mounts-max`. A text without `=`
+    is the `ref` of a registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
-    known = ("type", "src", "dest", "ref", "url", "bucket", "name", "scope", "mode", "mounts", *_BUCKET, *_KEYS)
+    places = ("src", "dest", "ref", "url", "bucket")
+    known = ("type", *places, "name", "scope", "mode", "mounts", "mounts-max", *_BUCKET, *_KEYS)
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -58,6 +59,7 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     mounts = fields.pop("mounts", "false") if option == "--cache-to" else "false"
     if mounts not in ("true", "false"):
         raise UsageError(f"`{option} {text}`: `mounts` is `true` or `false`")
+    most = fields.pop("mounts-max", "") if mounts == "true" else ""
     for other in fields:
         raise UsageError(f"`{option} {text}`: a cache of type {kind} takes no `{other}` here")
     if kind == "local":
@@ -72,7 +74,8 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
         place = _bucket(place, bucket, option, text)
     else:
         place = _ref(place, option, text)
-    return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true")
+    limit = byte_size(most, f"{option} {text}") if most else 0
+    return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true", limit)
 
 
 def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:

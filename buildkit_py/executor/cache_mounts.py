@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, PybuildError
 from buildkit_py.image.entry import DIR
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.layers import TreeLoss
@@ -33,11 +33,11 @@ _EINVAL = 22
 
 class Begun:
     """The cache mounts that this build used, and those that it emptied, for steps that use nothing of earlier builds:
-    each is emptied once. `used` are ids by names.
+    each is emptied once. `used` are ids by names and keys.
     """
 
     def __init__(self) -> None:
-        self.used: dict[str, str] = {}
+        self.used: dict[tuple[str, str], str] = {}
         self._lock = allocate_lock()
         self._locks: dict[tuple[str, ...], LockType] = {}
         self._done: set[tuple[str, ...]] = set()
@@ -53,7 +53,10 @@ class Begun:
 
 
 class CacheMounts:
-    """What one Run has of the store's cache mounts while it runs. `snapshots` and `trees` are the step's sources."""
+    """What one Run has of the store's cache mounts while it runs.
+
+    `snapshots` and `trees` are the step's sources, `below` is what it stands on.
+    """
 
     def __init__(
         self,
@@ -61,16 +64,18 @@ class CacheMounts:
         materializer: Materializer,
         begun: Begun,
         step: Step,
+        below: Trees,
         snapshots: Sequence[str],
         trees: Sequence[Trees | None],
         waiting: Callable[[int], object],
-        restore: Callable[[str, str], bool] | None = None,
+        restore: Callable[[str, str, str], bool] | None = None,
     ) -> None:
         self._restore = restore
         self._store = store
         self._materializer = materializer
         self._begun = begun
         self._step = step
+        self._below = below
         self._snapshots = snapshots
         self._trees = trees
         self._waiting = waiting
@@ -80,6 +85,7 @@ class CacheMounts:
         """Have each cache once, however often it is mounted, and all steps in one order.
 
         A step that asked twice would wait for itself, and two with other orders for each other.
+        Raises `BuildfileError` where a `key` names nothing.
         """
         wanted: dict[tuple[str, ...], Mount] = {}
         for mount in op.mounts:
@@ -89,15 +95,18 @@ class CacheMounts:
                 wanted[key] = max(other, mount, key=lambda one: _STRICTNESS.index(one.sharing))
         for key in sorted(wanted):
             mount = wanted[key]
-            self._begun.used[self._store.mounts.name(key[0], key[1:])] = key[0]
+            version = self._version(mount, op)
+            self._begun.used[self._store.mounts.name(key[0], key[1:]), version] = key[0]
 
-            def acquire(fresh: bool, key: tuple[str, ...] = key, mount: Mount = mount) -> CacheMount:
+            def acquire(
+                fresh: bool, key: tuple[str, ...] = key, mount: Mount = mount, version: str = version
+            ) -> CacheMount:
                 return self._store.mounts.acquire(
                     key[0],
                     mount.sharing,
                     self._waiting,
                     begins=key[1:],
-                    fill=lambda directory: self._fill(mount, key, directory, fresh),
+                    fill=lambda directory: self._fill(mount, key, version, directory, fresh),
                     fresh=fresh,
                 )
 
@@ -120,12 +129,25 @@ class CacheMounts:
         attributes = f"{_mode(mount):o} {mount.uid} {mount.gid}"
         return (id,) if attributes == f"{_MODE:o} 0 0" else (id, "empty", attributes)
 
-    def _fill(self, mount: Mount, key: tuple[str, ...], directory: str, fresh: bool) -> None:
+    def _version(self, mount: Mount, op: Run) -> str:
+        if not mount.keys:
+            return ""
+        from buildkit_py.executor.mount_key import mount_key
+
+        try:
+            return mount_key(mount, op, self._below, self._trees)
+        except PybuildError as problem:
+            problem.place(self._step.position)
+            raise
+        except OSError as problem:
+            raise store_error(problem, self._store.root, "read what is the key of a cache mount") from problem
+
+    def _fill(self, mount: Mount, key: tuple[str, ...], version: str, directory: str, fresh: bool) -> None:
         """Make a new, empty directory what another machine saved of it, else what the mount says that it begins as."""
         tree = self._trees[mount.source] if mount.source >= 0 else None
         restored = False
         if self._restore is not None and not fresh:
-            restored = self._restore(self._store.mounts.name(key[0], key[1:]), directory)
+            restored = self._restore(self._store.mounts.name(key[0], key[1:]), version, directory)
         try:
             if tree is None:
                 self._set(directory, _mode(mount), mount.uid, mount.gid)

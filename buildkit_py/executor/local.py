@@ -152,8 +152,8 @@ class LocalExecutor:
         assert isinstance(op, LocalSource)
         return self._contexts.tree(op)
 
-    def cache_mounts(self) -> dict[str, str]:
-        """The cache mounts that were used: their ids by their names in the store."""
+    def cache_mounts(self) -> dict[tuple[str, str], str]:
+        """The cache mounts that were used: their ids by their names in the store and their keys."""
         return self._begun.used
 
     def contexts(self) -> list[tuple[str, str, bytes]]:
@@ -246,7 +246,7 @@ class LocalExecutor:
 
         waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
         caches = CacheMounts(
-            self.store, self._materializer, self._begun, step, snapshots, seen, waiting, self._settings.restore
+            self.store, self._materializer, self._begun, step, trees, snapshots, seen, waiting, self._settings.restore
         )
         agents = AgentMounts(self.store, self._given.agent, step)
         mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)

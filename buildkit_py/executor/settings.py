@@ -18,8 +18,8 @@ class Settings(Record):
     `compression` is that of layers which are packed while they are made: what the image will want, or "none".
     `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
     the project; it raises `PybuildError`.
-    `restore(name, directory)` fills a new cache mount with what another machine saved of it; False where there is
-    nothing.
+    `restore(name, key, directory)` fills a new cache mount with what another machine saved of it; False where there
+    is nothing.
     """
 
     log_dir: str
@@ -28,7 +28,7 @@ class Settings(Record):
     ca_bundle: bytes = b""
     offline: bool = False
     save: Callable[[tuple[str, ...], str, str], None] | None = None
-    restore: Callable[[str, str], bool] | None = None
+    restore: Callable[[str, str, str], bool] | None = None
 
 
 class Given(Record):

@@ -79,7 +79,8 @@ class GitSource(Record):
 class Mount(Record):
     """One `RUN --mount`. `source` is an index into the step's sources, -1 for none.
 
-    `id`, `sharing` and a secret's value are not in the key.
+    `keys` are paths and wildcards of the step's filesystem: their files tell what of a cache mount is to be restored.
+    They, `id`, `sharing` and a secret's value are not in the step's key.
     """
 
     kind: str  # bind, cache, tmpfs, secret, ssh
@@ -95,6 +96,7 @@ class Mount(Record):
     size: int = 0
     env: str = ""
     required: bool = False
+    keys: tuple[str, ...] = ()
 
 
 class Pipe(Record):

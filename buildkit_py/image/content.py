@@ -145,13 +145,22 @@ def file_digest(entry: Entry) -> bytes:
     return hash_file(entry.source)
 
 
-def hash_file(path: str) -> bytes:
-    """BLAKE3 of a regular file's bytes (32 bytes). Raises `OSError`; never follows a link, never waits on a fifo."""
+def hash_file(path: str, *, unseen: bool = False) -> bytes:
+    """BLAKE3 of a regular file's bytes (32 bytes). Raises `OSError`; never follows a link, never waits on a fifo.
+
+    `unseen`: its time of reading stays as it was, if it is ours (open(2), O_NOATIME).
+    """
     import stat
 
     from blake3 import blake3
 
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags | os.O_NOATIME if unseen else flags)
+    except PermissionError:
+        if not unseen:
+            raise
+        fd = os.open(path, flags)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(22, "not a regular file", path)

@@ -3,7 +3,8 @@
 A *pack* is a layer blob with the files that were new when it was made. So a
 mount that grew by a few files costs one small pack more, and the older ones
 stay where they are. A file counts as the same if its mark is: a digest over
-its name, kind, mode, owner, bytes and seconds of modification.
+its name, kind, mode, owner, bytes and seconds of modification. A mount whose
+step has a key is kept once for each key.
 
 Like the cache document it comes from elsewhere, and reading trusts nothing.
 """
@@ -21,30 +22,47 @@ from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from buildkit_py.image.entry import Entry
 
-FORMAT = "pybuild-mounts-1"
+    # By name in a store and key, in the order in which they were saved last.
+    Kept: TypeAlias = dict[tuple[str, str], "KeptMount"]
+
+FORMAT = "pybuild-mounts-2"
 _WHAT = "document of cache mounts"
 _MARK = 32
 _SECOND = 10**9
+_MOST = 1 << 63
+LATEST = (1 << 33) - 1  # seconds since 1970: what 64 bits of nanoseconds can say
 
 
 class KeptFile(Record):
-    """A file, directory or link of a mount: the number of its pack, its mark, its bytes."""
+    """A file, directory or link of a mount: the number of its pack, its mark, its bytes, when it was used last."""
 
     pack: int
     mark: str
     size: int
+    used: int = 0
+
+
+class Pack(Record):
+    """A pack: its blob, and the bytes of what was put into it."""
+
+    blob: LayerBlob
+    bytes: int
 
 
 class KeptMount(Record):
-    """A mount as it was saved. `id` is for people, `used` when (seconds since 1970); `files` by path."""
+    """A mount as it was saved. `id` is for people, `key` what the step's `key` came to ("": it has none).
+
+    Times are seconds since 1970, `files` by path.
+    """
 
     id: str
+    key: str
     used: int
-    packs: tuple[LayerBlob, ...]
+    packs: tuple[Pack, ...]
     files: tuple[tuple[str, KeptFile], ...]
 
 
@@ -54,61 +72,81 @@ def mark(entry: Entry) -> str:
     return blake3_hex(b"%d;%b" % (entry.mtime // _SECOND, part))[:_MARK]
 
 
-def dump(mounts: dict[str, KeptMount]) -> bytes:
-    """The JSON of mounts by their names in a store; equal ones have equal bytes."""
+def dump(mounts: Kept) -> bytes:
+    """The JSON of mounts, in the order in which they were saved last; equal ones have equal bytes."""
     import json
 
-    value = {"format": FORMAT, "mounts": {name: _plain(mount) for name, mount in mounts.items()}}
+    value = {"format": FORMAT, "mounts": [_plain(name, mount) for (name, _), mount in mounts.items()]}
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def load(data: bytes) -> dict[str, KeptMount]:
+def load(data: bytes) -> Kept:
     """The mounts in some bytes. Raises `Malformed` where it is no such document."""
     value = strict_json.parse_object(data, limit=LARGEST, what=_WHAT)
     if strict_json.text(value, "format", _WHAT) != FORMAT:
         raise Malformed(f"the {_WHAT} is of another version", hint="write it anew with this pybuild (--cache-to)")
-    plain = strict_json.mapping(value, "mounts", _WHAT) or {}
-    return {name: _mount(name, one) for name, one in plain.items()}
+    mounts: Kept = {}
+    for one in strict_json.objects(value, "mounts", _WHAT):
+        name, mount = _mount(one)
+        mounts[name, mount.key] = mount
+    return mounts
 
 
-def _plain(mount: KeptMount) -> dict[str, Any]:
+def find(mounts: Kept, name: str, key: str) -> KeptMount | None:
+    """What is best for a mount to begin with: what was saved under its key, else what was saved of it last."""
+    if (name, key) in mounts:
+        return mounts[name, key]
+    return next((mount for (other, _), mount in reversed(mounts.items()) if other == name), None)
+
+
+def _plain(name: str, mount: KeptMount) -> dict[str, Any]:
     return {
+        "name": name,
+        "key": mount.key,
         "id": mount.id,
         "used": mount.used,
         "packs": [
-            {"diffId": blob.diff_id, "digest": blob.digest, "size": blob.size, "mediaType": blob.media_type}
-            for blob in mount.packs
+            {
+                "diffId": pack.blob.diff_id,
+                "digest": pack.blob.digest,
+                "size": pack.blob.size,
+                "mediaType": pack.blob.media_type,
+                "bytes": pack.bytes,
+            }
+            for pack in mount.packs
         ],
-        "files": {path: [file.pack, file.mark, file.size] for path, file in mount.files},
+        "files": {path: [file.pack, file.mark, file.size, file.used] for path, file in mount.files},
     }
 
 
-def _mount(name: str, value: Any) -> KeptMount:
-    if not is_hex(name) or not isinstance(value, dict):
+def _mount(value: dict[str, Any]) -> tuple[str, KeptMount]:
+    name, key = strict_json.text(value, "name", _WHAT), strict_json.text(value, "key", _WHAT)
+    if not is_hex(name) or (key and not is_hex(key)):
         raise Malformed(f"a mount of the {_WHAT} is none")
     packs = tuple(_pack(one) for one in strict_json.objects(value, "packs", _WHAT))
     files = strict_json.mapping(value, "files", _WHAT) or {}
-    used = strict_json.integer(value, "used", _WHAT)
-    return KeptMount(
+    return name, KeptMount(
         strict_json.text(value, "id", _WHAT),
-        used,
+        key,
+        strict_json.integer(value, "used", _WHAT),
         packs,
         tuple((_path(path), _file(row, len(packs))) for path, row in files.items()),
     )
 
 
-def _pack(value: dict[str, Any]) -> LayerBlob:
+def _pack(value: dict[str, Any]) -> Pack:
     blob = LayerBlob(
         strict_json.text(value, "diffId", _WHAT),
         strict_json.text(value, "digest", _WHAT),
         strict_json.integer(value, "size", _WHAT),
         strict_json.text(value, "mediaType", _WHAT),
     )
-    if not (is_sha256(blob.diff_id) and is_sha256(blob.digest) and 0 <= blob.size < 1 << 63):
+    held = strict_json.integer(value, "bytes", _WHAT)
+    if not (is_sha256(blob.diff_id) and is_sha256(blob.digest) and 0 <= blob.size < _MOST and 0 <= held < _MOST):
         raise Malformed(f"a pack of the {_WHAT} is none")
     if not layer_compression(blob.media_type):
         raise Malformed(f"a pack of the {_WHAT} is of no known type")
-    return blob
+    return Pack(blob, held)
 
 
 def _path(path: str) -> str:
@@ -118,9 +156,11 @@ def _path(path: str) -> str:
 
 
 def _file(row: Any, packs: int) -> KeptFile:
-    if not (isinstance(row, list) and len(row) == 3 and type(row[0]) is int and type(row[2]) is int):
+    if not (isinstance(row, list) and len(row) == 4 and all(type(one) is int for one in (row[0], *row[2:]))):
         raise Malformed(f"a file of the {_WHAT} is none")
-    pack, mark, size = row
-    if not (0 <= pack < packs and size >= 0 and isinstance(mark, str) and is_hex(mark, _MARK)):
+    pack, mark, size, used = row
+    if not (0 <= pack < packs and 0 <= size < _MOST and isinstance(mark, str) and is_hex(mark, _MARK)):
         raise Malformed(f"a file of the {_WHAT} is none")
-    return KeptFile(pack, mark, size)
+    if not 0 <= used <= LATEST:
+        raise Malformed(f"a file of the {_WHAT} was used at no time")
+    return KeptFile(pack, mark, size, used)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.layers import LayerBlob
     from buildkit_py.store.store import Store
 
+_SECOND = 10**9
+
 
 def restore(
     store: Store,
@@ -39,7 +41,7 @@ def restore(
     wanted = {file.pack for _, file in mount.files}
     with store.work_dir("mounts") as work:
         for number in sorted(wanted):
-            _unpack(store, fetcher, identity, mount.packs[number], origin, f"{work.path}/{number}")
+            _unpack(store, fetcher, identity, mount.packs[number].blob, origin, f"{work.path}/{number}")
         arrange(mount, work.path, directory)
 
 
@@ -72,7 +74,10 @@ def _unpack(
 
 
 def arrange(mount: KeptMount, packs: str, directory: str) -> None:
-    """Move each file from its pack to its place. Directories get their attributes last: filling them changes times."""
+    """Move each file from its pack to its place, and make it as long unread as it was.
+
+    Directories get their attributes last: filling them changes times.
+    """
     made: dict[str, os.stat_result] = {"": os.lstat(directory)}
     try:
         for path, file in sorted(mount.files):
@@ -87,6 +92,8 @@ def arrange(mount: KeptMount, packs: str, directory: str) -> None:
                 made[path] = status
             else:
                 os.rename(source, f"{directory}/{path}")
+                times = (file.used * _SECOND, status.st_mtime_ns)
+                os.utime(f"{directory}/{path}", ns=times, follow_symlinks=False)
     except (FileNotFoundError, NotADirectoryError) as problem:
         raise Malformed(f"a pack lacks a file of the saved mount: {problem.filename}") from problem
     del made[""]

@@ -11,10 +11,11 @@ from buildkit_py.portable.mounts import KeptFile, KeptMount
 from buildkit_py.portable.restore_mounts import arrange
 
 MARK = "0" * 32
+USED = 1_700_000_000
 
 
 def mount(*paths: str) -> KeptMount:
-    return KeptMount("/c", 0, (), tuple((path, KeptFile(0, MARK, 0)) for path in paths))
+    return KeptMount("/c", "", 0, (), tuple((path, KeptFile(0, MARK, 0, USED)) for path in paths))
 
 
 @pytest.fixture
@@ -32,7 +33,11 @@ def packs(tmp_path: Path) -> Path:
 def test_files_get_to_their_places(packs: Path) -> None:
     there = packs.parent / "there"
     (packs / "0/d").chmod(0o700)
+    written = (packs / "0/d/f").stat().st_mtime_ns
     arrange(mount("d", "d/f", "out"), str(packs), str(there))
+    assert (there / "d/f").stat().st_atime == USED
+    assert (there / "d/f").stat().st_mtime_ns == written
+    assert (there / "out").lstat().st_atime == USED
     assert (there / "d/f").read_text() == "f"
     assert (there / "d").stat().st_mode & 0o777 == 0o700
     assert (there / "out").is_symlink()

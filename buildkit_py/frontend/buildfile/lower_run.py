@@ -153,6 +153,7 @@ def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount
             mode=spec.mode,
             uid=max(spec.uid, 0),
             gid=max(spec.gid, 0),
+            keys=spec.keys,
         )
     )
 

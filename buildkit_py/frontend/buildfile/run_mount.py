@@ -1,8 +1,9 @@
 """`RUN --mount=…`: one CSV line of keys and values into what a step mounts.
 
 Keys and defaults are BuildKit's; `docs/reference/dockerfile-compatibility.md`
-lists them. Values expand; `from` does not, because which stages a stage needs
-has to be known before any of them is looked at.
+lists them. `key` is our own, and BuildKit refuses it. Values expand; `from`
+does not, because which stages a stage needs has to be known before any of
+them is looked at.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ SHARING = ("shared", "private", "locked")
 _ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro": "readonly", "rw": "readwrite"}
 _KEYS = (
     *("type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw"),
-    *("id", "sharing", "required", "size", "mode", "uid", "gid", "env"),
+    *("id", "sharing", "required", "size", "mode", "uid", "gid", "env", "key"),
 )
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
 class RunMount(Record):
-    """A parsed mount. `origin` is its `from`; `mode`, `uid` and `gid` are -1 where not given."""
+    """A parsed mount. `origin` is its `from`; `mode`, `uid` and `gid` are -1 where not given.
+
+    `keys` are all its `key`s: the only one that may be there several times.
+    """
 
     kind: str = "bind"
     origin: str = ""
@@ -43,6 +47,7 @@ class RunMount(Record):
     uid: int = -1
     gid: int = -1
     env: str = ""
+    keys: tuple[str, ...] = ()
 
 
 def mount_origin(value: str, at: Position) -> str:
@@ -75,6 +80,7 @@ def with_origin(value: str, expand: Callable[[str], str], at: Position) -> str:
 def parse_mount(value: str, expand: Callable[[str], str], at: Position) -> RunMount:
     """The mount that a flag's value describes. Raises `BuildfileError` at `at` for anything BuildKit refuses."""
     given: dict[str, object] = {}
+    keys: list[str] = []
     read_only: bool | None = None
     kind = "bind"
     for field in _fields(value, at):
@@ -100,6 +106,10 @@ def parse_mount(value: str, expand: Callable[[str], str], at: Position) -> RunMo
                 given["origin"] = text
             case "source" | "target" | "id" | "env":
                 given[name] = text
+            case "key":
+                if not text.strip("/"):
+                    raise BuildfileError("a `key` in --mount names no file", at=at, hint="as in `key=go.sum`")
+                keys.append(text)
             case "readonly" | "readwrite":
                 read_only = _boolean(key, text, at) == (name == "readonly")
             case "required":
@@ -117,6 +127,8 @@ def parse_mount(value: str, expand: Callable[[str], str], at: Position) -> RunMo
                 raise _unknown(key, at)
     if read_only is None:
         read_only = kind not in ("cache", "tmpfs")
+    if keys:
+        given["keys"] = tuple(keys)
     mount = RunMount(kind=kind, read_only=read_only, **given)  # type: ignore[arg-type]
     _check(mount, given, at)
     return mount
@@ -127,14 +139,14 @@ def _check(mount: RunMount, given: dict[str, object], at: Position) -> None:
     # Those that mean nothing to a kind and that BuildKit passes over all the same are among its own here.
     allowed = {
         "bind": {"origin", "source", "target", "id"},
-        "cache": {"origin", "source", "target", "id", "sharing", "mode", "uid", "gid"},
+        "cache": {"origin", "source", "target", "id", "sharing", "mode", "uid", "gid", "keys"},
         "tmpfs": {"origin", "target", "id", "size"},
         "secret": {"source", "target", "id", "required", "mode", "uid", "gid", "env"},
         "ssh": {"origin", "target", "id", "required", "mode", "uid", "gid"},
     }[kind]
     for name in given:
         if name not in allowed:
-            shown = "from" if name == "origin" else name
+            shown = {"origin": "from", "keys": "key"}.get(name, name)
             raise BuildfileError(f"a mount of type {kind} takes no `{shown}`", at=at)
     if kind == "secret":
         if mount.source and mount.id:

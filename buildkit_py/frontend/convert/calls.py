@@ -201,6 +201,9 @@ class Calls:
                 out += [("read_only", "True")] * spec.read_only
                 if spec.origin:
                     out.append(("source", self._tree(spec.origin, spec.source, at)))
+                if spec.keys:
+                    keys = [self._field(key) for key in spec.keys]
+                    out.append(("key", keys[0] if len(keys) == 1 else f"[{', '.join(keys)}]"))
             case "tmpfs":
                 out = [("", place)] + [("size", str(spec.size))] * bool(spec.size)
             case "secret":

@@ -273,6 +273,7 @@ class ImageLowering:
                     mode=mount.mode,
                     uid=mount.uid,
                     gid=mount.gid,
+                    keys=tuple(self._text(stage, key) for key in mount.keys),
                 )
             case SecretMount():
                 return Mount(

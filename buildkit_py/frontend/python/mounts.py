@@ -18,7 +18,7 @@ _SHARING = ("shared", "private", "locked")
 
 
 class CacheMount(Record):
-    """`tree` is what a new one begins with, None for nothing."""
+    """`tree` is what a new one begins with, None for nothing. `keys` are paths as the command sees them."""
 
     target: AnyText
     id: AnyText
@@ -28,6 +28,7 @@ class CacheMount(Record):
     gid: int
     read_only: bool
     tree: Tree | None
+    keys: tuple[AnyText, ...] = ()
 
 
 class SecretMount(Record):
@@ -70,13 +71,16 @@ def cache(
     gid: int = 0,
     read_only: bool = False,
     source: Tree | Image | None = None,
+    key: AnyText | list[AnyText] | tuple[AnyText, ...] = (),
 ) -> CacheMount:
     """A directory that lives on from build to build and is in no image and no key.
 
     Two caches of one `id` (the path, if not given) are one. `sharing` is what
     several commands at once may do: "shared", "private" (each its own) or
     "locked" (one after the other). A new one is empty, or begins with the
-    files of `source`.
+    files of `source`. On another machine it begins with what was saved when
+    the files that `key` names, as the command sees them, were the same; where
+    nothing was, with what was saved last.
     """
     _expect_place(path, "`path` of cache()")
     expect_text(id, "`id` of cache()")
@@ -86,7 +90,12 @@ def cache(
     if sharing not in _SHARING:
         raise BuildfileError(f"`sharing` of cache() must be one of {', '.join(_SHARING)}, got {sharing!r}", at=here())
     tree = None if source is None else _one_path(source, "`source` of cache()", "cache() begins with")
-    return CacheMount(path, id, sharing, mode, uid, gid, read_only, tree)
+    keys = key if isinstance(key, (list, tuple)) else (key,)
+    for one in keys:
+        expect_text(one, "`key` of cache()")
+        if isinstance(one, str) and not one.strip("/"):
+            raise BuildfileError("`key` of cache() names no file", at=here(), hint='as in key="go.sum"')
+    return CacheMount(path, id, sharing, mode, uid, gid, read_only, tree, tuple(keys))
 
 
 def secret(

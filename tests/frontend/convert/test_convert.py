@@ -140,6 +140,10 @@ SAME = [
     ("FROM base\nRUN --security=sandbox y\n", ((),)),
     ("FROM base\nRUN --mount=type=ssh --mount=type=ssh,id=a,dst=/t,required,uid=3,mode=0440 x\n", ((),)),
     ("FROM base\nRUN --network=none --mount=type=cache,dst=/c,from=i,source=/s,ro,sharing=locked x\n", ((),)),
+    (
+        "FROM base\nARG L=a\nRUN --mount=type=cache,dst=/c,key=go.sum --mount=type=cache,dst=/d,key=$L.lock,key=b x\n",
+        ((), (("L", "b"),)),
+    ),
     ("FROM base\nADD https://host/x.tar /d/\nADD --unpack --chown=1 https://host/y.tar /e/\n", ((),)),
     (f"FROM base\nADD --checksum=sha256:{'a' * 64} https://host/x /d/\nADD git@host:r.git#v1:sub /s/\n", ((),)),
     (

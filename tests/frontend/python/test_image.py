@@ -50,6 +50,8 @@ WRONG = [
     ('cache("/c", sharing="x")', "`sharing` of cache() must be one of shared, private, locked"),
     ('secret("")', "secret() needs an id"),
     ("secret(5)", "`id` of secret() must be str"),
+    ('cache("/c", key=5)', "`key` of cache() must be str"),
+    ('cache("/c", key=["a", ""])', "`key` of cache() names no file"),
     ("cache('/c', source='x')", "`source` of cache() must be Tree or Image"),
     ('file("a/b", "x")', "file() needs a plain name, got 'a/b'"),
     ('file("..", "x")', "file() needs a plain name, got '..'"),

@@ -86,7 +86,8 @@ def test_run_arguments(tmp_path):
     made = image(
         tmp_path,
         """(Image("base").workdir("/w").user("app").run("x", network="none", env={"A": "1"}, user="root", mounts=[
-            cache("/c"), cache("d", id="x", sharing="locked", mode=0o700), secret("s"), secret("t", env="T"),
+            cache("/c"), cache("d", id="x", sharing="locked", mode=0o700),
+            cache("/k", key="go.sum"), cache("/l", key=["a", fmt("{}.lock", "b")]), secret("s"), secret("t", env="T"),
             secret("u", target="/u", required=False), tmpfs("/t", size=5),
             ssh(), ssh("d", target="a", uid=7), bind(Image("other")["/bin"], "/b"),
             bind(context("."), "/src", read_only=False)]))""",
@@ -95,6 +96,8 @@ def test_run_arguments(tmp_path):
     assert op.mounts == (
         Mount("cache", "/c", read_only=False, id="/c"),
         Mount("cache", "/w/d", read_only=False, id="x", sharing="locked", mode=0o700),
+        Mount("cache", "/k", read_only=False, id="/k", keys=("go.sum",)),
+        Mount("cache", "/l", read_only=False, id="/l", keys=("a", "b.lock")),
         Mount("secret", "/run/secrets/s", id="s", required=True),
         Mount("secret", "", id="t", env="T", required=True),
         Mount("secret", "/u", id="u"),
