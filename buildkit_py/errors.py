@@ -15,7 +15,8 @@
     │   └── DiskFull                        5   no space left
     ├── SandboxError                        6   this machine cannot run the step as asked
     ├── ExportError                         7   the result could not be written
-    └── SizeExceeded                        8   an image is larger than the command line allows
+    ├── SizeExceeded                        8   an image is larger than the command line allows
+    └── SecretLeaked                       10   a value of a secret is in what the build makes
 
 Only `cli/` turns one of these into a message and an exit code; everything
 below raises. An error says *what* in `message` (one sentence, no full stop),
@@ -145,3 +146,7 @@ class ExportError(PybuildError):
 
 class SizeExceeded(PybuildError):
     exit_code = 8
+
+
+class SecretLeaked(PybuildError):
+    exit_code = 10

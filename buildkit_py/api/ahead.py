@@ -37,6 +37,7 @@ class Ahead:
         """A step's standard output, for a file that needs it to go on."""
         step = self._pin(step)
         executor = self._executor()
+        executor.expect([step])
         solution = self._solve(executor, [step])
         if executor.contexts():
             # The graph was made of them, so what the memo has of it would be wrong when they change.

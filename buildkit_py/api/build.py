@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from buildkit_py.api.pins import ImagePins
     from buildkit_py.api.portable import PortableCaches
     from buildkit_py.api.record_build import Recorder
-    from buildkit_py.api.request import BuildRequest, Secret
+    from buildkit_py.api.request import BuildRequest
     from buildkit_py.api.write_out import WriteOut
     from buildkit_py.events import Emit
     from buildkit_py.executor.local import LocalExecutor
@@ -74,6 +74,7 @@ class Build:
 
     def __init__(self, request: BuildRequest, session: Session, emit: Emit, witness: Witness) -> None:
         # After the session's beginning, which starts the process that sandboxes come from: both load side by side.
+        from buildkit_py.api.given_secrets import GivenSecrets
         from buildkit_py.api.ssh_agents import SshAgents
         from buildkit_py.api.write_out import PACKED_AS, pushes, wants_image
 
@@ -86,6 +87,7 @@ class Build:
         self.ran = self.cached = 0
         self.numbers = count(1)  # of steps, and so of their logs: those that a Buildfile.py asks for come first
         self.recorder: Recorder | None = None
+        self.secrets = GivenSecrets(request, emit)
         self.agents = SshAgents(request.ssh)
         # A push waits for the tests of what it pushes.
         self.testing = request.test or (not request.no_test and pushes(request.outputs))
@@ -170,6 +172,7 @@ class Build:
         executor = self.executor(log_dir, self.compression if packs and self.epoch is None else "none")
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
+        self.secrets.look_at(targets, roots)
         executor.expect(roots)
         if request.dry_run:
             return self._plan(self.solver(executor, packer, targets), executor, targets)
@@ -328,7 +331,7 @@ class Build:
         """What a person gave to the build besides its files."""
         from buildkit_py.executor.settings import Given
 
-        return Given(_secrets(self.request.secrets), self.agents.socket)
+        return Given(self.secrets.value, self.agents.socket, self.secrets.gate)
 
     def results(self, executor: LocalExecutor, steps: list[Step]) -> dict[Step, Result]:
         """What these steps come to, and all that they stand on. Raises the first failure."""
@@ -446,24 +449,3 @@ def _image_steps(targets: tuple[Target, ...]) -> set[Step]:
             steps.add(step)
             step = step.base
     return steps
-
-
-def _secrets(given: tuple[Secret, ...]) -> Callable[[str], bytes | None]:
-    known = {secret.id: secret for secret in given}
-
-    def value(id: str) -> bytes | None:
-        from buildkit_py.errors import SourceError
-
-        secret = known.get(id)
-        if secret is None:
-            return None
-        if secret.env:
-            text = os.environ.get(secret.env)
-            return None if text is None else os.fsencode(text)
-        try:
-            with open(secret.file, "rb") as file:
-                return file.read()
-        except OSError as problem:
-            raise SourceError(f"the secret `{id}` cannot be read: {problem.strerror}", at=secret.file) from problem
-
-    return value

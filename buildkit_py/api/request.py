@@ -11,11 +11,15 @@ if TYPE_CHECKING:
 
 
 class Secret(Record):
-    """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`."""
+    """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`.
+
+    `scan`: it is looked for in what the build makes.
+    """
 
     id: str
     file: str = ""
     env: str = ""
+    scan: bool = True
 
 
 class Ssh(Record):
@@ -93,7 +97,7 @@ class BuildRequest(Record):
     `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
-    made, none is.
+    made, none is. `secret_scan` False: no secret is looked for in what is made.
     """
 
     file: str
@@ -103,6 +107,7 @@ class BuildRequest(Record):
     build_args: tuple[tuple[str, str], ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
+    secret_scan: bool = True
     ssh: tuple[Ssh, ...] = ()
     outputs: tuple[OutputSpec, ...] = ()
     tags: tuple[str, ...] = ()

@@ -22,7 +22,13 @@ _OPTIONS = (
     Option(("--target",), "the target to build", "NAME"),
     Option(("--build-arg",), "set an ARG; NAME alone takes its value from the environment", "NAME=VALUE", many=True),
     Option(("--build-context",), "what FROM and --from=NAME mean by a name", "NAME=VALUE", many=True),
-    Option(("--secret",), "a secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE]", "SPEC", many=True),
+    Option(
+        ("--secret",),
+        "a secret for RUN --mount=type=secret: id=NAME[,src=FILE|,env=VARIABLE][,scan=false]",
+        "SPEC",
+        many=True,
+    ),
+    Option(("--no-secret-scan",), "do not look for secrets in what is built, nor mask them in logs"),
     Option(
         ("--ssh",), "an ssh agent for RUN --mount=type=ssh and git: default, ID[=SOCKET|=KEY[,…]]", "SPEC", many=True
     ),

@@ -34,6 +34,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         build_args=build_args,
         build_contexts=tuple(values.pair(text, "--build-context") for text in parsed.all("build-context")),
         secrets=tuple(values.secret(text, env, cwd) for text in parsed.all("secret")),
+        secret_scan=not parsed.has("no-secret-scan"),
         ssh=tuple(values.ssh(text, env, cwd) for text in parsed.all("ssh")),
         outputs=_outputs(parsed, cwd),
         tags=tags,

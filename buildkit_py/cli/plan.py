@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 # Of `pybuild build`, the options that decide which steps there are and whether they have a result.
 _SHARED = frozenset(
     (
-        *("file", "target", "build-arg", "build-context", "secret", "label", "platform", "pull", "no-cache"),
-        *("no-cache-filter", "network", "add-host", "cache-from", "locked", "offline"),
+        *("file", "target", "build-arg", "build-context", "secret", "no-secret-scan", "label", "platform"),
+        *("pull", "no-cache", "no-cache-filter", "network", "add-host", "cache-from", "locked", "offline"),
     )
 )
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 # Of `pybuild build`, the options that decide which steps there are and how they run.
 _SHARED = frozenset(
     (
-        *("file", "build-arg", "build-context", "secret", "ssh", "allow", "platform", "pull", "no-cache", "network"),
-        *("no-cache-filter", "add-host", "jobs", "progress", "locked", "offline", "cache-from"),
+        *("file", "build-arg", "build-context", "secret", "no-secret-scan", "ssh", "allow", "platform"),
+        *("pull", "no-cache", "network", "no-cache-filter", "add-host", "jobs", "progress", "locked"),
+        *("offline", "cache-from"),
     )
 )
 _SHOWN = {"PASSED": "PASS", "FAILED": "FAIL", "SKIPPED": "SKIP"}

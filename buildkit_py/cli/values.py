@@ -50,15 +50,17 @@ def env_file(path: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
-    """`id=NAME[,src=FILE|,env=VARIABLE]`; with the id alone, the variable of that name or else the file.
+    """`id=NAME[,src=FILE|,env=VARIABLE][,scan=false]`; with the id alone, the variable of that name or else the file.
 
     As buildx reads it: `source` is `src`, and `type=env,src=NAME` is `env=NAME`. Raises `UsageError`.
     """
-    fields = fields_of(text, "--secret", ("id", "src", "source", "env", "type"))
+    fields = fields_of(text, "--secret", ("id", "src", "source", "env", "type", "scan"))
     name = fields.get("id", "")
     file = fields.get("src", "") or fields.get("source", "")
     variable = fields.get("env", "")
     kind = fields.get("type", "")
+    if fields.get("scan", "true") not in ("true", "false"):
+        raise UsageError(f"`--secret {text}`: `scan` is `true` or `false`")
     if kind not in ("", "file", "env"):
         raise UsageError(f"`--secret {text}` has the type `{kind}`", hint="it is `file` or `env`")
     if not name:
@@ -75,7 +77,7 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
         file = os.path.abspath(os.path.join(cwd, os.path.expanduser(file)))
         if not os.path.isfile(file):
             raise UsageError(f"the secret `{name}` is to come from `{file}`, which is no file")
-    return Secret(name, file=file, env=variable)
+    return Secret(name, file=file, env=variable, scan=fields.get("scan") != "false")
 
 
 def ssh(text: str, env: Mapping[str, str], cwd: str) -> Ssh:

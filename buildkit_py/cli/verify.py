@@ -16,9 +16,9 @@ NOT_REPRODUCIBLE = 9
 # Of `pybuild build`, the options that decide which steps there are and how they run.
 _SHARED = frozenset(
     (
-        *("file", "target", "build-arg", "build-context", "secret", "ssh", "allow", "label", "platform", "pull"),
-        *("no-cache", "no-cache-filter", "cache-from", "network", "add-host", "jobs", "compression", "progress"),
-        *("locked", "offline"),
+        *("file", "target", "build-arg", "build-context", "secret", "no-secret-scan", "ssh", "allow", "label"),
+        *("platform", "pull", "no-cache", "no-cache-filter", "cache-from", "network", "add-host", "jobs"),
+        *("compression", "progress", "locked", "offline"),
     )
 )
 

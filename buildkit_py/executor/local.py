@@ -17,7 +17,7 @@ from buildkit_py.executor.materialize import HOST, Materializer, Trees
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec
+from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, save_always
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.image.entry import FILE
@@ -86,13 +86,17 @@ class LocalExecutor:
     def expect(self, targets: Iterable[Step], *, as_files: bool = False) -> None:
         """Learn which steps others stand on: their layers are made as files, the others' as blobs.
 
-        `as_files`: the targets' own files are going to be read, too.
+        `as_files`: the targets' own files are going to be read, too. Raises `SecretLeaked` for a step that names a
+        secret's value.
         """
         targets = tuple(targets)
         if as_files:
             self._stood_on.update(targets)
-        for step in in_order(targets):
+        steps = list(in_order(targets))
+        for step in steps:
             self._stood_on.update(inputs(step))
+        if self._given.gate is not None:
+            self._given.gate.expect(steps)
 
     # -- roots
 
@@ -288,18 +292,24 @@ class LocalExecutor:
                 self._emit(StepOutput(step_id, stream, text, self._clock()))
 
             log = f"{self._settings.log_dir}/step-{step_id}.log"
-            pump = Pump(line, log, capture=op.capture, append=attempt > 1)
+            gate = self._given.gate
+            mask = gate.mask if gate is not None else None
+            pump = Pump(line, log, capture=op.capture, append=attempt > 1, mask=mask)
             roots = (("/",) if trees.host else ()) + trees.directories + (upper,)
             try:
                 run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy, limits)
             except StepFailed as failed:
                 if not self._running.cancelled:
-                    self._save(op, step, roots, failed)
+                    save_always(op.policy, step, roots, self._settings.save, failed)
                 raise
             finally:
                 if limits is not None:
                     limits.remove()
-            self._save(op, step, roots, None)
+                if gate is not None:
+                    gate.masked(pump.masked, step.position)
+            save_always(op.policy, step, roots, self._settings.save)
+            if gate is not None:
+                gate.look(pump.text, f"what `{step.name}` printed for its file to take", step.position)
             if op.test:
                 upper = f"{work.path}/nothing"
                 make_root(upper)
@@ -309,20 +319,10 @@ class LocalExecutor:
                 merge_new_directories(upper, self._union(below))
             compression = "none" if step in self._stood_on else self._settings.compression
             impure = self._impure(below)
-            new = make_layer.from_directory(self.store, below, upper, impure=impure, compression=compression)
+            new = make_layer.from_directory(
+                self.store, below, upper, impure=impure, compression=compression, look=lambda new: self._look(step, new)
+            )
             return new, pump.text
-
-    def _save(self, op: Run, step: Step, roots: tuple[str, ...], failed: StepFailed | None) -> None:
-        """Copy out what `--save-always` names. What cannot be is a note of the step's failure, if it has one."""
-        for source, dest in op.policy.save_always:
-            assert self._settings.save is not None
-            try:
-                self._settings.save(roots, source, dest)
-            except PybuildError as problem:
-                if failed is None:
-                    problem.place(step.position)
-                    raise
-                failed.notes = (*failed.notes, f"`{source}` was not saved: {problem.message}")
 
     def _copy(
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]
@@ -410,6 +410,7 @@ class LocalExecutor:
         ends: array[int] | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
+        self._look(step, entries)
         impure = self._impure(below)
         if step in self._stood_on and not self._would_lose(entries):
             return make_layer.from_entries_as_files(
@@ -424,6 +425,11 @@ class LocalExecutor:
             digests=digests,
             ends=ends,
         )
+
+    def _look(self, step: Step, entries: Sequence[Entry]) -> None:
+        """Look for secrets in what a step is about to leave."""
+        if self._given.gate is not None:
+            self._given.gate.entries(entries, step.position)
 
     def _would_lose(self, entries: Sequence[Entry]) -> bool:
         """Whether files could not get their owners here. A blob keeps them, and so does an image made of it."""
@@ -447,6 +453,7 @@ class LocalExecutor:
         patch = patch_for(self.store, entries, earlier)
         if patch is None:
             return None
+        self._look(step, patch.entries)
         impure = self._impure(below)
         if step in self._stood_on and not self._would_lose(entries):
             identity = self._materializer.identity

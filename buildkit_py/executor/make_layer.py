@@ -19,7 +19,7 @@ from buildkit_py.store.work import make_root
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from buildkit_py.executor.patch_layer import Patch
     from buildkit_py.image.entry import Entry
@@ -41,15 +41,26 @@ class NewLayer(Record):
     diff_id: str = ""
 
 
-def from_directory(store: Store, base: str, upper: str, *, impure: bool, compression: str = "none") -> NewLayer:
+def from_directory(
+    store: Store,
+    base: str,
+    upper: str,
+    *,
+    impure: bool,
+    compression: str = "none",
+    look: Callable[[Sequence[Entry]], None] | None = None,
+) -> NewLayer:
     """The layer made of an overlay's upper directory, which becomes the store's. `base` is a snapshot.
 
-    With a `compression` it is packed, too, by the same read of its files that
-    takes the digests. That is for a layer on which nothing waits.
+    `look` sees the entries before anything is made of them, and may raise. With a
+    `compression` it is packed, too, by the same read of its files that takes the
+    digests. That is for a layer on which nothing waits.
     """
     from buildkit_py.image.overlay_diff import diff
 
     entries = diff(upper, hash_files=compression == "none")
+    if look is not None:
+        look(entries)
     if compression == "none" or not entries:
         from buildkit_py.image.content import content_digest
 

@@ -12,11 +12,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.executor.secret_mask import Mask
+
 # A line longer than this is shown in pieces; the log has it whole.
 _LONGEST_LINE = 1 << 16
 # A step that floods its output must not fill the disk: the log says where it was cut.
 LOG_LIMIT = 64 << 20
 _CAPTURE_LIMIT = 1 << 20
+# How many milliseconds a mask may hold back a whole line.
+_LULL = 200
 
 
 class Pump:
@@ -24,18 +28,31 @@ class Pump:
 
     `line(stream, text)` is called for each line; `log` is a path that gets
     the raw bytes of both, behind what it has with `append`; with `capture`
-    standard output is kept as `text`.
+    standard output is kept as `text`. `mask` makes a mask for each stream: it
+    hides secrets from lines and log, though not from `text`, and `masked` are
+    the ids of those.
     """
 
     def __init__(
-        self, line: Callable[[int, str], None], log: str, *, capture: bool = False, append: bool = False
+        self,
+        line: Callable[[int, str], None],
+        log: str,
+        *,
+        capture: bool = False,
+        append: bool = False,
+        mask: Callable[[], Mask | None] | None = None,
     ) -> None:
         self._line = line
         self._log = log
+        self._log_fd = -1
+        self._written = 0
         self._as_new = os.O_APPEND if append else os.O_TRUNC
         self._capture = capture
         self._captured = bytearray()
         self._partial = {1: bytearray(), 2: bytearray()}
+        self._masks: dict[int, Mask] = {}
+        if mask is not None:
+            self._masks = {stream: one for stream in (1, 2) if (one := mask()) is not None}
         self.tail: list[str] = []
 
     @property
@@ -49,44 +66,59 @@ class Pump:
         poll = select.poll()
         for fd in streams:
             poll.register(fd, select.POLLIN)
-        written = 0
-        log = -1
         try:
-            log = self._open_log()
+            self._open_log()
             while streams:
-                for fd, _ in poll.poll():
+                ready = poll.poll(_LULL if any(mask.waits for mask in self._masks.values()) else None)
+                if not ready:
+                    for stream, mask in self._masks.items():
+                        self._show(stream, mask.lull())
+                for fd, _ in ready:
                     piece = os.read(fd, 1 << 16)
                     if not piece:
                         poll.unregister(fd)
                         os.close(fd)
                         self._end_of(streams.pop(fd))
                         continue
-                    if written < LOG_LIMIT:
-                        written += len(piece)
-                        cut = b"\n[pybuild: the log was cut here at %d bytes]\n" % written
-                        self._write_log(log, piece + cut if written >= LOG_LIMIT else piece)
                     self._take(streams[fd], piece)
         finally:
             for fd in streams:
                 os.close(fd)
-            if log >= 0:
-                os.close(log)
+            if self._log_fd >= 0:
+                os.close(self._log_fd)
 
-    def _open_log(self) -> int:
+    @property
+    def masked(self) -> set[str]:
+        """The ids of the secrets that were printed."""
+        return {id for mask in self._masks.values() for id in mask.hidden}
+
+    def _open_log(self) -> None:
         try:
-            return os.open(self._log, os.O_WRONLY | os.O_CREAT | self._as_new | os.O_CLOEXEC, 0o600)
+            self._log_fd = os.open(self._log, os.O_WRONLY | os.O_CREAT | self._as_new | os.O_CLOEXEC, 0o600)
         except OSError as problem:
             raise store_error(problem, self._log, "write a step's log") from problem
 
-    def _write_log(self, log: int, data: bytes) -> None:
+    def _write_log(self, piece: bytes) -> None:
+        if self._written >= LOG_LIMIT:
+            return
+        self._written += len(piece)
+        if self._written >= LOG_LIMIT:
+            piece += b"\n[pybuild: the log was cut here at %d bytes]\n" % self._written
         try:
-            write_all(log, data)
+            write_all(self._log_fd, piece)
         except OSError as problem:
             raise store_error(problem, self._log, "write a step's log") from problem
 
     def _take(self, stream: int, piece: bytes) -> None:
         if stream == 1 and self._capture and len(self._captured) < _CAPTURE_LIMIT:
             self._captured += piece
+        mask = self._masks.get(stream)
+        self._show(stream, mask.feed(piece) if mask is not None else piece)
+
+    def _show(self, stream: int, piece: bytes) -> None:
+        if not piece:
+            return
+        self._write_log(piece)
         partial = self._partial[stream]
         partial += piece
         lines = partial.split(b"\n")
@@ -99,6 +131,8 @@ class Pump:
         self._partial[stream] = bytearray(rest)
 
     def _end_of(self, stream: int) -> None:
+        if stream in self._masks:
+            self._show(stream, self._masks[stream].end())
         if self._partial[stream]:
             self._say(stream, self._partial[stream])
             self._partial[stream] = bytearray()

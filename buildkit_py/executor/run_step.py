@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.errors import BuildfileError, SandboxError, StepFailed
+from buildkit_py.errors import BuildfileError, PybuildError, SandboxError, StepFailed
 from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.output import Pump
 from buildkit_py.graph.op import NO_POLICY
@@ -298,6 +298,28 @@ def run_command(
             at=step.position,
             hint=_hint_of_full_disk(spec.root.upper),
         )
+
+
+def save_always(
+    policy: Policy,
+    step: Step,
+    roots: tuple[str, ...],
+    save: Callable[[tuple[str, ...], str, str], None] | None,
+    failed: StepFailed | None = None,
+) -> None:
+    """Copy out of a step's filesystem what `--save-always` names, by the `save` of `Settings`.
+
+    What cannot be is a note of the step's failure, if it has one. Raises what `save` raises, else.
+    """
+    for source, dest in policy.save_always:
+        assert save is not None
+        try:
+            save(roots, source, dest)
+        except PybuildError as problem:
+            if failed is None:
+                problem.place(step.position)
+                raise
+            failed.notes = (*failed.notes, f"`{source}` was not saved: {problem.message}")
 
 
 def in_units(size: int) -> str:

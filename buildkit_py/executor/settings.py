@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.executor.secret_gate import SecretGate
+
 
 class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
@@ -33,8 +35,10 @@ class Settings(Record):
 
 class Given(Record):
     """What a person gave to a build besides its files: `secret(id)` is a secret's value, `agent(id)` the path of an ssh
-    agent's socket; None where there is none. Both raise `SourceError`.
+    agent's socket; None where there is none. Both raise `SourceError`. `gate` looks for the secrets in what is made;
+    None where none is looked for.
     """
 
     secret: Callable[[str], bytes | None]
     agent: Callable[[str], str | None]
+    gate: SecretGate | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import PybuildError, StepFailed
+from buildkit_py.errors import PybuildError, SecretLeaked, StepFailed
 from buildkit_py.report import color
 from buildkit_py.report.escape import line, visible
 from buildkit_py.source_map import Position, caret
@@ -27,7 +27,8 @@ def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
         rule = color.paint("------", "dim", on)
         out += [rule, *([f" > {visible(step_name)}:"] if step_name else []), *(line(text) for text in error.tail), rule]
     out.append(_headline("error", error.message, error.at, on))
-    excerpt = error.excerpt or _source_line(error.at)
+    # The line of a Buildfile may be where the secret stands.
+    excerpt = "" if isinstance(error, SecretLeaked) else error.excerpt or _source_line(error.at)
     if excerpt:
         out += [line(text) for text in excerpt.split("\n")]
     out += [f"{color.paint('note:', 'note', on)} {_lines(note)}" for note in error.notes]

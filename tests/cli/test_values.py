@@ -50,6 +50,8 @@ def test_env_file(tmp_path):
         ("id=a,type=env,env=TOKEN", Secret("a", env="TOKEN")),
         ("id=TOKEN", Secret("TOKEN", env="TOKEN")),
         ("id=f", Secret("f", file="f")),
+        ("id=f,scan=false", Secret("f", file="f", scan=False)),
+        ("id=f,scan=true", Secret("f", file="f")),
         ('id=a,"src=with,comma"', Secret("a", file="with,comma")),
     ],
 )
@@ -70,6 +72,7 @@ def test_secret(tmp_path, text, expected):
         ("id=gone", "which is no file"),
         ("id=a,env=GONE", "`\\$GONE`, which is not set"),
         ("id=a,src=f,env=TOKEN", "names a file and a variable"),
+        ("id=f,scan=no", "`scan` is `true` or `false`"),
         ("id=a,type=socket", "has the type `socket`"),
         ("id=a,scr=f", "`scr=f` is not understood"),
         ("a", "`a` is not understood"),
