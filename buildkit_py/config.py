@@ -6,7 +6,7 @@
 
     [build]
     jobs = 4
-    network = "host"                        # host, none
+    network = "host"                        # isolated, host, none
     compression = "zstd"                    # zstd, gzip, uncompressed
 
     [cache]
@@ -39,7 +39,7 @@ MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
 CACHE_MAX_VARIABLE = "PYBUILD_CACHE_MAX"
 MOUNTS_MAX_VARIABLE = "PYBUILD_CACHE_MOUNTS_MAX"
-_NETWORKS = ("host", "none")
+_NETWORKS = ("isolated", "host", "none")
 _COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
 

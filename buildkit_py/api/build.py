@@ -317,7 +317,7 @@ class Build:
             self.given(),
             Settings(
                 log_dir,
-                network=self.session.config.network or "host",
+                network=self.session.config.network,
                 compression=compression,
                 ca_bundle=self.ca_bundle(),
                 offline=self.request.offline,

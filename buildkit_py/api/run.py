@@ -9,14 +9,16 @@ from buildkit_py.digest import is_sha256
 from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.image.config import ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
+from buildkit_py.sandbox.foreground import Foreground
+from buildkit_py.sandbox.network.choice import DEFAULT, Choice
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.events import Emit
     from buildkit_py.executor.materialize import Trees
-    from buildkit_py.runner.foreground import Start
     from buildkit_py.runner.request import RunRequest
+    from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.work import WorkDir
 
@@ -27,12 +29,14 @@ _FILES = ("Buildfile", "Dockerfile", "dockerfile", "Containerfile")
 class Container:
     """A container that is ready to start. `run` is called once; it releases what was held."""
 
-    def __init__(self, request: RunRequest, session: Session, work: WorkDir, spec: SandboxSpec, start: Start) -> None:
+    def __init__(
+        self, request: RunRequest, session: Session, work: WorkDir, spec: SandboxSpec, starter: Foreground | Launcher
+    ) -> None:
         self.spec = spec
         self._request = request
         self._session = session
         self._work = work
-        self._start = start
+        self._starter = starter
 
     def run(self) -> int:
         """Run it to its end; its exit code. Raises `SandboxError` where it cannot be set up."""
@@ -41,9 +45,10 @@ class Container:
         interactive = self._request.interactive
         with Forwarding() as forwarding, self._session:
             try:
-                return run_in_foreground(self._start, self.spec, forwarding, interactive=interactive)
+                return run_in_foreground(self._starter.spawn, self.spec, forwarding, interactive=interactive)
             finally:
                 self._work.discard()
+                self._starter.close()
 
 
 def run(request: RunRequest, emit: Emit) -> int:
@@ -58,20 +63,24 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     `SandboxError`.
     """
     place = buildfile_place(request.what)
+    networks = Choice(DEFAULT, lambda message, hint: _warn(emit, message, hint))
     if place is None:
         session = Session(request.store)
+        starter = Foreground()
         try:
-            from buildkit_py.sandbox.launch import foreground
-
-            return _container(request, session, _from_image(request, session, emit), emit, foreground)
+            # It takes about as long as all that is done until the sandbox starts.
+            _connect(request, networks, starter)
+            return _container(request, session, _from_image(request, session, emit), emit, starter, networks)
         except BaseException:
+            starter.close()
             session.__exit__(None, None, None)
             raise
     runnable_of = _build(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
     try:
-        return _container(request, session, runnable_of, emit, session.launcher().spawn)
+        _connect(request, networks, session.launcher())
+        return _container(request, session, runnable_of, emit, session.launcher(), networks)
     except BaseException:
         session.__exit__(None, None, None)
         raise
@@ -156,7 +165,25 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
     return runnable
 
 
-def _container(request: RunRequest, session: Session, runnable: Runnable, emit: Emit, start: Start) -> Container:
+def _warn(emit: Emit, message: str, hint: str) -> None:
+    from buildkit_py.events import Notice
+
+    emit(Notice("warning", message, hint=hint))
+
+
+def _connect(request: RunRequest, networks: Choice, starter: Foreground | Launcher) -> None:
+    if networks.network(request.network) == "isolated":
+        starter.connect(networks.plan())
+
+
+def _container(
+    request: RunRequest,
+    session: Session,
+    runnable: Runnable,
+    emit: Emit,
+    starter: Foreground | Launcher,
+    networks: Choice,
+) -> Container:
     from buildkit_py.runner.container import container_spec
     from buildkit_py.sandbox.spec import RootFilesystem
 
@@ -176,11 +203,11 @@ def _container(request: RunRequest, session: Session, runnable: Runnable, emit: 
             hide=(store.root,) if host else (),
         )
         hostname = request.hostname or os.urandom(6).hex()
-        spec = container_spec(runnable.config, request, root, hostname)
+        spec = container_spec(runnable.config, request, root, hostname, networks)
     except BaseException:
         work.discard()
         raise
-    return Container(request, session, work, spec, start)
+    return Container(request, session, work, spec, starter)
 
 
 def _directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:

@@ -9,13 +9,14 @@ from buildkit_py.api.build import Build
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import UsageError
+from buildkit_py.events import Notice
 from buildkit_py.executor.cache_mounts import Begun, CacheMounts
 from buildkit_py.executor.run_step import Mounts, sandbox_spec
 from buildkit_py.executor.ssh_forward import AgentMounts
 from buildkit_py.graph.op import Run, is_silent
 from buildkit_py.graph.step import in_order
 from buildkit_py.record import Record
-from buildkit_py.sandbox.resolv import resolv_conf
+from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.solver.align import bare_name
 from buildkit_py.store.work import make_root
@@ -113,14 +114,17 @@ def _inside(
     mounts = Mounts(step, op, seen, given.secret, caches, AgentMounts(store, given.agent, step), build.ca_bundle())
     make_root(f"{work}/upper")
     os.mkdir(f"{work}/overlay", 0o700)
-    network = session.config.network or "host" if op.network == "default" else op.network
+    networks = Choice(session.config.network, lambda message, hint: build.emit(Notice("warning", message, hint=hint)))
+    network = networks.network(op.network)
+    if network == "isolated":
+        session.launcher().connect(networks.plan())
     spec = sandbox_spec(
         op.replace(argv=wanted.argv),
         RootFilesystem(trees.directories, f"{work}/upper", f"{work}/overlay", trees.host),
         tuple(mounts.specs),
         (*mounts.env, *((("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ())),
         network,
-        resolv_conf(network=network),
+        networks.resolv_conf(network),
     )
     return spec.replace(terminal=wanted.terminal), mounts
 

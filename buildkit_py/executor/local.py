@@ -21,6 +21,7 @@ from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_comman
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.image.entry import FILE
+from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.work import make_root
@@ -76,7 +77,7 @@ class LocalExecutor:
             store, transport, given, lambda: self._running.cancelled, settings.ca_bundle, offline=settings.offline
         )
         self._contexts = Contexts(store)
-        self._resolv_conf: bytes | None = None
+        self._networks = Choice(settings.network, self._warn)
         self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
         self._begun = Begun()
@@ -168,9 +169,13 @@ class LocalExecutor:
 
     def foresee(self, steps: Sequence[Step]) -> None:
         """Hear which steps are to be performed; the sandbox of the first Run is begun while nobody waits for it."""
-        self._running.coming.update([step for step in steps if isinstance(step.op, Run)])
-        if self._running.coming:
-            self._launcher().prepare()
+        runs = [step for step in steps if isinstance(step.op, Run)]
+        self._running.coming.update(runs)
+        networks = [self._networks.network(step.op.network) for step in runs if isinstance(step.op, Run)]
+        if "isolated" in networks:
+            self._launcher().connect(self._networks.plan())
+        if networks:
+            self._launcher().prepare(networks[0])
 
     def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
         """Keeps other builds from running the same step at the same time."""
@@ -275,14 +280,14 @@ class LocalExecutor:
             upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
             make_root(upper)
             os.mkdir(overlay_work, 0o700)
-            network = self._settings.network if op.network == "default" else op.network
+            network = self._networks.network(op.network)
             spec = sandbox_spec(
                 op,
                 RootFilesystem(trees.directories, upper, overlay_work, trees.host),
                 tuple(mounts.specs),
                 tuple(mounts.env),
                 network,
-                self._resolver(),
+                self._networks.resolv_conf(network),
             )
             limits = limits_of(op.policy, step)
             if limits is not None:
@@ -485,12 +490,8 @@ class LocalExecutor:
     def _impure(self, snapshot: str) -> bool:
         return self._materializer.is_impure(self.store.snapshots.layers(snapshot))
 
-    def _resolver(self) -> bytes:
-        if self._resolv_conf is None:
-            from buildkit_py.sandbox.resolv import resolv_conf
-
-            self._resolv_conf = resolv_conf()
-        return self._resolv_conf
+    def _warn(self, message: str, hint: str) -> None:
+        self._emit(Notice("warning", message, hint=hint))
 
 
 def _place(op: Copy) -> str:

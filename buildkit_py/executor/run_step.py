@@ -261,7 +261,7 @@ def run_command(
         ended = sandbox.wait()
         if running.coming:
             # Not while it ran: all mounts of a machine are made one after another.
-            launcher.prepare()
+            launcher.prepare(spec.network)
     except BaseException:
         _abandon(sandbox)
         raise

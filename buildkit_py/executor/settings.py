@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Settings(Record):
     """What of the build's options decides how steps run, but not what they are.
 
-    `network` is what "default" means: "host" or "none". `log_dir` gets a file for each step that ran.
+    `network` is what "default" means: "isolated", "host", "none", or "" for what it means where nothing is set.
+    `log_dir` gets a file for each step that ran.
     `ca_bundle` are certificates that steps trust besides their own, b"" for none. `offline`: sources from elsewhere
     are not asked for.
     `compression` is that of layers which are packed while they are made: what the image will want, or "none".
@@ -25,7 +26,7 @@ class Settings(Record):
     """
 
     log_dir: str
-    network: str = "host"
+    network: str = ""
     compression: str = "none"
     ca_bundle: bytes = b""
     offline: bool = False

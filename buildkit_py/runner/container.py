@@ -9,21 +9,26 @@ from __future__ import annotations
 
 from buildkit_py.errors import UsageError
 from buildkit_py.image.config import DEFAULT_PATH, setenv
-from buildkit_py.sandbox.resolv import hosts_file, resolv_conf
+from buildkit_py.sandbox.resolv import hosts_file
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.image.config import ImageConfig
     from buildkit_py.runner.request import RunRequest
+    from buildkit_py.sandbox.network.choice import Choice
 
 
-def container_spec(config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str) -> SandboxSpec:
-    """The spec of the sandbox. Raises `UsageError` where there is nothing to run.
+def container_spec(
+    config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str, networks: Choice
+) -> SandboxSpec:
+    """The spec of the sandbox, on the one of `networks` that is asked for. Raises `UsageError` where there is nothing
+    to run.
 
     `root` has a writable upper even where the request says read-only: mount points that the image
     lacks are made there.
     """
+    network = networks.network(request.network)
     return SandboxSpec(
         root=root,
         argv=argv(config, request),
@@ -31,10 +36,10 @@ def container_spec(config: ImageConfig, request: RunRequest, root: RootFilesyste
         cwd=request.workdir or config.working_dir or "/",
         user=request.user or config.user,
         hostname=hostname,
-        network=request.network,
+        network=network,
         mounts=(*_image_volumes(config, request, root), *_binds(request), _hostname_file(hostname)),
         hosts=hosts_file(hostname, request.hosts),
-        resolv_conf=resolv_conf(network=request.network),
+        resolv_conf=networks.resolv_conf(network),
         writable_etc=True,
         terminal=request.terminal,
         read_only_root=request.read_only,

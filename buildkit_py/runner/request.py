@@ -9,7 +9,8 @@ class RunRequest(Record):
     """What `pybuild run` runs: `what` is an image reference, or `FILE:TARGET` / `FILE` of a Buildfile.
 
     None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only) with an absolute
-    source directory or file. `interactive` keeps standard input, `terminal` allocates one.
+    source directory or file. `network` is "default", "isolated", "host" or "none". `interactive` keeps
+    standard input, `terminal` allocates one.
     """
 
     what: str
@@ -20,7 +21,7 @@ class RunRequest(Record):
     workdir: str = ""
     user: str = ""
     hostname: str = ""
-    network: str = "host"
+    network: str = "default"
     read_only: bool = False
     interactive: bool = False
     terminal: bool = False

@@ -26,32 +26,39 @@ from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
 from buildkit_py.sandbox.program import host_interpreters
-from buildkit_py.sandbox.request import PREPARE, USUAL, Request, receive, send
+from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, USUAL, Request, read_all, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from buildkit_py.sandbox.network.pool import Namespace, Pool
+
 
 class _Running:
-    __slots__ = ("channel", "pid", "pidfd", "started")
+    """A sandbox. `network` is the number of its namespace of the pool, 0 for none."""
 
-    def __init__(self, pid: int, pidfd: int, channel: int, started: float) -> None:
+    __slots__ = ("channel", "network", "pid", "pidfd", "reusable", "started")
+
+    def __init__(self, pid: int, pidfd: int, channel: int, started: float, network: int, reusable: bool) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.channel = channel
         self.started = started
+        self.network = network
+        self.reusable = reusable
 
 
 class _Waiting:
-    """A process that waits for its spec on the other end of `requests`."""
+    """A process that waits for its spec on the other end of `requests`; `network` as for a sandbox."""
 
-    __slots__ = ("pid", "pidfd", "requests")
+    __slots__ = ("network", "pid", "pidfd", "requests")
 
-    def __init__(self, pid: int, pidfd: int, requests: _socket.socket) -> None:
+    def __init__(self, pid: int, pidfd: int, requests: _socket.socket, network: int) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.requests = requests
+        self.network = network
 
 
 class _Server:
@@ -62,23 +69,84 @@ class _Server:
         self._poll = poll
         self._running: dict[int, _Running] = {}
         self._next: _Waiting | None = None
+        self._pool: Pool | None = None
+        # What waits for a namespace of the pool: requests and whether they are usual, and a sandbox to be prepared.
+        self._pending: list[tuple[Request, bool]] = []
+        self._wanted = False
 
-    def prepare(self) -> None:
-        """Fork a process that waits for its spec, if there is none. It is no failure if that cannot be."""
-        if self._next is None:
+    def connect(self, plan: bytes) -> int:
+        """Start the keeper of the isolated network: the descriptor to watch for `heard`, -1 if there is none.
+
+        It is no failure if that cannot be.
+        """
+        if self._pool is None:
+            from buildkit_py.sandbox.network.pool import Pool
+
             try:
-                self._next = _Waiting(*init.prepare(self._host))
-            except (OSError, SetupFailure):
-                return  # whoever wants a sandbox is told
-            self._poll.register(self._next.pidfd, select.POLLIN)
+                self._pool = Pool(plan, self._host)
+            except OSError:
+                return -1  # whoever wants a sandbox on it is told
+            self._poll.register(self._pool, select.POLLIN)
+        return self._pool.fileno()
 
-    def start(self, request: Request, *, usual: bool) -> None:
-        """Start a sandbox; what it comes to is told on its channel."""
+    def heard(self) -> None:
+        """The keeper has something to say: what waited for it goes on."""
+        assert self._pool is not None
+        self._pool.receive()
+        if self._pool.failed:
+            self._poll.unregister(self._pool)
+        pending, self._pending = self._pending, []
+        for request, usual in pending:
+            self.start(request, usual=usual, isolated=True)
+        if self._wanted:
+            self._wanted = False
+            self.prepare(isolated=True)
+
+    def prepare(self, *, isolated: bool) -> None:
+        """Fork a process that waits for its spec, if there is none. It is no failure if that cannot be."""
+        if self._next is not None:
+            return
+        try:
+            namespace = self._take() if isolated else None
+            if isolated and namespace is None:
+                self._wanted = True
+                return
+        except SetupFailure:
+            return
+        number = 0
+        try:
+            if namespace is None:
+                self._next = _Waiting(*init.prepare(self._host), 0)
+            else:
+                number = namespace.number
+                self._next = _Waiting(*init.prepare(self._host, namespace.fd), number)
+        except (OSError, SetupFailure):
+            self._give_back(number, reusable=True)
+            return  # whoever wants a sandbox is told
+        finally:
+            if namespace is not None:
+                os.close(namespace.fd)
+        self._poll.register(self._next.pidfd, select.POLLIN)
+
+    def start(self, request: Request, *, usual: bool, isolated: bool) -> None:
+        """Start a sandbox, as soon as it can have its network; what it comes to is told on its channel."""
         child = None
+        number = 0
+        waits = False
         try:
             started = time.monotonic()
-            pid, pidfd = (self._hand_over(request) if usual else None) or self._spawn(request)
-            child = self._running[pidfd] = _Running(pid, pidfd, request.channel, started)
+            ready = self._hand_over(request, isolated) if usual else None
+            if ready is None:
+                namespace = self._take() if isolated else None
+                if isolated and namespace is None:
+                    waits = True
+                    self._pending.append((request, usual))
+                    return
+                if namespace is not None:
+                    number = namespace.number
+                ready = self._spawn(request, namespace)
+            pid, pidfd, number = ready
+            child = self._running[pidfd] = _Running(pid, pidfd, request.channel, started, number, usual)
             self._poll.register(pidfd, select.POLLIN)
             # A copy goes over the socket: the builder signals the process itself, whatever state this one is in.
             sock = _socket.socket(fileno=os.dup(request.channel))
@@ -90,29 +158,56 @@ class _Server:
             if child is None:
                 _tell(request.channel, ("error", "make the sandbox's namespaces", error.errno or 0, ""))
         finally:
-            request.close()
-            if child is None:
-                os.close(request.channel)
+            if not waits:
+                request.close()
+                if child is None:
+                    os.close(request.channel)
+                    self._give_back(number, reusable=True)
 
-    def _spawn(self, request: Request) -> tuple[int, int]:
-        return init.spawn(request.spec(), self._host, request.channel, request.stdio)
+    def _take(self) -> Namespace | None:
+        """A namespace of the pool; None if one has to be waited for. Raises `SetupFailure`."""
+        if self._pool is None:
+            from buildkit_py.sandbox.network.pool import NO_NETWORK
 
-    def _hand_over(self, request: Request) -> tuple[int, int] | None:
-        """Give a request to the process that waits for one: its id and pidfd; None if there is none, or it is dead."""
-        waiting, self._next = self._next, None
-        if waiting is None:
+            raise SetupFailure(NO_NETWORK, 0, "the kernel gives no process for it")
+        namespace = self._pool.take()
+        self._pool.refill()
+        return namespace
+
+    def _give_back(self, number: int, *, reusable: bool) -> None:
+        if number and self._pool is not None:
+            self._pool.give_back(number, reusable=reusable)
+
+    def _spawn(self, request: Request, namespace: Namespace | None) -> tuple[int, int, int]:
+        if namespace is None:
+            return *init.spawn(request.spec(), self._host, request.channel, request.stdio), 0
+        try:
+            child = init.spawn(request.spec(), self._host, request.channel, request.stdio, namespace.fd)
+            return *child, namespace.number
+        finally:
+            os.close(namespace.fd)
+
+    def _hand_over(self, request: Request, isolated: bool) -> tuple[int, int, int] | None:
+        """Give a request to the process that waits for one: its id, pidfd and network.
+
+        None if there is none, it is dead, or it is on another network.
+        """
+        waiting = self._next
+        if waiting is None or isolated != (waiting.network != 0):
             return None
+        self._next = None
         self._poll.unregister(waiting.pidfd)
         try:
             if not _has_ended(waiting.pidfd):
                 request.pass_on(waiting.requests)
-                return waiting.pid, waiting.pidfd
+                return waiting.pid, waiting.pidfd, waiting.network
         except OSError:
             pass  # it has closed its end, and so is ending
         finally:
             waiting.requests.close()
         os.waitpid(waiting.pid, 0)
         os.close(waiting.pidfd)
+        self._give_back(waiting.network, reusable=True)
         return None
 
     def ended(self, pidfd: int) -> None:
@@ -124,9 +219,11 @@ class _Server:
             seconds = time.monotonic() - child.started
             _tell(child.channel, ("exit", status, seconds, usage.ru_maxrss * 1024))
             os.close(child.channel)
+            self._give_back(child.network, reusable=child.reusable)
         elif self._next is not None:
             os.waitpid(self._next.pid, 0)
             self._next.requests.close()
+            self._give_back(self._next.network, reusable=True)
             self._next = None
         os.close(pidfd)
 
@@ -142,6 +239,8 @@ class _Server:
                 pass
         for child in children:
             os.waitpid(child.pid, 0)
+        if self._pool is not None:
+            self._pool.close()
 
 
 def serve(control: int, parent: int) -> None:
@@ -161,18 +260,27 @@ def serve(control: int, parent: int) -> None:
     poll.register(control, select.POLLIN)
     poll.register(parent_pidfd, select.POLLIN)
     server = _Server(poll)
+    keeper = -1
     while True:
         for fd, _ in poll.poll():
             if fd == parent_pidfd:
                 return server.end()
+            if fd == keeper:
+                server.heard()
+                continue
             if fd != control:
                 server.ended(fd)
                 continue
             kind, descriptors = receive(sock)
+            isolated = kind.endswith(ISOLATED)
+            kind = kind.removesuffix(ISOLATED)
             if kind == PREPARE:
-                server.prepare()
+                server.prepare(isolated=isolated)
+            elif kind == CONNECT and descriptors:
+                keeper = server.connect(read_all(descriptors[0]))
+                os.close(descriptors[0])
             elif descriptors:
-                server.start(Request(descriptors), usual=kind == USUAL)
+                server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated)
             else:
                 return server.end()
             break  # what else was ready may be gone by now, and its number another's

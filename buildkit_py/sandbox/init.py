@@ -47,17 +47,17 @@ _NAMESPACES = (
 _put_aside: list[object] = []
 
 
-def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[int, int]:
+def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: int = -1) -> tuple[int, int]:
     """Fork a process that becomes the sandbox: its process id and pidfd. It reports on `channel`.
 
-    Only for processes with one thread. Raises `OSError` if the kernel gives no process or namespace, and
-    `SetupFailure` if no filter can be made.
+    `network` is the network namespace of a spec that wants the isolated one. Only for processes with one thread.
+    Raises `OSError` if the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
     """
     program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
     flags = _NAMESPACES
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
-    elif spec.network != "host":
+    elif spec.network != "host" and network < 0:
         raise SetupFailure(f"connect to a network: there is no network {spec.network}")
     reader, writer = os.pipe() if program is None else (-1, -1)
     pid, pidfd = syscalls.clone(flags)
@@ -75,17 +75,18 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> tuple[in
         if program is None:
             os.close(writer)
         size = sum([len(mount.data) for mount in spec.mounts])
+        _join_network(network)
         ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure)
         _enter(spec, host, ground, program, reader, channel, stdio)
 
     _report_failure(enter, channel)
 
 
-def prepare(host: Host) -> tuple[int, int, _socket.socket]:
+def prepare(host: Host, network: int = -1) -> tuple[int, int, _socket.socket]:
     """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
 
-    The socket takes one request, for a spec that is `usual`; if the ground could not be laid, that is reported then.
-    Only for processes with one thread. Raises as `spawn`.
+    The socket takes one request, for a spec that is `usual` and wants this `network`, as for `spawn`; if the ground
+    could not be laid, that is reported then. Only for processes with one thread. Raises as `spawn`.
     """
     host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
@@ -100,14 +101,15 @@ def prepare(host: Host) -> tuple[int, int, _socket.socket]:
         return pid, pidfd, ours
     try:
         ours.close()
-        _become_the_next(host, theirs)
+        _become_the_next(host, theirs, network)
     finally:
         os._exit(SETUP_FAILED)
 
 
-def _become_the_next(host: Host, requests: _socket.socket) -> None:
+def _become_the_next(host: Host, requests: _socket.socket, network: int) -> None:
     ground, failure = None, None
     try:
+        _join_network(network)
         ground = Ground(host, size=ROOM_FOR_FILES, waits=True)
     except (SetupFailure, OSError) as problem:
         failure = problem
@@ -202,6 +204,14 @@ def _enter(
     follow_parent(host)
     syscalls.close_from(3, on_exec=True)
     command.start()
+
+
+def _join_network(network: int) -> None:
+    """Enter a network namespace before anything is mounted: /sys shows that of the process that mounts it."""
+    if network >= 0:
+        with stage("enter the network"):
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
+        os.close(network)
 
 
 def _read_filter(reader: int) -> bytes:

@@ -1,8 +1,8 @@
-"""Starts sandboxes: through a fork server for builds, directly for a single foreground command.
+"""Starts sandboxes through a fork server: the builder's side.
 
-The builder's side. It imports nothing that a no-op build would have to pay
-for; the set-up itself (`init`) is loaded in the fork server, or here only by
-`foreground`.
+It imports nothing that a no-op build would have to pay for; the set-up itself
+(`init`) is loaded in the fork server, or by `foreground`, which starts one
+sandbox without it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.request import PREPARE, UNUSUAL, USUAL, send
+from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, UNUSUAL, USUAL, send
 from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from buildkit_py.sandbox.network.plan import Plan
     from buildkit_py.sandbox.spec import SandboxSpec
 
 _PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -39,7 +40,7 @@ FORWARDED = (1, 2, 3, 10, 12, 15, 18, 28)
 
 
 class Sandbox:
-    """One running process tree, whose first process is `pid`. Made by `Launcher.spawn` or `foreground`."""
+    """One running process tree, whose first process is `pid`. Made by `Launcher.spawn` or `Foreground.spawn`."""
 
     def __init__(self, channel: _socket.socket, spec: SandboxSpec, *, pid: int = 0, pidfd: int = -1) -> None:
         self._channel = channel
@@ -64,7 +65,7 @@ class Sandbox:
             while not self._ready and not self._ended:
                 self._receive()
         if self._failure is not None:
-            raise _error(*self._failure)
+            raise launch_error(*self._failure)
         return self._terminal
 
     def wait(self) -> Exit:
@@ -86,7 +87,7 @@ class Sandbox:
 
             remove_stubs(self._upper, stubs, overlay_xattr())
         if self._failure is not None:
-            raise _error(*self._failure)
+            raise launch_error(*self._failure)
         if self._exit is None:
             raise SandboxError("the process that starts sandboxes ended before its sandbox")
         return self._exit
@@ -115,7 +116,7 @@ class Sandbox:
                 self._receive()
             if self._pidfd < 0:
                 self._close()
-                raise _error(*(self._failure or ("the process that starts sandboxes has ended", 0, "")))
+                raise launch_error(*(self._failure or ("the process that starts sandboxes has ended", 0, "")))
 
     def _receive(self) -> None:
         try:
@@ -155,6 +156,8 @@ class Launcher:
     def __init__(self, control: _socket.socket, pid: int) -> None:
         self._control = control
         self._pid = pid
+        self._connected = False
+        self._lock = _thread.allocate_lock()
 
     @classmethod
     def start(cls) -> Launcher:
@@ -171,13 +174,11 @@ class Launcher:
     def spawn(self, spec: SandboxSpec, *, stdin: int = -1, stdout: int, stderr: int) -> Sandbox:
         """Start `spec`. `stdin` -1 is /dev/null; the descriptors stay the caller's. Raises `SandboxError`."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        memory = os.memfd_create("sandbox", os.MFD_CLOEXEC)
+        memory = _in_memory(marshal.dumps(spec.wire()))
+        kind = (USUAL if spec.usual else UNUSUAL) + (ISOLATED if spec.network == "isolated" else b"")
         try:
-            view = memoryview(marshal.dumps(spec.wire()))
-            while view:
-                view = view[os.write(memory, view) :]
             descriptors = [theirs.fileno(), memory, *([stdin] if stdin >= 0 else []), stdout, stderr]
-            send(self._control, USUAL if spec.usual else UNUSUAL, descriptors)
+            send(self._control, kind, descriptors)
         except OSError as error:
             ours.close()
             raise SandboxError("the process that starts sandboxes has ended") from error
@@ -188,13 +189,31 @@ class Launcher:
         sandbox.await_start()
         return sandbox
 
-    def prepare(self) -> None:
+    def connect(self, plan: Plan) -> None:
+        """Have the isolated network made, of which `spawn` then gives a part to each spec that wants it.
+
+        Returns at once, and does nothing the second time.
+        """
+        with self._lock:
+            known, self._connected = self._connected, True
+        if known:
+            return
+        memory = _in_memory(marshal.dumps(plan.wire()))
+        try:
+            send(self._control, CONNECT, [memory])
+        except OSError:
+            pass  # the server has ended, which `spawn` says
+        finally:
+            os.close(memory)
+
+    def prepare(self, network: str = "host") -> None:
         """Have a sandbox begun, up to where its spec counts: the next `spawn` of a usual spec gets it, and is faster.
 
-        To be called when another one is going to be wanted, while nobody waits: it is half of the work.
+        To be called when another one on `network` ("host" or "isolated") is going to be wanted, while nobody waits: it
+        is half of the work.
         """
         try:
-            self._control.send(PREPARE)
+            self._control.send(PREPARE + (ISOLATED if network == "isolated" else b""))
         except OSError:
             pass  # the server has ended, which `spawn` says
 
@@ -210,6 +229,14 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _in_memory(data: bytes) -> int:
+    memory = os.memfd_create("request", os.MFD_CLOEXEC)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(memory, view) :]
+    return memory
 
 
 def _fork_server(control: int) -> int:
@@ -261,60 +288,6 @@ def _spawn_server(control: int) -> int:
         raise SandboxError(f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable) from error
 
 
-def foreground(spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
-    """Start `spec` as a child of this process, without a fork server. Only for a process with one thread.
-
-    How much memory it used is not told at its end. Raises `SandboxError`.
-    """
-    from buildkit_py.sandbox import init
-    from buildkit_py.sandbox.failure import SetupFailure
-    from buildkit_py.sandbox.ground import Host
-    from buildkit_py.sandbox.program import host_interpreters
-    from buildkit_py.sandbox.request import Stdio
-
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    parent = os.pidfd_open(os.getpid())
-    try:
-        host = Host(parent, host_interpreters())
-        pid, pidfd = init.spawn(spec, host, theirs.fileno(), Stdio(stdin, stdout, stderr))
-    except SetupFailure as failure:
-        ours.close()
-        raise _error(failure.stage, failure.errno, failure.subject) from failure
-    except OSError as error:
-        ours.close()
-        raise _error("make the sandbox's namespaces", error.errno or 0, "") from error
-    finally:
-        os.close(parent)
-        theirs.close()
-    return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
-
-
-def run_foreground(spec: SandboxSpec) -> Exit:
-    """Run `spec` on this process's own standard input, output and error until it ends, passing signals on.
-
-    Only for the main thread of a process with one thread. Raises `SandboxError`.
-    """
-    running: list[Sandbox] = []
-    early: list[int] = []
-
-    def forward(number: int, _: object) -> None:
-        if running:
-            running[0].kill(number)
-        else:
-            early.append(number)
-
-    # Before the start: the command may be asked to end as soon as it shows that it runs.
-    before = {number: _signal.signal(number, forward) for number in FORWARDED}
-    try:
-        running.append(foreground(spec))
-        for number in early:
-            running[0].kill(number)
-        return running[0].wait()
-    finally:
-        for number, handler in before.items():
-            _signal.signal(number, _signal.SIG_DFL if handler is None else handler)
-
-
 def _reap(pid: int, started: float) -> Exit:
     # Not wait4: its answer's type is of another module, which nobody here wants to load for the memory that was used.
     _, status = os.waitpid(pid, 0)
@@ -327,8 +300,8 @@ def _code(status: int) -> int:
     return os.WEXITSTATUS(status)
 
 
-def _error(stage: str, errno: int, subject: str) -> SandboxError:
-    """A set-up failure in words."""
+def launch_error(stage: str, errno: int, subject: str) -> SandboxError:
+    """A set-up failure, as `init` or the fork server tells it, in words."""
     message = f"cannot {stage}: {os.strerror(errno).lower()}" if errno else stage
     at = subject if subject.startswith("/") else None
     notes = (f"the kernel says: {subject}",) if subject and errno and at is None else ()
@@ -339,6 +312,8 @@ def _error(stage: str, errno: int, subject: str) -> SandboxError:
 
 _INFO = "`pybuild info` says what this machine allows"
 _HINTS = {
+    ("an isolated network could not be made", 0): "--network=host shares this machine's own; "
+    "`pybuild info` says what an isolated one needs",
     ("make the sandbox's namespaces", 1): f"the kernel forbids new namespaces here; {_INFO}",
     ("make the sandbox's namespaces", 28): "raise the limits: sysctl -a | grep user.max_.*_namespaces",
     ("make the sandbox's namespaces", 22): f"this kernel lacks a kind of namespace; {_INFO}",

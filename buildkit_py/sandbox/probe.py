@@ -125,7 +125,15 @@ def _cgroups() -> Finding:
 
 
 def _network() -> Finding:
-    return Finding("network of steps", True, "the host's, unless --network=none; an isolated one is not there yet")
+    """The ways out of an isolated network, the best first."""
+    from buildkit_py.sandbox.network.plan import ways_out
+
+    ways = ways_out(os.geteuid() == 0 and not userns.in_user_namespace())
+    usable = [name for name, missing in ways if not missing]
+    if usable:
+        return Finding("isolated network", True, "by " + ", else ".join(usable))
+    name, fix = ways[0]
+    return Finding("isolated network", False, "none: commands share the machine's", f"{fix} (for {name})")
 
 
 def _tun() -> Finding:

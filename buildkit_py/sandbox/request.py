@@ -2,8 +2,10 @@
 
 They are the channel to report on, the marshalled spec (a memfd), and standard
 input, output and error; input may be left out. The text of the message says
-whether the spec is `usual`. A third kind of message, without descriptors, asks
-to prepare a sandbox for a usual spec.
+whether the spec is `usual`, and whether its network is the isolated one. A
+third kind of message, without descriptors, asks to prepare a sandbox for a
+usual spec, and a fourth, with a marshalled plan (a memfd), to get the isolated
+network ready.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ import sys
 
 from buildkit_py.sandbox.spec import SandboxSpec
 
-USUAL, UNUSUAL, PREPARE = b"usual", b"unusual", b"prepare"
+USUAL, UNUSUAL, PREPARE, CONNECT = b"usual", b"unusual", b"prepare", b"connect"
+ISOLATED = b", isolated"
+"""What follows the text of a message that is about a sandbox on the isolated network."""
+
 _MOST_DESCRIPTORS = 8
 
 
@@ -42,7 +47,7 @@ class Request:
 
     def spec(self) -> SandboxSpec:
         """What is asked for."""
-        return SandboxSpec.from_wire(marshal.loads(os.pread(self._spec, os.fstat(self._spec).st_size, 0)))
+        return SandboxSpec.from_wire(marshal.loads(read_all(self._spec)))
 
     def pass_on(self, sock: _socket.socket) -> None:
         """Send it to who waits on the other end. Raises `OSError`."""
@@ -56,6 +61,11 @@ class Request:
                 os.close(fd)
 
 
+def read_all(memory: int) -> bytes:
+    """What a memfd holds."""
+    return os.pread(memory, os.fstat(memory).st_size, 0)
+
+
 def send(sock: _socket.socket, data: bytes, descriptors: list[int]) -> None:
     """Send copies of descriptors along with a few bytes. Raises `OSError`."""
     rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in descriptors])
@@ -65,7 +75,7 @@ def send(sock: _socket.socket, data: bytes, descriptors: list[int]) -> None:
 def receive(sock: _socket.socket) -> tuple[bytes, list[int]]:
     """The next message and its descriptors; b"" where the other end is closed."""
     try:
-        data, ancillary, _, _ = sock.recvmsg(16, _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _, _ = sock.recvmsg(64, _socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS), _socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         return b"", []
     return data, [

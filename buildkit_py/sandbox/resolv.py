@@ -13,20 +13,32 @@ _STUB_UPSTREAM = "/run/systemd/resolve/resolv.conf"  # systemd-resolved's file w
 _KEPT = ("search", "options", "domain")
 
 
-def resolv_conf(*, network: str = "host", path: str = "/etc/resolv.conf", upstream: str = _STUB_UPSTREAM) -> bytes:
-    """The file for a sandbox on `network` ("host" or "none").
+def resolv_conf(
+    *,
+    network: str = "host",
+    path: str = "/etc/resolv.conf",
+    upstream: str = _STUB_UPSTREAM,
+    servers: tuple[str, ...] = (),
+) -> bytes:
+    """The file for a sandbox on `network` ("host" or "none"), with `servers` in place of this machine's, if given.
 
     With the host's network its loopback name servers work and are kept. In a
     network namespace of its own they would not: then `upstream` is read in
     their place, and failing that, docker's defaults are given.
     """
-    servers, rest = _parse(path)
+    found, rest = _parse(path)
+    servers = servers or tuple(found)
     if network != "host":
-        usable = [server for server in servers if not _is_loopback(server)]
+        usable = [server for server in servers if not is_local(server)]
         if servers and not usable:
-            usable = [server for server in _parse(upstream)[0] if not _is_loopback(server)]
-        servers = usable or list(_FALLBACK)
+            usable = [server for server in _parse(upstream)[0] if not is_local(server)]
+        servers = tuple(usable) or _FALLBACK
     return "".join([f"nameserver {server}\n" for server in servers] + rest).encode()
+
+
+def name_servers(path: str = "/etc/resolv.conf") -> list[str]:
+    """The name servers of this machine, in the order in which they are asked."""
+    return _parse(path)[0]
 
 
 def hosts_file(hostname: str = "buildkitsandbox", extra: tuple[tuple[str, str], ...] = ()) -> bytes:
@@ -58,5 +70,6 @@ def _parse(path: str) -> tuple[list[str], list[str]]:
     return servers, rest
 
 
-def _is_loopback(server: str) -> bool:
-    return server.startswith("127.") or server.split("%", maxsplit=1)[0] == "::1"
+def is_local(server: str) -> bool:
+    """Whether only this machine itself reaches a name server: it is its own, or of one link (`fe80::1%eth0`)."""
+    return server.startswith("127.") or server == "::1" or "%" in server or server.lower().startswith("fe80:")

@@ -64,7 +64,8 @@ class SandboxSpec(Record):
     """`user` is `name[:group]` or numbers, looked up in the root's own /etc/passwd and /etc/group;
     HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
     `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
-    `writable_etc`. `network` is "host" or "none". `capabilities` is the bounding set as a bit mask.
+    `writable_etc`. `network` is "host", "none", or "isolated": a namespace of its own that reaches out.
+    `capabilities` is the bounding set as a bit mask.
     `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
     control groups that the first process joins before all else. `insecure`: nothing of /proc and /sys is covered or
     read-only, and devices that it makes can be opened.
@@ -91,11 +92,11 @@ class SandboxSpec(Record):
 
     @property
     def usual(self) -> bool:
-        """Whether a sandbox that was begun before anything was known of this one can become it."""
+        """Whether a sandbox that was begun before anything was known of this one but its network can become it."""
         data = sum([len(mount.data) for mount in self.mounts])
         plain = (
             not self.insecure
-            and self.network == "host"
+            and self.network in ("host", "isolated")
             and not self.cgroups
             and self.capabilities == DEFAULT_CAPABILITIES
         )

@@ -72,7 +72,7 @@ def test_info_names_what_there_is(tmp_path):
     done = pybuild(tmp_path, "info")
     assert done.returncode == 0
     assert f"{tmp_path}/store" in done.stdout
-    assert "network of steps" in done.stdout
+    assert "isolated network" in done.stdout
     facts = json.loads(pybuild(tmp_path, "info", "--json").stdout)
     assert facts["store"] == f"{tmp_path}/store"
     assert {"name", "ok", "detail", "fix"} <= set(facts["findings"][0])

@@ -8,8 +8,10 @@ from buildkit_py.errors import UsageError
 from buildkit_py.image.config import DEFAULT_PATH, ImageConfig
 from buildkit_py.runner.container import argv, container_spec, environment
 from buildkit_py.runner.request import RunRequest
+from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount
 
+NETWORKS = Choice("host", lambda message, hint: pytest.fail(message))
 IMAGE = ImageConfig(entrypoint=("/entry", "-x"), cmd=("serve",))
 
 
@@ -53,7 +55,7 @@ def test_the_whole_spec():
     root = RootFilesystem(("/l1", "/l2"), "/up", "/work")
     config = ImageConfig(cmd=("a",), working_dir="/w", user="alice", volumes=("/data",))
     request = RunRequest("x", volumes=(("/src", "/a/b", True), ("/src2", "/a", False)), hosts=(("db", "10.0.0.1"),))
-    spec = container_spec(config, request, root, "box")
+    spec = container_spec(config, request, root, "box", NETWORKS)
     assert (spec.root, spec.argv, spec.cwd, spec.user, spec.hostname) == (root, ("a",), "/w", "alice", "box")
     assert (spec.network, spec.writable_etc, spec.read_only_root, spec.terminal) == ("host", True, False, False)
     assert spec.hosts is not None
@@ -64,7 +66,7 @@ def test_the_whole_spec():
         SandboxMount("bind", "/a/b", source="/src", read_only=True),
         SandboxMount("file", "/etc/hostname", data=b"box\n", mode=0o644, read_only=False),
     )
-    asked = container_spec(config, RunRequest("x", workdir="/else", user="0:0", network="none"), root, "box")
+    asked = container_spec(config, RunRequest("x", workdir="/else", user="0:0", network="none"), root, "box", NETWORKS)
     assert (asked.cwd, asked.user, asked.network) == ("/else", "0:0", "none")
 
 
@@ -73,7 +75,7 @@ def test_volumes_stay_writable_in_a_read_only_root(tmp_path):
     root = RootFilesystem((f"{tmp_path}/layer",), "/up", "/work")
     config = ImageConfig(cmd=("a",), volumes=("/data", "cache/", "/mine"))
     request = RunRequest("x", read_only=True, volumes=(("/src", "/mine", False),))
-    spec = container_spec(config, request, root, "box")
+    spec = container_spec(config, request, root, "box", NETWORKS)
     assert spec.read_only_root
     assert spec.mounts[:2] == (
         SandboxMount("tmpfs", "/cache", read_only=False),

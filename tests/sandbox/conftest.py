@@ -25,7 +25,7 @@ USER = "pybuildtest"
 WITHOUT_RANGE = 54321
 APPLETS = (
     "sh true false id cat ls mount umount ps env sleep hostname mkdir rmdir rm mv chown chmod yes head touch echo grep "
-    "setsid stat mknod readlink wc ip kill printf test tty stty ln cut sort find pwd dd ulimit su cp"
+    "setsid stat mknod readlink wc ip kill printf test tty stty ln cut sort find pwd dd ulimit su cp nc nslookup"
 )
 
 

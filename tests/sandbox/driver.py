@@ -16,6 +16,7 @@ sys.path.insert(0, sys.argv[1])
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox import userns
 from buildkit_py.sandbox.launch import Launcher
+from buildkit_py.sandbox.network.plan import draw
 from buildkit_py.sandbox.spec import SandboxSpec
 
 
@@ -60,10 +61,16 @@ def run(launcher: Launcher, base: str, wire: dict[str, object], layers: list[dic
                 os.mkdir(f"{place}/{name}", 0o755)
                 root[name] = f"{place}/{name}"
         spec = SandboxSpec.from_wire({**wire, "root": root})
+        if spec.network == "isolated":
+            plan = draw()
+            plan = plan.replace(uplinks=tuple([name for name in plan.uplinks if name in sys.argv[4:]] or plan.uplinks))
+            launcher.connect(plan)
+            if spec.resolv_conf is None:
+                spec = spec.replace(resolv_conf=plan.resolv_conf)
         out, err = open(f"{place}/out", "wb"), open(f"{place}/err", "wb")
         result: dict[str, object] = {}
         try:
-            launcher.prepare()  # for a usual spec; the others are forked when they are wanted
+            launcher.prepare(spec.network)  # for a usual spec; the others are forked when they are wanted
             ended = launcher.spawn(spec, stdout=out.fileno(), stderr=err.fileno()).wait()
             result.update(code=ended.code, max_rss=ended.max_rss, seconds=ended.seconds)
         except SandboxError as error:

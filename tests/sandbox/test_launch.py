@@ -355,7 +355,8 @@ def test_the_server_may_die(steps: Steps) -> None:
 _BUILDER = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from buildkit_py.sandbox.launch import Launcher, foreground
+from buildkit_py.sandbox.foreground import Foreground
+from buildkit_py.sandbox.launch import Launcher
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 layer, base, mark, how = sys.argv[2:6]
 def spec(number):
@@ -369,7 +370,7 @@ if how == "server":
     launcher = Launcher.start()
     running = [launcher.spawn(spec(number), stdout=1, stderr=2) for number in range(3)]
 else:
-    running = [foreground(spec(number)) for number in range(2)]
+    running = [Foreground().spawn(spec(number)) for number in range(2)]
 time.sleep(1000)
 """
 
@@ -401,7 +402,7 @@ def test_the_foreground_way(rootfs: Path, place: Path) -> None:
     base.mkdir()
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
-        "from buildkit_py.sandbox.launch import run_foreground\n"
+        "from buildkit_py.sandbox.foreground import run_foreground\n"
         "from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec\n"
         "root = RootFilesystem(layers=(sys.argv[2],), upper=sys.argv[3] + '/up', work=sys.argv[3] + '/wk')\n"
         "import os; os.mkdir(root.upper); os.mkdir(root.work)\n"

@@ -1,0 +1,93 @@
+"""Starts a single sandbox as a child of this process: for a command that has nothing else to do."""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
+import marshal
+import os
+
+from buildkit_py.sandbox import init
+from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.ground import Host
+from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
+from buildkit_py.sandbox.program import host_interpreters
+from buildkit_py.sandbox.request import Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.sandbox.network.plan import Plan
+    from buildkit_py.sandbox.network.pool import Pool
+    from buildkit_py.sandbox.spec import Exit, SandboxSpec
+
+
+class Foreground:
+    """Starts a sandbox, and the network that it may want. Only for a process with one thread."""
+
+    def __init__(self) -> None:
+        self._parent = os.pidfd_open(os.getpid())
+        self._host = Host(self._parent, host_interpreters())
+        self._pool: Pool | None = None
+
+    def connect(self, plan: Plan) -> None:
+        """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`."""
+        from buildkit_py.sandbox.network.pool import Pool
+
+        try:
+            self._pool = Pool(marshal.dumps(plan.wire()), self._host)
+        except OSError as error:
+            raise launch_error("make the network's namespaces", error.errno or 0, "") from error
+
+    def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
+        """Start `spec`. How much memory it used is not told at its end. Raises `SandboxError`."""
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        network = -1
+        try:
+            if spec.network == "isolated" and self._pool is not None:
+                network = self._pool.wait().fd
+            pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), Stdio(stdin, stdout, stderr), network)
+        except SetupFailure as failure:
+            ours.close()
+            raise launch_error(failure.stage, failure.errno, failure.subject) from failure
+        except OSError as error:
+            ours.close()
+            raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
+        finally:
+            theirs.close()
+            if network >= 0:
+                os.close(network)
+        return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
+
+    def close(self) -> None:
+        """End the network. The sandbox has ended before."""
+        os.close(self._parent)
+        if self._pool is not None:
+            self._pool.close()
+
+
+def run_foreground(spec: SandboxSpec) -> Exit:
+    """Run `spec` on this process's own standard input, output and error until it ends, passing signals on.
+
+    Only for the main thread of a process with one thread. Raises `SandboxError`.
+    """
+    running: list[Sandbox] = []
+    early: list[int] = []
+
+    def forward(number: int, _: object) -> None:
+        if running:
+            running[0].kill(number)
+        else:
+            early.append(number)
+
+    # Before the start: the command may be asked to end as soon as it shows that it runs.
+    before = {number: _signal.signal(number, forward) for number in FORWARDED}
+    starter = Foreground()
+    try:
+        running.append(starter.spawn(spec))
+        for number in early:
+            running[0].kill(number)
+        return running[0].wait()
+    finally:
+        starter.close()
+        for number, handler in before.items():
+            _signal.signal(number, _signal.SIG_DFL if handler is None else handler)

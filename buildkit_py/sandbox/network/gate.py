@@ -1,0 +1,151 @@
+"""The gate: the process that stays in this machine's network while the keeper is in the hub, and lets it reach out.
+
+It is the first process of a pid namespace: when it ends, whoever killed it,
+so do the keeper and the programs that it started, and with the last process
+the hub and all that is in it. It forks the keeper, gives the hub its way out,
+and passes questions for names on. Two processes, because an ordinary user's
+may enter the networks that are its own and never come back.
+
+Messages between the two are marshalled tuples:
+
+    ("hub",)              from the keeper: it is in the hub, whose namespace's descriptor comes along
+    ("listening",)        from the keeper, if names are to be relayed: the two sockets of `relay.listen` come along
+    ("open", addresses)   to the keeper: there is a way out; `addresses` are for its end, if it has none yet
+    ("ended", text)       to the keeper: there is no way out any more
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
+import marshal
+import os
+import select
+import sys
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.network import keeper
+from buildkit_py.sandbox.network.uplink import UplinkFailed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from buildkit_py.sandbox.network.bridge import Bridge
+    from buildkit_py.sandbox.network.hub import Addresses
+    from buildkit_py.sandbox.network.plan import Plan
+    from buildkit_py.sandbox.network.uplink import Program
+
+_EXPIRY = 500  # milliseconds between looks at questions that nobody answered
+_MESSAGE = 1 << 10
+_IN = 1  # POLLIN
+_SIGPIPE = 13
+_SIGKILL = 9
+
+
+def serve(control: int, plan: Plan) -> NoReturn:
+    """Be the gate, and have a keeper that answers on the socket `control`, until that closes.
+
+    For a process that is the first of its pid namespace, with a mount namespace of its own.
+    """
+    _signal.signal(_SIGPIPE, _signal.SIG_IGN)
+    failures = []
+    try:
+        syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        for name in plan.uplinks:
+            try:
+                gate = _Gate(control, plan, name)
+            except UplinkFailed as failure:
+                failures.append(str(failure))
+                continue
+            os.close(control)
+            gate.stay()
+    except OSError as error:
+        failures.append(f"{error.strerror} {error.filename or ''}".rstrip())
+    os.write(control, marshal.dumps(("failed", "; ".join(failures) or "there is no way out")))
+    os._exit(1)
+
+
+class _Gate:
+    """A keeper with a hub, and the way out called `name`, which is there. Raises `UplinkFailed`, `OSError`."""
+
+    def __init__(self, control: int, plan: Plan, name: str) -> None:
+        self._plan = plan
+        self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        self._keeper = os.fork()
+        if self._keeper == 0:
+            try:
+                self._sock.close()
+                keeper.keep(control, theirs, plan, name)
+            finally:
+                os._exit(1)
+        theirs.close()
+        self._pidfd = os.pidfd_open(self._keeper)
+        try:
+            (hub,) = self._receive()
+            self._uplink, addresses = _start(name, plan, hub)
+            os.close(hub)
+            self._listening = self._receive() if plan.relayed else []
+            self._uplink.wait()
+        except BaseException:
+            os.kill(self._keeper, _SIGKILL)
+            os.waitpid(self._keeper, 0)
+            self._sock.close()
+            raise
+        self._sock.send(marshal.dumps(("open", addresses)))
+
+    def _receive(self) -> list[int]:
+        """The descriptors that come with the next message. Raises `UplinkFailed` if it says that there is no hub."""
+        data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(8), _socket.MSG_CMSG_CLOEXEC)
+        if not data:
+            raise UplinkFailed("the hub could not be made")
+        message = marshal.loads(data)
+        if message[0] == "ended":
+            raise UplinkFailed(message[1])
+        rights = ancillary[0][2]
+        return [int.from_bytes(rights[i : i + 4], sys.byteorder) for i in range(0, len(rights), 4)]
+
+    def stay(self) -> NoReturn:
+        """Pass questions on until the keeper ends."""
+        poll = select.poll()
+        poll.register(self._pidfd, _IN)
+        program = self._uplink.pidfd
+        if program >= 0:
+            poll.register(program, _IN)
+        relay = None
+        if self._listening:
+            from buildkit_py.sandbox.network.relay import Relay
+
+            datagrams, connections = self._listening
+            relay = Relay(datagrams, connections, self._plan.relayed, poll)
+        while True:
+            for fd, events in poll.poll(_EXPIRY if relay is not None and relay.busy else None):
+                if fd == self._pidfd:
+                    os._exit(0)
+                if fd == program:
+                    poll.unregister(program)
+                    ended = f"{self._uplink.name} has ended: {self._uplink.last_words()}"
+                    self._sock.send(marshal.dumps(("ended", ended)))
+                elif relay is not None and relay.owns(fd):
+                    relay.ready(fd, events)
+            if relay is not None:
+                relay.expire()
+
+
+def _start(name: str, plan: Plan, hub: int) -> tuple[Program | Bridge, Addresses]:
+    """The way out, begun, and the addresses that the hub's end of it is still to get."""
+    match name:
+        case "pasta":
+            from buildkit_py.sandbox.network import pasta
+
+            return pasta.start(plan, hub), pasta.addresses(plan)
+        case "slirp4netns":
+            from buildkit_py.sandbox.network import slirp4netns
+
+            return slirp4netns.start(plan, hub), ()
+        case "bridge":
+            from buildkit_py.sandbox.network.bridge import Bridge
+
+            made = Bridge(plan, hub)
+            return made, made.addresses
+    raise UplinkFailed(f"there is no way out that is called {name}")

@@ -1,0 +1,161 @@
+"""The hub: a network namespace with a bridge that sandboxes are connected to, and one interface that leads out.
+
+It lies between the sandboxes and this machine, whose own network is left as
+it is: bridge, rules and forwarding are the hub's, and gone with it. A sandbox
+reaches the hub's bridge and what is behind it, and no other sandbox; nothing
+reaches a sandbox that did not ask for it.
+
+A hub is for a process with one thread, which is in the hub's namespace while
+it does not do anything in another.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.network import netlink, nftables
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from buildkit_py.sandbox.network.plan import Plan
+
+    # Of one end: its own address, the other end's, and how many bits of them are those of the network.
+    Addresses: TypeAlias = tuple[tuple[bytes, bytes, int], ...]
+
+UPLINK = "uplink"
+"""The name of the interface that leads out, which something else brings into the hub."""
+
+INTERFACE = "eth0"
+"""The name of a sandbox's interface, as docker has it."""
+
+_BRIDGE, _BRIDGE_INDEX = "sandboxes", 10
+_INTERFACE_INDEX = 2
+_GATEWAY = 1  # the hub's number among the addresses
+LAST = (1 << 15) - 2
+"""The last number that a sandbox can have; the first is 2."""
+
+
+class Hub:
+    """The hub: the calling process is in it from now on. `mtu` is that of what leads out.
+
+    Nothing is in it until `furnish`, so that what leads out can come meanwhile. Raises `OSError`.
+    """
+
+    def __init__(self, plan: Plan, mtu: int) -> None:
+        self._plan = plan
+        self._mtu = mtu
+        self._silent = os.path.exists("/proc/net/if_inet6")  # there is IPv6 to be silenced
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        self.namespace = here()
+        self._netlink = netlink.Netlink()
+        # Before an interface comes: what has an IPv6 route already loses it when the kernel becomes a router.
+        self._forward()
+
+    def furnish(self) -> None:
+        """Bridge, addresses, rules. Raises `OSError`."""
+        plan = self._plan
+        self._netlink.ask(
+            netlink.set_up(netlink.LOOPBACK),
+            netlink.make_bridge(_BRIDGE, _BRIDGE_INDEX, _mac(_GATEWAY), self._mtu),
+            *self._silence(_BRIDGE),
+            netlink.set_up(_BRIDGE_INDEX),
+            netlink.add_address(_BRIDGE_INDEX, plan.address(_GATEWAY), 17),
+        )
+        if plan.ipv6:
+            self._netlink.ask(netlink.add_address(_BRIDGE_INDEX, plan.ipv6_address(_GATEWAY), 64))
+        self._filter()
+
+    def open(self, addresses: Addresses) -> None:
+        """Give the hub's end of what leads out its addresses, unless it has them (empty). Raises `OSError`."""
+        if not addresses:
+            return
+        index = netlink.link_names(self._netlink)[UPLINK]
+        self._netlink.ask(*self._silence(UPLINK), netlink.set_mtu(index, self._mtu), netlink.set_up(index))
+        for own, other, prefix in addresses:
+            self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
+
+    def connect(self, number: int) -> int:
+        """Make the network namespace of a sandbox and connect it: its descriptor. Raises `OSError`.
+
+        `number`, from 2 to `LAST`, decides its addresses; no other that is connected has the same.
+        """
+        plan, mac, port = self._plan, _mac(number), f"port{number}"
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        try:
+            namespace = here()
+            with netlink.Netlink() as inside:
+                inside.ask(
+                    netlink.set_up(netlink.LOOPBACK),
+                    netlink.make_veth(INTERFACE, _INTERFACE_INDEX, mac, self._mtu, port, self.namespace),
+                    *self._silence(INTERFACE),
+                    netlink.set_up(_INTERFACE_INDEX),
+                )
+                self._netlink.ask(
+                    *self._silence(port),
+                    netlink.join_bridge(port, _BRIDGE_INDEX),
+                    netlink.isolate_port(port),
+                    netlink.add_neighbour(_BRIDGE_INDEX, plan.address(number), mac),
+                )
+                addresses = [(plan.address(number), plan.address(_GATEWAY), 17)]
+                if plan.ipv6:
+                    addresses.append((plan.ipv6_address(number), plan.ipv6_address(_GATEWAY), 64))
+                    self._netlink.ask(netlink.add_neighbour(_BRIDGE_INDEX, plan.ipv6_address(number), mac))
+                for own, gateway, prefix in addresses:
+                    inside.ask(
+                        netlink.add_address(_INTERFACE_INDEX, own, prefix),
+                        netlink.add_neighbour(_INTERFACE_INDEX, gateway, _mac(_GATEWAY)),
+                        netlink.add_default_route(_INTERFACE_INDEX, gateway),
+                    )
+        finally:
+            syscalls.setns(self.namespace, syscalls.CLONE_NEWNET)
+        return namespace
+
+    def disconnect(self, number: int, namespace: int) -> None:
+        """Take the interface of a sandbox away, whoever is still in its namespace, and close that."""
+        os.close(namespace)
+        try:
+            self._netlink.ask(netlink.remove_link(f"port{number}"))
+        except OSError:
+            pass  # nobody was, and the kernel was faster
+
+    def _silence(self, name: str) -> list[netlink.Message]:
+        return [netlink.stay_silent(name)] if self._silent else []
+
+    def _forward(self) -> None:
+        """Pass packets on between bridge and uplink. Of this namespace alone: /proc/sys/net shows each its own."""
+        paths = ["/proc/sys/net/ipv4/ip_forward"]
+        if self._plan.ipv6:
+            paths.append("/proc/sys/net/ipv6/conf/all/forwarding")
+        for path in paths:
+            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, b"1")
+            finally:
+                os.close(fd)
+
+    def _filter(self) -> None:
+        table = nftables.Table(
+            nftables.INET,
+            "hub",
+            forwarded=[
+                # A bridge's isolated ports do not hear each other; this is for what is sent by way of the hub.
+                nftables.comes_by(_BRIDGE) + nftables.goes_by(_BRIDGE) + nftables.drop(),
+                nftables.comes_by(UPLINK) + nftables.is_new() + nftables.drop(),
+            ],
+            leaves=[nftables.goes_by(UPLINK) + nftables.masquerade()],
+        )
+        with nftables.open_netlink() as socket:
+            table.make(socket, owned=False)
+
+
+def here() -> int:
+    """The network namespace that this process is in, as a descriptor."""
+    return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _mac(number: int) -> bytes:
+    """A hardware address of the range that anybody may use (the second bit of the first byte, IEEE 802)."""
+    return b"\x02pb\0" + number.to_bytes(2, "big")

@@ -1,0 +1,151 @@
+"""The pool: namespaces that a keeper has ready, as the process that starts sandboxes sees them.
+
+It hands one to each sandbox that wants the isolated network, and gives it
+back when the sandbox has ended; one more than are in use lies ready.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
+import marshal
+import os
+import sys
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.ground import SIG_SETMASK, SIGKILL, Host, follow_parent
+
+NO_NETWORK = "an isolated network could not be made"
+"""The stage of the `SetupFailure` for a sandbox that gets no network."""
+
+_CONTROL = 3
+_MESSAGE = 1 << 12
+
+
+class Namespace:
+    """A network namespace for one sandbox: `number` decides its addresses, `fd` is its descriptor."""
+
+    __slots__ = ("fd", "number")
+
+    def __init__(self, number: int, fd: int) -> None:
+        self.number = number
+        self.fd = fd
+
+
+class Pool:
+    """A keeper behind its gate, started for a marshalled plan.
+
+    Only for processes with one thread. Raises `OSError`.
+    """
+
+    def __init__(self, plan: bytes, host: Host) -> None:
+        self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        try:
+            self._pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
+        except OSError:
+            self._sock.close()
+            theirs.close()
+            raise
+        if self._pid == 0:
+            try:
+                _become_gate(theirs.fileno(), plan, host)
+            finally:
+                os._exit(1)
+        self._pidfd = pidfd
+        theirs.close()
+        self._ready: list[Namespace] = []
+        self._failure = ""
+        self._asked = True
+
+    def fileno(self) -> int:
+        """What is to be watched: `receive` is to be called when there is something to read."""
+        return self._sock.fileno()
+
+    def take(self) -> Namespace | None:
+        """A namespace that is ready, for one sandbox; None if one has to be waited for. Raises `SetupFailure`."""
+        if not self._ready:
+            if self._failure:
+                raise SetupFailure(NO_NETWORK, 0, self._failure)
+            self._want()
+            return None
+        return self._ready.pop()
+
+    def refill(self) -> None:
+        """Have another made if none lies ready: a sandbox may come before the others end."""
+        if not self._ready and not self._failure:
+            self._want()
+
+    def wait(self) -> Namespace:
+        """A namespace, as soon as there is one. Raises `SetupFailure`."""
+        while True:
+            namespace = self.take()
+            if namespace is not None:
+                return namespace
+            self.receive()
+
+    def give_back(self, number: int, *, reusable: bool) -> None:
+        """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
+        self._say(("back", number, reusable))
+
+    def receive(self) -> None:
+        """Hear what the keeper has to say; blocks until it says something."""
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        except OSError:
+            data, ancillary = b"", []
+        if not data:
+            self._failure = self._failure or "the process that keeps it has ended"
+            return
+        message = marshal.loads(data)
+        if message[0] == "failed":
+            self._failure = message[1]
+            return
+        self._asked = False
+        self._ready.append(Namespace(message[1], int.from_bytes(ancillary[0][2], sys.byteorder)))
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is no more to hear."""
+        return bool(self._failure)
+
+    def close(self) -> None:
+        """End keeper and gate, with all that they started; returns when they are gone."""
+        self._sock.close()
+        try:
+            _signal.pidfd_send_signal(self._pidfd, SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
+        for namespace in self._ready:
+            os.close(namespace.fd)
+
+    def _want(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._say(("more",))
+
+    def _say(self, message: tuple[object, ...]) -> None:
+        try:
+            self._sock.send(marshal.dumps(message))  # type: ignore[arg-type]
+        except OSError:
+            pass  # it has ended, which `receive` finds out
+
+
+def _become_gate(control: int, plan: bytes, host: Host) -> None:
+    """In the child: nothing of who forked it but the socket, and dead when that process is."""
+    follow_parent(host)
+    os.setsid()  # Ctrl-C in a terminal is not for it
+    for number in host.handled:
+        _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(SIG_SETMASK, ())
+    os.dup2(control, _CONTROL)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    syscalls.close_from(_CONTROL + 1, on_exec=False)
+    from buildkit_py.sandbox.network.gate import serve
+    from buildkit_py.sandbox.network.plan import Plan
+
+    serve(_CONTROL, Plan(*marshal.loads(plan)))

@@ -1,0 +1,128 @@
+"""The hub: who hears whom, and whether a namespace is as new."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.network.hub import Hub
+from buildkit_py.sandbox.network.namespace import State
+from buildkit_py.sandbox.network.plan import Plan
+from tests.sandbox.network.inside import inside
+
+PLAN = Plan(uplinks=(), missing=(), ipv4=(10, 219), ipv6=True, mtu=1500, relayed=(), resolv_conf=b"", privileged=True)
+
+
+def _hub() -> Hub:
+    hub = Hub(PLAN, 1500)
+    hub.furnish()
+    return hub
+
+
+def _within(hub: Hub, namespace: int, function: Callable[[], Any]) -> Any:
+    syscalls.setns(namespace, syscalls.CLONE_NEWNET)
+    try:
+        return function()
+    finally:
+        syscalls.setns(hub.namespace, syscalls.CLONE_NEWNET)
+
+
+def _listen(address: str = "0.0.0.0") -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    sock.bind((address, 7000))
+    sock.listen()
+    return sock
+
+
+def _connects(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.settimeout(1)
+        try:
+            sock.connect((address, 7000))
+        except OSError:
+            return False
+        return True
+
+
+def test_sandboxes_hear_the_hub_and_not_each_other() -> None:
+    def look() -> list[bool]:
+        hub = _hub()
+        one, two = hub.connect(2), hub.connect(3)
+        keep = [_listen("::")]  # of both families, in the hub
+        keep.append(_within(hub, two, lambda: _listen("::")))
+        to_hub = [_within(hub, one, lambda a=a: _connects(a)) for a in ("10.219.0.1", "fd70:7962:7569:1::1")]
+        to_other = [_within(hub, one, lambda a=a: _connects(a)) for a in ("10.219.0.3", "fd70:7962:7569:1::3")]
+        to_itself = [_within(hub, two, lambda a=a: _connects(a)) for a in ("10.219.0.3", "fd70:7962:7569:1::3")]
+        return to_hub + to_other + to_itself
+
+    assert inside(look) == [True, True, False, False, True, True]
+
+
+def test_nothing_gets_from_one_to_the_other_by_way_of_the_hub() -> None:
+    """A sandbox that has the rights to sets a route to its neighbour by the hub."""
+
+    def look() -> bool:
+        hub = _hub()
+        one, two = hub.connect(2), hub.connect(3)
+        keep = _within(hub, two, _listen)
+        _within(hub, one, lambda: os.system("ip route replace 10.219.0.3/32 via 10.219.0.1"))
+        reached: bool = _within(hub, one, lambda: _connects("10.219.0.3"))
+        keep.close()
+        return reached
+
+    assert inside(look) is False
+
+
+def _used(use: Callable[[], object]) -> bool:
+    """Whether a namespace is as new after `use`."""
+
+    def look() -> bool:
+        hub = _hub()
+        namespace = hub.connect(2)
+        kept = _within(hub, namespace, use)
+        deadline = time.monotonic() + 3
+        # Of a socket of netlink the kernel lets go a moment after it is closed.
+        while not (new := State(namespace, hub.namespace).is_as_new()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        del kept
+        return new
+
+    answer: bool = inside(look)
+    return answer
+
+
+def _datagram(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", (address, 9))
+
+
+def test_what_was_not_used_is_as_new() -> None:
+    assert _used(lambda: time.sleep(1.5)), "what the kernel sends by itself does not count"
+    assert _used(lambda: socket.socket().close())
+
+
+def test_what_was_sent_is_remembered() -> None:
+    assert not _used(lambda: _datagram("10.219.0.1"))
+    assert not _used(lambda: _datagram("fd70:7962:7569:1::1"))
+    assert not _used(lambda: _datagram("127.0.0.1")), "not even to itself"
+
+
+def test_a_socket_that_is_left_is_seen() -> None:
+    assert not _used(_listen)
+
+
+def test_a_number_can_come_again() -> None:
+    def look() -> list[str]:
+        hub = _hub()
+        for _ in range(3):
+            hub.disconnect(2, hub.connect(2))
+        with open("/proc/thread-self/net/dev") as file:
+            return sorted(line.partition(":")[0].strip() for line in file if ":" in line)
+
+    assert inside(look) == ["lo", "sandboxes"]
