@@ -58,6 +58,29 @@ class StepRetried(Record):
     at: float = 0.0
 
 
+class ShellOpened(Record):
+    """A shell opens where a step failed, and the terminal is its own until `ShellClosed`; what the step writes in
+    between, when it runs again, is for the one who sits there.
+
+    `message` says why it failed and `tail` are its last lines, where they were not seen just now; `words` can be said
+    in the shell. It comes again where the step failed again.
+    """
+
+    step_id: str
+    message: str
+    tail: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    at: float = 0.0
+
+
+class ShellClosed(Record):
+    """No shell is open any more. `said` is the word with which the build goes on, "" where the shell was left."""
+
+    step_id: str
+    said: str = ""
+    at: float = 0.0
+
+
 class StepProgress(Record):
     """How far a transfer or a pack has come. `total` is 0 where it is not known."""
 
@@ -114,6 +137,8 @@ if TYPE_CHECKING:
         | StepStarted
         | StepOutput
         | StepRetried
+        | ShellOpened
+        | ShellClosed
         | StepProgress
         | StepFinished
         | Notice

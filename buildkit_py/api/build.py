@@ -9,13 +9,14 @@ from itertools import count
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
-from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.errors import PybuildError, StepFailed, UsageError
 from buildkit_py.events import BuildFinished, BuildStarted, Exported, Notice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.api.on_error import ShellOnError
     from buildkit_py.api.pins import ImagePins
     from buildkit_py.api.portable import PortableCaches
     from buildkit_py.api.record_build import Recorder
@@ -95,6 +96,7 @@ class Build:
         self.packer: Packer | None = None  # of the images' layers, where there are images
         self.cache_packer: Packer | None = None  # of the layers that a portable cache keeps; the same where both are
         self.last_solver: Solver | None = None  # of the targets
+        self.on_error: ShellOnError | None = None
         self.caches: PortableCaches | None = None
         if request.cache_from or request.cache_to:
             from buildkit_py.api.portable import PortableCaches
@@ -126,6 +128,8 @@ class Build:
             state = "failed"
             raise
         finally:
+            if self.on_error is not None:
+                self.on_error.close()
             self.agents.close()
             if self.caches is not None:
                 self.caches.stop()
@@ -168,8 +172,13 @@ class Build:
             self.cache_packer = packer or self._packer()
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
         out.check(targets)
+        mends = request.on_error == "shell" and request.terminal
         packs = packer is not None or self.cache_packer is not None
-        executor = self.executor(log_dir, self.compression if packs and self.epoch is None else "none")
+        executor = self.executor(log_dir, self.compression if packs and self.epoch is None else "none", mends=mends)
+        if mends:
+            from buildkit_py.api.on_error import ShellOnError
+
+            self.on_error = ShellOnError(session, executor, self.emit)
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
         self.secrets.look_at(targets, roots)
@@ -231,6 +240,7 @@ class Build:
 
         def solver() -> Solver:
             self.last_solver = self.solver(executor, self.packer, targets)
+            self.last_solver.mend = self.on_error.mend if self.on_error is not None else None
             return self.last_solver
 
         solution = self.solve(solver, executor, roots)
@@ -243,7 +253,8 @@ class Build:
         if self.cache_packer is not None and self.caches is not None and self.last_solver is not None:
             self.witness.impure("a cache was written")
             self.caches.export(self.last_solver, _image_steps(targets), self.cache_packer)
-            self.caches.save_mounts(executor.cache_mounts())
+            if not self.last_solver.dirty:  # a shell may have written to them
+                self.caches.save_mounts(executor.cache_mounts())
 
     def _tell(self) -> None:
         for notice in self.witness.notices:
@@ -270,7 +281,7 @@ class Build:
             if solution.failures and not tolerant:
                 executor.contexts()
                 self.finish(False)
-                raise _first(solution.failures)
+                raise _first(solution.failures, self.request)
             return solution
 
     def _recovers(self, problem: PybuildError) -> bool:
@@ -303,8 +314,9 @@ class Build:
 
         return Packer(self.session.store, self.session.materializer(), self.compression, epoch=self.epoch)
 
-    def executor(self, log_dir: str, compression: str) -> LocalExecutor:
-        """What performs the steps; their logs go to `log_dir`."""
+    def executor(self, log_dir: str, compression: str, *, mends: bool = False) -> LocalExecutor:
+        """What performs the steps; their logs go to `log_dir`. `mends`: who calls it mends what fails."""
+        from buildkit_py.api.failed_steps import keeper
         from buildkit_py.executor.local import LocalExecutor
         from buildkit_py.executor.settings import Settings
 
@@ -323,6 +335,8 @@ class Build:
                 offline=self.request.offline,
                 save=self._save,
                 restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
+                keep_failed=keeper(self.session) if self.request.on_error != "fail" else None,
+                mends=mends,
             ),
             self.session.transport,
         )
@@ -392,6 +406,11 @@ class Build:
         return solver
 
     def _write_out(self, out: WriteOut, targets: tuple[Target, ...], solution: Solution) -> tuple[TargetResult, ...]:
+        if solution.dirty:
+            self.witness.impure("a step was repaired by hand")
+            for target in targets:
+                if target.step in solution.dirty:
+                    out.refuse(target, solution.dirty[target.step])
         results = []
         for target in targets:
             result = solution.results[target.step] if target.step is not None else None
@@ -434,8 +453,10 @@ def _title(request: BuildRequest) -> str:
     return os.path.relpath(request.file)
 
 
-def _first(failures: list[PybuildError]) -> PybuildError:
+def _first(failures: list[PybuildError], request: BuildRequest) -> PybuildError:
     first, *others = failures
+    if request.on_error == "shell" and not request.terminal and not first.hint and isinstance(first, StepFailed):
+        first.hint = "there is no terminal for a shell; `pybuild shell` opens what the step left"
     first.notes = (*first.notes, *(f"also failed: {other}" for other in others))
     return first
 

@@ -51,11 +51,11 @@ class Past:
         self._builds = islice(_builds(store, file, before, elsewhere), _BUILDS_READ)
         self._read: list[tuple[BuildRecord, dict[int, int]]] = []
 
-    def step(self, position: int, states: tuple[str, ...] = GAVE_A_RESULT) -> Earlier | None:
-        """The newest earlier step that this one was made from by an edit and that ended in one of these states."""
+    def step(self, position: int) -> Earlier | None:
+        """The newest earlier step that this one was made from by an edit and that had a result for others, too."""
         for build, pairs in self._aligned():
             other = pairs.get(position)
-            if other is not None and build.steps[other].state in states:
+            if other is not None and build.steps[other].state in GAVE_A_RESULT and not build.steps[other].dirty:
                 return Earlier(build, other)
         return None
 
@@ -69,6 +69,19 @@ class Past:
                 if same or (seen.definition and seen.definition == mine.definition):
                     return Earlier(build, other)
         return None
+
+    def without_result(self, position: int) -> tuple[Cause, str]:
+        """Why there is no result of a step that no earlier build has one of; in which build that was seen, or ""."""
+        for build, pairs in self._aligned():
+            other = pairs.get(position)
+            if other is None:
+                continue
+            if build.steps[other].state == "FAILED":
+                return Cause(explain.FAILED, f"it failed in the build {build.id}"), build.id
+            if build.steps[other].dirty:
+                what = f"its result in the build {build.id} came of a repair by hand, and was for that build only"
+                return Cause(explain.FAILED, what), build.id
+        return Cause(explain.NEW, "it was never built here"), ""
 
     def _aligned(self) -> Iterator[tuple[BuildRecord, dict[int, int]]]:
         yield from self._read

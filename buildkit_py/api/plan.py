@@ -96,9 +96,7 @@ class _Plan:
             return (Cause(explain.ASKED, forced),)
         earlier = self._past.step(position)
         if earlier is None:
-            if (failed := self._past.step(position, ("FAILED",))) is not None:
-                return (Cause(explain.FAILED, f"it failed in the build {failed.build.id}"),)
-            return (Cause(explain.NEW, "it was never built here"),)
+            return (self._past.without_result(position)[0],)
         parts = look.parts[step]
         causes = below(self._steps, position, self._past, earlier, base=explain.hangs_on_base(parts))
         record = record_of(self._store, earlier.step)

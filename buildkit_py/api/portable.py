@@ -109,7 +109,8 @@ class PortableCaches:
     def export(self, solver: Solver, in_images: set[Step], packer: Packer) -> None:
         """Write what a solver found or made. `in_images` are the steps that `mode=min` keeps."""
         look = solver.lookup
-        steps = [step for step in look.order if self._is_kept(step) and step in look.result and step in look.definition]
+        kept = [step for step in look.order if self._is_kept(step) and step not in solver.dirty]
+        steps = [step for step in kept if step in look.result and step in look.definition]
         for spec in self._request.cache_to:
             began = self._session.clock()
             wanted = [step for step in steps if spec.mode == "max" or step in in_images]

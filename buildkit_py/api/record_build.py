@@ -72,6 +72,11 @@ def _step_seen(step: Step, solver: Solver, place: dict[Step, int]) -> StepSeen:
     reason = seen.reason if seen is not None else ""
     if seen is not None and seen.state in ("DONE", "FAILED"):
         reason = solver.forced(step)
+    repaired = solver.dirty.get(step)
+    if repaired is step:
+        reason = "it failed, and was repaired by hand: its result was of this build only"
+    elif repaired is not None:
+        reason = f"it stands on `{repaired.name}`, which was repaired by hand: its result was of this build only"
     result = look.result.get(step)
     return StepSeen(
         id=solver.ids.get(step, ""),
@@ -80,15 +85,17 @@ def _step_seen(step: Step, solver: Solver, place: dict[Step, int]) -> StepSeen:
         stage=step.stage,
         position=str(step.position) if step.position is not None else "",
         about=_about(step),
-        definition=look.definition.get(step, ""),
-        content=solver.contents.get(step, ""),
+        # What is dirty is not what these keys stand for.
+        definition=look.definition.get(step, "") if repaired is None else "",
+        content=solver.contents.get(step, "") if repaired is None else "",
         state=seen.state if seen is not None else "",
         reason=reason,
         milliseconds=round(seen.seconds * 1000) if seen is not None else 0,
         base=place[step.base] if step.base is not None else -1,
         sources=tuple(place[source] for source in step.sources),
         layer=result.layer if result is not None else "",
-        op=look.parts[step] if seen is not None and seen.state == "FAILED" else (),
+        op=look.parts[step] if repaired is not None or (seen is not None and seen.state == "FAILED") else (),
+        dirty=repaired is not None,
     )
 
 

@@ -98,6 +98,8 @@ class BuildRequest(Record):
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
     made, none is. `secret_scan` False: no secret is looked for in what is made.
+    `on_error` says what becomes of a step that failed: "keep" keeps what it left, "fail" nothing, "shell" opens a shell
+    in it if there is a `terminal`, and keeps it too.
     """
 
     file: str
@@ -121,6 +123,8 @@ class BuildRequest(Record):
     pull: bool = False
     jobs: int = 0
     keep_going: bool = False
+    on_error: str = "keep"
+    terminal: bool = False
     dry_run: bool = False
     compression: str = ""
     cache_from: tuple[CacheSpec, ...] = ()

@@ -1,4 +1,4 @@
-"""A shell where a step runs: in its files before or after it, with its variables, user, network and mounts."""
+"""A shell where a step runs: in its files before it, after it or as it left them, with its variables and mounts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import os
 from contextlib import ExitStack
 
 from buildkit_py.api.build import Build
+from buildkit_py.api.failed_steps import name_of
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
 from buildkit_py.errors import UsageError
-from buildkit_py.events import Notice
-from buildkit_py.executor.cache_mounts import Begun, CacheMounts
-from buildkit_py.executor.run_step import Mounts, sandbox_spec
-from buildkit_py.executor.ssh_forward import AgentMounts
+from buildkit_py.executor.run_place import Asked
 from buildkit_py.graph.op import Run, is_silent
 from buildkit_py.graph.step import in_order
 from buildkit_py.record import Record
-from buildkit_py.sandbox.network.choice import Choice
-from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.solver.align import bare_name
-from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,28 +22,35 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.request import BuildRequest
     from buildkit_py.events import Emit
-    from buildkit_py.executor.result import Result
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.store import Store
 
+BEFORE, AFTER, AS_LEFT = "before", "after", "as left"
+
 
 class ShellRequest(Record):
-    """`step` is a step's number or a part of its text, "" for the one that failed last; `after`: with what it wrote.
+    """`step` is a step's number or a part of its text, "" for the one that failed last.
 
-    `argv` runs in it. `terminal`: it gets one.
+    `files` are those before it, those after it, or those that it left when it failed: the ones before it where it
+    did not, or where nothing is kept of that. `argv` runs in them, with a terminal if that is wanted; where it is
+    empty, a shell does.
     """
 
     step: str
     argv: tuple[str, ...]
-    after: bool = False
+    files: str = AS_LEFT
     terminal: bool = False
 
 
 class Shell:
-    """A sandbox that is ready to start. `run` is called once; it lets go of all that is held."""
+    """A sandbox that is ready to start. `run` is called once; it lets go of all that is held.
 
-    def __init__(self, session: Session, spec: SandboxSpec, held: ExitStack) -> None:
+    `note` says which files are in it, "" where that is what was asked for.
+    """
+
+    def __init__(self, session: Session, spec: SandboxSpec, held: ExitStack, note: str) -> None:
+        self.note = note
         self._session = session
         self._spec = spec
         self._held = held
@@ -77,56 +79,34 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
         step = _chosen(session.store, build_request.file, list(in_order(roots)), wanted.step)
-        needed = [step] if wanted.after else []
+        needed = [step] if wanted.files == AFTER else []
         needed += [one for one in (step.base, *step.sources) if one is not None]
         executor = build.executor(work, "none")
         executor.expect(needed, as_files=True)
         results = build.results(executor, needed)
-        spec, mounts = _inside(session, build, step, results, wanted, work)
-        held.callback(mounts.release)
-        return Shell(session, spec, held.pop_all())
-
-
-def _inside(
-    session: Session,
-    build: Build,
-    step: Step,
-    results: dict[Step, Result],
-    wanted: ShellRequest,
-    work: str,
-) -> tuple[SandboxSpec, Mounts]:
-    op = step.op
-    assert isinstance(op, Run)
-    store, materializer = session.store, session.materializer()
-    sources = [results[source] for source in step.sources]
-    if wanted.after:
-        below = results[step].snapshot
-    elif op.inputs:
-        below = sources[-1].snapshot  # the base as the step sees it
-    else:
         below = results[step.base].snapshot if step.base is not None else ""
-    trees = materializer.trees(store.snapshots.layers(below))
-    seen = [materializer.trees(store.snapshots.layers(one.snapshot)) if one.snapshot else None for one in sources]
-    given = build.given()
-    caches = CacheMounts(
-        store, materializer, Begun(), step, trees, [one.snapshot for one in sources], seen, lambda process: None
-    )
-    mounts = Mounts(step, op, seen, given.secret, caches, AgentMounts(store, given.agent, step), build.ca_bundle())
-    make_root(f"{work}/upper")
-    os.mkdir(f"{work}/overlay", 0o700)
-    networks = Choice(session.config.network, lambda message, hint: build.emit(Notice("warning", message, hint=hint)))
-    network = networks.network(op.network)
-    if network == "isolated":
-        session.launcher().connect(networks.plan())
-    spec = sandbox_spec(
-        op.replace(argv=wanted.argv),
-        RootFilesystem(trees.directories, f"{work}/upper", f"{work}/overlay", trees.host),
-        tuple(mounts.specs),
-        (*mounts.env, *((("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ())),
-        network,
-        networks.resolv_conf(network),
-    )
-    return spec.replace(terminal=wanted.terminal), mounts
+        asked = Asked(step, below, tuple([results[source] for source in step.sources]))
+        executor.foresee([step])  # so that its network is there
+        place = executor.runs.place(asked)
+        held.callback(place.release)
+        layers, note = place.layers, ""
+        if wanted.files == AFTER:
+            layers = executor.files.trees(results[step].snapshot).directories
+        elif wanted.files == AS_LEFT and (left := session.store.failed.open(name_of(asked))) is not None:
+            layers = (*layers, held.enter_context(left).upper)
+            note = f"`{step.name}` failed, and these are the files as it left them"
+        elif wanted.files == AS_LEFT and not wanted.step:
+            note = f"what `{step.name}` left is not kept any more, and these are the files before it"
+        spec = place.sandbox(work, layers)
+        if wanted.argv:
+            terminal = (("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ()
+            spec = spec.replace(argv=wanted.argv, env=(*spec.env, *terminal), terminal=wanted.terminal)
+        else:
+            from buildkit_py.runner.shell_kit import ShellKit
+
+            seen = (("/",) if spec.root.host else ()) + layers
+            spec = ShellKit(f"{work}/kit", seen).equip(spec)
+        return Shell(session, spec, held.pop_all(), note)
 
 
 def _chosen(store: Store, file: str, order: Sequence[Step], wanted: str) -> Step:

@@ -132,12 +132,8 @@ def _why_it_ran(record: BuildRecord, position: int, past: Past, here: Store) -> 
         return Explained(step, (Cause(explain.ASKED, step.reason),), "")
     earlier = past.step(position)
     if earlier is None:
-        failed = past.step(position, ("FAILED",))
-        if failed is not None:
-            return Explained(
-                step, (Cause(explain.FAILED, f"it failed in the build {failed.build.id}"),), failed.build.id
-            )
-        return Explained(step, (Cause(explain.NEW, "it was never built here"),), "")
+        cause, seen_in = past.without_result(position)
+        return Explained(step, (cause,), seen_in)
     theirs = record_of(past.store, earlier.step)
     mine = _facts(here, step)
     causes = below(record.steps, position, past, earlier, base=mine is None or explain.hangs_on_base(mine.op))

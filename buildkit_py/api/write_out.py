@@ -100,6 +100,16 @@ class WriteOut:
                     hint="copy what it made into scratch() and write that out",
                 )
 
+    def refuse(self, target: Target, repaired: Step) -> None:
+        """Raise `ExportError` if something of a target would be written out, which stands on a repaired step."""
+        if self.packer is None and not target.outputs and all(one.kind == "cacheonly" for one in self._outputs):
+            return
+        raise ExportError(
+            f"`{target.name}` stands on `{repaired.name}`, which was repaired by hand, and is not written out",
+            at=repaired.position,
+            hint="mend the Buildfile, and build again",
+        )
+
     def target(self, target: Target, result: Result | None, *, alone: bool) -> TargetResult:
         """Write one target out. `alone`: it is the only one, so outputs go where they say and not below."""
         snapshot = result.snapshot if result is not None else ""
@@ -310,8 +320,7 @@ class WriteOut:
         layers = self.session.store.snapshots.layers(snapshot)
         trees = self.session.materializer().trees(layers)
         began = self.session.clock()
-        roots = (("/",) if trees.host else ()) + trees.directories
-        for path in place(roots, source, base, dest, keep_owners=self.session.identity.privileged):
+        for path in place(trees.roots, source, base, dest, keep_owners=self.session.identity.privileged):
             self.witness.written(path)
         self.emit(Exported("output", os.path.join(base, dest), "", self.session.clock() - began))
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
 # Those that docker has and that mean something here; steps may use the machine's network in any case.
 ENTITLEMENTS = ("security.insecure", "network.host")
+ON_ERROR = ("shell", "keep", "fail")
 COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
 _OPTIONS = (
@@ -70,6 +71,12 @@ _OPTIONS = (
     Option(("--allow",), "allow what is refused by default", "ENTITLEMENT", many=True, choices=ENTITLEMENTS),
     Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),
     Option(("-j", "--jobs"), "how many steps may run at once (default: one for each core)", "N"),
+    Option(
+        ("--on-error",),
+        "where a step fails: open a shell, keep its files for `pybuild shell` (the default), or not",
+        "DO",
+        choices=ON_ERROR,
+    ),
     Option(("--keep-going",), "after a failure, go on with what does not depend on it"),
     Option(("-n", "--dry-run"), "run nothing, show what would run"),
     Option(("--list",), "show the targets and their parameters"),

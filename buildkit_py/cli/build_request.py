@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
 from buildkit_py.cli import values
@@ -48,6 +49,8 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         pull=parsed.has("pull"),
         jobs=values.count(parsed.one("jobs"), "--jobs") if parsed.one("jobs") else 0,
         keep_going=parsed.has("keep-going"),
+        on_error=parsed.one("on-error", "keep"),
+        terminal=parsed.one("on-error") == "shell" and sys.stdin.isatty() and sys.stdout.isatty(),
         dry_run=parsed.has("dry-run"),
         locked=parsed.has("locked"),
         offline=parsed.has("offline"),

@@ -23,15 +23,21 @@ def parser() -> Command:
         "shell",
         "open a shell where a step of a build runs",
         ("pybuild shell [options] [[FILE:]TARGET][@STEP] [--] [COMMAND [ARGUMENT…]]",),
-        (*shared, Option(("--after",), "with what the step wrote, if it went well")),
+        (
+            *shared,
+            Option(("--before",), "with the files before the step, also where it failed"),
+            Option(("--after",), "with what the step wrote, if it went well"),
+        ),
         about=(
-            "The shell has the files that the step finds, its variables, user, network and mounts. STEP is its number "
-            "in plain progress or a part of its text; without one it is the step that failed in the last build. What "
-            "is written is dropped at the end, but for what goes into cache mounts. With a COMMAND, that runs in the "
-            "place of /bin/sh; the exit code is its own."
+            "The shell has the files that the step finds, or those that it left if it failed of late, and its "
+            "variables, user, network and mounts. STEP is its number in plain progress or a part of its text; without "
+            "one it is the step that failed in the last build. What is written is dropped at the end, but for what "
+            "goes into cache mounts. Where the image has no /bin/sh, this machine's busybox is brought in. With a "
+            "COMMAND, that runs in place of a shell; the exit code is its own."
         ),
         examples=(
-            ("pybuild shell", "where the last build failed"),
+            ("pybuild shell", "where the last build failed, in the files as the step left them"),
+            ("pybuild shell --before", "the same, in the files before the step"),
             ("pybuild shell 'web@npm ci'", "before the step of the target `web` that has `npm ci` in it"),
         ),
         most=-1,
@@ -42,12 +48,14 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Open it; the exit code is the shell's."""
     from buildkit_py.api.request import WantedTarget
-    from buildkit_py.api.shell import ShellRequest, prepare
+    from buildkit_py.api.shell import AFTER, AS_LEFT, BEFORE, ShellRequest, prepare
     from buildkit_py.cli.build_request import build_request
     from buildkit_py.cli.locate import here
     from buildkit_py.cli.progress import if_busy, shown
 
     parsed = parse(parser(), argv)
+    if parsed.has("before") and parsed.has("after"):
+        raise UsageError("`--before` and `--after` are two different states", hint="give one of them")
     asked, command = (parsed.operands[0], tuple(parsed.operands[1:])) if parsed.operands else ("", ())
     named, _, step = asked.partition("@")
     file, colon, target = named.rpartition(":")
@@ -58,5 +66,12 @@ def main(argv: list[str]) -> int:
         raise UsageError("a shell needs a terminal", hint="give a command: pybuild shell TARGET@STEP -- COMMAND")
     parsed.operands[:] = [file or "."]
     request = build_request(parsed, os.environ, here()).replace(targets=(WantedTarget(target),) if target else ())
-    wanted = ShellRequest(step, command or ("/bin/sh",), after=parsed.has("after"), terminal=terminal)
-    return shown("auto", lambda emit: prepare(request, wanted, if_busy(emit))).run()
+    files = BEFORE if parsed.has("before") else AFTER if parsed.has("after") else AS_LEFT
+    wanted = ShellRequest(step, command, files, terminal=terminal)
+    shell = shown("auto", lambda emit: prepare(request, wanted, if_busy(emit)))
+    if shell.note:
+        from buildkit_py.report.escape import visible
+
+        sys.stderr.write(visible(shell.note) + "\n")
+        sys.stderr.flush()
+    return shell.run()

@@ -96,9 +96,7 @@ def text(answer: Why) -> str:
 def _took(one: Explained) -> str:
     from buildkit_py.report import units
 
-    verb = {"DONE": "ran", "FAILED": "failed after", "CACHED": "cached", "SKIPPED": "did not run"}.get(
-        one.step.state, ""
-    )
+    verb = ("dirty, " if one.step.dirty else "") + _VERBS.get(one.step.state, "")
     took = units.seconds(one.step.milliseconds / 1000) if one.step.state in ("DONE", "FAILED") else ""
     at = f"  {one.step.position}" if one.step.position else ""
     return f"  ({' '.join(part for part in (verb, took) if part)}){at}"
@@ -118,6 +116,7 @@ def as_json(answer: Why) -> dict[str, object]:
                 "name": one.step.name,
                 "at": one.step.position,
                 "state": one.step.state,
+                "dirty": one.step.dirty,
                 "seconds": one.step.milliseconds / 1000,
                 "compared_with": one.compared_with or None,
                 "why": [{"kind": cause.kind, "text": cause.text, "files": list(cause.paths)} for cause in one.causes],

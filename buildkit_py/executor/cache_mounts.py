@@ -155,7 +155,7 @@ class CacheMounts:
             from buildkit_py.executor.write_tree import write_tree
             from buildkit_py.image.union import Union
 
-            union = Union((("/",) if tree.host else ()) + tree.directories)
+            union = Union(tree.roots)
             top = union.lookup(mount.path)
             if top is None or top.kind != DIR:
                 raise BuildfileError(

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import time
 from _thread import RLock
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError, StepFailed
-from buildkit_py.events import Notice, StepOutput, StepProgress, StepRetried
+from buildkit_py.errors import PybuildError
+from buildkit_py.events import StepProgress
 from buildkit_py.executor import make_layer
-from buildkit_py.executor.cache_mounts import Begun, CacheMounts
 from buildkit_py.executor.context_tree import ContextTree
 from buildkit_py.executor.contexts import Contexts
-from buildkit_py.executor.materialize import HOST, Materializer, Trees
-from buildkit_py.executor.output import Pump
+from buildkit_py.executor.filesystems import WORTH_SHOWING, Filesystems
+from buildkit_py.executor.materialize import HOST, Materializer
 from buildkit_py.executor.remote import Remotes
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.executor.run_step import Mounts, Running, limits_of, run_command, sandbox_spec, save_always
+from buildkit_py.executor.run_place import Asked, Places
+from buildkit_py.executor.runs import Runs
 from buildkit_py.graph.op import Copy, GitSource, HostSource, HttpSource, ImageSource, LocalSource, Mkdir, Restack, Run
 from buildkit_py.graph.step import in_order, inputs
 from buildkit_py.image.entry import FILE
-from buildkit_py.sandbox.network.choice import Choice
-from buildkit_py.sandbox.spec import RootFilesystem
 from buildkit_py.store.layers import LayerMeta
-from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,10 +41,6 @@ if TYPE_CHECKING:
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.store.store import Store
-
-
-# Smaller transfers are over before anybody could read of them.
-_WORTH_SHOWING = 4 << 20
 
 
 class LocalExecutor:
@@ -72,15 +64,15 @@ class LocalExecutor:
         self._clock = clock
         self._given = given
         self._settings = settings
-        self._running = Running()
+        self.files = Filesystems(store, materializer, emit)
+        self._stood_on: set[Step] = set()
+        self.places = Places(store, materializer, self.files, emit, given, settings)
+        self.runs = Runs(store, self.places, self.files, launcher, emit, clock, given, settings, self._packed_as)
         self._remotes = Remotes(
-            store, transport, given, lambda: self._running.cancelled, settings.ca_bundle, offline=settings.offline
+            store, transport, given, lambda: self.runs.running.cancelled, settings.ca_bundle, offline=settings.offline
         )
         self._contexts = Contexts(store)
-        self._networks = Choice(settings.network, self._warn)
-        self._stood_on: set[Step] = set()
         self._taken: dict[tuple[Step, int], str] = {}
-        self._begun = Begun()
         self._listings: dict[tuple[Step, int], tuple[tuple[str, bytes], ...]] = {}  # of which a digest was wanted
         self._looking = RLock()  # a ContextTree is for one thread at a time
 
@@ -159,7 +151,7 @@ class LocalExecutor:
 
     def cache_mounts(self) -> dict[tuple[str, str], str]:
         """The cache mounts that were used: their ids by their names in the store and their keys."""
-        return self._begun.used
+        return self.places.begun.used
 
     def contexts(self) -> list[tuple[str, str, bytes]]:
         """Write down what was seen of each context, for the next build; see `Contexts.write`."""
@@ -170,34 +162,20 @@ class LocalExecutor:
     def foresee(self, steps: Sequence[Step]) -> None:
         """Hear which steps are to be performed; the sandbox of the first Run is begun while nobody waits for it."""
         runs = [step for step in steps if isinstance(step.op, Run)]
-        self._running.coming.update(runs)
-        networks = [self._networks.network(step.op.network) for step in runs if isinstance(step.op, Run)]
+        self.runs.running.coming.update(runs)
+        networks = [self.places.networks.network(step.op.network) for step in runs if isinstance(step.op, Run)]
         if "isolated" in networks:
-            self._launcher().connect(self._networks.plan())
+            self._launcher().connect(self.places.networks.plan())
         if networks:
             self._launcher().prepare(networks[0])
 
     def lock(self, step: Step, key: str) -> AbstractContextManager[Any]:
         """Keeps other builds from running the same step at the same time."""
-        return self.store.records.lock(key, self._waiting(step, f"`{step.name}` is being run"))
-
-    def _waiting(self, step: Step, what: str) -> Callable[[int], None]:
-        """What to do while another process has what `step` needs: say so, once, and give up with the build."""
-        told = False
-
-        def waiting(process: int) -> None:
-            nonlocal told
-            if self._running.cancelled:
-                raise StepFailed("the build was interrupted", code=130, at=step.position)
-            if not told and process not in (0, os.getpid()):
-                told = True
-                self._emit(Notice("info", f"{what} by another build, process {process}: waiting"))
-
-        return waiting
+        return self.store.records.lock(key, self.runs.waiting(step, f"`{step.name}` is being run"))
 
     def cancel(self) -> None:
         """End every sandbox; steps that run raise."""
-        self._running.cancel()
+        self.runs.running.cancel()
 
     def provide(self, fetched: Fetched) -> None:
         """Take over the bytes of a source that nobody can be asked for."""
@@ -226,14 +204,14 @@ class LocalExecutor:
         text = ""
         digests: tuple[str, ...] = ()
         match step.op:
-            case Run() as op:
-                new, text = self._run(op, step, step_id, below, sources)
+            case Run():
+                new, text = self.runs.perform(Asked(step, below, tuple(sources)), step_id)
             case Copy() as op:
                 new, digests = self._copy(op, step, below, sources)
             case Mkdir() as op:
                 from buildkit_py.executor.mkdir import plan
 
-                new = self._keep(step, below, plan(op, self._union(below)))
+                new = self._keep(step, below, plan(op, self.files.union(below)))
             case HttpSource() | GitSource() as op:
                 new = self._remote(op, step, step_id)
             case Restack() as op:
@@ -243,91 +221,6 @@ class LocalExecutor:
         result = Result(self.store.snapshots.push(below, new.id), new.id, text)
         listings = self.listings(step) if any(digests) else ()
         return Made(result, time.monotonic() - began, new.bytes, digests, listings)
-
-    def _run(
-        self, op: Run, step: Step, step_id: str, below: str, sources: Sequence[Result]
-    ) -> tuple[make_layer.NewLayer, str]:
-        stands_on = sources[-1].snapshot if op.inputs else below
-        trees = self._trees(stands_on, step_id)
-        seen = [self._trees(source.snapshot, step_id) if source.snapshot else None for source in sources]
-        snapshots = [source.snapshot for source in sources]
-        from buildkit_py.executor.ssh_forward import AgentMounts
-
-        waiting = self._waiting(step, f"a cache of `{step.name}` is in use")
-        caches = CacheMounts(
-            self.store, self._materializer, self._begun, step, trees, snapshots, seen, waiting, self._settings.restore
-        )
-        agents = AgentMounts(self.store, self._given.agent, step)
-        mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
-        try:
-            attempts = op.policy.retry + 1
-            for attempt in range(1, attempts):
-                try:
-                    return self._attempt(op, step, step_id, stands_on, trees, mounts, attempt)
-                except StepFailed as problem:
-                    if self._running.cancelled:
-                        raise
-                    why = problem.reason or f"exit code {problem.code}"
-                    self._emit(StepRetried(step_id, attempt + 1, attempts, why, self._clock()))
-            return self._attempt(op, step, step_id, stands_on, trees, mounts, attempts)
-        finally:
-            mounts.release()
-
-    def _attempt(
-        self, op: Run, step: Step, step_id: str, below: str, trees: Trees, mounts: Mounts, attempt: int
-    ) -> tuple[make_layer.NewLayer, str]:
-        with self.store.work_dir("run") as work:
-            upper, overlay_work = f"{work.path}/upper", f"{work.path}/work"
-            make_root(upper)
-            os.mkdir(overlay_work, 0o700)
-            network = self._networks.network(op.network)
-            spec = sandbox_spec(
-                op,
-                RootFilesystem(trees.directories, upper, overlay_work, trees.host),
-                tuple(mounts.specs),
-                tuple(mounts.env),
-                network,
-                self._networks.resolv_conf(network),
-            )
-            limits = limits_of(op.policy, step)
-            if limits is not None:
-                spec = spec.replace(cgroups=limits.directories)
-
-            def line(stream: int, text: str) -> None:
-                self._emit(StepOutput(step_id, stream, text, self._clock()))
-
-            log = f"{self._settings.log_dir}/step-{step_id}.log"
-            gate = self._given.gate
-            mask = gate.mask if gate is not None else None
-            pump = Pump(line, log, capture=op.capture, append=attempt > 1, mask=mask)
-            roots = (("/",) if trees.host else ()) + trees.directories + (upper,)
-            try:
-                run_command(self._launcher(), self._running, spec, pump, step, step_id, op.policy, limits)
-            except StepFailed as failed:
-                if not self._running.cancelled:
-                    save_always(op.policy, step, roots, self._settings.save, failed)
-                raise
-            finally:
-                if limits is not None:
-                    limits.remove()
-                if gate is not None:
-                    gate.masked(pump.masked, step.position)
-            save_always(op.policy, step, roots, self._settings.save)
-            if gate is not None:
-                gate.look(pump.text, f"what `{step.name}` printed for its file to take", step.position)
-            if op.test:
-                upper = f"{work.path}/nothing"
-                make_root(upper)
-            elif op.inputs:
-                from buildkit_py.executor.restack import merge_new_directories
-
-                merge_new_directories(upper, self._union(below))
-            compression = "none" if step in self._stood_on else self._settings.compression
-            impure = self._impure(below)
-            new = make_layer.from_directory(
-                self.store, below, upper, impure=impure, compression=compression, look=lambda new: self._look(step, new)
-            )
-            return new, pump.text
 
     def _copy(
         self, op: Copy, step: Step, below: str, sources: Sequence[Result]
@@ -347,7 +240,7 @@ class LocalExecutor:
                     for tree in contexts:
                         tree.hash_files = False
                         tree.take_up()
-                    base = self._union(below) if below and not op.link else None
+                    base = self.files.union(below) if below and not op.link else None
                     entries = plan(op, trees, base, work=work.path)
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
@@ -378,7 +271,7 @@ class LocalExecutor:
             case Mkdir() as made:
                 from buildkit_py.executor.mkdir import plan
 
-                return self._keep(step, below, plan(made, self._union(below)))
+                return self._keep(step, below, plan(made, self.files.union(below)))
             case _ if op.inputs:
                 from buildkit_py.executor.restack import matching
 
@@ -400,7 +293,7 @@ class LocalExecutor:
         """Who hears of bytes that arrive, and tells people of them where it is worth showing."""
 
         def progress(done: int, total: int) -> None:
-            if max(done, total) > _WORTH_SHOWING:
+            if max(done, total) > WORTH_SHOWING:
                 self._emit(StepProgress(step_id, what, done, total))
 
         return progress
@@ -416,7 +309,7 @@ class LocalExecutor:
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         self._look(step, entries)
-        impure = self._impure(below)
+        impure = self.files.is_impure(below)
         if step in self._stood_on and not self._would_lose(entries):
             return make_layer.from_entries_as_files(
                 self.store, below, entries, self._materializer.identity, impure=impure, digests=digests
@@ -430,6 +323,10 @@ class LocalExecutor:
             digests=digests,
             ends=ends,
         )
+
+    def _packed_as(self, step: Step) -> str:
+        """How the layer of a Run is packed while it is made: not at all if its files are mounted next."""
+        return "none" if step in self._stood_on else self._settings.compression
 
     def _look(self, step: Step, entries: Sequence[Entry]) -> None:
         """Look for secrets in what a step is about to leave."""
@@ -459,39 +356,18 @@ class LocalExecutor:
         if patch is None:
             return None
         self._look(step, patch.entries)
-        impure = self._impure(below)
+        impure = self.files.is_impure(below)
         if step in self._stood_on and not self._would_lose(entries):
             identity = self._materializer.identity
             return make_layer.from_patch(self.store, below, entries, patch, base, identity, impure=impure)
         compression = self._settings.compression
         return make_layer.from_splice(self.store, below, entries, patch, compression=compression, impure=impure)
 
-    # -- filesystems
-
-    def _trees(self, snapshot: str, step_id: str) -> Trees:
-        def progress(what: str, done: int, total: int) -> None:
-            if step_id and total > _WORTH_SHOWING:
-                self._emit(StepProgress(step_id, what, done, total))
-
-        return self._materializer.trees(self.store.snapshots.layers(snapshot), progress)
-
-    def _union(self, snapshot: str) -> Union:
-        from buildkit_py.image.union import Union
-
-        trees = self._trees(snapshot, "")
-        return Union((("/",) if trees.host else ()) + trees.directories)
-
     def tree(self, source: Result) -> Tree:
         """The files of a result."""
         from buildkit_py.executor.union_tree import UnionTree
 
-        return UnionTree(self._union(source.snapshot))
-
-    def _impure(self, snapshot: str) -> bool:
-        return self._materializer.is_impure(self.store.snapshots.layers(snapshot))
-
-    def _warn(self, message: str, hint: str) -> None:
-        self._emit(Notice("warning", message, hint=hint))
+        return UnionTree(self.files.union(source.snapshot))
 
 
 def _place(op: Copy) -> str:

@@ -40,6 +40,11 @@ class Trees(Record):
     directories: tuple[str, ...]
     host: bool = False
 
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """All directories that the filesystem is made of, lowest first."""
+        return ((_HERE,) if self.host else ()) + self.directories
+
 
 def _silent(what: str, done: int, total: int) -> None:
     pass

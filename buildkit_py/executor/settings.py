@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.executor.run_place import Asked
     from buildkit_py.executor.secret_gate import SecretGate
 
 
@@ -23,6 +24,8 @@ class Settings(Record):
     the project; it raises `PybuildError`.
     `restore(name, key, directory)` fills a new cache mount with what another machine saved of it; False where there
     is nothing.
+    `keep_failed(asked, upper)` takes over the directory with what a Run wrote that failed for good; it raises
+    `PybuildError`. `mends`: what such a Run wrote is held for `Runs.mending` instead.
     """
 
     log_dir: str
@@ -32,6 +35,8 @@ class Settings(Record):
     offline: bool = False
     save: Callable[[tuple[str, ...], str, str], None] | None = None
     restore: Callable[[str, str, str], bool] | None = None
+    keep_failed: Callable[[Asked, str], None] | None = None
+    mends: bool = False
 
 
 class Given(Record):

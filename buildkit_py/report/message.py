@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from buildkit_py.events import Notice, StepRetried
+    from buildkit_py.events import Notice, ShellOpened, StepRetried
 
 _MOST_SOURCE = 1 << 20
 
@@ -24,8 +24,7 @@ def error_text(error: PybuildError, stream: TextIO, step_name: str = "") -> str:
     on = color.wanted(stream)
     out = []
     if isinstance(error, StepFailed) and error.tail:
-        rule = color.paint("------", "dim", on)
-        out += [rule, *([f" > {visible(step_name)}:"] if step_name else []), *(line(text) for text in error.tail), rule]
+        out += _last_lines(error.tail, step_name, on)
     out.append(_headline("error", error.message, error.at, on))
     # The line of a Buildfile may be where the secret stands.
     excerpt = "" if isinstance(error, SecretLeaked) else error.excerpt or _source_line(error.at)
@@ -55,6 +54,30 @@ def notice_lines(notice: Notice, on: bool) -> str:
 def retry_text(event: StepRetried) -> str:
     """What a person sees of a new attempt, on one line."""
     return f"RETRY {event.attempt}/{event.attempts}: {visible(event.reason)}"
+
+
+_WORDS = {
+    "retry": "run the step again, in the files as they are then",
+    "commit": "take the files as they are for what the step gives",
+    "exit": "end the build",
+}
+
+
+def shell_text(event: ShellOpened, stream: TextIO, step_name: str, *, tail: bool) -> str:
+    """What a person sees before a shell where a step failed; with the step's last lines, if they are wanted."""
+    on = color.wanted(stream)
+    out = []
+    if tail and event.tail:
+        out += _last_lines(event.tail, step_name, on)
+    out.append(_headline("error", event.message, None, on))
+    out.append("This shell is where it ran:")
+    out += [f"  {color.paint(word.ljust(8), 'note', on)}{_WORDS[word]}" for word in (*event.words, "exit")]
+    return "\n".join(out) + "\n"
+
+
+def _last_lines(tail: tuple[str, ...], step_name: str, on: bool) -> list[str]:
+    rule = color.paint("------", "dim", on)
+    return [rule, *([f" > {visible(step_name)}:"] if step_name else []), *(line(text) for text in tail), rule]
 
 
 def _source_line(at: object) -> str:

@@ -19,6 +19,7 @@ from buildkit_py.events import (
     BuildFinished,
     Exported,
     Notice,
+    ShellOpened,
     StepFinished,
     StepOutput,
     StepProgress,
@@ -26,7 +27,7 @@ from buildkit_py.events import (
     StepStarted,
 )
 from buildkit_py.report.escape import line, visible
-from buildkit_py.report.message import error_text, notice_text, retry_text
+from buildkit_py.report.message import error_text, notice_text, retry_text, shell_text
 from buildkit_py.report.steps import Steps
 from buildkit_py.report.units import seconds, size
 
@@ -78,6 +79,8 @@ class PlainReporter:
                 return self._lines(event.step_id, f"{at} {line(event.text)}")
             case StepRetried():
                 return self._lines(event.step_id, retry_text(event))
+            case ShellOpened():
+                return "\n" + shell_text(event, self._stream.target, self._steps.name(event.step_id), tail=False)
             case StepProgress():
                 return self._progress(event)
             case StepFinished():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from buildkit_py.events import StepQueued
-from buildkit_py.report.message import error_text
+from buildkit_py.events import ShellClosed, ShellOpened, StepOutput, StepQueued
+from buildkit_py.report.escape import line
+from buildkit_py.report.message import error_text, shell_text
 from buildkit_py.report.steps import Steps
 
 TYPE_CHECKING = False
@@ -19,11 +20,23 @@ class QuietReporter:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._steps = Steps()
+        self._shell = ""  # the step in whose place a shell is open
 
     def emit(self, event: Event) -> None:
-        """Show nothing."""
-        if isinstance(event, StepQueued):
-            self._steps.note(event)
+        """Show nothing, unless somebody sits at a shell."""
+        match event:
+            case StepQueued():
+                self._steps.note(event)
+            case ShellOpened():
+                self._shell = event.step_id
+                name = self._steps.name(event.step_id)
+                self._stream.write(shell_text(event, self._stream.target, name, tail=True))
+            case StepOutput() if event.step_id == self._shell:
+                self._stream.write(line(event.text) + "\n")
+            case ShellClosed():
+                self._shell = ""
+            case _:
+                pass
 
     def failed(self, error: PybuildError) -> None:
         """Show the error, below the failed step's last lines."""

@@ -17,6 +17,8 @@ from buildkit_py.events import (
     BuildStarted,
     Exported,
     Notice,
+    ShellClosed,
+    ShellOpened,
     StepFinished,
     StepOutput,
     StepProgress,
@@ -25,7 +27,7 @@ from buildkit_py.events import (
 )
 from buildkit_py.report import color
 from buildkit_py.report.escape import line, visible
-from buildkit_py.report.message import error_text, notice_text, retry_text
+from buildkit_py.report.message import error_text, notice_text, retry_text, shell_text
 from buildkit_py.report.steps import Steps
 from buildkit_py.report.units import seconds, size
 
@@ -65,6 +67,7 @@ class TerminalReporter:
         self._steps = Steps()
         self._running: dict[str, _Running] = {}
         self._finished = 0
+        self._shell = ""  # the step in whose place a shell is open: nothing is drawn, and all that it writes is shown
         self._began = clock()
         self._live: Live | None = None
         self._color = color.wanted(stream.target)
@@ -83,7 +86,7 @@ class TerminalReporter:
         text = self.take(event)
         if isinstance(event, StepStarted):
             self._draw()
-        elif isinstance(event, BuildFinished):
+        elif isinstance(event, (BuildFinished, ShellOpened)):
             self.close()
         if text:
             self._print(text)
@@ -115,6 +118,13 @@ class TerminalReporter:
             case StepStarted():
                 number, name = self._steps.number(event.step_id), self._steps.name(event.step_id)
                 self._running[event.step_id] = _Running(number, name, self._clock())
+            case ShellOpened():
+                self._shell = event.step_id
+                return "\n" + shell_text(event, self._stream.target, self._steps.name(event.step_id), tail=True)
+            case ShellClosed():
+                self._shell = ""
+            case StepOutput() if event.step_id == self._shell:
+                return line(event.text) + "\n"
             case StepOutput():
                 if running := self._running.get(event.step_id):
                     running.lines.append(line(event.text).expandtabs())

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
         """Starts a sandbox: `launch.foreground`, or a launcher's `spawn` where this process has threads."""
 
         def __call__(self, spec: SandboxSpec, *, stdin: int, stdout: int, stderr: int) -> Sandbox: ...
+
+    class Minder(Protocol):
+        """Who has to do with a sandbox while it runs."""
+
+        def to(self, sandbox: Sandbox) -> None:
+            """Hear which one it is, once it runs."""
 else:
     import _signal
 
@@ -27,7 +33,7 @@ _HANGUP, _INTERRUPT, _TERMINATE, _RESIZED = 1, 2, 15, 28
 _PATIENCE = 3
 
 
-def run_in_foreground(start: Start, spec: SandboxSpec, forwarding: Forwarding, *, interactive: bool) -> int:
+def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, interactive: bool) -> int:
     """Run a sandbox on this process's standard streams until it ends; its exit code, 128+n for signal n.
 
     Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is killed first.
@@ -35,7 +41,7 @@ def run_in_foreground(start: Start, spec: SandboxSpec, forwarding: Forwarding, *
     stdin = 0 if interactive and not spec.terminal else -1
     sandbox = start(spec, stdin=stdin, stdout=1, stderr=2)
     try:
-        forwarding.to(sandbox)
+        minder.to(sandbox)
         if spec.terminal:
             _serve_terminal(sandbox, interactive)
         return sandbox.wait().code

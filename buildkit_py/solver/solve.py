@@ -11,7 +11,7 @@ import time
 from itertools import count
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, Run, is_silent, moves
@@ -74,7 +74,9 @@ class Seen(Record):
 class Solution:
     """What came of a solve: the result of each step, and how many ran or were there already.
 
-    `until` is when one of the results becomes too old (seconds since 1970), None where none ever does.
+    `until` is when one of the results becomes too old (seconds since 1970), None where none ever does. `dirty` are the
+    steps whose result is not what their inputs give, because it was repaired by hand or stands on one that was: each
+    with the step that was repaired.
     """
 
     def __init__(self) -> None:
@@ -84,12 +86,15 @@ class Solution:
         self.failures: list[PybuildError] = []
         self.failed: dict[Step, PybuildError] = {}
         self.until: float | None = None
+        self.dirty: dict[Step, Step] = {}
 
 
 class Solver:
     """One build's solving.
 
-    `clock` gives seconds since the build began, `now` those since 1970, `numbers` the ids of its steps.
+    `clock` gives seconds since the build began, `now` those since 1970, `numbers` the ids of its steps. `mend` is asked
+    for another result of a step that failed, once no step runs any more, and on the thread that solves; or gives the
+    failure that it is to end with. Its result is dirty.
     """
 
     def __init__(
@@ -104,6 +109,7 @@ class Solver:
         on_result: Callable[[Step, Result], None] = lambda step, result: None,
         numbers: Iterator[int] | None = None,
         now: Callable[[], float] = time.time,
+        mend: Callable[[Step, StepFailed], Made | PybuildError] | None = None,
     ) -> None:
         self.cache = cache
         self.executor = executor
@@ -112,11 +118,13 @@ class Solver:
         self.jobs = max(1, jobs)
         self.keep_going = keep_going
         self.on_result = on_result
+        self.mend = mend
         self.lookup = Lookup(cache, executor, now)
         self.ids: dict[Step, str] = {}
         self.seen: dict[Step, Seen] = {}
         self.unlike: dict[Step, StepRecord] = {}  # earlier results of the same content, of steps that gave another one
         self.contents: dict[Step, str] = {}  # content keys, of the steps whose result had to be looked for by them
+        self.dirty: dict[Step, Step] = {}  # as a solution has it
         self._numbers = numbers if numbers is not None else count(1)
 
     def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
@@ -146,6 +154,7 @@ class Solver:
         needed = self.lookup.run(targets)
         solution = Solution()
         solution.results = self.lookup.result
+        solution.dirty = self.dirty
         self._announce(set(needed), solution)
         if needed:
             self._work(needed, solution)
@@ -181,12 +190,17 @@ class Solver:
         from _queue import Empty
 
         busy = 0
+        broken: list[tuple[Step, StepFailed, float]] = []  # they wait for the others to end, and then to be mended
         while True:
-            while busy < self.jobs and (step := plan.next_ready()) is not None:
+            may_begin = self.keep_going or not broken
+            while may_begin and busy < self.jobs and (step := plan.next_ready()) is not None:
                 busy += 1
                 todo.put(step)
             if busy == 0:
-                return
+                if not broken:
+                    return
+                self._mend(plan, solution, *broken.pop(0))
+                continue
             try:
                 step, state, result, problem, seconds = done.get(True, _WAKES)
             except Empty:
@@ -198,19 +212,42 @@ class Solver:
                 solution.cached += state == State.CACHED and not is_silent(step.op)
                 plan.finished(step, state)
                 self._tell_finished(step, state, seconds, "same input content" if state == State.CACHED else "")
-                self.on_result(step, result)
+                if step not in self.dirty:
+                    self.on_result(step, result)
                 continue
-            above = plan.failed(step)
-            self._tell_finished(step, State.FAILED, seconds, getattr(problem, "reason", ""))
-            if not isinstance(problem, PybuildError):
-                raise problem if problem is not None else RuntimeError("a step ended without a result")
-            solution.failures.append(problem)
-            solution.failed[step] = problem
-            for other in above:
-                self._tell_finished(other, State.SKIPPED, 0.0, "an input failed")
-            if not self.keep_going:
-                for other in plan.stop():
-                    self._tell_finished(other, State.SKIPPED, 0.0, "another step failed")
+            if self.mend is not None and isinstance(problem, StepFailed):
+                broken.append((step, problem, seconds))
+            else:
+                self._fail(plan, solution, step, problem, seconds)
+
+    def _fail(self, plan: Plan, solution: Solution, step: Step, problem: BaseException | None, seconds: float) -> None:
+        """Give a step up, with all that stands on it. What is no `PybuildError` is raised."""
+        above = plan.failed(step)
+        self._tell_finished(step, State.FAILED, seconds, getattr(problem, "reason", ""))
+        if not isinstance(problem, PybuildError):
+            raise problem if problem is not None else RuntimeError("a step ended without a result")
+        solution.failures.append(problem)
+        solution.failed[step] = problem
+        for other in above:
+            self._tell_finished(other, State.SKIPPED, 0.0, "an input failed")
+        if not self.keep_going:
+            for other in plan.stop():
+                self._tell_finished(other, State.SKIPPED, 0.0, "another step failed")
+
+    def _mend(self, plan: Plan, solution: Solution, step: Step, problem: StepFailed, seconds: float) -> None:
+        """Have a step that failed mended, where the build goes on at all; else give it up."""
+        assert self.mend is not None
+        made: Made | PybuildError = problem
+        if self.keep_going or not solution.failures:
+            made = self.mend(step, problem)
+        if isinstance(made, PybuildError):
+            self._fail(plan, solution, step, made, seconds)
+            return
+        self.dirty[step] = step
+        solution.results[step] = made.result
+        solution.ran += 1
+        plan.finished(step, State.DONE)
+        self._tell_finished(step, State.DONE, seconds, "repaired by hand")
 
     def _announce(self, needed: set[Step], solution: Solution) -> None:
         visible = [step for step in self.lookup.order if not is_silent(step.op)]
@@ -268,21 +305,19 @@ class Solver:
         base = look.result[step.base] if step.base is not None else None
         below = base.snapshot if base is not None else ""
         sources = [look.result[source] for source in step.sources]
+        repaired = next((self.dirty[child] for child in inputs(step) if child in self.dirty), None)
+        if repaired is not None:
+            # Its keys stand for what its inputs should have been: under them nothing of it may be filed, ever.
+            self.dirty[step] = repaired
+            return State.DONE, self._execute(step, base, sources).result
         if (found := self._found(step, below, base, sources)) is not None:
             return State.CACHED, found
         with self.executor.lock(step, look.definition.get(step) or key_of("op", look.parts[step])):
             # Another build, or an equal step of this one, may have done it while this one waited.
             if (found := self._found(step, below, base, sources)) is not None:
                 return State.CACHED, found
-            if not moves(step.op) and not is_silent(step.op):
-                self.emit(StepStarted(self.ids[step], self.clock()))
             began = look.now()
-            try:
-                made = self.executor.execute(step, self.ids.get(step, ""), base, sources)
-            except PybuildError as problem:
-                if problem.at is None:
-                    problem.at = step.position
-                raise
+            made = self._execute(step, base, sources)
             definition = look.define(step, made.source_digests)
             content = self._content_key(step, base, sources, made.source_digests)
             parts = self._record_parts(step, below)
@@ -291,6 +326,16 @@ class Solver:
                 self.unlike[step] = earlier
             look.ran(step, began)
             return State.DONE, made.result
+
+    def _execute(self, step: Step, base: Result | None, sources: Sequence[Result]) -> Made:
+        if not moves(step.op) and not is_silent(step.op):
+            self.emit(StepStarted(self.ids[step], self.clock()))
+        try:
+            return self.executor.execute(step, self.ids.get(step, ""), base, sources)
+        except PybuildError as problem:
+            if problem.at is None:
+                problem.at = step.position
+            raise
 
     def _found(self, step: Step, below: str, base: Result | None, sources: Sequence[Result]) -> Result | None:
         look = self.lookup

@@ -24,7 +24,8 @@ class StepSeen(Record):
     directory. `definition` and `content` are its keys, "" where they were not known. `state` and `reason` are
     those of `StepFinished`; the reason of a step that ran is why it had to, whatever its key said. `milliseconds`
     is how long it took now. `base` (-1: none) and `sources` are positions in the list of steps, `layer` is what
-    it added. `op` are the parts of its op where no record of the store has them, because the step failed.
+    it added. `op` are the parts of its op where no record of the store has them, because the step failed or is `dirty`:
+    it, or what it stands on, was repaired by hand, and its result was of that build only.
     `unlike` are pairs of a path and how its file was otherwise than in an earlier result with the same content key,
     which shows that the step is not reproducible; `unlike_more`: there were further files.
     """
@@ -46,6 +47,7 @@ class StepSeen(Record):
     op: tuple[Any, ...] = ()
     unlike: tuple[tuple[str, str], ...] = ()
     unlike_more: bool = False
+    dirty: bool = False
 
 
 class BuildRecord(Record):

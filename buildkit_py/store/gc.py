@@ -105,6 +105,7 @@ class Prune:
             self._layers()
             self._blobs()
             self._mounts()
+            self._failed()
             self._others()
             if not self.dry_run:
                 self._locks()
@@ -191,6 +192,15 @@ class Prune:
                 size = disk_bytes(home)
                 if self.dry_run or self.store.mounts.delete(home, before):
                     self._count("mounts", 1, size)
+
+    def _failed(self) -> None:
+        """What failed steps left goes whatever its age: nothing is made of it."""
+        for id in self.store.failed.all():
+            path = self.store.failed.path(id)
+            if modified(path) < self.cutoff:
+                size = disk_bytes(path)
+                if self.dry_run or self.store.failed.delete(id):
+                    self._count("failed", 1, size)
 
     def _others(self) -> None:
         for id in self.store.builds.all():

@@ -38,6 +38,7 @@ def recover(store: Store) -> None:
                 _drop_newer(store.path(dir), synced)
             _check_blobs(store, synced)
             _drop_trees(store, synced)
+            _drop_failed(store, synced)
         except OSError as problem:
             raise store_error(problem, store.root, "recover the store") from problem
         # Not the present time: what was kept is sound, but only a sync can say that it is on disk.
@@ -74,3 +75,9 @@ def _drop_trees(store: Store, synced: int) -> None:
                 continue
             if changed >= synced:
                 store.work.remove(tree)
+
+
+def _drop_failed(store: Store, synced: int) -> None:
+    for id in store.failed.all():
+        if os.lstat(store.failed.path(id)).st_ctime_ns >= synced:
+            store.failed.delete(id)

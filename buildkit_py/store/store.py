@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.blobs import Blobs
     from buildkit_py.store.builds import Builds
     from buildkit_py.store.cache_mounts import CacheMounts
+    from buildkit_py.store.failed_states import FailedStates
     from buildkit_py.store.images import Images
     from buildkit_py.store.layers import Layers
     from buildkit_py.store.leases import Hold
@@ -35,6 +36,7 @@ _DIRS = frozenset(
     {
         "blobs",
         "builds",
+        "failed",
         "images",
         "inuse",
         "layers",
@@ -61,6 +63,7 @@ class Store:
         # Made by __getattr__ when they are first used: a build with nothing to do needs two of them.
         blobs: Blobs
         builds: Builds
+        failed: FailedStates
         images: Images
         layers: Layers
         mounts: CacheMounts
@@ -183,6 +186,10 @@ class Store:
             from buildkit_py.store.builds import Builds
 
             part = Builds(self.work)
+        elif name == "failed":
+            from buildkit_py.store.failed_states import FailedStates
+
+            part = FailedStates(self.work)
         else:
             raise AttributeError(f"a store has no {name!r}")
         # Two threads may both get here; the parts they make are equal, and the first to be filed stays.

@@ -299,6 +299,31 @@ def test_a_layer_that_cannot_be_had_is_made_again(machines: Machines, damage: ob
     assert machines.world.run("cache", "verify", PYBUILD_HOME=str(machines.world.top / "two")).returncode == 0
 
 
+def test_what_failed_does_not_run_again_where_a_layer_of_another_step_was_lost(machines: Machines) -> None:
+    tools = "FROM busybox AS tools\nRUN echo tools > /tools\n"
+    machines.world.write({"Dockerfile": tools})
+    machines.build("one", machines.to)
+    for layer in json.loads(machines.document().read_text())["layers"].values():
+        machines.blob(layer["digest"]).unlink()
+    machines.world.write(
+        {
+            "Dockerfile": "FROM busybox AS broken\n"
+            "RUN --mount=type=cache,target=/c echo ran >> /c/count; exit 3\n"
+            f"{tools}RUN cat /tools > /read\n"
+            "FROM busybox\nCOPY --from=broken /etc/passwd /x\nCOPY --from=tools /read /y\n"
+        }
+    )
+    done = machines.build("two", machines.source, "--keep-going", "-j1", ok=False)
+    assert done.returncode == 1
+    assert "are made again" in done.stderr
+    assert "ended with exit code 3" in done.stderr
+    assert any("cat /tools" in name for name in machines.world.ran(done))
+    context = ("--build-context", f"busybox=oci-layout://{machines._layout}")
+    place = str(machines.world.top / "two")
+    said = machines.world.run("shell", *context, "broken@count", "--", "cat", "/c/count", PYBUILD_HOME=place)
+    assert said.stdout == "ran\n"
+
+
 def test_an_image_of_lost_layers_is_made_again(machines: Machines) -> None:
     machines.build("one", machines.to)
     _, ran = machines.image("two", machines.source)

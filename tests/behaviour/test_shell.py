@@ -1,7 +1,8 @@
-"""`pybuild shell`: a command where a step runs, before or after it, or where one failed; its writes are dropped."""
+"""`pybuild shell`: a command where a step runs, before it, after it or as it left things; its writes are dropped."""
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -22,7 +23,8 @@ USER app
 RUN --mount=type=cache,target=/c,mode=0777 --mount=type=secret,id=key,mode=0444 \\
     echo second $LEVEL; test -e a.txt && touch /c/used
 FROM base AS broken
-RUN echo almost > /tmp/almost; exit 7
+USER root
+RUN echo almost > /tmp/almost; rm made; exit 7
 """
 
 
@@ -66,14 +68,80 @@ def test_what_it_writes_is_dropped_and_its_code_kept(project: World) -> None:
 def test_where_the_last_build_failed(project: World) -> None:
     arguments = ("--build-context", project.env["BASE"], f"--secret=id=key,src={project.project}/key")
     assert project.build(*arguments, ok=False).returncode == 1
-    said = shell(project, "", "--", "sh", "-c", "ls; ls /tmp")
+    script = "ls; ls /tmp; touch /tmp/more"
+    said = shell(project, "", "--", "sh", "-c", script)
+    assert said.stdout == "a.txt\nalmost\n"
+    assert said.stderr.endswith("failed, and these are the files as it left them\n")
+    assert shell(project, "broken@almost", "--", "sh", "-c", script).stdout == "a.txt\nalmost\n"
+    said = shell(project, "--before", "", "--", "sh", "-c", script)
     assert said.stdout == "a.txt\nmade\n"
+    assert said.stderr == ""
     # The step that failed has no files after it.
     assert shell(project, "--after", "", "--", "true", ok=False).returncode == 1
+    assert "two different states" in shell(project, "--before", "--after", "", ok=False).stderr
+
+
+def test_what_a_failed_step_left_is_that_of_the_same_files_only(project: World) -> None:
+    arguments = ("--build-context", project.env["BASE"], f"--secret=id=key,src={project.project}/key")
+    assert project.build(*arguments, ok=False).returncode == 1
+    project.write({"src/a.txt": "changed\n"})
+    said = shell(project, "", "--", "sh", "-c", "cat a.txt; ls; ls /tmp")
+    assert said.stdout == "changed\na.txt\nmade\n"
+    assert "is not kept any more, and these are the files before it" in said.stderr
+    project.write({"src/a.txt": "a\n"})
+    assert shell(project, "", "--", "ls", "/tmp").stdout == "almost\n"
+
+
+def test_what_failed_steps_left_is_no_result_and_goes_with_prune(project: World) -> None:
+    arguments = ("--build-context", project.env["BASE"], f"--secret=id=key,src={project.project}/key")
+    assert project.build(*arguments, ok=False).returncode == 1
+    assert project.build(*arguments, ok=False).returncode == 1
+    assert json.loads(project.run("cache", "du", "--json").stdout)["failed"]["count"] == 1
+    assert json.loads(project.run("cache", "prune", "--json").stdout)["failed"]["count"] == 1
+    said = shell(project, "", "--", "ls", "/tmp")
+    assert said.stdout == ""
+    assert "is not kept any more" in said.stderr
+
+
+def test_nothing_is_kept_where_that_is_not_wanted(project: World) -> None:
+    arguments = ("--build-context", project.env["BASE"], f"--secret=id=key,src={project.project}/key")
+    assert project.build("--on-error=fail", *arguments, ok=False).returncode == 1
+    assert json.loads(project.run("cache", "du", "--json").stdout)["failed"]["count"] == 0
+    assert project.build("--on-error=nothing", *arguments, ok=False).returncode == 2
+
+
+def test_what_the_last_attempt_left_is_kept(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Buildfile": f"FROM oci-layout://{base_layout} AS app\n"
+            "RUN --retry=1 --mount=type=cache,target=/c echo x >> /c/x; cp /c/x /x; exit 3\n"
+        }
+    )
+    assert world.build("-f", "Buildfile", ok=False).returncode == 1
+    assert world.run("shell", "app@exit", "--", "cat", "/x").stdout == "x\nx\n"
+
+
+def test_what_a_step_with_inputs_left(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Buildfile": f"FROM oci-layout://{base_layout} AS app\nWORKDIR /w\nCOPY . .\n"
+            "RUN --inputs=a.txt ls > seen; exit 3\n",
+            "a.txt": "a\n",
+            "b.txt": "b\n",
+        }
+    )
+    assert world.build("-f", "Buildfile", ok=False).returncode == 1
+    assert world.run("shell", "app@exit", "--", "cat", "seen").stdout == "a.txt\nseen\n"
 
 
 def test_where_a_test_failed(world: World, base_layout: Path) -> None:
     world.write({"Buildfile": f"FROM oci-layout://{base_layout} AS app\nRUN echo x > /x\nTEST test -e /y\n"})
+    assert world.run("test", ok=False).returncode == 1
+    assert world.run("shell", "", "--", "cat", "/x").stdout == "x\n"
+
+
+def test_what_a_test_left(world: World, base_layout: Path) -> None:
+    world.write({"Buildfile": f"FROM oci-layout://{base_layout} AS app\nTEST echo x > /x; exit 1\n"})
     assert world.run("test", ok=False).returncode == 1
     assert world.run("shell", "", "--", "cat", "/x").stdout == "x\n"
 

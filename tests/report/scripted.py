@@ -10,6 +10,8 @@ from buildkit_py.events import (
     BuildStarted,
     Exported,
     Notice,
+    ShellClosed,
+    ShellOpened,
     StepFinished,
     StepOutput,
     StepProgress,
@@ -51,6 +53,20 @@ FAILED: tuple[Event, ...] = (
     StepRetried("s1", 2, 2, "exit code 1", 0.01),
     StepFinished("s1", "FAILED", 0.02, 0.02, "exit code: 1"),
     BuildFinished(False, 0.03, 1, 0),
+)
+
+
+SHELL: tuple[Event, ...] = (
+    BuildStarted("b3", "Buildfile", 1),
+    StepQueued("s1", "[1/1] RUN false", PLACE),
+    StepStarted("s1", 0.0),
+    StepOutput("s1", 2, "no luck", 0.01),
+    ShellOpened("s1", "`RUN false` ended with exit code 1", ("no luck",), ("retry", "commit"), 0.02),
+    StepOutput("s1", 2, "no luck\x1b[2J again", 4.0),
+    ShellOpened("s1", "`RUN false` ended with exit code 2", (), ("retry", "commit"), 5.0),
+    ShellClosed("s1", "commit", 9.0),
+    StepFinished("s1", "DONE", 0.02, 9.0, "repaired by hand"),
+    BuildFinished(True, 9.1, 1, 0),
 )
 
 

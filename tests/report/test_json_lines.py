@@ -11,7 +11,7 @@ from buildkit_py import events
 from buildkit_py.events import StepOutput
 from buildkit_py.report.json_lines import JsonReporter
 from buildkit_py.report.stream import Stream
-from tests.report.scripted import FAILED, GOOD, failure
+from tests.report.scripted import FAILED, GOOD, SHELL, failure
 
 
 def objects(script, error=None):
@@ -61,11 +61,11 @@ def test_an_error_is_an_object_too():
 def test_every_event_and_member_is_documented():
     page = Path(buildkit_py.__file__).parent.parent / "docs/reference/progress-json.md"
     rows = {row.split("|")[1].strip(): row for row in page.read_text().splitlines() if row.startswith("| `")}
-    kinds = {type(event) for event in (*GOOD, *FAILED)}
+    kinds = {type(event) for event in (*GOOD, *FAILED, *SHELL)}
     assert kinds == {
         kind for kind in vars(events).values() if isinstance(kind, type) and kind.__module__ == events.__name__
     }
-    for event in (*GOOD, *FAILED):
+    for event in (*GOOD, *FAILED, *SHELL):
         (members,) = objects([event])
         row = rows[f"`{members.pop('event')}`"]
         assert [name for name in members if f"`{name}`" not in row] == []

@@ -7,7 +7,7 @@ import io
 from buildkit_py.events import StepFinished, StepOutput, StepProgress, StepQueued, StepStarted
 from buildkit_py.report.plain import PlainReporter
 from buildkit_py.report.stream import Stream
-from tests.report.scripted import FAILED, GOOD, failure
+from tests.report.scripted import FAILED, GOOD, SHELL, failure
 
 
 def rendered(events, error=None, clock=lambda: 0.0) -> str:
@@ -112,3 +112,21 @@ def test_a_skipped_step_says_why():
         "#1 RUN x",
         "#1 SKIPPED: needs [1/2]",
     ]
+
+
+def test_a_shell_where_a_step_failed():
+    words = (
+        "This shell is where it ran:\n"
+        "  retry   run the step again, in the files as they are then\n"
+        "  commit  take the files as they are for what the step gives\n"
+        "  exit    end the build\n"
+    )
+    assert rendered(SHELL) == (
+        "#1 [1/1] RUN false\n"
+        "#1 0.010 no luck\n"
+        f"\nerror: `RUN false` ended with exit code 1\n{words}"
+        "#1 4.000 no luck\\x1b[2J again\n"
+        f"\nerror: `RUN false` ended with exit code 2\n{words}"
+        "#1 DONE 0.0s\n"
+        "\nbuilt in 9.1s: 1 ran, 0 cached\n"
+    )

@@ -6,7 +6,7 @@ import io
 
 from buildkit_py.report.quiet import QuietReporter
 from buildkit_py.report.stream import Stream
-from tests.report.scripted import FAILED, GOOD, failure
+from tests.report.scripted import FAILED, GOOD, SHELL, failure
 
 
 def test_a_good_build_shows_nothing():
@@ -26,3 +26,15 @@ def test_a_failure_shows_its_step():
     reporter.failed(failure())
     assert " > [1/1] RUN false:\nno luck\n" in out.getvalue()
     assert "error: Buildfile:4:1:" in out.getvalue()
+
+
+def test_a_shell_shows_why_it_opens():
+    out = io.StringIO()
+    reporter = QuietReporter(Stream(out))
+    for event in SHELL:
+        reporter.emit(event)
+    assert out.getvalue().startswith(
+        "------\n > [1/1] RUN false:\nno luck\n------\nerror: `RUN false` ended with exit code 1\nThis shell is"
+    )
+    assert out.getvalue().count("no luck") == 2
+    assert "\nno luck\\x1b[2J again\nerror: `RUN false` ended with exit code 2\n" in out.getvalue()

@@ -17,7 +17,7 @@ SCRIPT = """
 import sys, time
 from buildkit_py.events import *
 from buildkit_py.report.reporter import choose
-from tests.report.scripted import FAILED, GOOD, failure
+from tests.report.scripted import FAILED, GOOD, SHELL, failure
 
 which = sys.argv[1]
 reporter = choose("auto", sys.stderr)
@@ -37,6 +37,12 @@ elif which == "failed":
     for event in FAILED:
         reporter.emit(event)
     reporter.failed(failure())
+elif which == "shell":
+    for event in SHELL[:5]:
+        reporter.emit(event)
+    input()
+    for event in SHELL[5:]:
+        reporter.emit(event)
 elif which == "interrupted":
     reporter.emit(StepQueued("s", "[1/1] RUN sleep"))
     reporter.emit(StepStarted("s", 0.0))
@@ -109,6 +115,20 @@ def test_a_failure_ends_with_the_message(draw):
     assert text.rindex("no luck") < text.rindex("Buildfile:4:1: `RUN false` ended with exit code 1")
     assert text.rindex(SHOW) < text.rindex("no luck")
     assert "RUN false  RETRY 2/2: exit code 1" in text
+
+
+def test_nothing_is_drawn_while_a_shell_is_open(draw):
+    child = draw("shell", NO_COLOR="1")
+    child.expect("end the build\r\n")
+    text = child.before
+    assert text.count(HIDE) == text.count(SHOW) == 1
+    assert text.index(SHOW) < text.index("------") < text.index("ended with exit code 1")
+    child.sendline("typed in it")
+    child.expect("END")
+    assert HIDE not in child.before
+    text = child.before.replace("\r\n", "\n")
+    assert "\nno luck\\x1b[2J again\n" in text
+    assert text.index("again") < text.index("ended with exit code 2") < text.index("RUN false  0.0s")
 
 
 def test_ctrl_c_gives_the_cursor_back(draw):

@@ -46,6 +46,15 @@ def add_patched(store: Store, name: str, under: LayerMeta) -> LayerMeta:
         return store.layers.add(meta, patch=str(patch))
 
 
+def add_failed(store: Store, name: str, content: bytes = b"half done") -> None:
+    """What a step that failed left: a file."""
+    with store.work_dir("sample") as work:
+        upper = Path(work.path, "upper")
+        upper.mkdir()
+        (upper / "file").write_bytes(content)
+        store.failed.keep(name, str(upper))
+
+
 def add_record(store: Store, name: str, layer: str, parent: str = "") -> StepRecord:
     """A record of a step that put a layer on a snapshot."""
     snapshot = store.snapshots.push(parent, layer)

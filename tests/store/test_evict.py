@@ -13,7 +13,7 @@ from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.records import StepRecord
 from buildkit_py.store.store import Store
 from buildkit_py.store.usage import usage
-from tests.store.samples import add_image, add_layer
+from tests.store.samples import add_failed, add_image, add_layer
 
 OLD = 1_600_000_000
 
@@ -54,6 +54,16 @@ def test_nothing_goes_below_the_limit(store: Store) -> None:
     done = evict(store, before)
     assert (done.before, done.after, done.gone) == (before, before, ())
     assert left(store) == {"a"}
+
+
+def test_what_failed_steps_left_goes_first(store: Store) -> None:
+    step(store, "worth little", 100_000, 1)
+    add_failed(store, "state", os.urandom(100_000))
+    os.utime(store.failed.path(store.failed.all()[0]), (OLD, OLD))
+    gone = evict(store, total(store) - 10_000).gone
+    assert {share.kind for share in gone} == {"failed"}
+    assert left(store) == {"worth little"}
+    assert store.failed.all() == []
 
 
 def test_what_saves_least_for_its_room_goes_first(store: Store) -> None:

@@ -9,7 +9,7 @@ from buildkit_py.store.gc import prune
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
-from tests.store.samples import OLD, add_image, add_layer, add_patched, add_record, age, contents
+from tests.store.samples import OLD, add_failed, add_image, add_layer, add_patched, add_record, age, contents
 
 DAY = 86_400
 
@@ -37,6 +37,7 @@ def test_prune_all_leaves_an_empty_store(store: Store) -> None:
     fill(store)
     store.mounts.acquire("cache").release()
     store.builds.create()
+    add_failed(store, "state")
     Path(store.path("memo", "x")).touch()
     os.mkdir(store.path("scans", "ab"))
     Path(store.path("scans", "ab", "x")).touch()
@@ -53,6 +54,7 @@ def test_prune_all_leaves_an_empty_store(store: Store) -> None:
         "blobs": 4,
         "mounts": 1,
         "builds": 1,
+        "failed": 1,
         "memo": 1,
         "scans": 1,
         "sources": 1,

@@ -10,7 +10,7 @@ import pytest
 from buildkit_py.store.boot import boot_id, mark_bytes, now_of, read_mark
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
-from tests.store.samples import add_image, add_layer, add_record
+from tests.store.samples import add_failed, add_image, add_layer, add_record
 
 
 def tick(store: Store) -> None:
@@ -34,6 +34,7 @@ def marked(store: Store) -> Store:
         add_layer(store, name + " unpacked only", packed=False)
         add_record(store, name, layer.id)
         add_image(store, name, layer)
+        add_failed(store, name)
         Path(store.path("memo", name)).touch()
         Path(store.path("scans", name)).touch()
         Path(store.path("sources", name)).touch()
@@ -56,6 +57,7 @@ def test_what_was_on_disk_stays_and_what_was_not_is_checked_or_dropped(marked: S
     assert again.layers.tree(layers["new"]) is None
     assert again.layers.tree(lost) is None
     assert again.layers.present(layers["new"])
+    assert [again.failed.name(id) for id in again.failed.all()] == ["old"]
     assert not again.layers.present(lost)
     assert not torn.exists()
     assert again.blobs.read(sound) == b"sound"

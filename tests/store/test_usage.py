@@ -5,7 +5,7 @@ from pathlib import Path
 
 from buildkit_py.store.store import Store
 from buildkit_py.store.usage import disk_bytes, usage
-from tests.store.samples import add_image, add_layer, add_record
+from tests.store.samples import add_failed, add_image, add_layer, add_record
 
 
 def test_counts_and_blocks_of_each_kind(store: Store) -> None:
@@ -14,6 +14,7 @@ def test_counts_and_blocks_of_each_kind(store: Store) -> None:
     add_record(store, "one", layer.id)
     add_image(store, "image", layer)
     store.mounts.acquire("cache").release()
+    add_failed(store, "state")
     big = store.blobs.put(os.urandom(1 << 20))
     shares = {share.kind: share for share in usage(store)}
     counts = {kind: share.count for kind, share in shares.items()}
@@ -25,6 +26,7 @@ def test_counts_and_blocks_of_each_kind(store: Store) -> None:
         "images": 1,
         "mounts": 1,
         "builds": 0,
+        "failed": 1,
         "memo": 0,
         "scans": 0,
         "sources": 0,
