@@ -8,6 +8,7 @@
     jobs = 4
     network = "host"                        # isolated, host, none
     compression = "zstd"                    # zstd, gzip, uncompressed
+    normalize = true                        # files of a context that git tracks have git's modes
 
     [cache]
     max = "50g"                             # what the store may take of the disk
@@ -62,6 +63,7 @@ class Config(Record):
     ca_bundle: str = ""
     cache_max: int = 0
     mounts_max: int = 0
+    normalize: bool = False
     file: str = ""
 
     def registry(self, name: str) -> RegistryConfig:
@@ -129,7 +131,10 @@ def _from_toml(data: bytes, path: str) -> Config:
         raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
     _only(table, ("ca_bundle", "build", "cache", "registries"), "", path)
     build = _table(table, "build", "", path)
-    _only(build, ("jobs", "network", "compression"), "build.", path)
+    _only(build, ("jobs", "network", "compression", "normalize"), "build.", path)
+    normalize = build.get("normalize", False)
+    if type(normalize) is not bool:
+        raise UsageError("build.normalize must be true or false", at=path)
     jobs = build.get("jobs", 0)
     if type(jobs) is not int or jobs < 0:
         raise UsageError("build.jobs must be a whole number, 0 or more", at=path)
@@ -159,6 +164,7 @@ def _from_toml(data: bytes, path: str) -> Config:
         ca_bundle=bundle,
         cache_max=_size(limit, "cache.max", path) if limit else 0,
         mounts_max=_size(travels, "cache.mounts_max", path) if travels else 0,
+        normalize=normalize,
         file=path,
     )
 

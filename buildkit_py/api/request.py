@@ -90,6 +90,7 @@ class BuildRequest(Record):
     `file` "-" is standard input. `context` "" means there is none, or that it is `remote`: an address of git or of a
     file of the web, "-" for standard input. `file` may then be relative, to the context, or "" for the usual names.
     `platform` "" is this machine's. `epoch` is SOURCE_DATE_EPOCH in seconds, None where unset. `jobs` 0: one per core.
+    `normalize`: what git tracks of a directory has git's modes.
     `locked`: what `pybuild.lock` does not pin is an error. `offline`: nobody elsewhere is asked for anything.
     `allow` are entitlements, by docker's names. `cache_max` is what the store may take, in bytes, 0 for what the
     configuration says. `cache_policy`: "all", or "worthwhile" to send to no server what takes longer to move than to
@@ -131,6 +132,7 @@ class BuildRequest(Record):
     cache_to: tuple[CacheSpec, ...] = ()
     cache_max: int = 0
     cache_policy: str = "worthwhile"
+    normalize: bool = False
     locked: bool = False
     offline: bool = False
     epoch: int | None = None

@@ -67,6 +67,7 @@ def targets(
         hosts=request.hosts,
         no_cache=request.no_cache,
         no_cache_filter=request.no_cache_filter,
+        normalize=request.normalize or session.config.normalize,
     )
     resolver = _Resolver(session, request.pull, witness, pins)
 

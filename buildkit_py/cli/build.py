@@ -67,6 +67,7 @@ _OPTIONS = (
         choices=("all", "worthwhile"),
     ),
     Option(("--cache-max",), "what the store may take of the disk, as in 20g", "SIZE"),
+    Option(("--normalize",), "give files of a context that git tracks git's modes, whatever the umask was"),
     Option(("--network",), "the network of RUN steps", "NETWORK", choices=("default", "host", "none")),
     Option(("--allow",), "allow what is refused by default", "ENTITLEMENT", many=True, choices=ENTITLEMENTS),
     Option(("--add-host",), "add a line to the /etc/hosts of RUN steps", "NAME:ADDRESS", many=True),

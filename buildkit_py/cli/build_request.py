@@ -52,6 +52,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         on_error=parsed.one("on-error", "keep"),
         terminal=parsed.one("on-error") == "shell" and sys.stdin.isatty() and sys.stdout.isatty(),
         dry_run=parsed.has("dry-run"),
+        normalize=parsed.has("normalize"),
         locked=parsed.has("locked"),
         offline=parsed.has("offline"),
         compression=parsed.one("compression"),

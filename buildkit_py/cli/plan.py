@@ -16,6 +16,7 @@ _SHARED = frozenset(
     (
         *("file", "target", "build-arg", "build-context", "secret", "no-secret-scan", "label", "platform"),
         *("pull", "no-cache", "no-cache-filter", "network", "add-host", "cache-from", "locked", "offline"),
+        "normalize",
     )
 )
 

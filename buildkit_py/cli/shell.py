@@ -10,7 +10,10 @@ from buildkit_py.errors import UsageError
 
 # Of `pybuild build`, the options that decide what the step is and what it gets.
 _SHARED = frozenset(
-    ("file", "build-arg", "build-context", "secret", "ssh", "allow", "platform", "network", "add-host", "offline")
+    (
+        *("file", "build-arg", "build-context", "secret", "ssh", "allow", "platform", "network"),
+        *("normalize", "add-host", "offline"),
+    )
 )
 
 

@@ -16,7 +16,7 @@ _SHARED = frozenset(
     (
         *("file", "build-arg", "build-context", "secret", "no-secret-scan", "ssh", "allow", "platform"),
         *("pull", "no-cache", "network", "no-cache-filter", "add-host", "jobs", "progress", "locked"),
-        *("offline", "cache-from"),
+        *("offline", "cache-from", "normalize"),
     )
 )
 _SHOWN = {"PASSED": "PASS", "FAILED": "FAIL", "SKIPPED": "SKIP"}

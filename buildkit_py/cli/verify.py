@@ -18,7 +18,7 @@ _SHARED = frozenset(
     (
         *("file", "target", "build-arg", "build-context", "secret", "no-secret-scan", "ssh", "allow", "label"),
         *("platform", "pull", "no-cache", "no-cache-filter", "cache-from", "network", "add-host", "jobs"),
-        *("compression", "progress", "locked", "offline"),
+        *("compression", "progress", "locked", "offline", "normalize"),
     )
 )
 

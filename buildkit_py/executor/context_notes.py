@@ -13,8 +13,15 @@ if TYPE_CHECKING:
 
 FORMAT = 3
 NO_DIGEST = bytes(32)
-# Of what was so fresh that its stamp proves nothing: no file has this one, so all of it is looked at again.
-NO_STAMP = bytes(STAMP_SIZE)
+
+
+def proving(stamps: bytes, fresh: list[bool]) -> bytes:
+    """Stamps one behind the other, without those of what was so fresh that they prove nothing.
+
+    In their place stands what is no file's stamp, so that all of such a file is looked at again.
+    """
+    size, none = STAMP_SIZE, bytes(STAMP_SIZE)
+    return b"".join([none if young else stamps[size * at : size * (at + 1)] for at, young in enumerate(fresh)])
 
 
 class Notes:

@@ -16,7 +16,7 @@ from _operator import itemgetter
 
 from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
-from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, NO_STAMP, Notes
+from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, Notes, proving
 from buildkit_py.executor.listed_file import hash_listed
 from buildkit_py.executor.look import DIRECTORY, LookAhead, xattrs_of
 from buildkit_py.image.content import file_digest
@@ -26,7 +26,7 @@ from buildkit_py.store.scan import COARSE_TICK, STAMP_SIZE, Scan, packed, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from buildkit_py.executor.look import Looked
@@ -51,11 +51,13 @@ class ContextTree:
     who checked the sources out is no part of the result. With `hash_files`
     set, every file that is answered has its digest. `store` is a path below
     `root` that is never there ("" for none): what builds keep is no input.
+    `as_git`, where it is set, gives entries git's modes (`executor/tracked.py`).
     """
 
     def __init__(self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None, *, store: str = "") -> None:
         self.root = os.path.realpath(root)
         self._store = store
+        self.as_git: Callable[[Entry], Entry] | None = None
         self.rules = IgnoreRules(ignore) if ignore else None
         self.scan = Scan(self.root)
         self.hash_files = False
@@ -145,14 +147,14 @@ class ContextTree:
         digests, inodes, hash_files = self._digests, self._inodes, self.hash_files
         if not (cut or digests or inodes or hash_files):
             return found
-        names_of: dict[tuple[int, int], str] = {}
+        names_of: dict[tuple[int, int], tuple[str, int]] = {}
         below: list[Entry] = []
         for entry in found:
             path = entry[0]
             if path in inodes:
-                first = names_of.setdefault(inodes[path], path[cut:])
+                first, mode = names_of.setdefault(inodes[path], (path[cut:], entry.mode))
                 if first != path[cut:]:
-                    below.append(Entry(path[cut:], HARDLINK, entry.mode, 0, 0, 0, entry.mtime, first))
+                    below.append(Entry(path[cut:], HARDLINK, mode, 0, 0, 0, entry.mtime, first))
                     continue
             if entry[1] == FILE and entry[13] is None and entry[12] is None:
                 digest = digests.get(entry[11])
@@ -213,11 +215,9 @@ class ContextTree:
         xattrs: dict[str, Any] = {}
         get, racy_ones, listings = self._digests.get, self._racy, self.scan.listings
         for path, children in self._listed.items():
-            if racy_ones and not racy_ones.isdisjoint(map(_path, children)):
+            if racy_ones and any(fresh := [child[0] in racy_ones for child in children]):
                 own, mode, names, stamps = listings[path]
-                pieces = [stamps[at : at + STAMP_SIZE] for at in range(0, len(stamps), STAMP_SIZE)]
-                pieces = [NO_STAMP if child[0] in racy_ones else pieces[at] for at, child in enumerate(children)]
-                listings[path] = (own, mode, names, b"".join(pieces))
+                listings[path] = (own, mode, names, proving(stamps, fresh))
             digests[path] = b"".join(
                 [NO_DIGEST if child[0] in racy_ones else get(child[11]) or child[13] or NO_DIGEST for child in children]
             )
@@ -234,7 +234,7 @@ class ContextTree:
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""
         now = ContextTree(self.root)
-        now.rules, now._store = self.rules, self._store
+        now.rules, now._store, now.as_git = self.rules, self._store, self.as_git
         left = _MOST_BYTES_AGAIN
         for path in sorted(self._racy):
             try:
@@ -302,6 +302,8 @@ class ContextTree:
             and not (stat_bits.S_ISDIR(seen.st_mode) and self._list(path))
         ):
             entry = None
+        if entry is not None and self.as_git is not None:
+            entry = self.as_git(entry)
         self._single[path] = entry
         return entry
 
@@ -420,6 +422,8 @@ class ContextTree:
     ) -> None:
         if racy(own[0], own[1], now):
             self._racy.add(path)
+        if self.as_git is not None:
+            children[:] = map(self.as_git, children)
         self.scan.listings[path] = (own[:4], own[4], tuple(names), stamps)
         self._listed[path] = children
 

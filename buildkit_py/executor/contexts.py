@@ -19,16 +19,21 @@ class Contexts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._trees: dict[tuple[str, tuple[str, ...]], ContextTree] = {}
+        self._trees: dict[LocalSource, ContextTree] = {}
 
     def tree(self, op: LocalSource) -> ContextTree:
         """The tree of a local source; one for all steps that use the same."""
-        key = (op.root, op.ignore)
+        key = op.replace(name="")
         tree = self._trees.get(key)
         if tree is None:
-            path = self._path(*key)
+            path = self._path(op)
             notes = Notes(_read(path), _read(path + ".notes"))
-            tree = self._trees[key] = ContextTree(*key, notes, store=self._store_in(op.root))
+            tree = ContextTree(op.root, op.ignore, notes, store=self._store_in(op.root))
+            if op.tree is not None:
+                from buildkit_py.executor.tracked import Tracked
+
+                tree.as_git = Tracked(op.tree).as_git
+            tree = self._trees.setdefault(key, tree)  # another step's thread may have been quicker
         return tree
 
     def _store_in(self, root: str) -> str:
@@ -46,16 +51,17 @@ class Contexts:
 
             end_left()
         seen = []
-        for (root, ignore), tree in self._trees.items():
-            path = self._path(root, ignore)
+        for op, tree in self._trees.items():
+            path = self._path(op)
             scan, notes = tree.notes()
             self._store.work.write(path + ".notes", notes)
             self._store.work.write(path, scan)
-            seen.append((root, tree.root, scan))
+            seen.append((op.root, tree.root, scan))
         return seen
 
-    def _path(self, root: str, ignore: tuple[str, ...]) -> str:
-        return self._store.path("scans", key_of("scan", os.path.realpath(root), ignore)[:32])
+    def _path(self, op: LocalSource) -> str:
+        git = () if op.tree is None else ("git",)
+        return self._store.path("scans", key_of("scan", os.path.realpath(op.root), op.ignore, *git)[:32])
 
 
 def _read(path: str) -> bytes:

@@ -22,13 +22,15 @@ def context_step(
     *,
     buildfile: str = "",
     extra: tuple[str, ...] = (),
+    normalize: bool = False,
     position: Position | None = None,
 ) -> Step:
     """The step for a directory, seen through its ignore file and then the `extra` patterns.
 
     `<buildfile>.dockerignore` next to the Buildfile replaces `.dockerignore`
     of the root, even when it is empty. Both look-ups are inputs of the build:
-    a file that appears later must be noticed. Raises `ContextError` where
+    a file that appears later must be noticed. With `normalize` what git tracks
+    of the directory has git's modes. Raises `ContextError` where
     there is no such directory, `BuildfileError` for a bad pattern.
     """
     if not os.path.isdir(root):
@@ -49,7 +51,12 @@ def context_step(
         _check_file(patterns, data, path)
         break
     _check(extra, position)
-    return Step(LocalSource(name, root, patterns + extra), name=f"[{name}] {root}", position=position)
+    tree = None
+    if normalize:
+        from buildkit_py.frontend.work_tree import work_tree
+
+        tree = work_tree(root, inputs)
+    return Step(LocalSource(name, root, patterns + extra, tree), name=f"[{name}] {root}", position=position)
 
 
 def _check(patterns: tuple[str, ...], at: object) -> None:

@@ -55,9 +55,16 @@ class Found(Record):
 
 
 class NamedContexts:
-    """The named contexts of one build, each looked at when it is first asked for."""
+    """The named contexts of one build, each looked at when it is first asked for; `normalize` as for `context_step`."""
 
-    def __init__(self, values: tuple[tuple[str, str], ...], resolver: Resolver, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        values: tuple[tuple[str, str], ...],
+        resolver: Resolver,
+        inputs: Inputs,
+        normalize: bool = False,
+    ) -> None:
+        self._normalize = normalize
         self._values = {short_name(name): value for name, value in values}
         self._resolver = resolver
         self._inputs = inputs
@@ -101,7 +108,7 @@ class NamedContexts:
         if remote is not None:
             return Found(None, None, Step(remote, name=f"[context {name}] {shown_url(value)}", position=at))
         root = os.path.abspath(value.removeprefix("local:"))
-        return Found(None, context_step(name, root, self._inputs, position=at))
+        return Found(None, context_step(name, root, self._inputs, normalize=self._normalize, position=at))
 
 
 def short_name(reference: str) -> str:

@@ -74,6 +74,7 @@ class Options(Record):
     `build_args`, `build_contexts` (values as given: a directory, `docker-image://REF`, `oci-layout://DIR[@digest]`,
     `docker-archive://FILE`, an address) and `hosts` are pairs. `no_cache_filter` names stages. `platform` is the
     target platform, "" for this machine's. `allow` are the entitlements that were given.
+    `normalize`: what git tracks of a directory has git's modes.
     """
 
     context: str
@@ -86,6 +87,7 @@ class Options(Record):
     no_cache_filter: tuple[str, ...] = ()
     source: Step | None = None
     allow: tuple[str, ...] = ()
+    normalize: bool = False
 
 
 if TYPE_CHECKING:

@@ -27,8 +27,19 @@ class ImageSource(Record):
     reference: str = ""
 
 
+class WorkTree(Record):
+    """A work tree of git: the path of its index, and the directory in it that is a context ("" or ending in "/").
+
+    `file_mode`: the modes of its files are believed (git's `core.fileMode`).
+    """
+
+    index: str
+    below: str = ""
+    file_mode: bool = True
+
+
 class LocalSource(Record):
-    """A directory of this machine, seen through its ignore rules.
+    """A directory of this machine, seen through its ignore rules; what git tracks of `tree` has git's modes.
 
     Its place in a key is taken by the content digest of the files a step
     takes from it, so none of these fields is in a key itself.
@@ -37,6 +48,7 @@ class LocalSource(Record):
     name: str
     root: str
     ignore: tuple[str, ...] = ()
+    tree: WorkTree | None = None
 
 
 class HostSource(Record):

@@ -78,7 +78,7 @@ class Build:
         self.file = file
         self.build_args = dict(options.build_args)
         self.platform = normalise(options.platform) if options.platform else this_platform()
-        self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
+        self.contexts = NamedContexts(options.build_contexts, resolver, inputs, options.normalize)
         self.settings = assemble.settings_of(options)
         given = predefined(self.platform, target_name.lower() or _last_name(tree))
         scope = GlobalScope(given, self.build_args, tree.escape)
@@ -268,7 +268,14 @@ class Build:
         if self._context is None:
             if not self.options.context:
                 raise ContextError("this build has no context to copy from", at=at, hint="give a directory as context")
-            step = context_step("context", self.options.context, self.inputs, buildfile=self.file, position=at)
+            step = context_step(
+                "context",
+                self.options.context,
+                self.inputs,
+                buildfile=self.file,
+                normalize=self.options.normalize,
+                position=at,
+            )
             self._context = step
             self.facts.context = self.options.context
             if isinstance(step.op, LocalSource):

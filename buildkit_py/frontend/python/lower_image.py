@@ -66,7 +66,7 @@ class ImageLowering:
         self.notice = notice
         self.platform = normalise(options.platform) if options.platform else this_platform()
         self.settings = assemble.settings_of(options)
-        self.contexts = NamedContexts(options.build_contexts, resolver, inputs)
+        self.contexts = NamedContexts(options.build_contexts, resolver, inputs, options.normalize)
         # The image itself is kept with what it became, so that its id stays taken.
         self._made: dict[int, tuple[Image, Stage]] = {}
         self._borrowed: list[Test] = []
@@ -378,6 +378,7 @@ class ImageLowering:
                 self.inputs,
                 buildfile=self.session.path if own else "",
                 extra=source.ignore,
+                normalize=self.options.normalize,
                 position=source.position,
             )
         return step
