@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from tests.peers.corpus import adding, config, copying, fetching, ignoring, running, stages, words
+from tests.peers.corpus import adding, config, copying, edges, fetching, ignoring, running, stages, words
 
 GROUPS = {
     "adding": adding.CASES,
     "config": config.CASES,
     "copying": copying.CASES,
+    "edges": edges.CASES,
     "fetching": fetching.CASES,
     "ignoring": ignoring.CASES,
     "running": running.CASES,

@@ -55,6 +55,7 @@ JUSTIFIED: dict[str, tuple[dict[str, Any], str]] = {
         REFUSED,
         "better: no layer can hold such a file; docker leaves it out and deletes the one that it names",
     ),
+    "stage named by a variable": (_made([], {}), "better: the name expands, so that a FOR makes several stages"),
     "onbuild of an unknown instruction": (REFUSED, "better: told at once, not by the build that comes after"),
     "copy chown of a group only": (REFUSED, "later: an unknown user is an error"),
     "copy chown of nobody": (REFUSED, "later: an unknown user is an error"),

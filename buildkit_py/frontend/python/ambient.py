@@ -30,6 +30,7 @@ def env(name: str, default: str | None = None) -> str:
 def platform_arg(name: str) -> str:
     """A predefined ARG of the platforms: TARGETPLATFORM, TARGETARCH, BUILDPLATFORM and so on.
 
+    As in a Buildfile, a build arg of that name takes its place.
     Raises `BuildfileError` for a name that is none of them, and outside of a target.
     """
     from buildkit_py.frontend.platform_args import platform_args, this_platform
@@ -44,7 +45,7 @@ def platform_arg(name: str) -> str:
     if name not in values or name == "TARGETSTAGE":
         known = ", ".join(value for value in values if value != "TARGETSTAGE")
         raise BuildfileError(f"there is no predefined argument `{name}`", at=here(), hint=f"there are {known}")
-    return values[name]
+    return running.build_args.get(name, values[name])
 
 
 def read(path: str) -> str:

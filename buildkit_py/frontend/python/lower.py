@@ -115,15 +115,15 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
 
 @contextmanager
 def _at_work(module: Module, lowering: ImageLowering, inputs: Inputs) -> Iterator[None]:
-    """While targets of a file are called: who runs what has to be run now, and for which platform."""
+    """While targets of a file are called: who runs what has to be run now, the platform and the build args."""
     work = module.session
-    before = work.evaluate, work.inputs, work.platform
+    before = work.evaluate, work.inputs, work.platform, work.build_args
     work.evaluate = lowering.evaluate if lowering.runner is not None else None
-    work.inputs, work.platform = inputs, lowering.platform
+    work.inputs, work.platform, work.build_args = inputs, lowering.platform, dict(lowering.options.build_args)
     try:
         yield
     finally:
-        work.evaluate, work.inputs, work.platform = before
+        work.evaluate, work.inputs, work.platform, work.build_args = before
 
 
 def find(module: Module, name: str) -> TargetFunction:

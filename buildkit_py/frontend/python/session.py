@@ -20,8 +20,9 @@ class Session:
         self.root = os.path.dirname(path)
         self.inputs = inputs
         self.evaluate: Callable[[Image], str] | None = None
-        # The target platform, while a target is called.
+        # While a target is called: the platform to build for, and the build args that whoever builds gives.
         self.platform = ""
+        self.build_args: dict[str, str] = {}
 
 
 _current: list[Session] = []

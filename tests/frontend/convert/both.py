@@ -46,8 +46,8 @@ def as_python(text, directory, *, target="", build_args=(), **options):
     name = target.lower() or module.default().name
     known = {parameter[0] for parameter in outlines[name].parameters} if name in outlines else set()
     parameters = [(key.lower(), value) for key, value in build_args if key.lower() in known]
-    proxies = tuple(pair for pair in build_args if pair[0].lower().endswith("_proxy"))
-    given = Options(str(directory), platform="linux/amd64", build_args=proxies, **options)
+    rest = tuple(pair for pair in build_args if pair[0].lower().endswith("_proxy") or pair[0].startswith("TARGET"))
+    given = Options(str(directory), platform="linux/amd64", build_args=rest, **options)
     (made,) = call(module, [(name, parameters)], given, AnyImage(), SeenInputs())
     return made
 
