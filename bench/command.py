@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import private, verdict, workbench
-from bench.cases import growth, layers, memory, noop, parse, start, steps
+from bench.cases import caches, growth, layers, memory, noop, parse, start, steps
 from bench.race import Sample
 from bench.verdict import Report
 from bench.workbench import Workbench
@@ -35,6 +35,8 @@ CASES: dict[str, Callable[[Workbench], Report]] = {
     "growth-steps": growth.growth_steps,
     "growth-layers": growth.growth_layers,
     "memory": memory.memory,
+    "cache-cold": caches.cache_cold,
+    "cache-edit": caches.cache_edit,
 }
 
 

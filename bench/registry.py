@@ -33,17 +33,19 @@ class Registry:
 
     def __init__(self, directory: str, env: Mapping[str, str]) -> None:
         os.makedirs(directory)
+        self.data = f"{directory}/data"
+        self._log = f"{directory}/log"
         port = free_port()
         config = f"{directory}/config.yml"
         Path(config).write_text(
-            f"version: 0.1\nlog:\n  level: error\n  accesslog:\n    disabled: true\n"
-            f"storage:\n  filesystem:\n    rootdirectory: {directory}/data\n  delete:\n    enabled: true\n"
+            f"version: 0.1\nlog:\n  level: error\n"
+            f"storage:\n  filesystem:\n    rootdirectory: {self.data}\n  delete:\n    enabled: true\n"
             f"http:\n  addr: 127.0.0.1:{port}\n"
         )
         self.host = f"127.0.0.1:{port}"
         self._layers: dict[str, str] = {}
         command = ("docker-registry", "serve", config)
-        self.daemon = Daemon(command, f"{directory}/log", {**env, "OTEL_TRACES_EXPORTER": "none"}, self._answers)
+        self.daemon = Daemon(command, self._log, {**env, "OTEL_TRACES_EXPORTER": "none"}, self._answers)
 
     def image(self, name: str) -> str:
         """The full reference of one of the three images, which is in the registry afterwards."""
@@ -56,6 +58,16 @@ class Registry:
         """The digest of such an image's only layer."""
         self.image(name)
         return self._layers[name]
+
+    def sent(self) -> int:
+        """How many bytes of bodies it has sent so far, by its access log (Apache's combined form)."""
+        total = 0
+        with open(self._log, encoding="utf-8", errors="replace") as log:
+            for line in log:
+                after = line.split('" ')
+                if len(after) > 1 and line.split('"')[1].startswith("GET "):
+                    total += int(after[1].split()[1])
+        return total
 
     def _answers(self) -> bool:
         try:

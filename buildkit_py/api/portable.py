@@ -138,7 +138,7 @@ class PortableCaches:
         kept = [step for step in steps if look.result[step].layer not in dropped]
         results = [(look.definition[step], look.result[step].snapshot) for step in kept]
         document = gather(store, results, packer.variant, packer.blob, complete=spec.mode == "max")
-        sent += export(store, document, place, self._session.fetcher(), self._key)
+        sent += export(store, document, place, self._session.fetcher, self._key)
         about = f"{len(kept)} steps, {sent} bytes sent"
         left = len(steps) - len(kept)
         return about + (f"; {left} take longer to move than to make" if left else "")
@@ -174,7 +174,7 @@ class PortableCaches:
     def _reading(self, layer: str) -> Source:
         from buildkit_py.portable.export import reading
 
-        return reading(self._session.store, self._session.fetcher(), lambda blob: layer)
+        return reading(self._session.store, self._session.fetcher, lambda blob: layer)
 
     def _took(self, definition: str) -> float:
         """How many seconds the step with this key took when it last ran."""

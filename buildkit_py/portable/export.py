@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 
-def export(store: Store, found: CacheDocument, place: Place, fetcher: Fetcher, key: bytes = b"") -> int:
+def export(store: Store, found: CacheDocument, place: Place, fetcher: Callable[[], Fetcher], key: bytes = b"") -> int:
     """Write a document to a place, signed if there is a key; how many bytes had to be sent.
+
+    `fetcher` is only asked for where a blob has to come from elsewhere: what it stands on takes time to load.
 
     What the place has already is not sent, and so it need not be here either.
     Raises `SourceError`, `StoreError`.
@@ -30,12 +32,12 @@ def export(store: Store, found: CacheDocument, place: Place, fetcher: Fetcher, k
     return place.write(Signed(data, artifact.sign(data, key)), blobs, source)
 
 
-def reading(store: Store, fetcher: Fetcher, layer_of: Callable[[LayerBlob], str]) -> Source:
+def reading(store: Store, fetcher: Callable[[], Fetcher], layer_of: Callable[[LayerBlob], str]) -> Source:
     """What opens the blobs of layers, whose ids `layer_of` gives; one that is not here is fetched first."""
 
     def source(blob: LayerBlob) -> VerifiedReader:
         if not store.blobs.has(blob.digest):
-            fetcher.ensure_blob(layer_of(blob))
+            fetcher().ensure_blob(layer_of(blob))
         return store.blobs.open(blob.digest)
 
     return source

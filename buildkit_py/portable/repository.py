@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 
-from buildkit_py.errors import ImageNotFound, UsageError
+from buildkit_py.errors import ImageNotFound, RegistryError, UsageError
 from buildkit_py.image import reference as references
 from buildkit_py.image.manifest import OCI_MANIFEST
+from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
 from buildkit_py.portable.bodies import BlobBody, BytesBody
@@ -37,7 +38,7 @@ class Repository:
         self.name = name
         self._kind = kind
         self._client = client
-        self._there: set[str] = set()  # blobs, by digest
+        self._there: set[str] | None = None  # blobs, by digest; None before any was asked for
         parsed = references.parse(name)
         self._reference = parsed.replace(tag=parsed.tag + suffix) if parsed.tag else parsed
         if self._reference.digest:
@@ -59,8 +60,18 @@ class Repository:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        client, reference = self._client, self._reference
         manifest = artifact.dump(signed, blobs, self._kind)
+        try:
+            return self._write(signed, manifest, blobs, source)
+        except RegistryError:
+            # It may lack what the cache before names: a damaged disk, or somebody deleted it. So each one is asked for.
+            if not self._there:
+                raise
+            self._there = set()
+            return self._write(signed, manifest, blobs, source)
+
+    def _write(self, signed: Signed, manifest: bytes, blobs: Sequence[LayerBlob], source: Source) -> int:
+        client, reference = self._client, self._reference
         sent = 0
         for blob in blobs:
             if not self.has(blob):
@@ -75,11 +86,21 @@ class Repository:
 
     def has(self, blob: LayerBlob) -> bool:
         """See `Server`."""
-        if blob.digest not in self._there and self._client.has(self._reference, blob.digest):
-            self._there.add(blob.digest)
-        return blob.digest in self._there
+        there = self._known()
+        if blob.digest not in there and self._client.has(self._reference, blob.digest):
+            there.add(blob.digest)
+        return blob.digest in there
 
     def send(self, blob: LayerBlob, source: Source) -> None:
         """See `Server`."""
         self._client.upload(self._reference, blob.digest, BlobBody(blob, source))
-        self._there.add(blob.digest)
+        self._known().add(blob.digest)
+
+    def _known(self) -> set[str]:
+        """What is there: at first what the cache before names, of which a registry itself deletes nothing."""
+        if self._there is None:
+            try:
+                self._there = set(artifact.blobs_of(self._client.manifest(self._reference).data))
+            except (ImageNotFound, Malformed):
+                self._there = set()
+        return self._there

@@ -374,6 +374,21 @@ def test_a_document_without_a_signature_is_not_believed_by_who_has_a_key(machine
 # -- registries
 
 
+def test_a_registry_that_lost_a_layer_gets_it_again(machines: Machines, tmp_path: Path) -> None:
+    need("docker-registry")
+    with registry_server(tmp_path) as registry:
+        ref = f"{registry}/team/cache:main"
+        machines.build("one", f"--cache-to=type=registry,ref={ref}")
+        layers = [path for path in (tmp_path / "data").rglob("data") if path.read_bytes()[:4] == b"\x28\xb5\x2f\xfd"]
+        assert len(layers) == 5
+        shutil.rmtree(layers[0].parent)
+        done = machines.build("one", f"--cache-to=type=registry,ref={ref}")
+        assert "warning" not in done.stderr
+        assert layers[0].exists()
+        done = machines.build("two", f"--cache-from={ref}", "-o", "out")
+        assert machines.world.ran(done) == []
+
+
 def test_through_a_registry(machines: Machines, tmp_path: Path) -> None:
     need("docker-registry")
     with registry_server(tmp_path) as registry:

@@ -44,3 +44,11 @@ def test_a_usual_build_loads_little(world: World, base_layout: Path) -> None:
 def _loaded_by_version(world: World) -> set[str]:
     done = world.run("--version", PYTHONPROFILEIMPORTTIME="1")
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_cache_in_a_directory_needs_no_network(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": DOCKERFILE, "one.txt": "1", "sub/file": "x", ".dockerignore": "out\n"})
+    options = ("--cache-to=type=local,dest=out", "-t", "it", "--build-context", f"busybox=oci-layout://{base_layout}")
+    world.build(*options)  # of a new base image a server might have to be asked
+    world.write({"one.txt": "2"})
+    assert {"http.client", "ssl", "socket"} & _loaded(world, *options) == set()
