@@ -79,7 +79,7 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
 
 
 def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:
-    from buildkit_py.http.bucket import base
+    from buildkit_py.http.bucket import base, require
 
     endpoint = fields["endpoint_url"]
     if endpoint:
@@ -89,6 +89,7 @@ def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:
         raise UsageError(f"`{option} {text}`: `use_path_style` is `true` or `false`")
     if not name.replace("-", "").replace(".", "").replace("_", "").isalnum() or not name.isascii():
         raise UsageError(f"`{option} {text}`: `{name}` is no name of a bucket", hint="a part of it is `prefix`")
+    require()
     prefix, region = fields["prefix"], fields["region"]
     return base(name, prefix, region=region, endpoint=endpoint.rstrip("/"), virtual=by_path == "false")
 

@@ -40,6 +40,14 @@ def base(bucket: str, prefix: str = "", *, region: str = "", endpoint: str = "",
     return f"{SCHEME}{path}" + (f"?{query}" if query else "")
 
 
+def require() -> None:
+    """Raises `UsageError` where obstore is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("obstore") is None:
+        raise UsageError("a cache of type s3 needs the package obstore", hint=INSTALL)
+
+
 def below(url: str, path: str) -> str:
     """The name or URL of what lies at a path below another one."""
     place, mark, query = url.partition("?")
@@ -53,14 +61,13 @@ def signed(method: Method, url: str) -> str:
     """
     if not url.startswith(SCHEME):
         return url
-    try:
-        import obstore
-        from obstore.exceptions import BaseError
-        from obstore.store import S3Store
-    except ImportError as problem:
-        raise UsageError("a cache of type s3 needs the package obstore", hint=INSTALL) from problem
+    require()
     from datetime import timedelta
     from typing import Any
+
+    import obstore
+    from obstore.exceptions import BaseError
+    from obstore.store import S3Store
 
     place, _, query = url.removeprefix(SCHEME).partition("?")
     bucket, _, key = place.partition("/")

@@ -149,3 +149,13 @@ def test_a_directory_has_all_of_it(machines: Machines) -> None:
     cache = f"{machines.world.top}/cache"
     machines.build("one", f"--cache-to=type=local,dest={cache}")
     assert machines.ran(machines.build("two", f"--cache-from=type=local,src={cache}")) == 0
+
+
+def test_no_layer_goes_that_has_a_secret(machines: Machines) -> None:
+    """What is refused is refused before it is on its way."""
+    text = "FROM busybox\nRUN echo one > /one\nRUN --mount=type=secret,id=token cp /run/secrets/token /leak\n"
+    machines.world.write({"Dockerfile": text, "token": "a-long-token-of-somebody"})
+    done = machines.build("one", machines.to, "--secret=id=token,src=token", ok=False)
+    assert done.returncode != 0
+    assert len(document(machines)) == 1
+    assert len(machines.bucket.files) == 3  # one layer, the document, the manifest

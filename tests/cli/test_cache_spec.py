@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from buildkit_py.api.request import CacheSpec
@@ -54,6 +56,13 @@ def test_what_they_mean(text: str, option: str, spec: CacheSpec) -> None:
 def test_what_is_wrong_is_said(text: str, option: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         cache_spec(text, option, "/here")
+
+
+def test_a_bucket_without_obstore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(UsageError, match="needs the package obstore") as caught:
+        cache_spec(S3, FROM, "/here")
+    assert "pip install 'buildkit-py[s3]'" in caught.value.hint
 
 
 def test_keys_do_not_stand_in_it_and_are_not_repeated() -> None:
