@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
 from buildkit_py.cli import values
 from buildkit_py.cli.cache_spec import cache_spec
 from buildkit_py.cli.locate import is_remote, locate
+from buildkit_py.cli.progress import at_terminal
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         jobs=values.count(parsed.one("jobs"), "--jobs") if parsed.one("jobs") else 0,
         keep_going=parsed.has("keep-going"),
         on_error=parsed.one("on-error", "keep"),
-        terminal=parsed.one("on-error") == "shell" and sys.stdin.isatty() and sys.stdout.isatty(),
+        terminal=at_terminal(),
         dry_run=parsed.has("dry-run"),
         normalize=parsed.has("normalize"),
         locked=parsed.has("locked"),

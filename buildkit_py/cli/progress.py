@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import allocate_lock, interrupt_main
 
@@ -24,6 +25,11 @@ def kind_from(env: Mapping[str, str]) -> str:
     kind = env.get("BUILDKIT_PROGRESS", "auto")
     known = {"tty": "tty", "plain": "plain", "quiet": "quiet", "rawjson": "json", "json": "json"}
     return known.get(kind, "auto")
+
+
+def at_terminal() -> bool:
+    """Whether somebody sits at standard input and output."""
+    return os.isatty(0) and os.isatty(1)
 
 
 def shown(kind: str, work: Callable[[Emit], Result]) -> Result:

@@ -10,7 +10,7 @@ import sys
 
 from buildkit_py.api.build import rebuild as build_again
 from buildkit_py.api.witness import Witness
-from buildkit_py.cli.progress import shown
+from buildkit_py.cli.progress import at_terminal, shown
 from buildkit_py.cli.remember import answer, remember
 from buildkit_py.freeze import thaw
 
@@ -30,6 +30,7 @@ def rebuild(memo: dict[str, Any], path: str) -> int:
         from buildkit_py.cli.main import dispatch
 
         return dispatch(sys.argv[1:])
+    request = request.replace(terminal=at_terminal())
     witness = Witness()
     witness.files.update(memo["files"])
     witness.names.update(memo["names"])

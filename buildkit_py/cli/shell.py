@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     from buildkit_py.api.shell import AFTER, AS_LEFT, BEFORE, ShellRequest, prepare
     from buildkit_py.cli.build_request import build_request
     from buildkit_py.cli.locate import here
-    from buildkit_py.cli.progress import if_busy, shown
+    from buildkit_py.cli.progress import at_terminal, if_busy, shown
 
     parsed = parse(parser(), argv)
     if parsed.has("before") and parsed.has("after"):
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     file, colon, target = named.rpartition(":")
     if not colon and named and os.path.exists(named):
         file, target = named, ""
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    terminal = at_terminal()
     if not command and not terminal:
         raise UsageError("a shell needs a terminal", hint="give a command: pybuild shell TARGET@STEP -- COMMAND")
     parsed.operands[:] = [file or "."]

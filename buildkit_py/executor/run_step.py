@@ -330,9 +330,14 @@ def in_units(size: int) -> str:
     return f"{size} bytes"
 
 
+def is_full(path: str) -> bool:
+    """Whether the disk of a path has no space left."""
+    disk = os.statvfs(path)
+    return disk.f_bavail * disk.f_frsize < _FULL or (disk.f_favail <= 0 and disk.f_files != 0)
+
+
 def _hint_of_full_disk(path: str) -> str:
     """The hint for a command that failed while the disk below it has no space left, which its own words may not say."""
-    disk = os.statvfs(path)
-    if disk.f_bavail * disk.f_frsize >= _FULL and (disk.f_favail > 0 or disk.f_files == 0):
+    if not is_full(path):
         return ""
     return "the disk of the store is full; free some with `pybuild cache prune`, or set PYBUILD_HOME to a larger one"

@@ -9,7 +9,7 @@ from buildkit_py.events import Notice, StepOutput, StepRetried
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.mending import Held, Mending
 from buildkit_py.executor.output import Pump
-from buildkit_py.executor.run_step import Running, limits_of, run_command, save_always
+from buildkit_py.executor.run_step import Running, is_full, limits_of, run_command, save_always
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
@@ -137,9 +137,9 @@ class Runs:
         self._command(place, held.step_id, held.work.path, again=True)
 
     def keep(self, held: Held) -> None:
-        """Let what a step left be kept for a later look, where that is wanted and it is still there."""
+        """Let what a step left be kept for a later look, where that is wanted, and it is not what fills the disk."""
         upper = f"{held.work.path}/upper"
-        if self._settings.keep_failed is not None and os.path.isdir(upper):
+        if self._settings.keep_failed is not None and os.path.isdir(upper) and not is_full(upper):
             self._settings.keep_failed(held.asked, upper)
 
     def close(self) -> None:

@@ -91,17 +91,21 @@ def healed(done: Done) -> None:
 
 
 VERIFY = ["cache", "verify"]
+USED = ["cache", "du", "--json"]
 
 
 def test_in_a_step(world: World, busybox: str) -> None:
     world.write({"Dockerfile": "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=40 2>/dev/null || exit 9\n"})
     build = ["build", "--progress=plain", busybox, "."]
-    (failed, verified), (again, verified_again) = on_a_small_disk(world, "20m", build, VERIFY)
+    (failed, used, verified), (again, _, verified_again) = on_a_small_disk(world, "20m", build, USED, VERIFY)
     # The command itself fails, as it does everywhere, and here even in silence; why is said on top.
     assert failed.code == 1, failed.err
     assert "Dockerfile:2:1: `[2/2] RUN dd" in failed.err
     assert "ended with exit code 9" in failed.err
     assert "hint: the disk of the store is full" in failed.err
+    # What fills the disk is not kept for a look at it.
+    assert json.loads(used.out)["failed"]["count"] == 0
+    assert json.loads(used.out)["work"]["bytes"] < 1 << 20
     for one in (verified, again, verified_again):
         healed(one)
 

@@ -233,6 +233,35 @@ def test_a_signal_ends_the_build_and_gives_the_terminal_back(project: World) -> 
     assert project.build(*given(project), ok=False).returncode == 1
 
 
+def test_whether_there_is_a_terminal_is_seen_in_each_build(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout}\nWORKDIR /work\nCOPY a.txt .\n"
+            "RUN test $(cat a.txt) = good\n",
+            "a.txt": "good\n",
+        }
+    )
+    argv = ("build", "--on-error=shell", ".")
+    with Terminal(world, *argv) as terminal:
+        assert terminal.end() == 0
+    # From here on the graph is the one that the first build made.
+    world.write({"a.txt": "bad\n"})
+    done = world.run(*argv, ok=False, TERM="xterm")
+    assert done.returncode == 1
+    assert "there is no terminal for a shell" in done.stderr
+    world.write({"a.txt": "good\n"})
+    world.run(*argv, TERM="xterm")
+    world.write({"a.txt": "worse\n"})
+    with Terminal(world, *argv) as terminal:
+        at_prompt(terminal)
+        terminal.type("commit")
+        assert terminal.end() == 0
+    with Terminal(world, *argv) as terminal:  # and no memo answers with what was repaired
+        at_prompt(terminal)
+        terminal.type("exit")
+        assert terminal.end() == 1
+
+
 def test_without_a_terminal_it_keeps_what_was_left_and_says_so(project: World) -> None:
     done = project.build("--on-error=shell", *given(project), ok=False)
     assert done.returncode == 1
