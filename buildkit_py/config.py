@@ -18,10 +18,13 @@
     mirrors = ["http://localhost:5000"]
     insecure = true                         # plain http, or a certificate that nobody vouches for
 
+    [trust.main]
+    keys = ["ed25519:…"]                    # whose records of portable caches `trust=main` believes
+
 `PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
 mirrors before those of the file; a registry may stand in it several times.
 `PYBUILD_CA_BUNDLE` stands before `ca_bundle`, `PYBUILD_CACHE_MAX` before `cache.max`, and
-`PYBUILD_CACHE_MOUNTS_MAX` before `cache.mounts_max`.
+`PYBUILD_CACHE_MOUNTS_MAX` before `cache.mounts_max`. `PYBUILD_TRUST="main=ed25519:…"` adds keys to those of the file.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
 CACHE_MAX_VARIABLE = "PYBUILD_CACHE_MAX"
 MOUNTS_MAX_VARIABLE = "PYBUILD_CACHE_MOUNTS_MAX"
+TRUST_VARIABLE = "PYBUILD_TRUST"
 _NETWORKS = ("isolated", "host", "none")
 _COMPRESSIONS = ("zstd", "gzip", "uncompressed")
 
@@ -50,6 +54,13 @@ class RegistryConfig(Record):
     name: str
     mirrors: tuple[str, ...] = ()
     insecure: bool = False
+
+
+class TrustConfig(Record):
+    """The public keys, as `public_key` has them, that one name stands for."""
+
+    name: str
+    keys: tuple[str, ...] = ()
 
 
 class Config(Record):
@@ -64,6 +75,7 @@ class Config(Record):
     cache_max: int = 0
     mounts_max: int = 0
     normalize: bool = False
+    trust: tuple[TrustConfig, ...] = ()
     file: str = ""
 
     def registry(self, name: str) -> RegistryConfig:
@@ -109,6 +121,8 @@ def load(env: Mapping[str, str]) -> Config:
         config = config.replace(cache_max=_size(limit, CACHE_MAX_VARIABLE, ""))
     if limit := env.get(MOUNTS_MAX_VARIABLE):
         config = config.replace(mounts_max=_size(limit, MOUNTS_MAX_VARIABLE, ""))
+    if (keys := env.get(TRUST_VARIABLE, "")).strip():
+        config = config.replace(trust=_with_keys(config.trust, keys))
     variable = env.get(MIRRORS_VARIABLE, "")
     return _with_mirrors(config, variable) if variable.strip() else config
 
@@ -129,7 +143,7 @@ def _from_toml(data: bytes, path: str) -> Config:
         table = tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
-    _only(table, ("ca_bundle", "build", "cache", "registries"), "", path)
+    _only(table, ("ca_bundle", "build", "cache", "registries", "trust"), "", path)
     build = _table(table, "build", "", path)
     _only(build, ("jobs", "network", "compression", "normalize"), "build.", path)
     normalize = build.get("normalize", False)
@@ -165,8 +179,60 @@ def _from_toml(data: bytes, path: str) -> Config:
         cache_max=_size(limit, "cache.max", path) if limit else 0,
         mounts_max=_size(travels, "cache.mounts_max", path) if travels else 0,
         normalize=normalize,
+        trust=_trust(table, path),
         file=path,
     )
+
+
+def _trust(table: dict[str, Any], path: str) -> tuple[TrustConfig, ...]:
+    found = []
+    for name in (named := _table(table, "trust", "", path)):
+        where = f'trust."{name}".'
+        one = _table(named, name, "trust.", path)
+        _only(one, ("keys",), where, path)
+        keys = one.get("keys", [])
+        if type(keys) is not list or not keys or not all(type(key) is str for key in keys):
+            raise UsageError(f"{where}keys must be a list of public keys", at=path)
+        for number, key in enumerate(keys, 1):
+            _check_key(key, f"the key {number} of {where}keys", path)
+        found.append(TrustConfig(_trusted_name(name, path), tuple(keys)))
+    return tuple(found)
+
+
+def _with_keys(known: tuple[TrustConfig, ...], variable: str) -> tuple[TrustConfig, ...]:
+    keys = {trust.name: trust.keys for trust in known}
+    for number, item in enumerate(variable.split(","), 1):
+        name, equals, key = (word.strip() for word in item.partition("="))
+        if not equals and not name:
+            continue
+        if not equals:
+            # What stands there may be a secret that was put into the wrong variable.
+            raise UsageError(
+                f"the entry {number} is not NAME=KEY",
+                at=TRUST_VARIABLE,
+                hint=f'write it like {TRUST_VARIABLE}="main=ed25519:…"',
+            )
+        _check_key(key, f"the key {number}", TRUST_VARIABLE)
+        old = keys.get(_trusted_name(name, TRUST_VARIABLE), ())
+        keys[name] = old if key in old else (*old, key)
+    return tuple(TrustConfig(*one) for one in keys.items())
+
+
+def _trusted_name(name: str, at: str) -> str:
+    if not name or not name.isascii() or not name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+        raise UsageError(f"`{name}` cannot be whom to trust", at=at, hint="use letters, digits, `-`, `_` and `.`")
+    return name
+
+
+def _check_key(key: str, what: str, at: str) -> None:
+    from buildkit_py.public_key import public_key
+
+    try:
+        public_key(key)
+    except ValueError as problem:
+        raise UsageError(
+            f"{what} {problem}", at=at, hint="`pybuild cache keygen FILE` prints the public key of a new pair"
+        ) from problem
 
 
 def _size(text: str, what: str, path: str) -> int:

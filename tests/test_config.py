@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.config import Config, RegistryConfig, config_file, load, store_root
+from buildkit_py.config import Config, RegistryConfig, TrustConfig, config_file, load, store_root
 from buildkit_py.errors import UsageError
 
 
@@ -148,3 +148,53 @@ def test_without_a_file_the_toml_reader_is_not_loaded(tmp_path: Path) -> None:
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout == "False\n"
+
+
+MAIN, OTHER = ("ed25519:" + letter * 43 + "=" for letter in ("A", "E"))
+
+
+def test_keys_of_the_file_and_of_the_environment(tmp_path: Path) -> None:
+    env = write(tmp_path, f'[trust.main]\nkeys = ["{MAIN}"]\n[trust."team-1"]\nkeys = ["{MAIN}", "{OTHER}"]\n')
+    known = (TrustConfig("main", (MAIN,)), TrustConfig("team-1", (MAIN, OTHER)))
+    assert load(env).trust == known
+    more = load({**env, "PYBUILD_TRUST": f" main = {OTHER} ,new={OTHER},main={MAIN},"}).trust
+    assert more == (TrustConfig("main", (MAIN, OTHER)), known[1], TrustConfig("new", (OTHER,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trust = 1", "trust must be a table"),
+        ("[trust]\nmain = 1", "trust.main must be a table"),
+        ("[trust.main]\nkey = []", "unknown key"),
+        ("[trust.main]\nkeys = []", "must be a list of public keys"),
+        ("[trust.main]\nkeys = [1]", "must be a list of public keys"),
+        ('[trust.main]\nkeys = ["ed25519:UNIQUE=="]', 'the key 1 of trust."main".keys is no ed25519 key'),
+        ('[trust.main]\nkeys = ["-----BEGIN PRIVATE KEY-----UNIQUE"]', "is a private key"),
+        (f'[trust."a+b"]\nkeys = ["{MAIN}"]', "`a+b` cannot be whom to trust"),
+    ],
+)
+def test_mistakes_about_keys_are_told_and_no_key_is_shown(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(write(tmp_path, text))
+    assert message in caught.value.message
+    assert str(caught.value.at).endswith("config.toml")
+    assert "UNIQUE" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("UNIQUE", "the entry 1 is not NAME=KEY"),
+        (f"main={MAIN},UNIQUE", "the entry 2 is not NAME=KEY"),
+        ("main=rsa:UNIQUE", "the key 1 is no ed25519 key"),
+        (f"={MAIN}", "cannot be whom to trust"),
+        (f"a b={MAIN}", "cannot be whom to trust"),
+    ],
+)
+def test_mistakes_in_the_keys_of_the_environment(value: str, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load({"PYBUILD_TRUST": value})
+    assert message in caught.value.message
+    assert caught.value.at == "PYBUILD_TRUST"
+    assert "UNIQUE" not in str(caught.value)

@@ -201,12 +201,13 @@ def test_the_keys_of_the_configuration_are_those_of_the_table(tmp_path: Path) ->
     text = (DOCS / "reference" / "config.md").read_text()
     keys = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     known = []
-    tables = (("", ""), ("[build]\n", "build."), ("[cache]\n", "cache."), ("[registries.a]\n", "registries.NAME."))
+    named = (("[registries.a]\n", "registries.NAME."), ("[trust.a]\n", "trust.NAME."))
+    tables = (("", ""), ("[build]\n", "build."), ("[cache]\n", "cache."), *named)
     for table, prefix in tables:
         with pytest.raises(UsageError) as caught:
             _configuration(tmp_path, f"{table}nonsense = 1\n")
         names = caught.value.hint.removeprefix("known here: ").split(", ")
-        known += [prefix + name for name in names if prefix + name not in ("build", "cache", "registries")]
+        known += [prefix + name for name in names if prefix + name not in ("build", "cache", "registries", "trust")]
     assert sorted(keys) == sorted(known)
 
 

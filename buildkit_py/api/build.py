@@ -374,6 +374,7 @@ class Build:
             ) from problem
 
     def solver(self, executor: LocalExecutor, packer: Packer | None, targets: tuple[Target, ...]) -> Solver:
+        from buildkit_py.api.maker import maker
         from buildkit_py.solver.solve import Solver
         from buildkit_py.solver.store_cache import StoreCache
 
@@ -392,6 +393,7 @@ class Build:
                 TOOL,
                 self.caches.imports() if self.caches is not None else None,
                 self.session.grew,
+                maker(os.environ),
             ),
             executor,
             self.emit,

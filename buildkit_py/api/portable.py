@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 
+from buildkit_py.api.trust import Authority
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import Exported, Notice
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource
+from buildkit_py.graph.step import inputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,23 +26,26 @@ if TYPE_CHECKING:
     from buildkit_py.executor.pack_layers import Packer
     from buildkit_py.executor.result import Result
     from buildkit_py.graph.step import Step
-    from buildkit_py.portable.imports import Imports
+    from buildkit_py.portable.document import CacheDocument
+    from buildkit_py.portable.imports import Imports, Shelf
     from buildkit_py.portable.place import Place, Server, Source
+    from buildkit_py.portable.signature import Trust
     from buildkit_py.portable.uploads import Uploads
     from buildkit_py.solver.solve import Solver
     from buildkit_py.store.layers import LayerMeta
 
-KEY_VARIABLE = "PYBUILD_CACHE_KEY"
-
 
 class PortableCaches:
-    """Those of one request. Raises `UsageError` for a name that is none."""
+    """Those of one request. Raises `UsageError` for a name that is none, and what `Authority` raises."""
 
     def __init__(self, request: BuildRequest, session: Session, emit: Emit) -> None:
         self._request = request
         self._session = session
         self._emit = emit
-        self._key = os.environb.get(KEY_VARIABLE.encode(), b"")
+        authority = self._authority = Authority(session.config, os.environ)
+        for spec in (*request.cache_from, *request.cache_to):
+            authority.trust(spec.trust)  # a name that nobody has is told before anything is built
+        self._written = tuple(spec for spec in request.cache_to if authority.is_one_of(spec.trust))
         self._imports: Imports | None = None
         self._mounts: PortableMounts | None = None
         self._uploads: dict[CacheSpec, tuple[Server, Uploads]] = {}
@@ -49,10 +54,10 @@ class PortableCaches:
     def imports(self) -> Imports | None:
         """What the build may use of other machines' results; None without `--cache-from`."""
         if self._imports is None and self._request.cache_from:
-            from buildkit_py.portable.imports import Imports
+            from buildkit_py.portable.imports import Imports, Shelf
 
-            places = [self._place(spec) for spec in self._request.cache_from]
-            self._imports = Imports(self._session.store, places, self._emit, self._key)
+            shelves = [Shelf(self._place(spec), self._authority.trust(spec.trust)) for spec in self._request.cache_from]
+            self._imports = Imports(self._session.store, shelves, self._emit)
         return self._imports
 
     def mounts(self) -> PortableMounts:
@@ -60,19 +65,19 @@ class PortableCaches:
         if self._mounts is None:
             from buildkit_py.api.portable_mounts import PortableMounts
 
-            places = [self._mounts_place(spec) for spec in self._request.cache_from]
-            self._mounts = PortableMounts(self._session, self._emit, places, self._key)
+            shelves = [self._mounts_shelf(spec) for spec in self._request.cache_from]
+            self._mounts = PortableMounts(self._session, self._emit, shelves, self._authority.signer)
         return self._mounts
 
     def save_mounts(self, used: dict[tuple[str, str], str]) -> None:
         """Write cache mounts to where `--cache-to` says `mounts=true`: ids by names and keys."""
-        for spec in self._request.cache_to:
+        for spec in self._written:
             if not spec.mounts:
                 continue
             began = self._session.clock()
             try:
                 limit = spec.mounts_max or self._session.config.mounts_max
-                sent = self.mounts().save(self._mounts_place(spec), used, limit)
+                sent = self.mounts().save(self._mounts_shelf(spec), used, limit)
             except PybuildError as problem:
                 self._emit(Notice("warning", f"the cache mounts were not written to {spec.place}: {problem.message}"))
                 continue
@@ -91,7 +96,7 @@ class PortableCaches:
         """Hear of a result: it is packed, and sent to servers, while the build goes on."""
         if not self._is_kept(step) or not result.layer:
             return
-        for spec in self._request.cache_to:
+        for spec in self._written:
             if spec.mode != "max" and step not in in_images:
                 continue
             packer.begin(result.layer)
@@ -112,6 +117,10 @@ class PortableCaches:
         kept = [step for step in look.order if self._is_kept(step) and step not in solver.dirty]
         steps = [step for step in kept if step in look.result and step in look.definition]
         for spec in self._request.cache_to:
+            if spec not in self._written:
+                names = " or ".join(f"`{name}`" for name in spec.trust)
+                self._emit(Notice("info", f"the cache {spec.place} is not written: this build has no key of {names}"))
+                continue
             began = self._session.clock()
             wanted = [step for step in steps if spec.mode == "max" or step in in_images]
             try:
@@ -138,10 +147,33 @@ class PortableCaches:
         kept = [step for step in steps if look.result[step].layer not in dropped]
         results = [(look.definition[step], look.result[step].snapshot) for step in kept]
         document = gather(store, results, packer.variant, packer.blob, complete=spec.mode == "max")
-        sent += export(store, document, place, self._session.fetcher, self._key)
+        sent += export(store, self._signed(document, spec, solver), place, self._session.fetcher)
         about = f"{len(kept)} steps, {sent} bytes sent"
         left = len(steps) - len(kept)
         return about + (f"; {left} take longer to move than to make" if left else "")
+
+    def _signed(self, document: CacheDocument, spec: CacheSpec, solver: Solver) -> CacheDocument:
+        """The document with signatures where there is a key."""
+        signer = self._authority.signer
+        if signer is None:
+            return document
+        from buildkit_py.portable.vouch import Vouching
+
+        definition = solver.lookup.definition
+        kept = [step for step in solver.lookup.order if step in definition and self._is_kept(step)]
+        below = {
+            definition[step]: [definition[one] for one in inputs(step) if one in definition and self._is_kept(one)]
+            for step in kept
+        }
+        document, strange = Vouching(self._session.store, below, signer, self._believed()).signed(document)
+        if strange:
+            text = f"{strange} records of the cache {spec.place} are not signed: they stand on what nobody trusted made"
+            self._emit(Notice("warning", text))
+        return document
+
+    def _believed(self) -> Trust:
+        """All whom any cache of the request is trusted for."""
+        return self._authority.all(tuple(name for spec in self._request.cache_from for name in spec.trust))
 
     def _not_worth(self, spec: CacheSpec, solver: Solver, steps: list[Step], packer: Packer) -> set[str]:
         """The layers that a server is not to have (`--cache-policy`)."""
@@ -184,6 +216,7 @@ class PortableCaches:
         return self._milliseconds[definition] / 1000
 
     def _is_kept(self, step: Step) -> bool:
+        """Whether a step has a record: an image or a context is looked at anew by each build."""
         return not isinstance(step.op, ImageSource | HostSource | LocalSource)
 
     # -- places
@@ -213,7 +246,8 @@ class PortableCaches:
 
         return Repository(self._session.client(), spec.place, kind, suffix)
 
-    def _mounts_place(self, spec: CacheSpec) -> Place:
+    def _mounts_shelf(self, spec: CacheSpec) -> Shelf:
         from buildkit_py.portable.artifact import MOUNTS_TYPE
+        from buildkit_py.portable.imports import Shelf
 
-        return self._place(spec, MOUNTS_TYPE, "-mounts")
+        return Shelf(self._place(spec, MOUNTS_TYPE, "-mounts"), self._authority.trust(spec.trust))

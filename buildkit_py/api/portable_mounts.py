@@ -7,8 +7,8 @@ import time
 
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import Notice
-from buildkit_py.portable import artifact, mounts
-from buildkit_py.portable.artifact import Signed, believed
+from buildkit_py.portable import mounts
+from buildkit_py.portable.artifact import Signed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.session import Session
     from buildkit_py.events import Emit
+    from buildkit_py.portable.imports import Shelf
     from buildkit_py.portable.mounts import Kept, KeptMount
     from buildkit_py.portable.place import Place
+    from buildkit_py.portable.signature import Signer
     from buildkit_py.store.blobs import VerifiedReader
     from buildkit_py.store.layers import LayerBlob
 
@@ -29,13 +31,13 @@ _LIMIT = 5 << 30
 
 
 class PortableMounts:
-    """Those at some places, of which the first that has a mount gives it. `key` is what documents are signed with."""
+    """Those at some places, of which the first that has a mount gives it. `signer` signs what is written."""
 
-    def __init__(self, session: Session, emit: Emit, places: Sequence[Place], key: bytes) -> None:
+    def __init__(self, session: Session, emit: Emit, shelves: Sequence[Shelf], signer: Signer | None) -> None:
         self._session = session
         self._emit = emit
-        self._places = places
-        self._key = key
+        self._shelves = shelves
+        self._signer = signer
         self._lock = threading.Lock()
         self._known: list[tuple[Place, Kept]] | None = None
 
@@ -48,7 +50,7 @@ class PortableMounts:
 
         with self._lock:
             if self._known is None:
-                self._known = [(place, self._read(place)) for place in self._places]
+                self._known = [(shelf.place, self._read(shelf)) for shelf in self._shelves]
         found = [(place, kept) for place, there in self._known if (kept := mounts.find(there, name, key)) is not None]
         if not found:
             return False
@@ -64,7 +66,7 @@ class PortableMounts:
         self._empty(directory)
         return False
 
-    def save(self, place: Place, used: dict[tuple[str, str], str], limit: int = 0) -> int:
+    def save(self, shelf: Shelf, used: dict[tuple[str, str], str], limit: int = 0) -> int:
         """Write the mounts that were used to a place, over what it has; how many bytes had to be sent.
 
         `used` are ids by names and keys, `limit` is how many bytes of one mount may travel (0: what is usual). Raises
@@ -73,7 +75,7 @@ class PortableMounts:
         if not used:
             return 0
         store = self._session.store
-        old = self._read(place)
+        old = self._read(shelf)
         now = time.time()
         new = {named: kept for named, kept in old.items() if now - kept.used < _KEPT}
         for (name, key), id in used.items():
@@ -86,7 +88,8 @@ class PortableMounts:
         def source(blob: LayerBlob) -> VerifiedReader:
             return store.blobs.open(blob.digest)
 
-        sent = place.write(Signed(data, artifact.sign(data, self._key)), packs, source)
+        signature = self._signer.sign(data) if self._signer is not None else ""
+        sent = shelf.place.write(Signed(data, signature), packs, source)
         for blob in packs:
             store.blobs.delete(blob.digest)  # the mount itself is here
         return sent
@@ -124,13 +127,15 @@ class PortableMounts:
         for named in keys[:-_KEYS]:
             del new[named]
 
-    def _read(self, place: Place) -> Kept:
+    def _read(self, shelf: Shelf) -> Kept:
+        place, trust = shelf.values()
         try:
             signed = place.read()
             if signed is None:
                 return {}
-            if not believed(signed, self._key):
-                raise PybuildError("they are not signed with the key in PYBUILD_CACHE_KEY")
+            # By their format, a signature of these is none of a record.
+            if not trust.proves(signed.data, signed.signature):
+                raise PybuildError(f"they are not signed {trust.whom}")
             return mounts.load(signed.data)
         except PybuildError as problem:
             self._emit(Notice("warning", f"the cache mounts at {place.name} are not used: {problem.message}"))

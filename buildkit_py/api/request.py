@@ -51,7 +51,8 @@ class CacheSpec(Record):
 
     `name` tells several caches in one directory, or below one URL, apart. `mode`: "max" writes what every step gave,
     "min" only what is in the targets' images. `mounts`: the files of cache mounts are written, too, of each so many as
-    hold `mounts_max` bytes (0: what the configuration says).
+    hold `mounts_max` bytes (0: what the configuration says). `trust` are names of the configuration, by one of whose
+    keys what is there must be signed; where there is none, the environment says who is believed.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class CacheSpec(Record):
     mode: str = "max"
     mounts: bool = False
     mounts_max: int = 0
+    trust: tuple[str, ...] = ()
 
 
 class SizeLimits(Record):

@@ -1,4 +1,4 @@
-"""`pybuild cache du | prune | verify`: what the store holds, making it smaller, checking it."""
+"""`pybuild cache du | prune | verify | audit | keygen`: the store, making it smaller, checking it; who made what."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.api.audit import AuditedLayer
     from buildkit_py.cli.options import Parsed
     from buildkit_py.store.usage import Share
 
 _ONLY = {"all": "prune", "dry-run": "prune", "cache-max": "prune", "by": "du", "keep": "verify", "no-trees": "verify"}
+_SHORT = 19  # sha256: and twelve digits, as docker shortens
+_STEP = 60
+# What stands behind the word, and how it is called.
+_TAKES = {"audit": ("an image", "IMAGE"), "keygen": ("the file that the private key is to be in", "FILE")}
 _VIEWS = ("kind", "target", "step", "mount", "image")
 
 
@@ -20,11 +25,13 @@ def parser() -> Command:
     """The command's table."""
     return Command(
         "cache",
-        "show, shrink or check the store",
+        "show, shrink or check the store; who made what is in it",
         (
             "pybuild cache du [--by=VIEW] [--json]",
             "pybuild cache prune [--all | --cache-max=SIZE] [--dry-run] [--json]",
             "pybuild cache verify [--keep] [--no-trees] [--json]",
+            "pybuild cache audit IMAGE [--json]",
+            "pybuild cache keygen FILE",
         ),
         (
             Option(("--by",), "du: by what the room is told", "VIEW", choices=_VIEWS),
@@ -40,11 +47,14 @@ def parser() -> Command:
             "last seven days; with `--all`, everything that no running build uses; with `--cache-max`, only what is "
             "above that size, first what saves least time for its room, which builds do by themselves, too. What was "
             "removed is made again when it is wanted. `verify` reads everything, takes what is damaged out of use, "
-            "and ends with 5 if there was any."
+            "and ends with 5 if there was any. `audit` shows for each layer of an image who made it: the base image, "
+            "this machine, or another one whose portable cache it came with, and the key that says so. `keygen` writes "
+            "a new private key to sign portable caches with into a file, and prints the public one that others name "
+            "whom to trust by."
         ),
         least=1,
-        most=1,
-        words=("du", "prune", "verify"),
+        most=2,
+        words=("du", "prune", "verify", "audit", "keygen"),
     )
 
 
@@ -55,6 +65,15 @@ def main(argv: list[str]) -> int:
     for option, owner in _ONLY.items():
         if parsed.has(option) and word != owner:
             raise UsageError(f"`pybuild cache {word}` has no `--{option}`", hint=f"it belongs to `{owner}`")
+    if (word in _TAKES) != (len(parsed.operands) == 2):
+        if word in _TAKES:
+            what, name = _TAKES[word]
+            raise UsageError(f"`pybuild cache {word}` needs {what}", hint=f"write `pybuild cache {word} {name}`")
+        raise UsageError(f"`pybuild cache {word}` cannot take `{parsed.operands[1]}`")
+    if word == "keygen":
+        return _keygen(parsed)
+    if word == "audit":
+        return _audit(parsed)
     from buildkit_py.api import cache
 
     if word == "du":
@@ -126,6 +145,54 @@ def _verify(parsed: Parsed) -> int:
     else:
         sys.stdout.writelines(visible(str(problem)) + "\n" for problem in problems or ("nothing is damaged",))
     return StoreCorrupt.exit_code if problems else 0
+
+
+def _audit(parsed: Parsed) -> int:
+    from buildkit_py.api.audit import audit
+
+    found = audit(parsed.operands[1])
+    if parsed.has("json"):
+        layers = [{name: getattr(layer, name) for name in layer.__fields__} for layer in found.layers]
+        return _json({"name": found.name, "digest": found.digest, "layers": layers})
+    from time import time
+
+    from buildkit_py.public_key import short
+    from buildkit_py.report import units
+    from buildkit_py.report.table import table
+
+    now = time()
+    rows = []
+    for layer in found.layers:
+        name, _, digest = layer.base.rpartition("@")
+        place = f"{name}@{digest[:_SHORT]}" if name else layer.maker
+        step = " ".join(layer.step.split())
+        step = step if len(step) <= _STEP else step[: _STEP - 1] + "…"
+        made = layer.digest[:_SHORT], units.since(layer.created, now), _maker(layer)
+        rows.append((*made, short(layer.key), place, step))
+    sys.stdout.write(table(("LAYER", "CREATED", "MADE BY", "KEY", "ON", "STEP"), rows))
+    return 0
+
+
+def _maker(layer: AuditedLayer) -> str:
+    from buildkit_py.api import audit
+
+    if layer.origin != audit.CACHE:
+        return {audit.BASE: "base image", audit.HERE: "this machine", audit.UNKNOWN: "(unknown)"}[layer.origin]
+    return {
+        audit.RIGHT: layer.trust or "a key that has no name here",
+        audit.WRONG: "another: the signature is WRONG",
+        audit.UNCHECKED: "another: a secret that is not here",
+        audit.MISSING: "another: not signed",
+    }[layer.signature]
+
+
+def _keygen(parsed: Parsed) -> int:
+    from buildkit_py.api.keygen import keygen
+
+    if parsed.has("json"):
+        raise UsageError("`pybuild cache keygen` has no `--json`")
+    sys.stdout.write(keygen(parsed.operands[1]) + "\n")
+    return 0
 
 
 def _json(value: object) -> int:

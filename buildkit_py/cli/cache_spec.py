@@ -25,14 +25,15 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     """`type=local,src=DIR`, `type=registry,ref=NAME`, `type=http,url=URL`, `type=s3,bucket=NAME[,region=…]…`,
     `type=gha[,scope=NAME]`.
 
-    All but registries and gha have `name`, too. With `--cache-to` it is `dest` for
-    `src`, and there are `mode`, `mounts` and `mounts-max`. A text without `=`
-    is the `ref` of a registry, as for buildx. Raises `UsageError`.
+    All but registries and gha have `name`, too, and all have
+    `trust=NAME[+NAME…]`. With `--cache-to` it is `dest` for `src`, and there
+    are `mode`, `mounts` and `mounts-max`. A text without `=` is the `ref` of a
+    registry, as for buildx. Raises `UsageError`.
     """
     if "=" not in text:
         return CacheSpec("registry", _ref(text, option, text))
     places = ("src", "dest", "ref", "url", "bucket")
-    known = ("type", *places, "name", "scope", "mode", "mounts", "mounts-max", *_BUCKET, *_KEYS)
+    known = ("type", *places, "name", "scope", "trust", "mode", "mounts", "mounts-max", *_BUCKET, *_KEYS)
     fields = fields_of(text, option, known)
     kind = fields.pop("type", "registry" if "ref" in fields else "")
     if kind not in _KINDS:
@@ -60,6 +61,9 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     if mounts not in ("true", "false"):
         raise UsageError(f"`{option} {text}`: `mounts` is `true` or `false`")
     most = fields.pop("mounts-max", "") if mounts == "true" else ""
+    trust = tuple(fields.pop("trust").split("+")) if "trust" in fields else ()
+    if "" in trust:
+        raise UsageError(f"`{option} {text}` names nobody to trust", hint="write trust=NAME, or trust=NAME+NAME")
     for other in fields:
         raise UsageError(f"`{option} {text}`: a cache of type {kind} takes no `{other}` here")
     if kind == "local":
@@ -75,7 +79,7 @@ def cache_spec(text: str, option: str, cwd: str) -> CacheSpec:
     else:
         place = _ref(place, option, text)
     limit = byte_size(most, f"{option} {text}") if most else 0
-    return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true", limit)
+    return CacheSpec(kind, place, name or "main", mode or "max", mounts == "true", limit, trust)
 
 
 def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:

@@ -35,7 +35,7 @@ COMMANDS = {
     "rmi": "remove names of images",
     "push": "send an image to its registry",
     "pull": "fetch an image from its registry",
-    "cache": "show, shrink or check the store: du, prune, verify",
+    "cache": "show, shrink or check the store: du, prune, verify, audit; keygen",
     "info": "show what this machine can do, and how to fix what it cannot",
     "completion": "print the completion script of a shell",
     "version": "show the version",

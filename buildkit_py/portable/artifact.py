@@ -2,8 +2,8 @@
 
 OCI image-spec `manifest.md`, "Guidelines for Artifact Usage": the document
 stands where an image has its config, and `artifactType` says what it all is.
-With a key, an annotation carries an HMAC-SHA256 (RFC 2104) of the document:
-who has the key believes no other document.
+An annotation carries the signature of a document that is signed as a whole,
+as that of cache mounts is; records of steps are signed one by one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_LAYERS = 16_000
 
 
 class Signed(Record):
-    """The bytes of a cache document and their signature, "" for none."""
+    """The bytes of a document and their signature (`signature.py`), "" for none."""
 
     data: bytes
     signature: str = ""
@@ -45,20 +45,6 @@ class Artifact(Record):
 
     document: Descriptor
     signature: str
-
-
-def sign(data: bytes, key: bytes) -> str:
-    """The signature of a document; "" without a key."""
-    import hmac
-
-    return hmac.new(key, data, hashlib.sha256).hexdigest() if key else ""
-
-
-def believed(signed: Signed, key: bytes) -> bool:
-    """Whether a document may be used by who has this key; without one every document may."""
-    import hmac
-
-    return not key or hmac.compare_digest(sign(signed.data, key).encode(), signed.signature.encode("utf-8", "replace"))
 
 
 def dump(signed: Signed, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) -> bytes:

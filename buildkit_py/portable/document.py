@@ -16,17 +16,24 @@ from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable.artifact import LARGEST
 from buildkit_py.record import Record
 from buildkit_py.store.layers import LayerBlob
-from buildkit_py.store.records import StepRecord
+from buildkit_py.store.records import ELSEWHERE, StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    # Reads the field of that name out of an object, which is one of `what`.
+    Reader: TypeAlias = Callable[[dict[str, Any], str, str], Any]
 
 FORMAT = "pybuild-cache-1"
 
 _WHAT = "cache document"
+_STEP = "step of the cache document"
+_LAYER = "layer of the cache document"
 # What a record's parts may be nested; ours are four deep.
 _DEEPEST = 32
+_LONGEST_VARIANT = 64
 
 
 class CachedLayer(Record):
@@ -62,14 +69,24 @@ class CacheDocument(Record):
 
 def dump(document: CacheDocument) -> bytes:
     """The JSON of a document; equal documents have equal bytes."""
-    import json
-
     value = {
         "format": FORMAT,
         "complete": document.complete,
         "layers": {layer.id: _plain_layer(layer) for layer in document.layers},
-        "steps": [_plain_step(step) for step in document.steps],
+        "steps": [{**_plain_step(step), "signature": _signature(step)} for step in document.steps],
     }
+    return _bytes(value)
+
+
+def claim(step: CachedStep, layer: CachedLayer) -> bytes:
+    """What the signature of a record is over: all that it says, and all that is said of its layer."""
+    value = {"format": FORMAT, "step": _plain_step(step), "layer": {"id": layer.id, **_plain_layer(layer)}}
+    return _bytes(value)
+
+
+def _bytes(value: dict[str, Any]) -> bytes:
+    import json
+
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
@@ -95,102 +112,39 @@ def load(data: bytes) -> CacheDocument:
 
 
 def _plain_layer(layer: CachedLayer) -> dict[str, Any]:
-    blob = layer.blob
     return {
-        "content": layer.content,
-        "empty": layer.empty,
-        "entries": layer.entries,
-        "size": layer.size,
-        "created": layer.created,
-        "variant": layer.variant,
-        "diffId": blob.diff_id,
-        "digest": blob.digest,
-        "blobSize": blob.size,
-        "mediaType": blob.media_type,
+        **{key: getattr(layer, name) for key, (name, _) in _LAYER_FIELDS.items()},
+        **{key: getattr(layer.blob, name) for key, (name, _) in _BLOB_FIELDS.items()},
     }
 
 
 def _layer(id: str, value: object) -> CachedLayer:
-    what = "layer of the cache document"
     if not is_hex(id) or not isinstance(value, dict):
-        raise Malformed(f"a {what} is none")
-    blob = LayerBlob(
-        _sha256(value, "diffId", what),
-        _sha256(value, "digest", what),
-        _count(value, "blobSize", what),
-        strict_json.text(value, "mediaType", what),
-    )
-    if not layer_compression(blob.media_type):
-        raise Malformed(f"`mediaType` of a {what} is not that of a layer")
-    variant = strict_json.text(value, "variant", what)
-    if not variant or not variant.replace("-", "").isalnum() or not variant.isascii() or len(variant) > 64:
-        raise Malformed(f"`variant` of a {what} is none")
-    return CachedLayer(
-        id,
-        _hex(value, "content", what),
-        strict_json.boolean(value, "empty", what),
-        _count(value, "entries", what),
-        _count(value, "size", what),
-        _count(value, "created", what),
-        variant,
-        blob,
-    )
+        raise Malformed(f"a {_LAYER} is none")
+    blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
+    return CachedLayer(id=id, blob=blob, **_read(_LAYER_FIELDS, value, _LAYER))
 
 
 # -- steps
 
 
 def _plain_step(step: CachedStep) -> dict[str, Any]:
-    record = step.record
-    return {
-        "kind": record.kind,
-        "name": record.name,
-        "base": step.base,
-        "sources": record.sources,
-        "layer": record.layer,
-        "text": record.text,
-        "definition": record.definition,
-        "contentKey": record.content,
-        "parts": _plain(record.parts),
-        "milliseconds": record.milliseconds,
-        "bytes": record.bytes,
-        "created": record.created,
-        "tool": record.tool,
-    }
+    plain = {key: getattr(step.record, name) for key, (name, _) in _STEP_FIELDS.items()}
+    return {**plain, "base": step.base, "parts": _plain(step.record.parts)}
+
+
+def _signature(step: CachedStep) -> str:
+    return "" if step.record.signature == ELSEWHERE else step.record.signature
 
 
 def _step(value: dict[str, Any]) -> CachedStep:
-    what = "step of the cache document"
-    base = _hex(value, "base", what, empty=True)
-    layer = _hex(value, "layer", what)
-    parts = _parts(value.get("parts"), 0)
-    # The solver and `why` take them apart without looking.
-    if (
-        not isinstance(parts, tuple)
-        or not all(isinstance(part, tuple) and part for part in parts)
-        or not parts
-        or parts[0][0] != "op"
-        or len(parts[0]) != 2
-        or not isinstance(parts[0][1], tuple)
-        or not parts[0][1]
-    ):
-        raise Malformed(f"`parts` of a {what} are none")
-    definition = _hex(value, "definition", what)
+    base = _hex_or_none(value, "base", _STEP)
+    fields = _read(_STEP_FIELDS, value, _STEP)
     record = StepRecord(
-        key=definition,
-        kind=strict_json.text(value, "kind", what),
-        snapshot=key_of("snapshot", base, layer),
-        layer=layer,
-        text=strict_json.text(value, "text", what),
-        definition=definition,
-        content=_hex(value, "contentKey", what, empty=True),
-        parts=parts,
-        name=strict_json.text(value, "name", what),
-        milliseconds=_count(value, "milliseconds", what),
-        bytes=_count(value, "bytes", what),
-        created=_count(value, "created", what),
-        tool=strict_json.text(value, "tool", what),
-        sources=_hex(value, "sources", what, empty=True),
+        key=fields["definition"],
+        snapshot=key_of("snapshot", base, fields["layer"]),
+        signature=strict_json.text(value, "signature", _STEP) or ELSEWHERE,
+        **fields,
     )
     return CachedStep(record, base)
 
@@ -208,7 +162,7 @@ def _plain(value: Any) -> Any:
 
 def _parts(value: Any, depth: int) -> Any:
     if depth > _DEEPEST:
-        raise Malformed("`parts` of a step of the cache document are nested too deeply")
+        raise Malformed(f"`parts` of a {_STEP} are nested too deeply")
     if isinstance(value, list):
         return tuple(_parts(item, depth + 1) for item in value)
     if isinstance(value, dict):
@@ -220,20 +174,48 @@ def _parts(value: Any, depth: int) -> Any:
                 raise ValueError("another object")
             return base64.b64decode(text, validate=True)
         except ValueError as problem:
-            raise Malformed("`parts` of a step of the cache document have an object that is no bytes") from problem
+            raise Malformed(f"`parts` of a {_STEP} have an object that is no bytes") from problem
     if value is None or isinstance(value, bool | int | str):
         return value
-    raise Malformed("`parts` of a step of the cache document have a value that no key is made of")
+    raise Malformed(f"`parts` of a {_STEP} have a value that no key is made of")
+
+
+def _parts_of_keys(value: dict[str, Any], key: str, what: str) -> Any:
+    parts = _parts(value.get(key), 0)
+    # The solver and `why` take them apart without looking.
+    if (
+        not isinstance(parts, tuple)
+        or not all(isinstance(part, tuple) and part for part in parts)
+        or not parts
+        or parts[0][0] != "op"
+        or len(parts[0]) != 2
+        or not isinstance(parts[0][1], tuple)
+        or not parts[0][1]
+    ):
+        raise Malformed(f"`{key}` of a {what} are none")
+    return parts
 
 
 # -- fields
 
 
-def _hex(value: dict[str, Any], key: str, what: str, *, empty: bool = False) -> str:
+def _read(fields: dict[str, tuple[str, Reader]], value: dict[str, Any], what: str) -> dict[str, Any]:
+    return {name: read(value, key, what) for key, (name, read) in fields.items()}
+
+
+def _text(value: dict[str, Any], key: str, what: str) -> str:
+    return strict_json.text(value, key, what)
+
+
+def _hex(value: dict[str, Any], key: str, what: str) -> str:
     found = strict_json.text(value, key, what)
-    if not is_hex(found) and not (empty and found == ""):
+    if not is_hex(found):
         raise Malformed(f"`{key}` of a {what} is no BLAKE3 in hex")
     return found
+
+
+def _hex_or_none(value: dict[str, Any], key: str, what: str) -> str:
+    return _hex(value, key, what) if strict_json.text(value, key, what) else ""
 
 
 def _sha256(value: dict[str, Any], key: str, what: str) -> str:
@@ -248,3 +230,50 @@ def _count(value: dict[str, Any], key: str, what: str) -> int:
     if not 0 <= found < 1 << 63:
         raise Malformed(f"`{key}` of a {what} is out of range")
     return found
+
+
+def _media_type(value: dict[str, Any], key: str, what: str) -> str:
+    found = strict_json.text(value, key, what)
+    if not layer_compression(found):
+        raise Malformed(f"`{key}` of a {what} is not that of a layer")
+    return found
+
+
+def _variant(value: dict[str, Any], key: str, what: str) -> str:
+    found = strict_json.text(value, key, what)
+    plain = found.replace("-", "")
+    if not (plain.isalnum() and plain.isascii()) or len(found) > _LONGEST_VARIANT:
+        raise Malformed(f"`{key}` of a {what} is none")
+    return found
+
+
+# By its name in JSON: the field of the record, and what reads it.
+_LAYER_FIELDS: dict[str, tuple[str, Reader]] = {
+    "content": ("content", _hex),
+    "empty": ("empty", strict_json.boolean),
+    "entries": ("entries", _count),
+    "size": ("size", _count),
+    "created": ("created", _count),
+    "variant": ("variant", _variant),
+}
+_BLOB_FIELDS: dict[str, tuple[str, Reader]] = {
+    "diffId": ("diff_id", _sha256),
+    "digest": ("digest", _sha256),
+    "blobSize": ("size", _count),
+    "mediaType": ("media_type", _media_type),
+}
+_STEP_FIELDS: dict[str, tuple[str, Reader]] = {
+    "kind": ("kind", _text),
+    "name": ("name", _text),
+    "sources": ("sources", _hex_or_none),
+    "layer": ("layer", _hex),
+    "text": ("text", _text),
+    "definition": ("definition", _hex),
+    "contentKey": ("content", _hex_or_none),
+    "parts": ("parts", _parts_of_keys),
+    "milliseconds": ("milliseconds", _count),
+    "bytes": ("bytes", _count),
+    "created": ("created", _count),
+    "tool": ("tool", _text),
+    "maker": ("maker", _text),
+}

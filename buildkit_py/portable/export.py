@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.portable import artifact, document
+from buildkit_py.portable import document
 from buildkit_py.portable.artifact import Signed
 
 TYPE_CHECKING = False
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 
-def export(store: Store, found: CacheDocument, place: Place, fetcher: Callable[[], Fetcher], key: bytes = b"") -> int:
-    """Write a document to a place, signed if there is a key; how many bytes had to be sent.
+def export(store: Store, found: CacheDocument, place: Place, fetcher: Callable[[], Fetcher]) -> int:
+    """Write a document to a place; how many bytes had to be sent.
 
     `fetcher` is only asked for where a blob has to come from elsewhere: what it stands on takes time to load.
 
@@ -29,7 +29,7 @@ def export(store: Store, found: CacheDocument, place: Place, fetcher: Callable[[
     layers = {layer.blob.digest: layer for layer in found.layers}
     blobs = [layer.blob for layer in layers.values()]
     source = reading(store, fetcher, lambda blob: layers[blob.digest].id)
-    return place.write(Signed(data, artifact.sign(data, key)), blobs, source)
+    return place.write(Signed(data), blobs, source)
 
 
 def reading(store: Store, fetcher: Callable[[], Fetcher], layer_of: Callable[[LayerBlob], str]) -> Source:

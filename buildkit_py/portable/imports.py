@@ -2,8 +2,8 @@
 
 Nothing of a cache enters the store but what a build asks for, and of that only
 the description: a layer's blob stays where it is until a step or a person
-needs its files. A cache that cannot be read, is slow or is signed by nobody
-known counts as empty, and says so once.
+needs its files. A cache that cannot be read or is slow counts as empty, and so
+do records that are not signed by whom that cache is believed; it is said once.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from buildkit_py.errors import PybuildError
 from buildkit_py.events import Notice
 from buildkit_py.image.manifest import Descriptor
 from buildkit_py.portable import document
-from buildkit_py.portable.artifact import believed
+from buildkit_py.record import Record
 from buildkit_py.registry import origin as origins
 from buildkit_py.registry.pull import note_layer
 from buildkit_py.store.layers import LayerMeta
+from buildkit_py.store.records import ELSEWHERE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from buildkit_py.events import Emit
     from buildkit_py.portable.document import CachedLayer, CachedStep
     from buildkit_py.portable.place import Place
+    from buildkit_py.portable.signature import Trust
     from buildkit_py.store.records import StepRecord
     from buildkit_py.store.store import Store
 
@@ -34,28 +36,34 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 
 
-class _Entry:
-    """A step of a cache that was read, with its layer and the place that has it."""
+class Shelf(Record):
+    """A place with a cache, and whose records there are believed."""
 
-    def __init__(self, step: CachedStep, layer: CachedLayer, place: Place) -> None:
+    place: Place
+    trust: Trust
+
+
+class _Entry:
+    """A step of a cache that was read, with its layer and the place that has it. `proven` is None until it matters."""
+
+    def __init__(self, step: CachedStep, layer: CachedLayer, shelf: Shelf) -> None:
         self.step = step
         self.layer = layer
-        self.place = place
+        self.place = shelf.place
+        self.trust = shelf.trust
+        self.proven: bool | None = None
 
 
 class Imports:
     """Implements the solver's `Elsewhere` over several places, of which the first that has a record gives it.
 
-    `key` is what documents must be signed with, b"" to believe each. Shared by threads.
+    Shared by threads.
     """
 
-    def __init__(
-        self, store: Store, places: Sequence[Place], emit: Emit, key: bytes = b"", patience: float = PATIENCE
-    ) -> None:
+    def __init__(self, store: Store, shelves: Sequence[Shelf], emit: Emit, patience: float = PATIENCE) -> None:
         self._store = store
-        self._places = places
+        self._shelves = shelves
         self._emit = emit
-        self._key = key
         self._patience = patience
         self._lock = threading.Lock()
         self._entries: dict[str, list[_Entry]] | None = None
@@ -63,11 +71,12 @@ class Imports:
         self._ops: set[str] = set()
         self._is_partial = False
         self._lost: set[tuple[str, str]] = set()  # layers that a place named and did not have
+        self._forged: set[str] = set()  # places with a signature that is wrong
 
     def get(self, key: str) -> StepRecord | None:
         """The record that a cache has under a definition or content key, which is in the store then."""
         for entry in self._read().get(key, ()):
-            if (entry.layer.id, entry.place.name) not in self._lost:
+            if (entry.layer.id, entry.place.name) not in self._lost and self._is_proven(entry):
                 return self._admit(key, entry)
         return None
 
@@ -98,11 +107,11 @@ class Imports:
         with self._lock:
             if self._entries is None:
                 self._entries = {}
-                for place, found in self._documents():
-                    self._take(place, found)
+                for shelf, found in self._documents():
+                    self._take(shelf, found)
             return self._entries
 
-    def _documents(self) -> list[tuple[Place, document.CacheDocument]]:
+    def _documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
         """What the places have, in their order; all are read at once."""
         from _queue import Empty, SimpleQueue
         from time import monotonic
@@ -115,33 +124,29 @@ class Imports:
             except PybuildError as problem:
                 came.put((number, problem))
 
-        for number, place in enumerate(self._places):
+        for number, shelf in enumerate(self._shelves):
             # A daemon: who is too slow is not waited for at the end either.
-            threading.Thread(target=read, args=(number, place), name="read-cache", daemon=True).start()
+            threading.Thread(target=read, args=(number, shelf.place), name="read-cache", daemon=True).start()
         found: dict[int, document.CacheDocument | PybuildError | None] = {}
         until = monotonic() + self._patience
-        while len(found) < len(self._places) and (left := until - monotonic()) > 0:
+        while len(found) < len(self._shelves) and (left := until - monotonic()) > 0:
             try:
                 number, one = came.get(True, min(left, 0.1))  # wakes for signals
             except Empty:
                 continue
             found[number] = one
         documents = []
-        for number, place in enumerate(self._places):
+        for number, shelf in enumerate(self._shelves):
             one = found.get(number)
             if isinstance(one, document.CacheDocument):
-                documents.append((place, one))
+                documents.append((shelf, one))
             else:
-                self._tell(place, one, late=number not in found)
+                self._tell(shelf.place, one, late=number not in found)
         return documents
 
     def _document(self, place: Place) -> document.CacheDocument | None:
         signed = place.read()
-        if signed is None:
-            return None
-        if not believed(signed, self._key):
-            raise PybuildError("it is not signed with the key in PYBUILD_CACHE_KEY")
-        return document.load(signed.data)
+        return document.load(signed.data) if signed is not None else None
 
     def _tell(self, place: Place, problem: object, *, late: bool) -> None:
         if late:
@@ -153,19 +158,40 @@ class Imports:
             return
         self._emit(Notice("warning", text))
 
-    def _take(self, place: Place, found: document.CacheDocument) -> None:
+    def _take(self, shelf: Shelf, found: document.CacheDocument) -> None:
         layers = {layer.id: layer for layer in found.layers}
         entries = self._entries
         assert entries is not None
         self._is_partial = self._is_partial or not found.complete
+        strangers = 0
         for step in found.steps:
             record = step.record
-            entry = _Entry(step, layers[record.layer], place)
+            if not shelf.trust.admits(record.signature):
+                strangers += 1
+                continue
+            entry = _Entry(step, layers[record.layer], shelf)
             for key in (record.definition, record.content):
                 if key:
                     entries.setdefault(key, []).append(entry)
             self._bases[record.snapshot] = step.base
             self._ops.add(key_of("op", record.parts[0][1]))
+        if strangers:
+            name, whom, count = shelf.place.name, shelf.trust.whom, len(found.steps)
+            whole = f"the cache {name} is not used: it is not signed {whom}"
+            some = f"of the cache {name}, {strangers} of {count} records are not used: they are not signed {whom}"
+            self._emit(Notice("warning", whole if strangers == count else some))
+
+    def _is_proven(self, entry: _Entry) -> bool:
+        """Whether a record is what somebody signed who is believed; the first one of a place that is not is told of."""
+        if entry.proven is None:
+            data = document.claim(entry.step, entry.layer)
+            entry.proven = entry.trust.proves(data, entry.step.record.signature)
+            if not entry.proven and entry.place.name not in self._forged:
+                self._forged.add(entry.place.name)
+                name = entry.step.record.name
+                text = f"the cache {entry.place.name} has the step `{name}` with a wrong signature, and it is not used"
+                self._emit(Notice("warning", text))
+        return entry.proven
 
     # -- taking over
 
@@ -185,7 +211,10 @@ class Imports:
         )
         if not store.layers.present(layer.id):
             store.layers.delete(layer.id)  # one that lost its files may know another place, which lost them too
-        store.layers.add(meta, blob=(layer.variant, layer.blob))
+        there = store.layers.add(meta, blob=(layer.variant, layer.blob))
+        if there != meta.replace(origin=there.origin) or store.layers.described(layer.id, layer.variant) != layer.blob:
+            # One that was here before: it has the same files, and is not what was signed.
+            record = record.replace(signature=ELSEWHERE)
         # An image knows its layers by their diff_ids only.
         descriptor = Descriptor(layer.blob.media_type, layer.blob.digest, layer.blob.size)
         note_layer(store, layer.blob.diff_id, descriptor, where)

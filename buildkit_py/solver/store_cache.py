@@ -6,7 +6,7 @@ import time
 
 from buildkit_py.digest import key_of
 from buildkit_py.store.chain import content_of
-from buildkit_py.store.records import StepRecord
+from buildkit_py.store.records import ELSEWHERE, StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def made_anew(store: Store) -> str:
 
 
 class StoreCache:
-    """Implements the solver's `Cache`. `tool` is the version that makes records now.
+    """Implements the solver's `Cache`. `tool` is the version that makes records now, `maker` the machine.
 
     `elsewhere` is asked for what the store lacks; `grew` hears how many bytes a result added.
     """
@@ -47,7 +47,9 @@ class StoreCache:
         tool: str,
         elsewhere: Elsewhere | None = None,
         grew: Callable[[int], object] = int,
+        maker: str = "",
     ) -> None:
+        self._maker = maker
         self._grew = grew
         self._store = store
         self._tool = tool
@@ -125,6 +127,7 @@ class StoreCache:
             created=int(time.time()),
             tool=self._tool,
             sources=sources,
+            maker=self._maker,
         )
         before = self._store.records.read(definition, parts=False) if definition else None
         if before is not None and before.snapshot != record.snapshot:
@@ -151,7 +154,7 @@ class StoreCache:
 
     def refile(self, record: StepRecord, definition: str, parts: tuple[Any, ...], snapshot: str, sources: str) -> None:
         """File a result that was found under its content key under a definition key as well."""
-        self._store.records.put(
-            definition,
-            record.replace(key=definition, definition=definition, parts=parts, snapshot=snapshot, sources=sources),
-        )
+        # A signature is over the definition that it came with.
+        signature = ELSEWHERE if record.signature else ""
+        changed = record.replace(definition=definition, parts=parts, snapshot=snapshot, sources=sources)
+        self._store.records.put(definition, changed.replace(signature=signature))

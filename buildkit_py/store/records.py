@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.leases import Leases
     from buildkit_py.store.work import Work
 
+# The signature of a record that is another machine's and has none.
+ELSEWHERE = "none"
 _HEAD_AT = 9
 _FIRST_READ = 4096
 
@@ -36,6 +38,8 @@ class StepRecord(Record):
     are the parts the key was made of, nested tuples of None, bool, int, str and bytes. `milliseconds` is
     how long it ran, `bytes` how large the layer is, `created` when (seconds since 1970), `tool` by what.
     `sources` is one name for the filesystems of other steps that it read, "" where it is not known.
+    `maker` is the machine or the run of a CI that it was made by. `signature` is "" for what was made here; what
+    came with a portable cache has the one that it came with there, or `ELSEWHERE`.
     """
 
     key: str
@@ -52,6 +56,8 @@ class StepRecord(Record):
     created: int = 0
     tool: str = ""
     sources: str = ""
+    maker: str = ""
+    signature: str = ""
 
 
 class Records:

@@ -100,28 +100,13 @@ class World:
 
 def libraries(python: str, base: Path) -> str:
     """A PYTHONPATH for an interpreter: this repository, and the dependencies where its own lack them."""
-    done = subprocess.run(
-        [python, "-c", "import lark, blake3, zstandard, typeguard, rich, obstore"], capture_output=True, check=False
-    )
+    packages = ("lark", "blake3", "zstandard", "typeguard", "rich", "obstore", "cryptography")
+    done = subprocess.run([python, "-c", f"import {', '.join(packages)}"], capture_output=True, check=False)
     if done.returncode == 0:
         return str(REPOSITORY)
     target = base / "libraries"
     subprocess.run(
-        [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--target",
-            str(target),
-            "lark",
-            "blake3",
-            "zstandard",
-            "typeguard",
-            "rich",
-            "obstore",
-        ],
+        [python, "-m", "pip", "install", "-q", "--target", str(target), *packages],
         check=True,
         capture_output=True,
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},

@@ -35,6 +35,8 @@ def document() -> CacheDocument:
         created=1_700_000_000,
         tool="pybuild",
         sources=CONTENT,
+        maker="builder.example",
+        signature="hmac-sha256:0:1",
     )
     blob = LayerBlob(DIGEST, DIGEST, 99, "application/vnd.oci.image.layer.v1.tar+zstd")
     layer = CachedLayer(LAYER, CONTENT, False, 3, 1000, 1_700_000_000, "zstd-e0", blob)
