@@ -49,7 +49,9 @@ class Past:
         self.store = store
         self._steps = steps
         self._builds = islice(_builds(store, file, before, elsewhere), _BUILDS_READ)
-        self._read: list[tuple[BuildRecord, dict[int, int]]] = []
+        self._read: list[BuildRecord] = []
+        self._pairs: list[dict[int, int]] = []  # of the first of these: to read a build is quicker than to align it
+        self._unlike: dict[str, Earlier] | None = None
 
     def step(self, position: int) -> Earlier | None:
         """The newest earlier step that this one was made from by an edit and that had a result for others, too."""
@@ -61,14 +63,16 @@ class Past:
 
     def unlike(self, position: int) -> Earlier | None:
         """The newest earlier step that had the same key as this one and gave something else than before that."""
+        if self._unlike is None:
+            self._unlike = {}
+            for build in self._all():
+                for other, seen in enumerate(build.steps):
+                    if seen.unlike:
+                        for key in (seen.content, seen.definition):
+                            self._unlike.setdefault(key, Earlier(build, other))
         mine = self._steps[position]
-        for build, pairs in self._aligned():
-            other = pairs.get(position)
-            if other is not None and (seen := build.steps[other]).unlike:
-                same = seen.content == mine.content if seen.content and mine.content else False
-                if same or (seen.definition and seen.definition == mine.definition):
-                    return Earlier(build, other)
-        return None
+        found = [self._unlike[key] for key in (mine.content, mine.definition) if key and key in self._unlike]
+        return found[0] if found else None
 
     def without_result(self, position: int) -> tuple[Cause, str]:
         """Why there is no result of a step that no earlier build has one of; in which build that was seen, or ""."""
@@ -83,15 +87,21 @@ class Past:
                 return Cause(explain.FAILED, what), build.id
         return Cause(explain.NEW, "it was never built here"), ""
 
-    def _aligned(self) -> Iterator[tuple[BuildRecord, dict[int, int]]]:
+    def _all(self) -> Iterator[BuildRecord]:
         yield from self._read
         for build in self._builds:
-            self._read.append((build, align(self._steps, build.steps)))
-            yield self._read[-1]
+            self._read.append(build)
+            yield build
+
+    def _aligned(self) -> Iterator[tuple[BuildRecord, dict[int, int]]]:
+        for number, build in enumerate(self._all()):
+            if number == len(self._pairs):
+                self._pairs.append(align(self._steps, build.steps))
+            yield build, self._pairs[number]
 
     def in_build(self, position: int, build: BuildRecord) -> StepSeen | None:
         """The same step in one certain earlier build."""
-        for known, pairs in self._read:
+        for known, pairs in zip(self._read, self._pairs, strict=False):
             if known is build:
                 other = pairs.get(position)
                 return build.steps[other] if other is not None else None
