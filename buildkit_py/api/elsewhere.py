@@ -19,7 +19,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
     from types import TracebackType
     from typing import Self
 
@@ -77,8 +77,9 @@ class Elsewhere:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._made.close()
 
-    def prepare(self, record: BuildRecord) -> None:
-        """Make the second store know the images that the first build began from, and copy the context.
+    def prepare(self, record: BuildRecord, looked_at: Iterable[str]) -> None:
+        """Make the second store know the images that the first build began from, and copy the context, unless one of
+        the paths that it looked at lies outside of that, and may be named from within.
 
         Raises what reading the context and fetching layers raises.
         """
@@ -87,7 +88,7 @@ class Elsewhere:
         with Session(self.request.store, offline=self.request.offline) as session:
             layers = _carry(session, self._first, record)
             self._turn_directories(session, layers)
-            self._move_context(may_give=not session.identity.single_id)
+            self._move_context(self._outside(looked_at), may_give=not session.identity.single_id)
 
     def surroundings(self) -> Surroundings:
         """What the process is to be like while the second build runs."""
@@ -99,6 +100,9 @@ class Elsewhere:
         if ORDER in self._same:
             self.varied.append(_asked(ORDER))
             return
+        if not layers:
+            self.varied.append(Varied(ORDER, False, "there is no base image"))
+            return
         if not keeps_order(self._top):
             how = "this filesystem sorts names by itself; with --scratch on a tmpfs the order of creation counts"
             self.varied.append(Varied(ORDER, False, how))
@@ -107,12 +111,28 @@ class Elsewhere:
             turn(directory, f"{self._top}/aside")
         self.varied.append(Varied(ORDER, True, "directories of base images list their names the other way round"))
 
-    def _move_context(self, *, may_give: bool) -> None:
+    def _outside(self, looked_at: Iterable[str]) -> str:
+        """Of these paths one that lies outside of the context, and of which the copy may not know; "" for none."""
+        from buildkit_py.frontend.host import FILES
+
+        request = self.request
+        above = os.path.join(request.context, "")
+        known = {request.file, *FILES, *(os.path.abspath(place) for _, place in request.build_contexts)}
+        for path in sorted(looked_at):
+            # Python's own files and libraries are found in any case.
+            library = path.endswith((".py", ".so")) and os.path.basename(path) != "Buildfile.py"
+            if not library and path not in known and not os.path.join(path, "").startswith(above):
+                return path
+        return ""
+
+    def _move_context(self, outside: str, *, may_give: bool) -> None:
         from buildkit_py.api.copied_context import copy_context
 
         request = self.request
-        if DIRECTORY in self._same or not request.context:
+        if DIRECTORY in self._same or not request.context or outside:
             how = "" if request.context else "there is no local context"
+            if outside and request.context and DIRECTORY not in self._same:
+                how = f"the build looks at {outside}, which is not in the context"
             self.varied.append(Varied(DIRECTORY, False, how) if how else _asked(DIRECTORY))
             self.varied.append(Varied(OWNERS, False, how or "the context is not copied"))
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from buildkit_py.api.build import build
@@ -9,6 +10,8 @@ from buildkit_py.api.elsewhere import Elsewhere
 from buildkit_py.api.request import SizeLimits
 from buildkit_py.api.session import Session
 from buildkit_py.api.unlike import Unlike, unlike_trees
+from buildkit_py.api.witness import Witness
+from buildkit_py.config import config_file
 from buildkit_py.errors import UsageError
 from buildkit_py.events import BuildStarted
 from buildkit_py.record import Record
@@ -80,14 +83,15 @@ def verify(request: BuildRequest, show: Show, *, same: Collection[str] = (), scr
         reproducible=True,
         written=False,
     )
-    result, id = _built(first, show)
+    witness = Witness()
+    result, id = _built(first, show, witness)
     time.sleep(_APART)
     with Elsewhere(first, same=same, scratch=scratch) as elsewhere:
         with Session(first.store) as here:
             record = _record(here, id)
-            elsewhere.prepare(record)
+            elsewhere.prepare(record, _looked_at(witness))
         with elsewhere.surroundings():
-            other_result, other_id = _built(elsewhere.request, show)
+            other_result, other_id = _built(elsewhere.request, show, Witness())
         with Session(first.store) as here, Session(elsewhere.request.store) as there:
             images = tuple(
                 (one.name, one.image, other.image)
@@ -99,7 +103,13 @@ def verify(request: BuildRequest, show: Show, *, same: Collection[str] = (), scr
     return Verified((id, other_id), tuple(elsewhere.varied), tuple(verdicts), images)
 
 
-def _built(request: BuildRequest, show: Show) -> tuple[BuildResult, str]:
+def _looked_at(witness: Witness) -> set[str]:
+    """The files and contexts that a build took, of this machine; not its configuration, nor what was not there."""
+    files = {path for path, stamp in witness.files.items() if stamp is not None}
+    return (files | set(witness.places)) - {config_file(os.environ)}
+
+
+def _built(request: BuildRequest, show: Show, witness: Witness) -> tuple[BuildResult, str]:
     """Build; the result and the build's id."""
     ids: list[str] = []
 
@@ -109,7 +119,7 @@ def _built(request: BuildRequest, show: Show) -> tuple[BuildResult, str]:
                 ids.append(event.build_id)
             emit(event)
 
-        return build(request, hear)
+        return build(request, hear, witness)
 
     return show(work), ids[0]
 

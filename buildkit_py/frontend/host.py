@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
 # What changes when packages are installed, removed or upgraded, and what names the release.
-_FILES = (
+FILES = (
     "/etc/os-release",
     "/usr/lib/os-release",
     "/var/lib/dpkg/status",
@@ -40,7 +40,7 @@ def fingerprint(inputs: Inputs, root: str = "") -> str:
     made past the package manager is not seen, which the docs say.
     """
     parts: list[object] = ["host-1", os.uname().machine]
-    for path in _FILES:
+    for path in FILES:
         inputs.file(root + path)
         try:
             with open(root + path, "rb") as file:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,59 @@ def test_an_image_whose_name_only_this_store_knows(world: World, context: tuple[
     world.build(*context, "-t", "mine:1")
     world.write({"Dockerfile": "FROM mine:1\nRUN cat /base > /copy\n"})
     assert verified(world, "--offline", code=0)["reproducible"]
+
+
+def test_a_project_that_reaches_outside_of_its_context(world: World) -> None:
+    """A copy of the context would not find what is beside it."""
+    world.write({"app/Dockerfile": "FROM ../base+base\nCOPY a /\n", "app/a": "a"})
+    world.write({"base/Dockerfile": "FROM scratch AS base\nCOPY b /\n", "base/b": "b"})
+    answer = verified(world, "app", code=0)
+    varied = {one["what"]: one for one in answer["varied"]}
+    assert not varied["directory"]["done"]
+    assert "project/base" in varied["directory"]["how"]
+    assert not varied["order"]["done"]
+    world.write({"app/Dockerfile": "FROM scratch\nCOPY b /\n"})
+    answer = verified(world, "-f", "app/Dockerfile", "base", code=0)
+    assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
+
+
+def test_a_python_buildfile_and_the_host(world: World) -> None:
+    world.write(
+        {
+            "Buildfile.py": (
+                "from buildkit_py import *\nimport json\n\n@target\ndef app(level: int = 1) -> Image:\n"
+                "    made = host().run(f'echo {level} > /made; date +%s > /time')\n"
+                "    return scratch().copy(made['/made'], '/').copy(made['/time'], '/')\n"
+            )
+        }
+    )
+    answer = verified(world, "Buildfile.py", "app", "--level=3", code=NOT_REPRODUCIBLE)
+    assert files(answer) == {"time": "content"}
+    assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nothing_is_left_of_one_that_is_ended(world: World, context: tuple[str, str], ending: signal.Signals) -> None:
+    """In its second build, which finds a file that is not as old as it was; what is killed the next command removes."""
+    old = "[ $(stat -c %Y /ctx/old) = 7 ] || sleep 600"
+    world.write({"Dockerfile": f"FROM busybox\nRUN --mount=type=bind,target=/ctx {old}\n", "old": ""})
+    os.utime(world.project / "old", (7, 7))
+    argv = world.command("verify", "--progress=plain", *context)
+    work = world.store / "work"
+    with subprocess.Popen(argv, cwd=world.project, env=world.environment(), stderr=subprocess.PIPE, text=True) as done:
+        assert done.stderr is not None
+        built = 0
+        while built < 1:
+            built += done.stderr.readline().startswith("built in")
+        while not done.stderr.readline().startswith("#3 [2/2] RUN"):
+            pass
+        assert any(name.startswith("verify-") for name in os.listdir(work))
+        done.send_signal(ending)
+        done.stderr.read()
+    assert done.returncode == (-ending if ending == signal.SIGKILL else 128 + ending)
+    if ending == signal.SIGKILL:
+        world.run("images")
+    assert os.listdir(work) == []
 
 
 def test_what_fails_and_what_is_wrong(world: World, context: tuple[str, str]) -> None:
