@@ -25,7 +25,7 @@ LAYERS = [
     {"store"},
     {"graph", "image"},
     {"events", "config", "http"},
-    {"digest", "source_map", "patterns", "freeze", "byte_size", "public_key"},
+    {"digest", "source_map", "patterns", "freeze", "byte_size", "public_key", "ci_job"},
     {"wildcards"},
     {"errors", "record", "json_text", "named_tuple", "threads"},
 ]

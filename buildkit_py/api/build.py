@@ -97,6 +97,7 @@ class Build:
         self.cache_packer: Packer | None = None  # of the layers that a portable cache keeps; the same where both are
         self.last_solver: Solver | None = None  # of the targets
         self.on_error: ShellOnError | None = None
+        self.executors: list[LocalExecutor] = []
         self.caches: PortableCaches | None = None
         if request.cache_from or request.cache_to:
             from buildkit_py.api.portable import PortableCaches
@@ -137,6 +138,7 @@ class Build:
                 self.session.store.builds.delete(build_id)
             else:
                 self._record(recorder, state)
+                self._tell_job(build_id, recorder, state)
 
     def _record(self, recorder: Recorder, state: str) -> None:
         """Nothing but an explanation is lost where this cannot be written: no reason to fail."""
@@ -146,6 +148,17 @@ class Build:
             store.builds.forget_old(store.leases.oldest(time.time_ns()))
         except PybuildError as problem:
             self.emit(Notice("warning", f"no record of this build could be kept: {problem}"))
+
+    def _tell_job(self, build_id: str, recorder: Recorder, state: str) -> None:
+        """Leave word of what came of this build for `pybuild ci save`, but after Ctrl-C: no cache is written then."""
+        if self.request.job is None or state == "interrupted":
+            return
+        mounts = {named: id for executor in self.executors for named, id in executor.cache_mounts().items()}
+        outcome = recorder.outcome(mounts, self.compression, self.epoch, ok=state == "done")
+        try:
+            self.session.store.jobs.note(self.request.job, build_id, outcome)
+        except PybuildError as problem:
+            self.emit(Notice("warning", f"`pybuild ci save` will not know of this build: {problem}"))
 
     def _run(self, targets: tuple[Target, ...], build_id: str, log_dir: str, recorder: Recorder) -> BuildResult:
         from buildkit_py.api.write_out import WriteOut
@@ -320,7 +333,7 @@ class Build:
         from buildkit_py.executor.local import LocalExecutor
         from buildkit_py.executor.settings import Settings
 
-        return LocalExecutor(
+        executor = LocalExecutor(
             self.session.store,
             self.session.materializer(),
             self.session.launcher,
@@ -337,9 +350,14 @@ class Build:
                 restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
                 keep_failed=keeper(self.session) if self.request.on_error != "fail" else None,
                 mends=mends,
+                own=tuple(
+                    spec.place for spec in (*self.request.cache_from, *self.request.cache_to) if spec.kind == "local"
+                ),
             ),
             self.session.transport,
         )
+        self.executors.append(executor)
+        return executor
 
     def given(self) -> Given:
         """What a person gave to the build besides its files."""

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import os
 
+from buildkit_py.api.record_build import is_made, stands_on
 from buildkit_py.api.trust import Authority
 from buildkit_py.errors import PybuildError
 from buildkit_py.events import Exported, Notice
-from buildkit_py.graph.op import HostSource, ImageSource, LocalSource
-from buildkit_py.graph.step import inputs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from buildkit_py.api.portable_mounts import PortableMounts
     from buildkit_py.api.request import BuildRequest, CacheSpec
@@ -94,7 +93,7 @@ class PortableCaches:
 
     def begin(self, solver: Solver, step: Step, result: Result, in_images: set[Step], packer: Packer) -> None:
         """Hear of a result: it is packed, and sent to servers, while the build goes on."""
-        if not self._is_kept(step) or not result.layer:
+        if not is_made(step) or not result.layer:
             return
         for spec in self._written:
             if spec.mode != "max" and step not in in_images:
@@ -114,12 +113,10 @@ class PortableCaches:
     def export(self, solver: Solver, in_images: set[Step], packer: Packer) -> None:
         """Write what a solver found or made. `in_images` are the steps that `mode=min` keeps."""
         look = solver.lookup
-        kept = [step for step in look.order if self._is_kept(step) and step not in solver.dirty]
+        kept = [step for step in look.order if is_made(step) and step not in solver.dirty]
         steps = [step for step in kept if step in look.result and step in look.definition]
         for spec in self._request.cache_to:
-            if spec not in self._written:
-                names = " or ".join(f"`{name}`" for name in spec.trust)
-                self._emit(Notice("info", f"the cache {spec.place} is not written: this build has no key of {names}"))
+            if not self._may_write(spec):
                 continue
             began = self._session.clock()
             wanted = [step for step in steps if spec.mode == "max" or step in in_images]
@@ -129,6 +126,35 @@ class PortableCaches:
                 self._emit(Notice("warning", f"the cache {spec.place} was not written: {problem.message}"))
                 continue
             self._emit(Exported("cache", f"{spec.place} ({about})", "", self._session.clock() - began))
+
+    def _may_write(self, spec: CacheSpec) -> bool:
+        if spec in self._written:
+            return True
+        names = " or ".join(f"`{name}`" for name in spec.trust)
+        self._emit(Notice("info", f"the cache {spec.place} is not written: this build has no key of {names}"))
+        return False
+
+    def put(self, document: CacheDocument, below: Mapping[str, Iterable[str]]) -> None:
+        """Write a document to where `--cache-to` says; `below` is as for `Vouching`."""
+        from buildkit_py.portable.export import export
+
+        store, fetcher = self._session.store, self._session.fetcher
+        for spec in self._request.cache_to:
+            if not self._may_write(spec):
+                continue
+            began = self._session.clock()
+            try:
+                sent = export(store, self._signed(document, spec, below), self._place(spec), fetcher)
+            except PybuildError as problem:
+                self._emit(Notice("warning", f"the cache {spec.place} was not written: {problem.message}"))
+                continue
+            about = f"{spec.place} ({len(document.steps)} steps, {sent} bytes sent)"
+            self._emit(Exported("cache", about, "", self._session.clock() - began))
+
+    def documents(self) -> list[CacheDocument]:
+        """What there is where `--cache-from` says. A cache that cannot be read, or has nothing yet, is a notice."""
+        imports = self.imports()
+        return [document for _, document in imports.documents()] if imports is not None else []
 
     def _write(self, spec: CacheSpec, solver: Solver, steps: list[Step], packer: Packer) -> str:
         """What was written, for people."""
@@ -147,24 +173,18 @@ class PortableCaches:
         kept = [step for step in steps if look.result[step].layer not in dropped]
         results = [(look.definition[step], look.result[step].snapshot) for step in kept]
         document = gather(store, results, packer.variant, packer.blob, complete=spec.mode == "max")
-        sent += export(store, self._signed(document, spec, solver), place, self._session.fetcher)
+        sent += export(store, self._signed(document, spec, stands_on(solver)), place, self._session.fetcher)
         about = f"{len(kept)} steps, {sent} bytes sent"
         left = len(steps) - len(kept)
         return about + (f"; {left} take longer to move than to make" if left else "")
 
-    def _signed(self, document: CacheDocument, spec: CacheSpec, solver: Solver) -> CacheDocument:
+    def _signed(self, document: CacheDocument, spec: CacheSpec, below: Mapping[str, Iterable[str]]) -> CacheDocument:
         """The document with signatures where there is a key."""
         signer = self._authority.signer
         if signer is None:
             return document
         from buildkit_py.portable.vouch import Vouching
 
-        definition = solver.lookup.definition
-        kept = [step for step in solver.lookup.order if step in definition and self._is_kept(step)]
-        below = {
-            definition[step]: [definition[one] for one in inputs(step) if one in definition and self._is_kept(one)]
-            for step in kept
-        }
         document, strange = Vouching(self._session.store, below, signer, self._believed()).signed(document)
         if strange:
             text = f"{strange} records of the cache {spec.place} are not signed: they stand on what nobody trusted made"
@@ -214,10 +234,6 @@ class PortableCaches:
             record = self._session.store.records.get(definition, parts=False) if definition else None
             self._milliseconds[definition] = record.milliseconds if record is not None else 0
         return self._milliseconds[definition] / 1000
-
-    def _is_kept(self, step: Step) -> bool:
-        """Whether a step has a record: an image or a context is looked at anew by each build."""
-        return not isinstance(step.op, ImageSource | HostSource | LocalSource)
 
     # -- places
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource
+from buildkit_py.graph.step import inputs
 from buildkit_py.store.build_record import BuildRecord, StepSeen
+from buildkit_py.store.jobs import Outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +36,19 @@ class Recorder:
         """Take down what a solver does, whatever comes of it."""
         self._solvers.append(solver)
         return solver
+
+    def outcome(self, mounts: dict[tuple[str, str], str], compression: str, epoch: int | None, *, ok: bool) -> Outcome:
+        """What the steps came to, for the CI job that the build belongs to; `mounts` as `save_mounts` takes them."""
+        results: dict[str, str] = {}
+        needs: dict[str, tuple[str, ...]] = {}
+        for solver in self._solvers:
+            look = solver.lookup
+            for step in look.order:
+                if is_made(step) and step not in solver.dirty and step in look.result and step in look.definition:
+                    results[look.definition[step]] = look.result[step].snapshot
+            needs.update(stands_on(solver))
+        used = tuple((*named, id) for named, id in mounts.items())
+        return Outcome(tuple(results.items()), tuple(needs.items()), used, compression, epoch, ok)
 
     def record(self, state: str, seconds: float) -> BuildRecord:
         """What is known now; `state` is done, failed or interrupted."""
@@ -97,6 +112,21 @@ def _step_seen(step: Step, solver: Solver, place: dict[Step, int]) -> StepSeen:
         op=look.parts[step] if repaired is not None or (seen is not None and seen.state == "FAILED") else (),
         dirty=repaired is not None,
     )
+
+
+def stands_on(solver: Solver) -> dict[str, tuple[str, ...]]:
+    """For each step that has a record those that it stands on, by their definition keys; these come first."""
+    definition = solver.lookup.definition
+    made = [step for step in solver.lookup.order if step in definition and is_made(step)]
+    return {
+        definition[step]: tuple(definition[one] for one in inputs(step) if one in definition and is_made(one))
+        for step in made
+    }
+
+
+def is_made(step: Step) -> bool:
+    """Whether a step has a record: an image or a context is looked at anew by each build."""
+    return not isinstance(step.op, ImageSource | HostSource | LocalSource)
 
 
 def _about(step: Step) -> str:

@@ -99,8 +99,9 @@ class BuildRequest(Record):
     make.
     `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
-    for tests unless `no_test`. `image`: a digest is wanted even if nothing else asks for an image; where none can be
-    made, none is. `secret_scan` False: no secret is looked for in what is made.
+    for tests unless `no_test`. `job` is the CI job that the build belongs to, and for which it leaves word of what
+    it did, None for none. `image`: a digest is wanted even if nothing else asks for an image; where none can be made,
+    none is. `secret_scan` False: no secret is looked for in what is made.
     `on_error` says what becomes of a step that failed: "keep" keeps what it left, "fail" nothing, "shell" opens a shell
     in it if there is a `terminal`, and keeps it too.
     """
@@ -146,6 +147,7 @@ class BuildRequest(Record):
     written: bool = True
     test: bool = False
     no_test: bool = False
+    job: str | None = None
     store: str = ""
 
 

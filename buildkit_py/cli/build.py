@@ -140,7 +140,7 @@ def build_file(argv: list[str]) -> int:
 
 
 def _build(parsed: Parsed) -> int:
-    from buildkit_py.cli.build_request import build_request
+    from buildkit_py.cli.build_request import build_request, jobs_directory
 
     if parsed.has("list"):
         from buildkit_py.cli.listing import print_targets
@@ -175,5 +175,6 @@ def _build(parsed: Parsed) -> int:
         return 0
     if kind == "quiet":
         sys.stdout.write(answer(result))
+    witness.file(jobs_directory(os.environ))  # an answer from the memo would not tell a job that begins of it
     remember(memo, request, witness, kind, result)
     return 0

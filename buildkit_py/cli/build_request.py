@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.api.request import BuildRequest, OutputSpec, WantedTarget
+from buildkit_py.api.request import BuildRequest, CacheSpec, OutputSpec, WantedTarget
 from buildkit_py.cli import values
 from buildkit_py.cli.cache_spec import cache_spec
 from buildkit_py.cli.locate import is_remote, locate
 from buildkit_py.cli.progress import at_terminal
+from buildkit_py.config import store_root
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         # As docker buildx does it: a stage that declares the ARG sees what the environment says.
         build_args = (*build_args, ("SOURCE_DATE_EPOCH", epoch))
     tags = tuple(parsed.all("tag"))
+    job, of_job = _job(env)
     return BuildRequest(
         file=file,
         context="" if is_remote(context) else context,
@@ -56,7 +58,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         locked=parsed.has("locked"),
         offline=parsed.has("offline"),
         compression=parsed.one("compression"),
-        cache_from=tuple(cache_spec(text, "--cache-from", cwd) for text in parsed.all("cache-from")),
+        cache_from=(*(cache_spec(text, "--cache-from", cwd) for text in parsed.all("cache-from")), *of_job),
         cache_to=tuple(cache_spec(text, "--cache-to", cwd) for text in parsed.all("cache-to")),
         cache_max=values.byte_size(parsed.one("cache-max"), "--cache-max") if parsed.one("cache-max") else 0,
         cache_policy=parsed.one("cache-policy", "worthwhile"),
@@ -66,8 +68,29 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         metadata_file=_path(parsed.one("metadata-file"), cwd),
         limits=values.size_limits(parsed.one("max-size"), parsed.one("max-growth"), parsed.one("against")),
         no_test=parsed.has("no-test"),
+        job=job,
         image=parsed.has("quiet") or parsed.one("progress") == "quiet",
     )
+
+
+def jobs_directory(env: Mapping[str, str]) -> str:
+    """Where the store has CI jobs that began and did not end; nearly always there is none."""
+    return store_root(env) + "/jobs"
+
+
+def _job(env: Mapping[str, str]) -> tuple[str | None, tuple[CacheSpec, ...]]:
+    """The name of the CI job that this build belongs to (`pybuild ci restore`), None for none, and its caches."""
+    try:
+        if not os.listdir(jobs_directory(env)):
+            return None, ()
+    except OSError:
+        return None, ()
+    from buildkit_py.ci_job import ci_job
+    from buildkit_py.store.jobs import read_job
+
+    name = ci_job(env).name
+    job = read_job(store_root(env), name)
+    return (name, tuple(CacheSpec(*values) for values in job.sources)) if job is not None else (None, ())
 
 
 def wanted_targets(parsed: Parsed) -> tuple[WantedTarget, ...]:

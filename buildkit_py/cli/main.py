@@ -36,6 +36,7 @@ COMMANDS = {
     "push": "send an image to its registry",
     "pull": "fetch an image from its registry",
     "cache": "show, shrink or check the store: du, prune, verify, audit; keygen",
+    "ci": "keep caches from one CI job to the next: restore, save",
     "info": "show what this machine can do, and how to fix what it cannot",
     "completion": "print the completion script of a shell",
     "version": "show the version",

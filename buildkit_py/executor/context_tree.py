@@ -49,14 +49,18 @@ class ContextTree:
 
     Everything is owned by 0:0, as BuildKit's client sends a local context:
     who checked the sources out is no part of the result. With `hash_files`
-    set, every file that is answered has its digest. `store` is a path below
-    `root` that is never there ("" for none): what builds keep is no input.
+    set, every file that is answered has its digest. `own` are paths below
+    `root` that are never there, the store and caches: what builds keep is no
+    input.
     `as_git`, where it is set, gives entries git's modes (`executor/tracked.py`).
     """
 
-    def __init__(self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None, *, store: str = "") -> None:
+    def __init__(
+        self, root: str, ignore: tuple[str, ...] = (), notes: Notes | None = None, *, own: tuple[str, ...] = ()
+    ) -> None:
         self.root = os.path.realpath(root)
-        self._store = store
+        self._own = own
+        self._above_own = frozenset([path.rpartition("/")[0] for path in own])
         self.as_git: Callable[[Entry], Entry] | None = None
         self.rules = IgnoreRules(ignore) if ignore else None
         self.scan = Scan(self.root)
@@ -133,7 +137,10 @@ class ContextTree:
             while stack:
                 path = stack.pop()
                 looked = ahead.found.pop(path, None)
-                children = self._take_in(path, looked) if looked is not None else self._list(path)
+                if looked is None or path in self._above_own:  # the second process knows nothing of what is ours
+                    children = self._list(path)
+                else:
+                    children = self._take_in(path, looked)
                 found += children
                 stack.extend([child[0] for child in children if child[1] == DIR])
                 if self.rules is None:
@@ -172,8 +179,8 @@ class ContextTree:
     def explain(self, path: str) -> str:
         """Why a COPY finds nothing at a path."""
         clean = "/".join(reversed(_parts(path)))
-        if self._store and f"{clean}/".startswith(f"{self._store}/"):
-            return f"`{self._store}` is pybuild's own store, which is part of no context"
+        if own := next((own for own in self._own if f"{clean}/".startswith(f"{own}/")), ""):
+            return f"`{own}` is pybuild's own store or cache, which is part of no context"
         if self.rules is not None and os.path.lexists(self._full(clean)):
             return f"`{clean}` exists, but the ignore file leaves it out of the context"
         if not os.path.lexists(self._full(clean)):
@@ -234,7 +241,7 @@ class ContextTree:
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""
         now = ContextTree(self.root)
-        now.rules, now._store, now.as_git = self.rules, self._store, self.as_git
+        now.rules, now._own, now.as_git = self.rules, self._own, self.as_git
         left = _MOST_BYTES_AGAIN
         for path in sorted(self._racy):
             try:
@@ -276,7 +283,7 @@ class ContextTree:
             return self._root
         if path in self._single:
             return self._single[path]
-        if self._store and f"{path}/".startswith(f"{self._store}/"):
+        if self._own and any(f"{path}/".startswith(f"{own}/") for own in self._own):
             return None
         if self.rules is not None and self.rules.ignored(path) and not self.rules.may_reinclude(path):
             self._single[path] = None
@@ -330,7 +337,7 @@ class ContextTree:
             stamps: list[int] = []
             for name in sorted(os.listdir(fd)):
                 child = prefix + name
-                if child == self._store:
+                if child in self._own:
                     continue
                 ignored = level is not None and level.ignores(name)
                 if ignored and level is not None and not level.below(name).reincludes:

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Contexts:
-    """The trees; what was seen of them lies in `scans/` of the store from build to build."""
+    """The trees; what was seen of them lies in `scans/` of the store from build to build.
 
-    def __init__(self, store: Store) -> None:
+    `own` are directories, besides the store, that are part of no context.
+    """
+
+    def __init__(self, store: Store, own: tuple[str, ...] = ()) -> None:
         self._store = store
+        self._own = own
         self._trees: dict[LocalSource, ContextTree] = {}
 
     def tree(self, op: LocalSource) -> ContextTree:
@@ -28,7 +32,7 @@ class Contexts:
         if tree is None:
             path = self._path(op)
             notes = Notes(_read(path), _read(path + ".notes"))
-            tree = ContextTree(op.root, op.ignore, notes, store=self._store_in(op.root))
+            tree = ContextTree(op.root, op.ignore, notes, own=self._own_in(op.root))
             if op.tree is not None:
                 from buildkit_py.executor.tracked import Tracked
 
@@ -36,10 +40,11 @@ class Contexts:
             tree = self._trees.setdefault(key, tree)  # another step's thread may have been quicker
         return tree
 
-    def _store_in(self, root: str) -> str:
-        """Where the store is in a context, "" where it is elsewhere."""
-        top, store = os.path.realpath(root).rstrip("/") + "/", os.path.realpath(self._store.root)
-        return store.removeprefix(top) if store.startswith(top) else ""
+    def _own_in(self, root: str) -> tuple[str, ...]:
+        """Where the store and caches are in a context; those that are elsewhere are not among them."""
+        top = os.path.realpath(root).rstrip("/") + "/"
+        places = [os.path.realpath(place) for place in (self._store.root, *self._own)]
+        return tuple(dict.fromkeys(place.removeprefix(top) for place in places if place.startswith(top)))
 
     def write(self) -> list[tuple[str, str, bytes]]:
         """Write down what was seen of each context, for the next build. No step may be running.

@@ -71,7 +71,7 @@ class LocalExecutor:
         self._remotes = Remotes(
             store, transport, given, lambda: self.runs.running.cancelled, settings.ca_bundle, offline=settings.offline
         )
-        self._contexts = Contexts(store)
+        self._contexts = Contexts(store, settings.own)
         self._taken: dict[tuple[Step, int], str] = {}
         self._listings: dict[tuple[Step, int], tuple[tuple[str, bytes], ...]] = {}  # of which a digest was wanted
         self._looking = RLock()  # a ContextTree is for one thread at a time

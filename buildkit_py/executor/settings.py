@@ -23,7 +23,7 @@ class Settings(Record):
     `save(directories, source, dest)` copies a path of the filesystem that these directories make, lowest first, to
     the project; it raises `PybuildError`.
     `restore(name, key, directory)` fills a new cache mount with what another machine saved of it; False where there
-    is nothing.
+    is nothing. `own` are directories, besides the store, that are part of no context: portable caches.
     `keep_failed(asked, upper)` takes over the directory with what a Run wrote that failed for good; it raises
     `PybuildError`. `mends`: what such a Run wrote is held for `Runs.mending` instead.
     """
@@ -37,6 +37,7 @@ class Settings(Record):
     restore: Callable[[str, str, str], bool] | None = None
     keep_failed: Callable[[Asked, str], None] | None = None
     mends: bool = False
+    own: tuple[str, ...] = ()
 
 
 class Given(Record):

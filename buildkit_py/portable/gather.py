@@ -1,4 +1,4 @@
-"""Gathering: from steps that have results in the store to the cache document that says so."""
+"""Gathering: from steps that have results in the store to the cache document that says so, and several into one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from buildkit_py.store.layers import LayerBlob
     from buildkit_py.store.records import StepRecord
@@ -39,6 +39,18 @@ def gather(
         if layers[record.layer] is not None:
             steps.append(_step(record, store.snapshots.parent(snapshot)))
     return CacheDocument(tuple(steps), tuple(layer for layer in layers.values() if layer is not None), complete)
+
+
+def join(documents: Sequence[CacheDocument]) -> CacheDocument:
+    """One document of several; of a step that several have, what the last one says."""
+    steps = {step.record.definition: step for document in documents for step in document.steps}
+    layers = {layer.id: layer for document in documents for layer in document.layers}
+    named = {step.record.layer for step in steps.values()}
+    return CacheDocument(
+        tuple(steps.values()),
+        tuple(layer for id, layer in layers.items() if id in named),
+        all(document.complete for document in documents),
+    )
 
 
 def _step(record: StepRecord, base: str) -> CachedStep:

@@ -107,11 +107,11 @@ class Imports:
         with self._lock:
             if self._entries is None:
                 self._entries = {}
-                for shelf, found in self._documents():
+                for shelf, found in self.documents():
                     self._take(shelf, found)
             return self._entries
 
-    def _documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
+    def documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
         """What the places have, in their order; all are read at once."""
         from _queue import Empty, SimpleQueue
         from time import monotonic

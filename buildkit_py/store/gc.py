@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _DAY = 86_400_000_000_000
 RECORDS_KEPT = 7 * _DAY
-OTHERS_KEPT = 30 * _DAY  # logs, cache mounts, memos, scans, notes of sources
+OTHERS_KEPT = 30 * _DAY  # logs, cache mounts, jobs, memos, scans, notes of sources
 # Files of one tick of the kernel's clock have the same time (CONFIG_HZ is 100 at least).
 _TICK = 0.011
 
@@ -207,7 +207,7 @@ class Prune:
             path = self.store.builds.path(id)
             if _newest(path) < self.others_before:
                 self._take("builds", path, self.others_before)
-        for kind in ("memo", "scans", "sources"):
+        for kind in ("jobs", "memo", "scans", "sources"):
             for path in _files(self.store.path(kind)):
                 self._take(kind, path, self.others_before)
         for name in os.listdir(self.store.path("quarantine")):

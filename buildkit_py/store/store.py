@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.cache_mounts import CacheMounts
     from buildkit_py.store.failed_states import FailedStates
     from buildkit_py.store.images import Images
+    from buildkit_py.store.jobs import Jobs
     from buildkit_py.store.layers import Layers
     from buildkit_py.store.leases import Hold
     from buildkit_py.store.records import Records
@@ -39,6 +40,7 @@ _DIRS = frozenset(
         "failed",
         "images",
         "inuse",
+        "jobs",
         "layers",
         "locks",
         "memo",
@@ -65,6 +67,7 @@ class Store:
         builds: Builds
         failed: FailedStates
         images: Images
+        jobs: Jobs
         layers: Layers
         mounts: CacheMounts
         records: Records
@@ -190,6 +193,10 @@ class Store:
             from buildkit_py.store.failed_states import FailedStates
 
             part = FailedStates(self.work)
+        elif name == "jobs":
+            from buildkit_py.store.jobs import Jobs
+
+            part = Jobs(self.work)
         else:
             raise AttributeError(f"a store has no {name!r}")
         # Two threads may both get here; the parts they make are equal, and the first to be filed stays.

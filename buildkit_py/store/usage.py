@@ -21,6 +21,7 @@ _KINDS = (
     ("mounts", "mounts", 1),
     ("builds", "builds", 1),
     ("failed", "failed", 1),
+    ("jobs", "jobs", 1),
     ("memo", "memo", 1),
     ("scans", "scans", 1),
     ("sources", "sources", 1),

@@ -155,7 +155,7 @@ def test_a_store_inside_the_context_cannot_be_named(world: World) -> None:
     done = world.build(ok=False)
     assert done.returncode == 4
     assert "`kept/format` not found" in done.stderr
-    assert "hint: `kept` is pybuild's own store, which is part of no context" in done.stderr
+    assert "hint: `kept` is pybuild's own store or cache, which is part of no context" in done.stderr
     world.write({"Dockerfile": "FROM scratch\nCOPY link/format k* /x/\n"})
     (world.project / "link").symlink_to("kept")
     assert "not found" in world.build(ok=False).stderr

@@ -442,3 +442,17 @@ def test_a_wrong_value_is_refused_before_anything_is_built(machines: Machines, o
     done = machines.build("one", option, ok=False)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+def test_a_cache_in_the_context_is_no_part_of_it(machines: Machines) -> None:
+    inside = machines.world.project / "sub/cache"
+    machines.world.write({"Dockerfile": "FROM busybox\nCOPY . /all\nRUN ls -a /all/sub > /list\n", "sub/a": "a"})
+    both = (f"--cache-from=type=local,src={inside}", f"--cache-to=type=local,dest={inside}")
+    assert len(machines.image("one", *both)[1]) == 2
+    (machines.world.project / "iid").unlink()
+    done = machines.build("two", *both, "-o", str(machines.world.top / "out"))
+    assert machines.world.ran(done) == []
+    assert (machines.world.top / "out/list").read_text().split() == [".", "..", "a"]
+    machines.world.write({"Dockerfile": "FROM busybox\nCOPY sub/cache/index.json /\n"})
+    done = machines.build("two", *both, ok=False)
+    assert "`sub/cache` is pybuild's own store or cache, which is part of no context" in done.stderr

@@ -27,6 +27,7 @@ def test_counts_and_blocks_of_each_kind(store: Store) -> None:
         "mounts": 1,
         "builds": 0,
         "failed": 1,
+        "jobs": 0,
         "memo": 0,
         "scans": 0,
         "sources": 0,
