@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
             build.id,
             units.age(build.started, now),
             units.seconds(build.seconds),
-            build.state,
+            build.state + (", dirty" if build.dirty else ""),
             f"{build.ran}/{len(build.visible)}",
             os.path.relpath(build.file) if build.file != "-" else "-",
             " ".join(name for name, _ in build.targets),
@@ -69,6 +69,7 @@ def as_json(build: BuildRecord) -> dict[str, object]:
         "started": build.started,
         "seconds": build.seconds,
         "state": build.state,
+        "dirty": build.dirty,
         "tool": build.tool,
         "ran": build.ran,
         "steps": [
@@ -77,6 +78,7 @@ def as_json(build: BuildRecord) -> dict[str, object]:
                 "name": step.name,
                 "at": step.position,
                 "state": step.state,
+                "dirty": step.dirty,
                 "reason": step.reason,
                 "seconds": step.milliseconds / 1000,
             }

@@ -71,6 +71,11 @@ class BuildRecord(Record):
         return tuple(step for step in self.steps if step.id)
 
     @property
+    def dirty(self) -> bool:
+        """Whether some of its results came of a repair by hand."""
+        return any(step.dirty for step in self.steps)
+
+    @property
     def ran(self) -> int:
         """How many steps ran, whatever came of them."""
         return sum(step.state in ("DONE", "FAILED") for step in self.steps)

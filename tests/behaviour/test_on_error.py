@@ -86,6 +86,8 @@ def test_commit_goes_on_with_the_files_as_they_are_and_the_result_is_of_this_bui
         terminal.type("echo by hand > made; commit")
         assert terminal.end() == 0
         assert b"later" in terminal.seen
+    assert json.loads(project.run("builds", "--json").stdout)[0]["dirty"] is True
+    assert "done, dirty" in project.run("builds").stdout
     why = json.loads(project.run("why", "--json").stdout)
     assert why["state"] == "done"
     told = {one["name"].partition("RUN ")[2][:6]: one for one in why["ran"]}
@@ -133,9 +135,10 @@ def test_others_end_first_and_the_rest_waits(world: World, base_layout: Path) ->
     world.write(
         {
             "Dockerfile": f"FROM oci-layout://{base_layout} AS one\n"
-            "WORKDIR /work\nRUN exit 4\nRUN echo above-$((1 + 1))\n"
+            "WORKDIR /work\nRUN --mount=type=cache,target=/c touch /c/fails; exit 4\nRUN echo above-$((1 + 1))\n"
             f"FROM oci-layout://{base_layout} AS two\n"
-            "RUN sleep 1; echo others-end-$((1 + 1))\nRUN echo not-begun-$((1 + 1))\n"
+            "RUN --mount=type=cache,target=/c until test -e /c/fails; do sleep 0.1; done; sleep 2; "
+            "echo others-end-$((1 + 1))\nRUN echo not-begun-$((1 + 1))\n"
             f"FROM oci-layout://{base_layout}\nCOPY --from=one /work /one\nCOPY --from=two /tmp /two\n"
         }
     )
@@ -147,6 +150,23 @@ def test_others_end_first_and_the_rest_waits(world: World, base_layout: Path) ->
         assert terminal.end() == 0
         assert b"above-2" in terminal.seen
         assert b"not-begun-2" in terminal.seen
+
+
+def test_no_step_waits_for_a_cache_of_one_that_failed(world: World, base_layout: Path) -> None:
+    locked = "--mount=type=cache,target=/c,sharing=locked"
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout} AS base\nWORKDIR /work\n"
+            f"FROM base AS one\nRUN {locked} echo first > /c/first; exit 4\n"
+            f"FROM base AS two\nRUN {locked} sleep 1; echo second > /c/second\n"
+            "FROM base\nCOPY --from=one /work /one\nCOPY --from=two /work /two\n"
+        }
+    )
+    with Terminal(world, "build", "--on-error=shell", "-j2", ".") as terminal:
+        at_prompt(terminal)
+        terminal.type("cat /c/*; commit")
+        assert terminal.end() == 0
+        assert b"first\r\nsecond\r\n" in terminal.seen
 
 
 def test_several_failures_have_a_shell_each_where_the_build_keeps_going(world: World, base_layout: Path) -> None:
@@ -231,6 +251,23 @@ def test_a_signal_ends_the_build_and_gives_the_terminal_back(project: World) -> 
         terminal.process.terminate()
         assert terminal.end() == 128 + signal.SIGTERM
     assert project.build(*given(project), ok=False).returncode == 1
+
+
+def test_an_interrupt_while_it_runs_again_ends_the_build(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout}\nWORKDIR /work\n"
+            "RUN test -e again || exit 5; echo sleeps-$((1 + 1)); sleep 300\n"
+        }
+    )
+    with Terminal(world, "build", "--on-error=shell", ".") as terminal:
+        at_prompt(terminal)
+        terminal.type("touch again; retry")
+        terminal.until("sleeps-2")
+        terminal.process.send_signal(signal.SIGINT)
+        assert terminal.end() == 128 + signal.SIGINT
+    assert json.loads(world.run("cache", "du", "--json").stdout)["work"]["count"] <= 1
+    assert world.run("shell", "@again", "--", "ls").stdout == "again\n"
 
 
 def test_whether_there_is_a_terminal_is_seen_in_each_build(world: World, base_layout: Path) -> None:
