@@ -51,8 +51,7 @@ class ContextTree:
     who checked the sources out is no part of the result. With `hash_files`
     set, every file that is answered has its digest. `own` are paths below
     `root` that are never there, the store and caches: what builds keep is no
-    input.
-    `as_git`, where it is set, gives entries git's modes (`executor/tracked.py`).
+    input. `as_git`, if set, gives entries git's modes (`executor/tracked.py`).
     """
 
     def __init__(
