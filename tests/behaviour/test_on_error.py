@@ -131,6 +131,15 @@ def test_no_portable_cache_gets_it(project: World) -> None:
     assert b"by hand" not in b"".join(path.read_bytes() for path in cache.rglob("*") if path.is_file())
 
 
+def test_a_secret_is_not_taken_into_a_result_by_hand_either(project: World) -> None:
+    project.write({"key": "correct-horse-battery\n"})
+    with build(project) as terminal:
+        at_prompt(terminal)
+        terminal.type("cp /run/secrets/key made; commit")
+        assert terminal.end() == 10
+        assert b"the secret `key` is in `/work/made`, which this step writes" in terminal.seen.replace(b"\r\n", b" ")
+
+
 def test_others_end_first_and_the_rest_waits(world: World, base_layout: Path) -> None:
     world.write(
         {
