@@ -10,10 +10,10 @@ layer that is gone is made again.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
+from buildkit_py.digest import digest_of
 from buildkit_py.errors import ImageNotFound
 from buildkit_py.http import actions
 from buildkit_py.http.actions import ActionsCache
@@ -22,7 +22,7 @@ from buildkit_py.http.transport import Broken
 from buildkit_py.image.manifest import MAX_MANIFEST
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
-from buildkit_py.portable.bodies import BlobBody, BytesBody
+from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
 
@@ -59,7 +59,7 @@ class ActionsEntries:
         data = self._get(_key(found.document.digest), _BLOBS, LARGEST)
         if data is None:
             return None  # deleted by age
-        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -67,16 +67,13 @@ class ActionsEntries:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        manifest = artifact.dump(signed, blobs, self._kind)
-        sent = 0
-        for blob in blobs:
-            if not self.has(blob):
-                self.send(blob, source)
-                sent += blob.size
-        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+        document = artifact.pack(signed.data)
+        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        sent = send_missing(self, blobs, source)
+        digest = digest_of(document)
         if not self._has(digest):
-            self._put(_key(digest), _BLOBS, BytesBody(signed.data))
-            sent += len(signed.data)
+            self._put(_key(digest), _BLOBS, BytesBody(document))
+            sent += len(document)
         elif self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning) == manifest:
             return sent
         self._put(f"{self._beginning}{time.time_ns():020}", self._version, BytesBody(manifest))

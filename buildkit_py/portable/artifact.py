@@ -8,9 +8,10 @@ as that of cache mounts is; records of steps are signed one by one.
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 
+from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.pybuild.cache.v1"
 MOUNTS_TYPE = "application/vnd.pybuild.mounts.v1"
-# A cache document; one of ten thousand steps has 20 MiB.
+# A cache document, unpacked; one of ten thousand steps has 20 MiB.
 LARGEST = 256 << 20
-_JSON = "+json"
+_JSON = "+json+zstd"
 SIGNATURE = "vnd.pybuild.cache.signature"
 # A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
 MOST_LAYERS = 16_000
@@ -47,8 +48,32 @@ class Artifact(Record):
     signature: str
 
 
-def dump(signed: Signed, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) -> bytes:
-    """The manifest over a document and blobs; `kind` is its artifact type.
+def pack(data: bytes) -> bytes:
+    """A document as a place keeps it: compressed (zstd), for its keys and words stand in it many times."""
+    from buildkit_py.image.compress import compressor
+
+    made = compressor("zstd", size=len(data))
+    return made.compress(data) + made.flush()
+
+
+def unpack(data: bytes) -> bytes:
+    """The document that a place keeps so. Raises `Malformed` where it is none, or longer than any is."""
+    from buildkit_py.image.compress import decompress
+
+    pieces, total = [], 0
+    try:
+        for piece in decompress(io.BytesIO(data).read, "zstd"):
+            total += len(piece)
+            if total > LARGEST:
+                raise Malformed(f"the cache document is longer than {LARGEST >> 20} MiB")
+            pieces.append(piece)
+    except SourceError as problem:
+        raise Malformed(f"the cache document cannot be read: {problem.message}") from problem
+    return b"".join(pieces)
+
+
+def dump(document: bytes, signature: str, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) -> bytes:
+    """The manifest over a packed document, its signature ("" for none) and blobs; `kind` is its artifact type.
 
     Raises `SourceError` for more blobs than a manifest can name.
     """
@@ -56,16 +81,15 @@ def dump(signed: Signed, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) 
         raise SourceError(
             f"a cache of {len(blobs)} layers does not fit into one manifest", hint="write fewer with mode=min"
         )
-    digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
     value = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": kind,
-        "config": {"mediaType": kind + _JSON, "digest": digest, "size": len(signed.data)},
+        "config": {"mediaType": kind + _JSON, "digest": digest_of(document), "size": len(document)},
         "layers": [{"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size} for blob in blobs],
     }
-    if signed.signature:
-        value["annotations"] = {SIGNATURE: signed.signature}
+    if signature:
+        value["annotations"] = {SIGNATURE: signature}
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
@@ -76,8 +100,6 @@ def parse(data: bytes, kind: str = ARTIFACT_TYPE) -> Artifact:
     config = strict_json.mapping(value, "config", what) or {}
     if strict_json.text(config, "mediaType", what) != kind + _JSON:
         raise Malformed("what is there is no cache of pybuild", hint="name another place; an image is no cache")
-    from buildkit_py.digest import is_sha256
-
     digest = strict_json.text(config, "digest", what)
     size = strict_json.integer(config, "size", what, None)
     if not is_sha256(digest) or not 0 <= size <= LARGEST:

@@ -6,9 +6,21 @@ import io
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildkit_py.http.transport import Reader
-    from buildkit_py.portable.place import Source
+    from buildkit_py.portable.place import Server, Source
     from buildkit_py.store.layers import LayerBlob
+
+
+def send_missing(server: Server, blobs: Sequence[LayerBlob], source: Source) -> int:
+    """Send the blobs that a server lacks; how many bytes these have."""
+    missing = 0
+    for blob in blobs:
+        if not server.has(blob):
+            server.send(blob, source)
+            missing += blob.size
+    return missing
 
 
 class BlobBody:

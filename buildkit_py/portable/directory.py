@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import json
 import os
 from contextlib import closing
 
-from buildkit_py.digest import is_hex, is_sha256
+from buildkit_py.digest import digest_of, is_hex, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST
@@ -64,7 +63,7 @@ class Directory:
         manifest = self._small(_digest(entry), MAX_MANIFEST)
         found = artifact.parse(manifest, self._kind)
         data = checked(found.document, self._small(found.document.digest, LARGEST), LARGEST, "cache document")
-        return Signed(data, found.signature)
+        return Signed(artifact.unpack(data), found.signature)
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -87,8 +86,9 @@ class Directory:
 
     def _write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         index = self._index()
-        manifest = artifact.dump(signed, blobs, self._kind)
-        digest = "sha256:" + hashlib.sha256(manifest).hexdigest()
+        document = artifact.pack(signed.data)
+        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        digest = digest_of(manifest)
         entry = {
             "mediaType": OCI_MANIFEST,
             "artifactType": self._kind,
@@ -103,9 +103,8 @@ class Directory:
                 with closing(source(blob)) as reader:
                     self._put(_name(blob.digest), _pieces(reader))
                 sent += blob.size
-        for data in (signed.data, manifest):
-            name = _name("sha256:" + hashlib.sha256(data).hexdigest())
-            self._put(name, (data,))
+        for data in (document, manifest):
+            self._put(_name(digest_of(data)), (data,))
         self._put("oci-layout", (MARKER,))
         whole = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*others, entry]}
         self._put("index.json", (json.dumps(whole, separators=(",", ":")).encode("ascii"),))
@@ -149,7 +148,7 @@ class Directory:
 
     def _small(self, digest: str, limit: int) -> bytes:
         data = bundle.read_file(DirectoryBundle(self._path), _name(digest), limit)
-        if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        if digest_of(data) != digest:
             raise DigestMismatch(f"the blob {digest} of the cache is damaged", at=self._path)
         return data
 

@@ -7,15 +7,14 @@ more is the registry's own work.
 
 from __future__ import annotations
 
-import hashlib
-
+from buildkit_py.digest import digest_of
 from buildkit_py.errors import ImageNotFound, RegistryError, UsageError
 from buildkit_py.image import reference as references
 from buildkit_py.image.manifest import OCI_MANIFEST
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
-from buildkit_py.portable.bodies import BlobBody, BytesBody
+from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
 
@@ -52,7 +51,7 @@ class Repository:
             return None
         found = artifact.parse(manifest.data, self._kind)
         data = self._client.small_blob(self._reference, found.document.digest, LARGEST)
-        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -60,27 +59,24 @@ class Repository:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        manifest = artifact.dump(signed, blobs, self._kind)
+        document = artifact.pack(signed.data)
+        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
         try:
-            return self._write(signed, manifest, blobs, source)
+            return self._write(document, manifest, blobs, source)
         except RegistryError:
             # It may lack what the cache before names: a damaged disk, or somebody deleted it. So each one is asked for.
             if not self._there:
                 raise
             self._there = set()
-            return self._write(signed, manifest, blobs, source)
+            return self._write(document, manifest, blobs, source)
 
-    def _write(self, signed: Signed, manifest: bytes, blobs: Sequence[LayerBlob], source: Source) -> int:
+    def _write(self, document: bytes, manifest: bytes, blobs: Sequence[LayerBlob], source: Source) -> int:
         client, reference = self._client, self._reference
-        sent = 0
-        for blob in blobs:
-            if not self.has(blob):
-                self.send(blob, source)
-                sent += blob.size
-        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
+        sent = send_missing(self, blobs, source)
+        digest = digest_of(document)
         if not client.has(reference, digest):
-            client.upload(reference, digest, BytesBody(signed.data))
-            sent += len(signed.data)
+            client.upload(reference, digest, BytesBody(document))
+            sent += len(document)
         client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
         return sent
 

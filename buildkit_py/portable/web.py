@@ -9,10 +9,10 @@ age which blobs nobody asks for.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 
+from buildkit_py.digest import digest_of
 from buildkit_py.errors import ImageNotFound, SourceError
 from buildkit_py.http import bucket
 from buildkit_py.http.address import shown_url
@@ -21,7 +21,7 @@ from buildkit_py.http.transport import Broken, Transport
 from buildkit_py.image.manifest import MAX_MANIFEST
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
-from buildkit_py.portable.bodies import BlobBody, BytesBody
+from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.client import cache_authorization
 from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import checked
@@ -60,7 +60,7 @@ class Web:
             return None
         found = artifact.parse(manifest, self._kind)
         data = self._get(self._place(found.document.digest), LARGEST)
-        return Signed(checked(found.document, data, LARGEST, "cache document"), found.signature)
+        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -68,16 +68,13 @@ class Web:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        manifest = artifact.dump(signed, blobs, self._kind)
-        sent = 0
-        for blob in blobs:
-            if not self.has(blob):
-                self.send(blob, source)
-                sent += blob.size
-        digest = "sha256:" + hashlib.sha256(signed.data).hexdigest()
-        if not self._has(digest, len(signed.data)):
-            self._put(self._place(digest), BytesBody(signed.data))
-            sent += len(signed.data)
+        document = artifact.pack(signed.data)
+        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        sent = send_missing(self, blobs, source)
+        digest = digest_of(document)
+        if not self._has(digest, len(document)):
+            self._put(self._place(digest), BytesBody(document))
+            sent += len(document)
         self._put(bucket.below(self._url, self._tag), BytesBody(manifest))
         return sent
 

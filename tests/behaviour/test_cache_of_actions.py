@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.actions_server import TOKEN, ActionsServer, actions_server
+from tests.behaviour.packed import is_layer, unpacked
 from tests.behaviour.world import World
 from tests.web_server import Handler, Request
 
@@ -120,7 +121,7 @@ def test_the_token_and_signatures_are_kept_and_shown_nowhere(jobs: Jobs) -> None
 def test_what_another_job_is_about_to_send_is_not_waited_for(jobs: Jobs) -> None:
     """And if it never comes, its step is done again."""
     jobs.build("one", TO)
-    layers = [key for key, data in jobs.server.entries.items() if data.startswith(b"\x28\xb5\x2f\xfd")]
+    layers = [key for key, data in jobs.server.entries.items() if is_layer(data)]
     for key in layers:
         del jobs.server.entries[key]  # begun, and not finished
     assert "warning" not in jobs.build("one", TO).stderr
@@ -131,7 +132,7 @@ def test_what_another_job_is_about_to_send_is_not_waited_for(jobs: Jobs) -> None
 
 def test_entries_that_were_deleted_by_age(jobs: Jobs) -> None:
     jobs.build("one", TO)
-    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-1" in data]:
+    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-1" in unpacked(data)]:
         del jobs.server.entries[key], jobs.server.begun[key]
     done = jobs.build("two", SOURCE)
     assert "there is no cache at" in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.cache_machines import Bucket, Machines
+from tests.behaviour.packed import is_layer
 from tests.behaviour.world import World
 from tests.web_server import Handler, Request, web_server
 
@@ -130,7 +131,7 @@ def layers_only(then: Callable[[Handler, Request, bytes], None], bucket: Bucket)
 
     def fault(handler: Handler, request: Request) -> bool:
         data = bucket.files.get(request.path, b"")
-        if request.method != "GET" or data[:4] != b"\x28\xb5\x2f\xfd":
+        if request.method != "GET" or not is_layer(data):
             return False
         then(handler, request, data)
         return True

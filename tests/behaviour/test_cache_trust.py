@@ -6,7 +6,6 @@ the public one, and a pull request is who has neither key of main.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.packed import document
 from tests.behaviour.test_portable_cache import DOCKERFILE, Machines, rewrite
 from tests.behaviour.world import REPOSITORY, World
 from tests.needs import need_package
@@ -43,7 +43,7 @@ class Trusting(Machines):
         return self.source + ",trust=main"
 
     def signatures(self) -> list[str]:
-        return [step["signature"] for step in json.loads(self.document().read_text())["steps"]]
+        return [step["signature"] for step in document(self.document())["steps"]]
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.cache_machines import Bucket, Machines
+from tests.behaviour.packed import is_layer, unpacked
 from tests.behaviour.watched import leftovers, watch
 from tests.behaviour.world import World
 from tests.web_server import Handler, Request, web_server
@@ -19,7 +20,6 @@ from tests.web_server import Handler, Request, web_server
 # Who runs it makes no difference to a server.
 pytestmark = pytest.mark.parametrize("world", ["root" if os.geteuid() == 0 else "user"], indirect=True)
 
-ZSTD = b"\x28\xb5\x2f\xfd"
 MIB = 1 << 20
 
 
@@ -29,7 +29,7 @@ def machines(world: World, base_layout: Path) -> Iterator[Machines]:
         bucket = Bucket(web)
 
         def arrived(handler: Handler, request: Request) -> None:
-            handler.answer(200 if any(data.startswith(ZSTD) for data in bucket.files.values()) else 404)
+            handler.answer(200 if any(is_layer(data) for data in bucket.files.values()) else 404)
 
         web.pages["/arrived"] = arrived
         yield Machines(world, base_layout, bucket)
@@ -50,7 +50,8 @@ def document(machines: Machines) -> list[str]:
     data = manifest(machines)
     assert data is not None
     digest = json.loads(data)["config"]["digest"].removeprefix("sha256:")
-    return [step["name"] for step in json.loads(machines.bucket.files[f"/cache/blobs/sha256/{digest}"])["steps"]]
+    found = json.loads(unpacked(machines.bucket.files[f"/cache/blobs/sha256/{digest}"]))
+    return [step["name"] for step in found["steps"]]
 
 
 def test_a_layer_is_on_its_way_while_later_steps_run(machines: Machines) -> None:
@@ -75,7 +76,7 @@ def test_after_ctrl_c_nothing_is_named(machines: Machines) -> None:
     assert end.code == 130
     assert leftovers(machines.world) == []
     assert manifest(machines) is None
-    assert any(data.startswith(ZSTD) for data in machines.bucket.files.values())
+    assert any(is_layer(data) for data in machines.bucket.files.values())
     machines.world.write({"Dockerfile": text})
     done = machines.build("two", machines.source, machines.to)
     assert "there is no cache at" in done.stderr

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.packed import document, is_layer, packed, unpacked
 from tests.behaviour.world import World
 from tests.needs import need
 from tests.registry_server import registry_server
@@ -107,9 +108,9 @@ def test_a_changed_file_fetches_what_its_steps_stand_on(machines: Machines) -> N
 
 
 def layers(machines: Machines) -> list[dict[str, object]]:
-    document = json.loads(machines.document().read_text())
-    named = [step["layer"] for step in document["steps"] if step["name"].startswith("[base")]
-    return [document["layers"][id] for id in named]
+    found = document(machines.document())
+    named = [step["layer"] for step in found["steps"] if step["name"].startswith("[base")]
+    return [found["layers"][id] for id in named]
 
 
 def test_a_step_that_comes_out_the_same_ends_the_wave_there_too(machines: Machines) -> None:
@@ -124,7 +125,7 @@ def test_a_step_that_comes_out_the_same_ends_the_wave_there_too(machines: Machin
 
 def test_the_least_mode_keeps_what_is_in_the_image(machines: Machines) -> None:
     first, _ = machines.image("one", machines.to + ",mode=min")
-    names = [step["name"] for step in json.loads(machines.document().read_text())["steps"]]
+    names = [step["name"] for step in document(machines.document())["steps"]]
     assert len(names) == 3
     assert not any("[build" in name for name in names)
     assert machines.image("two", machines.source) == (first, [])
@@ -189,10 +190,12 @@ def test_what_stands_on_this_machine_is_not_written(world: World) -> None:
         }
     )
     world.run("Buildfile.py", "--progress=plain", f"--cache-to=type=local,dest={world.top}/cache")
-    [document] = [
-        path for path in (world.top / "cache/blobs/sha256").iterdir() if b"pybuild-cache-1" in path.read_bytes()
+    [only] = [
+        found
+        for path in (world.top / "cache/blobs/sha256").iterdir()
+        if b"pybuild-cache-1" in (found := unpacked(path.read_bytes()))
     ]
-    assert json.loads(document.read_text()) == {
+    assert json.loads(only) == {
         "complete": True,
         "format": "pybuild-cache-1",
         "layers": {},
@@ -214,7 +217,7 @@ def lost_manifest(machines: Machines) -> None:
 
 def changed_document(machines: Machines) -> None:
     path = machines.document()
-    path.write_bytes(path.read_bytes().replace(b"tools", b"toolz"))
+    path.write_bytes(packed(json.loads(unpacked(path.read_bytes()).replace(b"tools", b"toolz"))))
 
 
 def pipe_for_a_document(machines: Machines) -> None:
@@ -239,14 +242,14 @@ def hostile_layer(machines: Machines) -> None:
 def rewrite(machines: Machines, change: object) -> None:
     """Another document in place of the one that is there, with all digests right."""
     assert callable(change)
-    value = json.loads(machines.document().read_text())
+    value = document(machines.document())
     change(value)
     index = json.loads((machines.cache / "index.json").read_text())
     manifest = json.loads(machines.blob(index["manifests"][0]["digest"]).read_text())
-    for place, data in ((manifest["config"], json.dumps(value)), (index["manifests"][0], "")):
-        data = data or json.dumps(manifest)
-        digest = "sha256:" + hashlib.sha256(data.encode()).hexdigest()
-        machines.blob(digest).write_text(data)
+    for place, data in ((manifest["config"], packed(value)), (index["manifests"][0], b"")):
+        data = data or json.dumps(manifest).encode()
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        machines.blob(digest).write_bytes(data)
         place.update(digest=digest, size=len(data))
     (machines.cache / "index.json").write_text(json.dumps(index))
 
@@ -287,8 +290,7 @@ def gone(path: Path) -> None:
 def test_a_layer_that_cannot_be_had_is_made_again(machines: Machines, damage: object) -> None:
     assert callable(damage)
     machines.build("one", machines.to)
-    document = json.loads(machines.document().read_text())
-    for layer in document["layers"].values():
+    for layer in document(machines.document())["layers"].values():
         damage(machines.blob(layer["digest"]))
     done = machines.build("two", machines.source, "-o", "out")
     assert "are made again" in done.stderr
@@ -303,7 +305,7 @@ def test_what_failed_does_not_run_again_where_a_layer_of_another_step_was_lost(m
     tools = "FROM busybox AS tools\nRUN echo tools > /tools\n"
     machines.world.write({"Dockerfile": tools})
     machines.build("one", machines.to)
-    for layer in json.loads(machines.document().read_text())["layers"].values():
+    for layer in document(machines.document())["layers"].values():
         machines.blob(layer["digest"]).unlink()
     machines.world.write(
         {
@@ -338,7 +340,7 @@ def test_an_image_of_lost_layers_is_made_again(machines: Machines) -> None:
 def test_the_second_cache_helps_where_the_first_one_lost_a_layer(machines: Machines) -> None:
     other = machines.world.top / "other"
     _first, _ = machines.image("one", machines.to, f"--cache-to=type=local,dest={other}")
-    for layer in json.loads(machines.document().read_text())["layers"].values():
+    for layer in document(machines.document())["layers"].values():
         machines.blob(layer["digest"]).unlink()
     done = machines.build("two", machines.source, f"--cache-from=type=local,src={other}", "-o", "out")
     assert machines.world.ran(done) == []
@@ -379,7 +381,7 @@ def test_a_registry_that_lost_a_layer_gets_it_again(machines: Machines, tmp_path
     with registry_server(tmp_path) as registry:
         ref = f"{registry}/team/cache:main"
         machines.build("one", f"--cache-to=type=registry,ref={ref}")
-        layers = [path for path in (tmp_path / "data").rglob("data") if path.read_bytes()[:4] == b"\x28\xb5\x2f\xfd"]
+        layers = [path for path in (tmp_path / "data").rglob("data") if is_layer(path.read_bytes())]
         assert len(layers) == 5
         shutil.rmtree(layers[0].parent)
         done = machines.build("one", f"--cache-to=type=registry,ref={ref}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.behaviour.packed import document, packed, unpacked
 from tests.behaviour.world import World
 from tests.needs import need
 from tests.registry_server import registry_server
@@ -43,7 +44,7 @@ class Runners:
         index = json.loads((self.cache / "index.json").read_text())
         entry = next(one for one in index["manifests"] if one["artifactType"].endswith("mounts.v1"))
         manifest = json.loads(self.blob(entry["digest"]).read_text())
-        found: list[dict[str, Any]] = json.loads(self.blob(manifest["config"]["digest"]).read_text())["mounts"]
+        found: list[dict[str, Any]] = document(self.blob(manifest["config"]["digest"]))["mounts"]
         return found
 
     def blobs(self) -> dict[str, int]:
@@ -246,12 +247,11 @@ def test_a_broken_cache_begins_empty(runners: Runners, damage: str) -> None:
     elif damage == "changed":
         pack.write_bytes(bytes(pack.stat().st_size))
     else:
-        document = next(
-            path for path in pack.parent.iterdir() if path.read_bytes().startswith(b'{"format":"pybuild-mounts-2"')
-        )
-        text = document.read_text()
+        path = next(path for path in pack.parent.iterdir() if b'"pybuild-mounts-2"' in unpacked(path.read_bytes()))
+        text = unpacked(path.read_bytes()).decode()
         # Without a key nobody but the digest says what the document is; so it is told by its name.
-        document.write_text(text.replace('"old/file"', '"../file"') if damage == "path" else text[:-10])
+        other = text.replace('"old/file"', '"../file"')
+        path.write_bytes(packed(json.loads(other)) if damage == "path" else path.read_bytes()[:-10])
     done = runners.build("two", "2", f"--cache-from=type=local,src={runners.cache}")
     assert "warning" in done.stderr
     assert ("begins empty" in done.stderr) == (damage in ("gone", "changed"))
