@@ -15,18 +15,24 @@ import os
 import shutil
 
 from buildkit_py.errors import SandboxError
+from buildkit_py.image.config import DEFAULT_PATH
 from buildkit_py.image.entry import FILE
 from buildkit_py.image.union import Union
-from buildkit_py.sandbox.program import DEFAULT_PATH
 from buildkit_py.sandbox.spec import SandboxMount
 from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Protocol
 
-    from buildkit_py.sandbox.launch import Sandbox
     from buildkit_py.sandbox.spec import SandboxSpec
+
+    class Ending(Protocol):
+        """What can be ended: a sandbox."""
+
+        def destroy(self) -> None: ...
+
 
 SHELL = "/bin/sh"
 PLACE = "/run/pybuild/shell"
@@ -80,13 +86,13 @@ class ShellKit:
         spec = spec.replace(argv=(self._shell,), terminal=True)
         if self._shell == SHELL and not self._words:
             return spec.replace(env=tuple(env))
-        path = dict(env).get("PATH", DEFAULT_PATH.decode())
+        path = dict(env).get("PATH", DEFAULT_PATH)
         env = [item for item in env if item[0] != "PATH"]
         env.append(("PATH", f"{PLACE}/bin:{path}:{PLACE}/busybox"))
         mount = SandboxMount("bind", PLACE, source=self._directory)
         return spec.replace(env=tuple(env), mounts=(*spec.mounts, mount))
 
-    def to(self, sandbox: Sandbox) -> None:
+    def to(self, sandbox: Ending) -> None:
         """Listen to what is said in the sandbox, and end it then. `said` is the word, "" before."""
         self._ask = os.open(f"{self._directory}/ask", os.O_RDWR | os.O_CLOEXEC)
         self._listener = Thread(lambda: self._listen(sandbox))
@@ -100,7 +106,7 @@ class ShellKit:
             os.close(self._ask)
             self._ask = -1
 
-    def _listen(self, sandbox: Sandbox) -> None:
+    def _listen(self, sandbox: Ending) -> None:
         heard = b""
         while not self._ended:
             heard += os.read(self._ask, 4096)

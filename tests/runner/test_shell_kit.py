@@ -80,7 +80,7 @@ def test_a_busybox_with_libraries_is_none(root: Path, tmp_path: Path, monkeypatc
         assert "busybox-static" in caught.value.hint
 
 
-class Ending:
+class Ended:
     """In place of a sandbox: it can be ended."""
 
     def __init__(self) -> None:
@@ -97,8 +97,8 @@ def test_a_word_is_heard_and_ends_the_sandbox_and_other_words_do_not(root: Path,
     for said, heard in cases.items():
         place = str(tmp_path / f"kit-{len(said)}")
         kit = ShellKit(place, [str(root)], ("retry", "commit"))
-        sandbox = Ending()
-        kit.to(sandbox)  # type: ignore[arg-type]
+        sandbox = Ended()
+        kit.to(sandbox)
         with open(f"{place}/ask", "w", encoding="latin-1") as pipe:
             pipe.write(said)
         if heard:
