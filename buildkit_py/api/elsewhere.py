@@ -117,11 +117,14 @@ class Elsewhere:
 
         request = self.request
         above = os.path.join(request.context, "")
+        # A Buildfile that lies elsewhere stays there, with what is beside it: its ignore file, its lock file.
+        beside = os.path.dirname(request.file) if not request.file.startswith(above) else ""
         known = {request.file, *FILES, *(os.path.abspath(place) for _, place in request.build_contexts)}
         for path in sorted(looked_at):
             # Python's own files and libraries are found in any case.
             library = path.endswith((".py", ".so")) and os.path.basename(path) != "Buildfile.py"
-            if not library and path not in known and not os.path.join(path, "").startswith(above):
+            inside = os.path.join(path, "").startswith(above) or (beside and os.path.dirname(path) == beside)
+            if not library and not inside and path not in known:
                 return path
         return ""
 

@@ -159,7 +159,7 @@ def test_a_project_that_reaches_outside_of_its_context(world: World) -> None:
     assert not varied["directory"]["done"]
     assert "project/base" in varied["directory"]["how"]
     assert not varied["order"]["done"]
-    world.write({"app/Dockerfile": "FROM scratch\nCOPY b /\n"})
+    world.write({"app/Dockerfile": "FROM scratch\nCOPY b /\n", "app/Dockerfile.dockerignore": "c\n"})
     answer = verified(world, "-f", "app/Dockerfile", "base", code=0)
     assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
 
