@@ -71,7 +71,9 @@ def verify(request: BuildRequest, show: Show, *, same: Collection[str] = (), scr
     raises, and `UsageError` for a build that cannot be made twice.
     """
     if "-" in (request.file, request.remote):
-        raise UsageError("standard input, `-`, can be read once and not built twice", hint="verify a file or a directory")
+        raise UsageError(
+            "standard input, `-`, can be read once and not built twice", hint="verify a file or a directory"
+        )
     first = request.replace(
         outputs=(),
         tags=(),
