@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,33 @@ def test_after_ctrl_c_nothing_is_named(machines: Machines) -> None:
     machines.world.write({"Dockerfile": text})
     done = machines.build("two", machines.source, machines.to)
     assert "there is no cache at" in done.stderr
+    assert machines.ran(machines.build("three", machines.source)) == 0
+
+
+def test_ctrl_c_while_a_server_lets_us_wait(machines: Machines) -> None:
+    over = threading.Event()
+    stalled = machines.world.project / "stalled"
+
+    def stall(handler: Handler, request: Request) -> bool:
+        if request.method == "PUT":
+            stalled.touch()
+            over.wait()
+        return request.method == "PUT"
+
+    machines.bucket.fault = stall
+    machines.world.write({".dockerignore": "stalled\n"})
+    context = f"--build-context=busybox=oci-layout://{machines.layout}"
+    try:
+        end = watch(
+            machines.world, "build", "-q", context, machines.to, ".", file=str(stalled), signals=[signal.SIGINT]
+        )
+    finally:
+        over.set()
+    assert end.code == 130
+    assert leftovers(machines.world) == []
+    assert not machines.bucket.files
+    machines.bucket.fault = lambda handler, request: False
+    machines.build("two", machines.to)
     assert machines.ran(machines.build("three", machines.source)) == 0
 
 
