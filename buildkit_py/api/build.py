@@ -154,6 +154,8 @@ class Build:
         if self.request.job is None or state == "interrupted":
             return
         mounts = {named: id for executor in self.executors for named, id in executor.cache_mounts().items()}
+        if self.last_solver is not None and self.last_solver.dirty:
+            mounts = {}  # a shell may have written to them
         outcome = recorder.outcome(mounts, self.compression, self.epoch, ok=state == "done")
         try:
             self.session.store.jobs.note(self.request.job, build_id, outcome)
@@ -350,9 +352,7 @@ class Build:
                 restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
                 keep_failed=keeper(self.session) if self.request.on_error != "fail" else None,
                 mends=mends,
-                own=tuple(
-                    spec.place for spec in (*self.request.cache_from, *self.request.cache_to) if spec.kind == "local"
-                ),
+                own=self.request.kept_out,
             ),
             self.session.transport,
         )

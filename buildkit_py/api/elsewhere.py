@@ -69,6 +69,8 @@ class Elsewhere:
             no_cache=False,
             no_cache_filter=(),
             cache_from=(),
+            own=self.request.kept_out,
+            job=None,
             cache_max=_NO_LIMIT,
             limits=SizeLimits(),
         )
@@ -141,7 +143,7 @@ class Elsewhere:
             return
         context = f"{self._top}/context"
         owner = 1 if may_give and OWNERS not in self._same else None
-        copy_context(request.context, context, skip=(self._first, self._top), owner=owner)
+        copy_context(request.context, context, skip=(self._first, self._top, *request.own), owner=owner)
         inside = os.path.relpath(request.file, request.context)
         if not inside.startswith("../"):
             self.request = request.replace(context=context, file=os.path.join(context, inside))

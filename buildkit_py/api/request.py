@@ -100,8 +100,9 @@ class BuildRequest(Record):
     `written`: what comes out is named and put where the request and the Buildfile say, else it stays in the store.
     `test`: the tests of the targets are wanted and nothing else; where no target is named, those of all. A push waits
     for tests unless `no_test`. `job` is the CI job that the build belongs to, and for which it leaves word of what
-    it did, None for none. `image`: a digest is wanted even if nothing else asks for an image; where none can be made,
-    none is. `secret_scan` False: no secret is looked for in what is made.
+    it did, None for none. `own` are directories of ours, besides those of caches, that are part of no context.
+    `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is. `secret_scan`
+    False: no secret is looked for in what is made.
     `on_error` says what becomes of a step that failed: "keep" keeps what it left, "fail" nothing, "shell" opens a shell
     in it if there is a `terminal`, and keeps it too.
     """
@@ -148,7 +149,13 @@ class BuildRequest(Record):
     test: bool = False
     no_test: bool = False
     job: str | None = None
+    own: tuple[str, ...] = ()
     store: str = ""
+
+    @property
+    def kept_out(self) -> tuple[str, ...]:
+        """The directories, besides the store, that are part of no context."""
+        return (*self.own, *(spec.place for spec in (*self.cache_from, *self.cache_to) if spec.kind == "local"))
 
 
 class Planned(Record):

@@ -217,3 +217,11 @@ def test_what_fails_and_what_is_wrong(world: World, context: tuple[str, str]) ->
     for wrong in (("--same=everything",), ("--scratch=/nowhere",), ("-",), ("-f", "-", ".")):
         done = world.run("verify", *context, *wrong, ok=False, stdin="FROM scratch\n")
         assert done.returncode == 2, (wrong, done.stderr)
+
+
+@pytest.mark.parametrize("more", [(), ("--same=directory",)])
+def test_a_cache_in_the_context_is_no_difference(world: World, context: tuple[str, str], more: tuple[str, ...]) -> None:
+    world.write({"Dockerfile": STEADY, "a": "a", "b": "2\n1\n"})
+    world.build(*context, f"--cache-to=type=local,dest={world.project}/kept")
+    answer = verified(world, *context, f"--cache-from=type=local,src={world.project}/kept", *more, code=0)
+    assert set(states(answer).values()) == {"SAME"}
