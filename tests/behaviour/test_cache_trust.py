@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.cache_machines import Bucket
 from tests.behaviour.packed import document
 from tests.behaviour.test_portable_cache import DOCKERFILE, Machines, rewrite
 from tests.behaviour.world import REPOSITORY, World
-from tests.needs import need_package
+from tests.needs import need, need_package
+from tests.registry_server import registry_server
+from tests.web_server import web_server
 
 ALL = 5  # steps
 
@@ -246,6 +249,35 @@ def test_the_commands_of_the_how_to(machines: Trusting) -> None:
     assert len(machines.world.ran(machines.build("main-again", *one_for_both, **machines.main))) == 1
     machines.world.write({"Dockerfile": DOCKERFILE})
     assert machines.image("main-again", *one_for_both, **machines.main) == (first, [])
+
+
+def test_a_request_sends_nothing_to_a_server(machines: Trusting) -> None:
+    """Not while it builds either, when layers of others are already on their way."""
+    with web_server() as web:
+        bucket = Bucket(web)
+        place = f"type=http,url={bucket.url},trust=main"
+        both = (f"--cache-from={place}", f"--cache-to={place}")
+        machines.build("main", *both, **machines.main)
+        assert machines.world.ran(machines.build("request", *both)) == []
+        bucket.asked.clear()
+        machines.world.write({"src/a.txt": "of the request\n"})
+        done = machines.build("request", *both, "--cache-policy=all")
+        assert len(machines.world.ran(done)) == ALL - 1
+        assert "this build has no key of `main`" in done.stderr
+        assert {line.split()[0] for line in bucket.asked} == {"GET"}
+
+
+def test_signatures_travel_through_a_registry(machines: Trusting, tmp_path: Path) -> None:
+    need("docker-registry")
+    with registry_server(tmp_path) as registry:
+        ref = f"type=registry,ref={registry}/team/cache:main"
+        machines.build("stranger", f"--cache-to={ref}", **machines.stranger)
+        done = machines.build("reader", f"--cache-from={ref},trust=main")
+        assert len(machines.world.ran(done)) == ALL
+        [line] = warnings(done)
+        assert "is not signed by `main`" in line
+        machines.build("main", f"--cache-to={ref}", **machines.main)
+        assert machines.world.ran(machines.build("another", f"--cache-from={ref},trust=main")) == []
 
 
 def test_cache_mounts_of_a_stranger_are_not_restored(machines: Trusting) -> None:
