@@ -152,9 +152,11 @@ class PortableCaches:
             self._emit(Exported("cache", about, "", self._session.clock() - began))
 
     def documents(self) -> list[CacheDocument]:
-        """What there is where `--cache-from` says. A cache that cannot be read, or has nothing yet, is a notice."""
+        """What there is where `--cache-from` says and is believed. A cache that cannot be read, or has nothing yet, is
+        a notice.
+        """
         imports = self.imports()
-        return [document for _, document in imports.documents()] if imports is not None else []
+        return imports.believed() if imports is not None else []
 
     def _write(self, spec: CacheSpec, solver: Solver, steps: list[Step], packer: Packer) -> str:
         """What was written, for people."""

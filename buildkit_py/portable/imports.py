@@ -107,11 +107,15 @@ class Imports:
         with self._lock:
             if self._entries is None:
                 self._entries = {}
-                for shelf, found in self.documents():
+                for shelf, found in self._documents():
                     self._take(shelf, found)
             return self._entries
 
-    def documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
+    def believed(self) -> list[document.CacheDocument]:
+        """What the places have, without the records that are not signed by whom each of them is believed."""
+        return [_proven(shelf.trust, found) for shelf, found in self._documents()]
+
+    def _documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
         """What the places have, in their order; all are read at once."""
         from _queue import Empty, SimpleQueue
         from time import monotonic
@@ -222,3 +226,14 @@ class Imports:
             if name == key or not store.records.has(name):
                 store.records.put(name, record)
         return record.replace(key=key)
+
+
+def _proven(trust: Trust, found: document.CacheDocument) -> document.CacheDocument:
+    layers = {layer.id: layer for layer in found.layers}
+    steps = tuple(
+        step
+        for step in found.steps
+        if trust.admits(step.record.signature)
+        and trust.proves(document.claim(step, layers[step.record.layer]), step.record.signature)
+    )
+    return found.replace(steps=steps)

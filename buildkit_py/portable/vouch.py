@@ -37,7 +37,10 @@ class Vouching:
             )
 
     def signed(self, found: CacheDocument) -> tuple[CacheDocument, int]:
-        """The document with signatures, and how many of its records are left without one by what they stand on."""
+        """The document with signatures, and how many of its records are left without one by what they stand on.
+
+        It was gathered from this store; what else is in it is signed by somebody who is believed.
+        """
         layers = {layer.id: layer for layer in found.layers}
         steps = []
         unsigned = 0

@@ -280,6 +280,20 @@ def test_signatures_travel_through_a_registry(machines: Trusting, tmp_path: Path
         assert machines.world.ran(machines.build("another", f"--cache-from={ref},trust=main")) == []
 
 
+@pytest.mark.parametrize(("who", "kept"), [("main", ALL), ("stranger", 1)])
+def test_a_job_that_failed_keeps_what_is_believed(machines: Trusting, who: str, kept: int) -> None:
+    """`ci save` leaves in the cache what the job did not reach, but nothing that it would not have used."""
+    machines.build("other", machines.to, **{"main": machines.main, "stranger": machines.stranger}[who])
+    job = {"PYBUILD_HOME": f"{machines.world.top}/job", **machines.main}
+    machines.world.run("ci", "restore", f"--cache-to=type=local,dest={machines.cache}", **job)
+    machines.world.write({"Dockerfile": "FROM busybox AS base\nRUN echo tools > /tools\nRUN false\n"})
+    assert machines.build("job", ok=False, **machines.main).returncode == 1
+    machines.world.run("ci", "save", **job)
+    signatures = machines.signatures()
+    assert len(signatures) == kept
+    assert all(one.startswith(machines.keys["main"] + ":") for one in signatures)
+
+
 def test_cache_mounts_of_a_stranger_are_not_restored(machines: Trusting) -> None:
     text = "FROM busybox\nARG N\nRUN --mount=type=cache,target=/c ls /c > /seen; echo $N > /c/$N\n"
     machines.world.write({"Dockerfile": text})
