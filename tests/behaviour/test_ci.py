@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.packed import unpacked
 from tests.behaviour.world import World
 
 DOCKERFILE = """\
@@ -66,7 +67,7 @@ class Jobs:
         """The names of all steps in the cache."""
         names = set()
         for path in (self.cache / "blobs/sha256").iterdir():
-            data = path.read_bytes()
+            data = unpacked(path.read_bytes())
             if data.startswith(b'{"complete":'):
                 names |= {step["name"] for step in json.loads(data)["steps"]}
         return names
