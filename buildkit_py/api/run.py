@@ -70,17 +70,17 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
         try:
             # It takes about as long as all that is done until the sandbox starts.
             _connect(request, networks, starter)
-            return _container(request, session, _from_image(request, session, emit), emit, starter, networks)
+            return _container(request, session, image_runnable(request, session, emit), emit, starter, networks)
         except BaseException:
             starter.close()
             session.__exit__(None, None, None)
             raise
-    runnable_of = _build(request, *place, emit)
+    runnable = built_runnable(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
     try:
         _connect(request, networks, session.launcher())
-        return _container(request, session, runnable_of, emit, session.launcher(), networks)
+        return _container(request, session, runnable, emit, session.launcher(), networks)
     except BaseException:
         session.__exit__(None, None, None)
         raise
@@ -104,7 +104,8 @@ def buildfile_place(what: str) -> tuple[str, str] | None:
     return None
 
 
-def _build(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
+def built_runnable(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
+    """What a target runs, built first. Raises whatever building does, and `UsageError` for several targets."""
     from buildkit_py.api.build import build
     from buildkit_py.api.request import BuildRequest, WantedTarget
     from buildkit_py.store.store import Store
@@ -124,7 +125,8 @@ def _build(request: RunRequest, file: str, target: str, emit: Emit) -> Runnable:
     return Runnable(layers, built[0].config or ImageConfig())
 
 
-def _from_image(request: RunRequest, session: Session, emit: Emit) -> Runnable:
+def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnable:
+    """What an image runs, resolved first where it is not here. Raises `SourceError`s and `StoreError`."""
     from buildkit_py.image import reference
 
     store = session.store
@@ -190,7 +192,7 @@ def _container(
     store = session.store
     for layer in runnable.layers:
         store.layers.use(layer)
-    directories, host = _directories(session, runnable.layers, emit)
+    directories, host = layer_directories(session, runnable.layers, emit)
     work = store.work_dir("run")
     try:
         make_root(f"{work.path}/upper")
@@ -210,7 +212,7 @@ def _container(
     return Container(request, session, work, spec, starter)
 
 
-def _directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:
+def layer_directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:
     """The layers as directories, lowest first, and whether this machine's own root lies below them."""
     present = [session.store.layers.trees(layer) for layer in layers]
     if all(present):  # mostly: then nothing more need be loaded

@@ -8,6 +8,7 @@ from buildkit_py.cli.options import Command, Option, parse, with_help
 
 SHELLS = ("bash", "zsh", "fish")
 _IMAGES = "pybuild images --format=name 2>/dev/null"
+_CONTAINERS = "pybuild ps -a --format=name 2>/dev/null"
 
 
 def parser() -> Command:
@@ -85,6 +86,7 @@ _pybuild() {{
     file) COMPREPLY=( $(compgen -f -- "$word") ) ;;
     directory) COMPREPLY=( $(compgen -d -- "$word") ) ;;
     image) COMPREPLY=( $(compgen -W "$({_IMAGES})" -- "$word") ) ;;
+    container) COMPREPLY=( $(compgen -W "$({_CONTAINERS})" -- "$word") ) ;;
     *) COMPREPLY=( $(compgen -W "$operands" -- "$word") ) ;;
   esac
   case "$word" in -*) COMPREPLY=( $(compgen -W "$options" -- "$word") ) ;; esac
@@ -107,6 +109,7 @@ def _zsh(commands: list[Command]) -> str:
     return f"""\
 #compdef pybuild
 _pybuild_images() {{ compadd -- ${{(f)"$({_IMAGES})"}} }}
+_pybuild_containers() {{ compadd -- ${{(f)"$({_CONTAINERS})"}} }}
 _pybuild() {{
   local -a commands=(
 {rows}
@@ -142,7 +145,8 @@ def _zsh_option(option: Option) -> str:
 
 
 def _zsh_action(kind: str) -> str:
-    return {"file": "_files", "directory": "_files -/", "image": "_pybuild_images"}.get(kind, "")
+    own = {"image": "_pybuild_images", "container": "_pybuild_containers"}
+    return {"file": "_files", "directory": "_files -/", **own}.get(kind, "")
 
 
 def _fish(commands: list[Command]) -> str:
@@ -163,8 +167,9 @@ def _fish(commands: list[Command]) -> str:
             lines.append(f"{when} {flags}{_fish_value(option)} -d {_quoted(option.help)}")
         if command.words:
             lines.append(f"{when} -f -a {_quoted(' '.join(command.words))}")
-        elif command.operands == "image":
-            lines.append(f"{when} -f -a {_quoted(f'({_IMAGES})')}")
+        elif command.operands in ("image", "container"):
+            lister = _IMAGES if command.operands == "image" else _CONTAINERS
+            lines.append(f"{when} -f -a {_quoted(f'({lister})')}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`pybuild run`: run a command in an image or a target, in the foreground."""
+"""`pybuild run`: run a command in an image or a target, in the foreground or detached."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from buildkit_py.api.containers import Detached
     from buildkit_py.cli.options import Parsed
     from buildkit_py.runner.request import RunRequest
 
@@ -32,8 +33,14 @@ _OPTIONS = (
     Option(("-h", "--hostname"), "its host name", "NAME"),
     Option(("--add-host",), "add a line to its /etc/hosts", "NAME:ADDRESS", many=True),
     Option(("--pull",), "ask the registry for a newer image first", choices=("always", "missing")),
-    Option(("--rm",), "does nothing: what it wrote is dropped at its end in any case"),
+    Option(("-d", "--detach"), "run it in the background, and print its id"),
+    Option(("--name",), "its name; only with -d", "NAME"),
+    Option(("--restart",), "start it again when it ended: no, on-failure[:N], always; only with -d", "POLICY"),
+    Option(("--stop-signal",), "what `pybuild stop` sends it; only with -d", "SIGNAL"),
+    Option(("--stop-timeout",), "how long it has then, in seconds; only with -d", "SECONDS"),
+    Option(("--rm",), "remove it at its end; in the foreground it is, in any case"),
 )
+_DETACHED = ("name", "restart", "stop-signal", "stop-timeout")
 
 
 def parser() -> Command:
@@ -45,13 +52,15 @@ def parser() -> Command:
         _OPTIONS,
         about=(
             "The image is taken from the local store, else from its registry; a target of a Buildfile is built first. "
-            "Without a COMMAND the image's own is run. What it writes goes to a layer that is dropped at its end. "
+            "Without a COMMAND the image's own is run. What it writes goes to a layer that is dropped at its end; with "
+            "`-d` it stays until `pybuild rm`. "
             "The exit code is the command's; 125: it could not be started, 126: it is not executable, "
             "127: it was not found, 128+N: signal N ended it."
         ),
         examples=(
             ("pybuild run -it debian:13 bash", "a shell in an image"),
             ("pybuild run Buildfile.py:app -- pybuild --version", "a command in a target"),
+            ("pybuild run -d --name=web --restart=on-failure Buildfile:web", "a service in the background"),
         ),
         least=1,
         most=-1,
@@ -66,11 +75,23 @@ def main(argv: list[str]) -> int:
     from buildkit_py.cli.locate import here
 
     try:
-        request = run_request(parse(parser(), argv), os.environ, here())
+        parsed = parse(parser(), argv)
+        request = run_request(parsed, os.environ, here())
         if request.terminal and request.interactive and not sys.stdin.isatty():
             raise UsageError("`-it` needs standard input to be a terminal", hint="leave `-t` out")
-        from buildkit_py.api.run import prepare
         from buildkit_py.cli.progress import if_busy, shown
+
+        if parsed.has("detach"):
+            from buildkit_py.api.containers import start_detached
+
+            wanted = _detached(parsed, request)
+            id = shown("auto", lambda emit: start_detached(request, wanted, if_busy(emit)))
+            sys.stdout.write(f"{id}\n")
+            return 0
+        for name in _DETACHED:
+            if parsed.one(name):
+                raise UsageError(f"`--{name}` is for containers in the background", hint="add `-d`")
+        from buildkit_py.api.run import prepare
 
         return shown("auto", lambda emit: prepare(request, if_busy(emit))).run()
     except Reported:
@@ -78,6 +99,27 @@ def main(argv: list[str]) -> int:
     except PybuildError as error:
         say(error)
         return NOT_STARTED
+
+
+def _detached(parsed: Parsed, request: RunRequest) -> Detached:
+    from buildkit_py.api.containers import Detached
+    from buildkit_py.cli import values
+    from buildkit_py.runner.restart import parse_restart
+    from buildkit_py.runner.signal_number import signal_number
+
+    if request.interactive:
+        raise UsageError("a container in the background has no standard input", hint="leave `-i` out")
+    restart = parse_restart(parsed.one("restart", "no"))
+    if parsed.has("rm") and restart.policy != "no":
+        raise UsageError("`--rm` and `--restart` contradict each other", hint="leave one of them out")
+    timeout = parsed.one("stop-timeout")
+    return Detached(
+        name=parsed.one("name"),
+        restart=restart,
+        remove=parsed.has("rm"),
+        stop_signal=signal_number(parsed.one("stop-signal")) if parsed.one("stop-signal") else 0,
+        patience=values.seconds(timeout, "--stop-timeout") if timeout else 10.0,
+    )
 
 
 def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:

@@ -167,6 +167,14 @@ def count(text: str, option: str) -> int:
     return int(text)
 
 
+def seconds(text: str, option: str) -> float:
+    """A number of seconds, 0 or more. Raises `UsageError`."""
+    whole, _, part = text.partition(".")
+    if not text.isascii() or not whole.isdigit() or (part and not part.isdigit()) or text.endswith("."):
+        raise UsageError(f"`{option} {text}` is no number of seconds")
+    return float(text)
+
+
 def byte_size(text: str, option: str, *, any: bool = False) -> int:
     """A size such as `20g`; with `any` one below a megabyte, too. Raises `UsageError`."""
     from buildkit_py import byte_size as sizes

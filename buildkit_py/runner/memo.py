@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
-_FORMAT = 2
+_FORMAT = 3
 _CHECKSUM = 32
 
 
@@ -42,6 +42,7 @@ def remember(store: Store, digest: str, runnable: Runnable) -> None:
         config.working_dir,
         config.user,
         config.volumes,
+        config.stop_signal,
     )
     data = marshal.dumps(value, 4)
     store.work.write(_path(store, digest), _checksum(data) + data)
@@ -53,12 +54,20 @@ def recall(store: Store, digest: str) -> Runnable | None:
         data = read_regular(_path(store, digest))
         if data is None or _checksum(data[_CHECKSUM:]) != data[:_CHECKSUM]:
             return None
-        number, layers, env, cmd, entrypoint, working_dir, user, volumes = marshal.loads(data[_CHECKSUM:])
+        number, layers, env, cmd, entrypoint, working_dir, user, volumes, stop = marshal.loads(data[_CHECKSUM:])
     except (ValueError, EOFError, TypeError):  # damaged, or written by another Python
         return None
     if number != _FORMAT:
         return None
-    config = ImageConfig(env=env, cmd=cmd, entrypoint=entrypoint, working_dir=working_dir, user=user, volumes=volumes)
+    config = ImageConfig(
+        env=env,
+        cmd=cmd,
+        entrypoint=entrypoint,
+        working_dir=working_dir,
+        user=user,
+        volumes=volumes,
+        stop_signal=stop,
+    )
     return Runnable(layers, config)
 
 

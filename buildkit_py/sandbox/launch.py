@@ -68,6 +68,11 @@ class Sandbox:
             raise launch_error(*self._failure)
         return self._terminal
 
+    @property
+    def pidfd(self) -> int:
+        """A descriptor that becomes readable when the first process has ended; -1 after `wait`."""
+        return self._pidfd
+
     def wait(self) -> Exit:
         """Block until the whole process tree is gone, and take its mount points out of the upper directory.
 

@@ -124,17 +124,20 @@ class _Choice:
         return milliseconds / max(size, 1) / (1 + idle)
 
     def _held_layers(self) -> frozenset[str]:
-        """Layers that named images need."""
+        """Layers that named images and containers need."""
         diff_ids: set[str] = set()
         blobs: set[str] = set()
         for _, manifest, _ in self._store.images.all():
             needs = reach(self._store.blobs, manifest)
             diff_ids |= needs.diff_ids
             blobs |= needs.blobs
+        stood_on = {layer for about in self._store.containers.all() for layer in about.layers}
         return frozenset(
             meta.id
             for meta in self._store.layers.all()
-            if (meta.diff_id or f"sha256:{meta.id}") in diff_ids or not blobs.isdisjoint(self._packed(meta.id))
+            if meta.id in stood_on
+            or (meta.diff_id or f"sha256:{meta.id}") in diff_ids
+            or not blobs.isdisjoint(self._packed(meta.id))
         )
 
     def _packed(self, layer: str) -> set[str]:

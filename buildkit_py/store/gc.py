@@ -100,6 +100,7 @@ class Prune:
             if not self.dry_run:
                 self._count("work", *self.store.work.sweep(disk_bytes))
             self._images()
+            self._containers()
             self._records()
             self._snapshots()
             self._layers()
@@ -119,6 +120,11 @@ class Prune:
                 needs = reach(self.store.blobs, manifest)
                 self.live_blobs |= needs.blobs
                 self.live_diff_ids |= needs.diff_ids
+
+    def _containers(self) -> None:
+        """Containers stay, whatever their age, until somebody removes them; so do the layers that they stand on."""
+        for about in self.store.containers.all():
+            self.live_layers.update(about.layers)
 
     def _records(self) -> None:
         old = []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.blobs import Blobs
     from buildkit_py.store.builds import Builds
     from buildkit_py.store.cache_mounts import CacheMounts
+    from buildkit_py.store.containers import Containers
     from buildkit_py.store.failed_states import FailedStates
     from buildkit_py.store.images import Images
     from buildkit_py.store.jobs import Jobs
@@ -37,6 +38,7 @@ _DIRS = frozenset(
     {
         "blobs",
         "builds",
+        "containers",
         "failed",
         "images",
         "inuse",
@@ -65,6 +67,7 @@ class Store:
         # Made by __getattr__ when they are first used: a build with nothing to do needs two of them.
         blobs: Blobs
         builds: Builds
+        containers: Containers
         failed: FailedStates
         images: Images
         jobs: Jobs
@@ -189,6 +192,10 @@ class Store:
             from buildkit_py.store.builds import Builds
 
             part = Builds(self.work)
+        elif name == "containers":
+            from buildkit_py.store.containers import Containers
+
+            part = Containers(self.work)
         elif name == "failed":
             from buildkit_py.store.failed_states import FailedStates
 

@@ -20,6 +20,7 @@ _KINDS = (
     ("images", "images", 1),
     ("mounts", "mounts", 1),
     ("builds", "builds", 1),
+    ("containers", "containers", 1),
     ("failed", "failed", 1),
     ("jobs", "jobs", 1),
     ("memo", "memo", 1),

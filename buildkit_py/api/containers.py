@@ -1,0 +1,236 @@
+"""Containers in the background, as people handle them: made, started, stopped, looked at and removed."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+from contextlib import closing
+
+from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
+from buildkit_py.api.session import Session
+from buildkit_py.config import store_root
+from buildkit_py.errors import SandboxError, UsageError
+from buildkit_py.record import Record
+from buildkit_py.runner import control
+from buildkit_py.runner.restart import Restart
+from buildkit_py.sandbox.userns import handed_on
+from buildkit_py.store.containers import EXITED, About, Containers, State
+from buildkit_py.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildkit_py.events import Emit
+    from buildkit_py.runner.container_log import Line
+    from buildkit_py.runner.request import RunRequest
+
+_BOOT = "import sys; sys.path[:] = sys.argv[4:]; from buildkit_py.api.supervise import main; main(*sys.argv[1:4])"
+# Where the supervisor says that it is ready, or why not.
+READY = 3
+_MESSAGE = 1 << 16
+_SIGKILL = 9
+
+
+class Detached(Record):
+    """What is asked of a container in the background. `stop_signal` 0 is the image's own; `patience` in seconds."""
+
+    name: str = ""
+    restart: Restart = Restart()
+    remove: bool = False
+    stop_signal: int = 0
+    patience: float = 10.0
+
+
+def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
+    """Make a container and start it; its id, once it runs.
+
+    Raises whatever building and pulling do, `UsageError` for a name that is taken, and `SandboxError` where it cannot
+    be started; it is there all the same then, unless it was to be removed.
+    """
+    id = create(request, wanted, emit)
+    start(id, store=request.store)
+    return id
+
+
+def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
+    """Make a container that does not run yet; its id. Raises as `start_detached`."""
+    from buildkit_py.events import Notice
+    from buildkit_py.runner.container import argv, container_spec
+    from buildkit_py.runner.signal_number import signal_number
+    from buildkit_py.sandbox.network.choice import DEFAULT, Choice
+    from buildkit_py.sandbox.spec import RootFilesystem
+
+    place = buildfile_place(request.what)
+    runnable = built_runnable(request, *place, emit) if place is not None else None
+    with Session(request.store) as session:
+        if runnable is None:
+            runnable = image_runnable(request, session, emit)
+        for layer in runnable.layers:
+            session.store.layers.use(layer)
+        directories, host = layer_directories(session, runnable.layers, emit)
+        id = os.urandom(32).hex()
+        networks = Choice(DEFAULT, lambda message, hint: emit(Notice("warning", message, hint=hint)))
+        root = RootFilesystem(layers=directories, host=host)
+        spec = container_spec(runnable.config, request, root, request.hostname or id[:12], networks)
+        stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")
+        body = {
+            "spec": spec.wire(),
+            "restart": wanted.restart.values(),
+            "remove": wanted.remove,
+            "stop": stop,
+            "patience": wanted.patience,
+        }
+        about = About(
+            id=id,
+            name=wanted.name or _name(request.what, id),
+            what=request.what,
+            command=argv(runnable.config, request),
+            layers=runnable.layers,
+            created=time.time(),
+            body=body,
+        )
+        session.store.containers.create(about)
+        return id
+
+
+def start(text: str, *, store: str = "") -> str:
+    """Start a container that does not run; its id, once it runs. Raises `UsageError`, `SandboxError`."""
+    root = store_root(os.environ) if not store else os.path.abspath(store)
+    containers = _containers(root)
+    about = containers.find(text)
+    if containers.is_supervised(about.id):
+        raise UsageError(f"the container `{about.name}` is running")
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, root, about.id, handed_on(), *sys.path]
+    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME") if name in os.environ}
+    try:
+        # Its own session: neither this terminal's Ctrl-C nor its end reaches it.
+        pid = os.posix_spawn(
+            sys.executable, argv, env, file_actions=[*actions, (os.POSIX_SPAWN_DUP2, writer, READY)], setsid=True
+        )
+    except OSError as problem:
+        os.close(reader)
+        raise SandboxError(f"cannot start the container's supervisor: {problem.strerror}") from problem
+    finally:
+        os.close(writer)
+    with open(reader, "rb") as stream:
+        data = stream.read(_MESSAGE)
+    answer = marshal.loads(data) if data else ("error", "the container's supervisor ended before the container", "", "")
+    if answer[0] != "ok":
+        os.waitpid(pid, 0)
+        _, message, hint, at = answer
+        raise SandboxError(message, hint=hint, at=at or None)
+    return about.id
+
+
+def listed(*, store: str = "") -> list[tuple[About, State]]:
+    """All containers and how they fare, newest first."""
+    containers = _containers(store)
+    return [(about, containers.state(about.id)) for about in containers.all()]
+
+
+def find(text: str, *, store: str = "") -> tuple[About, State]:
+    """One container. Raises `UsageError`."""
+    containers = _containers(store)
+    about = containers.find(text)
+    return about, containers.state(about.id)
+
+
+def stop(text: str, *, signal: int = 0, seconds: float = -1.0, store: str = "") -> str:
+    """End a container: its stop signal, and SIGKILL when it had its time; its name, once it has ended.
+
+    `signal` 0 and `seconds` below 0 are the container's own. One that does not run is left alone. Raises `UsageError`.
+    """
+    containers = _containers(store)
+    about = containers.find(text)
+    if (supervisor := control.connect(containers.path(about.id))) is not None:
+        with closing(supervisor):
+            _ask(supervisor, "stop", signal, seconds)
+            _ended(supervisor)
+    return about.name
+
+
+def kill(text: str, signal: int = _SIGKILL, *, store: str = "") -> str:
+    """Send a signal to a container; its name. Raises `UsageError` where it does not run."""
+    containers = _containers(store)
+    about = containers.find(text)
+    supervisor = control.connect(containers.path(about.id))
+    if supervisor is None:
+        raise UsageError(f"the container `{about.name}` is not running")
+    with closing(supervisor):
+        _ask(supervisor, "kill", signal)
+    return about.name
+
+
+def wait(text: str, *, store: str = "") -> int:
+    """Wait until a container has ended for good; its exit code. Raises `UsageError`."""
+    containers = _containers(store)
+    about = containers.find(text)
+    if (supervisor := control.connect(containers.path(about.id))) is not None:
+        with closing(supervisor):
+            _ask(supervisor, "wait")
+            if (code := _ended(supervisor)) is not None:
+                return code
+    return containers.state(about.id).code
+
+
+def remove(text: str, *, force: bool = False, store: str = "") -> str:
+    """Remove a container with all it wrote, with `force` also one that runs; its name. Raises `UsageError`."""
+    from buildkit_py.api.cache import owned
+
+    if force:
+        stop(text, signal=_SIGKILL, seconds=0, store=store)
+    containers = owned(store).containers
+    about = containers.find(text)
+    containers.delete(about.id)
+    return about.name
+
+
+def log(text: str, *, tail: int = -1, follow: bool = False, store: str = "") -> Iterator[Line]:
+    """What a container wrote, oldest first, or its last `tail` lines; with `follow` also what it is still going to.
+
+    Raises `UsageError`.
+    """
+    from buildkit_py.runner.container_log import read_log
+
+    containers = _containers(store)
+    id = containers.find(text).id
+    alive = (lambda: containers.is_supervised(id)) if follow else None
+    return read_log(containers.path(id), tail=tail, follow=alive)
+
+
+def is_running(state: State) -> bool:
+    """Whether somebody looks after it."""
+    return state.status not in (EXITED, "created")
+
+
+def _containers(store: str) -> Containers:
+    return Store.open(store).containers
+
+
+def _ask(supervisor: control.Socket, *message: object) -> None:
+    try:
+        control.send(supervisor, *message)
+    except OSError:
+        return  # it has just ended
+    control.receive(supervisor)
+
+
+def _ended(supervisor: control.Socket) -> int | None:
+    """Wait for the supervisor's last word; None where it went without one."""
+    while message := control.receive(supervisor):
+        match message:
+            case ("ended", int(code)):
+                return code
+    return None
+
+
+def _name(what: str, id: str) -> str:
+    """A name for one that nobody named: what it runs, and the beginning of its id."""
+    last = what.rpartition("/")[2].partition("@")[0].replace(":", "-") or "container"
+    plain = "".join([ch if ch.isascii() and (ch.isalnum() or ch in "_.-") else "-" for ch in last]).strip("_.-")
+    return f"{plain or 'container'}-{id[:6]}"

@@ -1,0 +1,109 @@
+"""The program of a supervisor: from the store's directory and a container's id to the container's end."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import signal
+
+from buildkit_py.api.containers import READY
+from buildkit_py.api.run import layer_directories
+from buildkit_py.api.session import Session
+from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.runner.restart import Restart
+from buildkit_py.runner.supervisor import Supervisor
+from buildkit_py.sandbox.foreground import Foreground
+from buildkit_py.sandbox.network.choice import DEFAULT, Choice
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+from buildkit_py.sandbox.userns import take_over
+from buildkit_py.store.remove import remove_tree
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildkit_py.sandbox.launch import Sandbox
+    from buildkit_py.store.containers import About
+
+
+def main(root: str, id: str, identity: str) -> None:
+    """Run the container to its end. `identity` is that of who starts it (`userns.handed_on`).
+
+    What cannot be done is said on `READY`, where whoever starts it listens.
+    """
+    told = False
+
+    def ready(problem: PybuildError | None) -> None:
+        nonlocal told
+        if told:
+            return
+        told = True
+        said = ("ok",) if problem is None else ("error", problem.message, problem.hint, str(problem.at or ""))
+        os.write(READY, marshal.dumps(said))
+        os.close(READY)
+
+    take_over(identity)
+    try:
+        _supervise(root, id, ready)
+    except PybuildError as problem:
+        ready(problem)
+
+
+def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> None:
+    with Session(root) as session:
+        containers = session.store.containers
+        lock = containers.lock(id)
+        about = containers.about(id)
+        if about is None:
+            raise UsageError(f"there is no container {id[:12]}")
+        if not lock.acquire(wait=False):
+            raise UsageError(f"the container `{about.name}` is running")
+        directories, host = layer_directories(session, about.layers, lambda event: None)
+        # From here on its layers stay because it is there, and nothing else that is in use hangs on this process.
+        session.hold.release()
+        starter = Foreground()
+        try:
+            spec = _spec(about, containers.path(id), directories, host, session.store.root, starter)
+
+            def start(stdout: int, stderr: int) -> Sandbox:
+                # The kernel leaves things in it, and each mount wants an empty one.
+                remove_tree(spec.root.work)
+                os.mkdir(spec.root.work, 0o700)
+                return starter.spawn(spec, stdin=-1, stdout=stdout, stderr=stderr)
+
+            supervisor = Supervisor(
+                containers.path(id),
+                start,
+                lambda state: containers.set_state(id, state),
+                Restart(*about.body["restart"]),
+                stop_signal=about.body["stop"],
+                patience=about.body["patience"],
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: supervisor.ask_to_stop())
+            state = supervisor.run(ready)
+        finally:
+            starter.close()
+        if about.body["remove"]:
+            session.store.work.remove(containers.path(id))
+        lock.release()
+        supervisor.tell(state)
+
+
+def _spec(
+    about: About, path: str, directories: tuple[str, ...], host: bool, store: str, starter: Foreground
+) -> SandboxSpec:
+    """The sandbox as it was asked for, on the files and the network that there are now."""
+    root = RootFilesystem(
+        layers=directories,
+        upper=f"{path}/upper",
+        work=f"{path}/work",
+        host=host,
+        volatile=False,  # what it writes outlives it, and a kernel takes no volatile layer for a second mount
+        hide=(store,) if host else (),
+    )
+    spec = SandboxSpec.from_wire(about.body["spec"]).replace(root=root)
+    networks = Choice(DEFAULT, lambda message, hint: None)  # whoever made it was told
+    if networks.network(spec.network) == "isolated":
+        starter.connect(networks.plan())
+    return spec.replace(resolv_conf=networks.resolv_conf(spec.network))

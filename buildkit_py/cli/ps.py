@@ -1,0 +1,95 @@
+"""`pybuild ps`: the containers in the background."""
+
+from __future__ import annotations
+
+import sys
+
+from buildkit_py.cli.options import Command, Option, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from buildkit_py.store.containers import About, State
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "ps",
+        "list the containers in the background",
+        ("pybuild ps [options]",),
+        (
+            Option(("-a", "--all"), "also those that have ended"),
+            Option(("--format",), "how they are listed", "KIND", choices=("table", "json", "name", "id")),
+            Option(("--json",), "the same as --format=json"),
+            Option(("-q", "--quiet"), "the same as --format=id"),
+        ),
+        about="A container that somebody runs in the foreground is not listed: it is there for as long as its command.",
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Print the containers, newest first."""
+    from buildkit_py.api.containers import is_running, listed
+
+    parsed = parse(parser(), argv)
+    found = [one for one in listed() if parsed.has("all") or is_running(one[1])]
+    kind = "json" if parsed.has("json") else "id" if parsed.has("quiet") else parsed.one("format", "table")
+    if kind in ("id", "name"):
+        sys.stdout.write("".join([getattr(about, kind) + "\n" for about, _ in found]))
+    else:
+        sys.stdout.write(_json(found) if kind == "json" else _table(found))
+    return 0
+
+
+def _json(found: Sequence[tuple[About, State]]) -> str:
+    import json
+
+    rows = [
+        {
+            **{name: getattr(about, name) for name in ("id", "name", "what", "command", "created")},
+            **{name: getattr(state, name) for name in ("status", "started", "finished", "code", "restarts", "problem")},
+        }
+        for about, state in found
+    ]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def _table(found: Sequence[tuple[About, State]]) -> str:
+    import shlex
+    from time import time
+
+    from buildkit_py.report.table import table
+    from buildkit_py.report.units import age
+
+    now = time()
+    rows = [
+        (
+            about.id[:12],
+            about.name,
+            about.what,
+            _cut(shlex.join(about.command)),
+            age(about.created, now),
+            _status(state, now),
+        )
+        for about, state in found
+    ]
+    return table(("CONTAINER", "NAME", "IMAGE", "COMMAND", "CREATED", "STATUS"), rows)
+
+
+def _status(state: State, now: float) -> str:
+    from buildkit_py.report.units import age
+
+    if state.status == "running":
+        return "up for " + age(state.started, now).removesuffix(" ago")
+    if state.status == "created":
+        return "never started"
+    ended = f"code {state.code}" + (f", {age(state.finished, now)}" if state.finished else "")
+    if state.status == "restarting":
+        return f"starts again ({ended})"
+    return f"ended ({state.problem or ended})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 30 else text[:29] + "…"

@@ -1,0 +1,74 @@
+"""The control socket of a container: what others ask of its supervisor, and how it answers.
+
+A socket of whole messages (SOCK_SEQPACKET) in the container's directory, which is private to its user. A message is a
+tuple of plain values as `marshal` writes it: `("kill", signal)`, `("stop", signal, seconds)`, `("wait",)`. Each is
+answered with `("ok",)` at once; whoever waits or stops then gets `("ended", code)`.
+"""
+
+from __future__ import annotations
+
+import _socket
+import marshal
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LARGEST = 4096
+Socket = _socket.socket
+_KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+
+
+def listen(directory: str) -> _socket.socket:
+    """The supervisor's end. Raises `OSError`."""
+    server = _socket.socket(_socket.AF_UNIX, _KIND | _socket.SOCK_NONBLOCK)
+    with _Short(directory) as path:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        server.bind(path)
+    server.listen(16)
+    return server
+
+
+def connect(directory: str) -> _socket.socket | None:
+    """A connection to the supervisor; None where none listens."""
+    client = _socket.socket(_socket.AF_UNIX, _KIND)
+    try:
+        with _Short(directory) as path:
+            client.connect(path)
+    except OSError:
+        client.close()
+        return None
+    return client
+
+
+def send(to: _socket.socket, *message: Any) -> None:
+    """One message. Raises `OSError`."""
+    to.send(marshal.dumps(message))
+
+
+def receive(of: _socket.socket) -> tuple[Any, ...]:
+    """The next message, `()` at the end of the connection."""
+    try:
+        data = of.recv(LARGEST)
+        message = marshal.loads(data) if data else ()
+    except (OSError, ValueError, EOFError, TypeError):
+        return ()
+    return message if isinstance(message, tuple) else ()
+
+
+class _Short:
+    """The socket's path, short enough for an address (unix(7): 108 bytes), however deep the store lies."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def __enter__(self) -> str:
+        self._fd = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._fd}/control"
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)

@@ -1,0 +1,247 @@
+"""A supervisor: the one process that has to do with one container for as long as that runs.
+
+It starts the sandbox, writes down what comes out of it and how it fares, does what is asked through the control
+socket, and starts the container again where its policy says so. When it dies, so does the sandbox: the kernel sees to
+it (`sandbox/ground.py`), and the lock that it held tells everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from buildkit_py.errors import PybuildError
+from buildkit_py.runner import control
+from buildkit_py.runner.container_log import LogWriter
+from buildkit_py.runner.restart import FIRST_PAUSE, LONGEST_PAUSE, SETTLED
+from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    from collections.abc import Callable
+
+    from buildkit_py.runner.restart import Restart
+    from buildkit_py.sandbox.launch import Sandbox
+
+_PIECE = 1 << 16
+_SIGKILL = 9
+# docker's code for a container that could not be started.
+NOT_STARTED = 125
+
+
+class Supervisor:
+    """`start(stdout, stderr)` starts the sandbox and raises `SandboxError`; `note` writes a state down.
+
+    `stop_signal` is what ends it at the request of this process's own SIGTERM, and `patience` how many seconds it gets.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        start: Callable[[int, int], Sandbox],
+        note: Callable[[State], None],
+        restart: Restart,
+        *,
+        stop_signal: int = 15,
+        patience: float = 10.0,
+    ) -> None:
+        self._start = start
+        self._note = note
+        self._restart = restart
+        self._stop_signal = stop_signal
+        self._patience = patience
+        self._server = control.listen(directory)
+        self._log = LogWriter(directory)
+        self._poll = select.poll()
+        self._poll.register(self._server.fileno(), select.POLLIN)
+        self._clients: dict[int, _socket.socket] = {}
+        self._waiting: list[_socket.socket] = []
+        self._streams: dict[int, int] = {}
+        self._sandbox: Sandbox | None = None
+        self._stopping = False
+        self._deadline: float | None = None
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._poll.register(self._woken, select.POLLIN)
+
+    def run(self, ready: Callable[[PybuildError | None], None]) -> State:
+        """Run the container until it ends for good; its last state. `ready` hears once whether it started."""
+        state = State()
+        pause = FIRST_PAUSE
+        try:
+            while True:
+                state = state.replace(status=RUNNING, started=time.time(), problem="")
+                try:
+                    code = self._once(state, ready)
+                except PybuildError as problem:
+                    code = NOT_STARTED
+                    state = state.replace(problem=problem.message)
+                    ready(problem)
+                ended = time.time()
+                state = state.replace(status=EXITED, finished=ended, code=code)
+                if self._stopping or not self._restart.wanted(code, state.restarts):
+                    return state
+                if ended - state.started >= SETTLED:
+                    pause = FIRST_PAUSE
+                self._note(state.replace(status=RESTARTING))
+                if not self._pause(pause):
+                    return state
+                pause = min(2 * pause, LONGEST_PAUSE)
+                state = state.replace(restarts=state.restarts + 1)
+        finally:
+            self._note(state)
+            self._log.close()
+
+    def tell(self, state: State) -> None:
+        """The last thing: say to those who wait how it ended."""
+        for client in self._waiting:
+            self._answer(client, "ended", state.code)
+        for client in self._clients.values():
+            client.close()
+        self._server.close()
+
+    def ask_to_stop(self) -> None:
+        """From a signal handler: end the container, and do not start it again."""
+        os.write(self._waker, b".")
+
+    def _once(self, state: State, ready: Callable[[PybuildError | None], None]) -> int:
+        out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+        try:
+            sandbox = self._start(out[1], err[1])
+        finally:
+            os.close(out[1])
+            os.close(err[1])
+        self._sandbox = sandbox
+        self._streams = {out[0]: 1, err[0]: 2}
+        try:
+            if sandbox.terminal_fd >= 0:  # it is set up by now, or this raises
+                self._streams[sandbox.terminal_fd] = 1
+            for fd in self._streams:
+                os.set_blocking(fd, False)
+                self._poll.register(fd, select.POLLIN)
+            self._note(state)
+            ready(None)
+            self._serve(sandbox)
+            return sandbox.wait().code
+        except BaseException:
+            sandbox.destroy()
+            raise
+        finally:
+            self._sandbox, self._deadline = None, None
+            for fd in list(self._streams):
+                self._drain(fd)
+                self._close(fd)
+            self._log.end()
+
+    def _serve(self, sandbox: Sandbox) -> None:
+        """Until the sandbox has ended."""
+        gone = sandbox.pidfd
+        self._poll.register(gone, select.POLLIN)
+        try:
+            while not any(fd == gone for fd, _ in self._ready()):
+                if self._deadline is not None and time.monotonic() >= self._deadline:
+                    self._deadline = None
+                    sandbox.destroy()
+        finally:
+            self._poll.unregister(gone)
+
+    def _pause(self, seconds: float) -> bool:
+        """Serve for so long; False where the container was asked to end meanwhile."""
+        self._deadline = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < self._deadline:
+            self._ready()
+        self._deadline = None
+        return not self._stopping
+
+    def _ready(self) -> list[tuple[int, int]]:
+        """What is ready; output, requests and wake-ups among it are dealt with."""
+        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000 + 1
+        found = self._poll.poll(left)
+        for fd, _ in found:
+            if fd in self._streams:
+                self._read(fd)
+            elif fd == self._server.fileno():
+                self._accept()
+            elif fd in self._clients:
+                self._request(self._clients[fd])
+            elif fd == self._woken:
+                os.read(self._woken, _PIECE)
+                self._stop(self._stop_signal, self._patience)
+        return found
+
+    def _read(self, fd: int) -> bool:
+        """Take what a stream has; whether there may be more."""
+        try:
+            piece = os.read(fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:  # a terminal whose other side is closed
+            piece = b""
+        if not piece:
+            self._close(fd)
+            return False
+        self._log.write(self._streams[fd], piece)
+        return True
+
+    def _drain(self, fd: int) -> None:
+        while fd in self._streams and self._read(fd):
+            pass
+
+    def _close(self, fd: int) -> None:
+        if self._streams.pop(fd, None) is not None:
+            try:
+                self._poll.unregister(fd)
+            except KeyError:
+                pass
+            os.close(fd)
+
+    def _accept(self) -> None:
+        import _socket
+
+        try:
+            fd, _ = self._server._accept()  # type: ignore[attr-defined]  # as `socket.accept` does it
+        except OSError:
+            return
+        client = _socket.socket(fileno=fd)
+        client.setblocking(False)
+        self._clients[fd] = client
+        self._poll.register(fd, select.POLLIN)
+
+    def _request(self, client: _socket.socket) -> None:
+        match control.receive(client):
+            case ("kill", int(number)):
+                if number in (_SIGKILL, self._stop_signal):
+                    self._stopping = True  # as docker has it: who kills a container does not want it back
+                if self._sandbox is not None:
+                    self._sandbox.kill(number)
+                self._answer(client, "ok")
+            case ("stop", int(number), int(seconds) | float(seconds)):
+                self._waiting.append(client)
+                self._answer(client, "ok")
+                self._stop(number or self._stop_signal, self._patience if seconds < 0 else seconds)
+            case ("wait",):
+                self._waiting.append(client)
+                self._answer(client, "ok")
+            case _:
+                self._forget(client)
+
+    def _stop(self, number: int, seconds: float) -> None:
+        self._stopping = True
+        if self._sandbox is not None:
+            self._sandbox.kill(number)
+            self._deadline = time.monotonic() + seconds
+
+    def _answer(self, client: _socket.socket, *message: object) -> None:
+        try:
+            control.send(client, *message)
+        except OSError:
+            self._forget(client)
+
+    def _forget(self, client: _socket.socket) -> None:
+        fd = client.fileno()
+        if self._clients.pop(fd, None) is not None:
+            self._poll.unregister(fd)
+        if client in self._waiting:
+            self._waiting.remove(client)
+        client.close()

@@ -1,0 +1,188 @@
+"""Containers: what runs in the background or ran there, each a directory `containers/ID/` until it is removed.
+
+    about           sealed About: what it is, which never changes
+    state           sealed State: how it fares, written by its supervisor alone
+    lock            held by the supervisor for its life
+    control         the supervisor's socket
+    log, log.1      what it wrote, and the part before that
+    upper/, work/   its writable layer
+
+The lock tells the living from the dead: a supervisor that was killed, or went down with the machine, wrote no last
+state. The layers of each are kept for as long as it is there (`gc.py`).
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.digest import is_hex
+from buildkit_py.errors import UsageError
+from buildkit_py.record import Record
+from buildkit_py.store.boot import boot_id
+from buildkit_py.store.faults import store_error
+from buildkit_py.store.locks import Lock
+from buildkit_py.store.sealed import read_regular, seal, unseal
+from buildkit_py.store.work import make_dir, make_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from buildkit_py.store.work import Work
+
+RUNNING, RESTARTING, EXITED, CREATED = "running", "restarting", "exited", "created"
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+class About(Record):
+    """What a container is. `id` is 64 hex digits; `layers` lowest first; `created` in seconds since 1970.
+
+    `what` and `command` are for people; `body` is what the runner makes a sandbox of, plain values.
+    """
+
+    id: str
+    name: str
+    what: str
+    command: tuple[str, ...]
+    layers: tuple[str, ...]
+    created: float
+    body: dict[str, Any]
+
+
+class State(Record):
+    """How a container fares. `status` is one of the four above; times in seconds since 1970, 0 for not yet.
+
+    `code` is that of its last end, `problem` why it could not start or how it was lost; `boot` the boot of the machine
+    in which this was written.
+    """
+
+    status: str = CREATED
+    started: float = 0.0
+    finished: float = 0.0
+    code: int = 0
+    restarts: int = 0
+    problem: str = ""
+    boot: str = ""
+
+
+class Containers:
+    """`containers/` of a store. Methods raise `StoreError`."""
+
+    def __init__(self, work: Work) -> None:
+        self.dir = work.root + "/containers"
+        self._work = work
+
+    def create(self, about: About) -> str:
+        """Make one that has not run yet; its directory. Raises `UsageError` for a name that is none, or is taken."""
+        if not about.name or not _NAME.issuperset(about.name) or about.name[0] in "_.-":
+            raise UsageError(
+                f"`{about.name}` cannot be the name of a container",
+                hint="a name holds letters, digits, `_`, `.` and `-`, and begins with a letter or a digit",
+            )
+        with Lock(f"{self._work.root}/locks/containers"):
+            for other in self.all():
+                if other.name == about.name:
+                    raise UsageError(
+                        f"the container {other.id[:12]} has the name `{about.name}`",
+                        hint=f"take another one, or `pybuild rm {about.name}` first",
+                    )
+            staged = self._work.scratch_name()
+            try:
+                for path in (staged, staged + "/work"):
+                    os.mkdir(path, 0o700)
+                make_root(staged + "/upper")
+                self._work.write(staged + "/about", seal(about.values()))
+                self._work.write(staged + "/state", seal(State(boot=boot_id()).values()))
+                make_dir(self.dir)
+                os.rename(staged, self.path(about.id))
+            except OSError as problem:
+                raise store_error(problem, self._work.root, "make a container") from problem
+        return self.path(about.id)
+
+    def path(self, id: str) -> str:
+        """Where a container is. Raises `ValueError` for an id that is none."""
+        if not is_hex(id):
+            raise ValueError(f"not the id of a container: {id!r}")
+        return f"{self.dir}/{id}"
+
+    def all(self) -> list[About]:
+        """All that are there, newest first; damaged ones are passed over."""
+        try:
+            names = os.listdir(self.dir)
+        except FileNotFoundError:
+            return []
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "list the containers") from problem
+        found = [about for name in names if is_hex(name) and (about := self.about(name)) is not None]
+        return sorted(found, key=lambda about: (-about.created, about.id))
+
+    def about(self, id: str) -> About | None:
+        """What a container is; None where there is none, or its description is damaged."""
+        values = self._read(id, "about")
+        try:
+            return About(*values) if values is not None else None
+        except TypeError:
+            return None
+
+    def state(self, id: str) -> State:
+        """How a container fares. One that its supervisor left as running, and left, has ended."""
+        values = self._read(id, "state")
+        try:
+            state = State(*values) if values is not None else State(problem="its state is damaged")
+        except TypeError:
+            state = State(problem="its state is damaged")
+        if state.status in (RUNNING, RESTARTING) and not self.is_supervised(id):
+            lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
+            return state.replace(status=EXITED, code=137, problem=lost)
+        return state
+
+    def set_state(self, id: str, state: State) -> None:
+        """Note how a container fares; for its supervisor."""
+        self._work.write(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
+
+    def lock(self, id: str) -> Lock:
+        """The lock that a supervisor holds."""
+        return Lock(self.path(id) + "/lock", keep=True)
+
+    def is_supervised(self, id: str) -> bool:
+        """Whether a supervisor lives."""
+        lock = Lock(self.path(id) + "/lock", shared=True, keep=True)
+        taken = lock.acquire(wait=False)
+        lock.release()
+        return not taken
+
+    def find(self, text: str) -> About:
+        """The container of a name, an id, or the beginning of one id alone. Raises `UsageError`."""
+        every = self.all()
+        for about in every:
+            if text in (about.name, about.id):
+                return about
+        found = [about for about in every if text and about.id.startswith(text)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(about.name for about in found)
+            raise UsageError(f"`{text}` may be the container {names}", hint="give more of its id, or its name")
+        raise UsageError(f"there is no container `{text}`", hint="`pybuild ps -a` lists them")
+
+    def delete(self, id: str) -> bool:
+        """Remove a container that no supervisor has; False if there was none. Raises `UsageError` where it runs."""
+        path = self.path(id)
+        if not os.path.isdir(path):
+            return False
+        lock = self.lock(id)
+        if not lock.acquire(wait=False):
+            raise UsageError(f"the container {id[:12]} is running", hint="`pybuild stop` it, or `pybuild rm -f`")
+        try:
+            return self._work.remove(path)
+        finally:
+            lock.release()
+
+    def _read(self, id: str, name: str) -> Any:
+        try:
+            data = read_regular(f"{self.path(id)}/{name}")
+            return unseal(data) if data is not None else None
+        except ValueError:
+            return None
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a container") from problem

@@ -1,0 +1,275 @@
+"""Containers in the background: started, listed, read, stopped, killed, removed, and their supervisors' ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.behaviour.world import World
+
+LOOP = "while :; do sleep 0.05; done"
+
+
+@pytest.fixture
+def svc(world: World, base_layout: Path) -> Iterator[World]:
+    """A world with the image `svc`; all its containers go at the end."""
+    world.write({"Dockerfile": "FROM busybox\nRUN echo of-the-image > /file\n"})
+    world.run("build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", ".")
+    yield world
+    names = world.run("ps", "-aq").stdout.split()
+    if names:
+        world.run("rm", "-f", *names)
+    until(lambda: not supervisors(world))
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    for _ in range(1200):
+        if value := condition():
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not come")
+
+
+def listed(world: World, name: str) -> dict[str, Any]:
+    return next(one for one in json.loads(world.run("ps", "-a", "--json").stdout) if one["name"] == name)
+
+
+def supervisors(world: World) -> list[int]:
+    """The processes whose command line names this world's store."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(world.store).encode() in words and any(b"api.supervise" in word for word in words):
+            found.append(int(entry.name))
+    return found
+
+
+def log(world: World, name: str, *options: str) -> str:
+    return world.run("logs", *options, name).stdout
+
+
+def sh(world: World, name: str, script: str, *options: str) -> str:
+    return world.run("run", "-d", f"--name={name}", *options, "svc", "sh", "-c", script).stdout.strip()
+
+
+def test_a_life(svc: World) -> None:
+    id = sh(svc, "web", f"trap 'echo bye; exit 3' TERM; cat /file; hostname; echo odd >&2; {LOOP}")
+    assert len(id) == 64
+    until(lambda: "of-the-image" in log(svc, "web") and svc.run("logs", "web").stderr)
+    done = svc.run("logs", id[:8])
+    assert (done.stdout, done.stderr) == (f"of-the-image\n{id[:12]}\n", "odd\n")
+    row = svc.run("ps").stdout.splitlines()[1]
+    assert row.startswith(id[:12])
+    assert "up for" in row
+    assert svc.run("stop", "web").stdout == "web\n"
+    assert svc.run("ps").stdout.count("\n") == 1
+    assert "ended (code 3" in svc.run("ps", "-a").stdout
+    assert log(svc, "web").endswith("bye\n")
+    assert svc.run("wait", "web").stdout == "3\n"
+    assert svc.run("stop", "web").stdout == "web\n"
+    assert svc.run("kill", "web", ok=False).returncode == 2
+    svc.run("rm", "web")
+    assert svc.run("ps", "-aq").stdout == ""
+    assert os.listdir(svc.store / "containers") == []
+
+
+def test_what_it_wrote_is_there_when_it_starts_again(svc: World) -> None:
+    sh(svc, "web", "echo run >> /runs; cat /runs; echo")
+    assert svc.run("wait", "web").stdout == "0\n"
+    svc.run("start", "web")
+    assert svc.run("wait", "web").stdout == "0\n"
+    assert log(svc, "web").split() == ["run", "run", "run"]
+    svc.run("start", "web", "nobody", ok=False)
+    assert svc.run("wait", "web").stdout == "0\n"
+
+
+def test_logs_that_follow_and_the_last_lines(svc: World) -> None:
+    sh(svc, "web", "for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done; printf 'no newline'")
+    command = svc.command("logs", "-f", "web")
+    follower = subprocess.run(
+        command, cwd=svc.project, env=svc.environment(), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert follower.stdout == "line 1\nline 2\nline 3\nline 4\nline 5\nno newline"
+    assert log(svc, "web", "-n", "2") == "line 5\nno newline"
+    assert log(svc, "web", "--tail=0") == ""
+    stamp, _, rest = log(svc, "web", "-t", "-n2").partition(" ")
+    assert stamp.endswith("Z")
+    assert rest.startswith("line 5")
+
+
+def test_bytes_and_escapes_in_a_log(svc: World) -> None:
+    sh(svc, "web", r"printf 'a\377b\033[2J\n'")
+    svc.run("wait", "web")
+    assert log(svc, "web") == "a\ufffdb\\x1b[2J\n"
+    raw = subprocess.run(
+        svc.command("logs", "--raw", "web"), cwd=svc.project, env=svc.environment(), capture_output=True, check=True
+    )
+    assert raw.stdout == b"a\xffb\x1b[2J\n"
+
+
+def test_a_container_that_does_not_hear_is_killed_when_its_time_is_up(svc: World) -> None:
+    sh(svc, "deaf", f"trap '' TERM; {LOOP}")
+    svc.run("stop", "-t", "0.3", "deaf")
+    assert listed(svc, "deaf")["code"] == 137
+    sh(svc, "own", f"trap 'exit 7' USR1; {LOOP}", "--stop-signal=USR1", "--stop-timeout=20")
+    until(lambda: listed(svc, "own")["status"] == "running")
+    time.sleep(0.2)  # for the trap
+    svc.run("stop", "own")
+    assert listed(svc, "own")["code"] == 7
+
+
+def test_signals(svc: World) -> None:
+    sh(svc, "web", f"trap 'echo hup' HUP; echo ready; {LOOP}", "--restart=always")
+    until(lambda: "ready" in log(svc, "web"))
+    svc.run("kill", "-s", "HUP", "web")
+    until(lambda: "hup" in log(svc, "web"))
+    svc.run("kill", "web")
+    until(lambda: listed(svc, "web")["status"] == "exited")
+    assert listed(svc, "web")["code"] == 137
+    wrong = svc.run("kill", "-s", "NOPE", "web", ok=False)
+    assert wrong.returncode == 2
+    assert "`NOPE` is no signal" in wrong.stderr
+
+
+def test_it_is_started_again_as_its_policy_says(svc: World) -> None:
+    sh(svc, "often", "echo x; exit 5", "--restart=on-failure:2")
+    svc.run("wait", "often")
+    state = listed(svc, "often")
+    assert (state["code"], state["restarts"], log(svc, "often")) == (5, 2, "x\nx\nx\n")
+    sh(svc, "well", "echo x", "--restart=on-failure")
+    svc.run("wait", "well")
+    assert log(svc, "well") == "x\n"
+    sh(svc, "ever", "echo x", "--restart=always")
+    until(lambda: log(svc, "ever").count("x") >= 3)
+    svc.run("stop", "ever")
+    ended = log(svc, "ever")
+    assert listed(svc, "ever")["status"] == "exited"
+    assert log(svc, "ever") == ended
+
+
+def test_one_that_removes_itself(svc: World) -> None:
+    sh(svc, "once", "exit 4", "--rm")
+    until(lambda: svc.run("ps", "-aq").stdout == "")
+    sh(svc, "once", f"trap 'exit 4' TERM; {LOOP}", "--rm")
+    waiter = subprocess.Popen(
+        svc.command("wait", "once"), cwd=svc.project, env=svc.environment(), stdout=subprocess.PIPE, text=True
+    )
+    time.sleep(0.5)
+    svc.run("stop", "once")
+    assert waiter.communicate(timeout=30)[0] == "4\n"
+    assert svc.run("ps", "-aq").stdout == ""
+
+
+def test_a_supervisor_that_is_killed_leaves_nothing_running(svc: World) -> None:
+    marker = f"sleep {time.time_ns() % 10**9 + 10**6}"
+    sh(svc, "web", f"{marker} & {marker}", "--restart=always")
+    until(lambda: _running(marker) >= 2)
+    (supervisor,) = supervisors(svc)
+    os.kill(supervisor, signal.SIGKILL)
+    until(lambda: not _running(marker))
+    state = listed(svc, "web")
+    assert (state["status"], state["code"], state["problem"]) == ("exited", 137, "its supervisor was killed")
+    assert "its supervisor was killed" in svc.run("ps", "-a").stdout
+    assert svc.run("wait", "web").stdout == "137\n"
+    svc.run("start", "web")
+    assert listed(svc, "web")["status"] == "running"
+    os.kill(supervisors(svc)[0], signal.SIGTERM)  # as at a shutdown
+    until(lambda: listed(svc, "web")["status"] == "exited")
+    assert listed(svc, "web")["problem"] == ""
+
+
+def _running(command: str) -> int:
+    count = 0
+    for entry in Path("/proc").iterdir():
+        try:
+            count += (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ") == command.encode()
+        except OSError:
+            continue
+    return count
+
+
+def test_its_layers_stay_while_it_is_there(svc: World) -> None:
+    sh(svc, "web", "true")
+    svc.run("wait", "web")
+    svc.run("rmi", "svc")
+    svc.run("cache", "prune", "--all")
+    svc.run("start", "web")
+    assert svc.run("wait", "web").stdout == "0\n"
+    assert "containers" in svc.run("cache", "du").stdout
+    svc.run("rm", "web")
+    svc.run("cache", "prune", "--all")
+    assert os.listdir(svc.store / "layers") == []
+
+
+def test_a_store_that_is_too_large_keeps_what_a_container_stands_on(svc: World) -> None:
+    sh(svc, "web", f"cat /file; {LOOP}")
+    until(lambda: "of-the-image" in log(svc, "web"))
+    svc.run("rmi", "svc")
+    svc.run("cache", "prune", "--cache-max=1m")
+    svc.run("stop", "-t", "0", "web")
+    svc.run("start", "web")
+    until(lambda: log(svc, "web").count("of-the-image") == 2)
+
+
+def test_names(svc: World) -> None:
+    sh(svc, "web", LOOP)
+    taken = svc.run("run", "-d", "--name=web", "svc", ok=False)
+    assert taken.returncode == 125
+    assert "has the name `web`" in taken.stderr
+    bad = svc.run("run", "-d", "--name=../x", "svc", ok=False)
+    assert bad.returncode == 125
+    assert "cannot be the name of a container" in bad.stderr
+    id = svc.run("run", "-d", "svc", "true").stdout.strip()
+    assert listed(svc, f"svc-{id[:6]}")["id"] == id
+    for command in ("stop", "start", "kill", "wait", "rm"):
+        done = svc.run(command, "nobody", ok=False)
+        assert done.returncode == 2
+        assert "there is no container `nobody`" in done.stderr
+    running = svc.run("rm", "web", ok=False)
+    assert running.returncode == 2
+    assert "is running" in running.stderr
+    assert svc.run("start", "web", ok=False).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-d", "-i"), "has no standard input"),
+        (("-d", "--restart=sometimes"), "no restart policy"),
+        (("-d", "--restart=on-failure:x"), "no restart policy"),
+        (("-d", "--rm", "--restart=always"), "contradict each other"),
+        (("-d", "--stop-signal=77"), "no signal"),
+        (("-d", "--stop-timeout=soon"), "no number of seconds"),
+        (("--name=x",), "for containers in the background"),
+    ],
+)
+def test_what_is_refused(svc: World, options: tuple[str, ...], message: str) -> None:
+    done = svc.run("run", *options, "svc", "true", ok=False)
+    assert done.returncode == 125
+    assert message in done.stderr
+    assert svc.run("ps", "-aq").stdout == ""
+
+
+def test_one_that_cannot_start_says_why(svc: World) -> None:
+    done = svc.run("run", "-d", "--name=web", "-u", "nobody-of-this-name", "svc", "true", ok=False)
+    assert done.returncode == 125
+    assert "nobody-of-this-name" in done.stderr
+    assert listed(svc, "web")["status"] == "exited"
+    assert listed(svc, "web")["problem"]
+
+
+def test_a_terminal_in_the_background(svc: World) -> None:
+    sh(svc, "web", "test -t 0 && test -t 1 && echo terminal", "-t")
+    svc.run("wait", "web")
+    assert log(svc, "web") == "terminal\n"

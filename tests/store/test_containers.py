@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from buildkit_py.errors import UsageError
+from buildkit_py.store.containers import CREATED, EXITED, RUNNING, About, State
+from buildkit_py.store.sealed import seal
+from buildkit_py.store.store import Store
+
+ID = "ab" * 32
+
+
+def about(name: str = "web", id: str = ID, layers: tuple[str, ...] = ()) -> About:
+    return About(id, name, "image", ("true",), layers, 12.5, {"rest": (1, "a")})
+
+
+def test_what_is_made_is_found(store: Store) -> None:
+    one, other = about(), about("other", "ac" * 32).replace(created=13.0)
+    path = Path(store.containers.create(one))
+    store.containers.create(other)
+    assert (path / "upper").stat().st_mode & 0o777 == 0o755
+    assert store.containers.all() == [other, one]
+    for text in ("web", ID, "ab"):
+        assert store.containers.find(text) == one
+    assert store.containers.state(ID).status == CREATED
+    for text in ("a", "", "we", "zz"):
+        with pytest.raises(UsageError):
+            store.containers.find(text)
+
+
+def test_a_name_is_taken_once(store: Store) -> None:
+    store.containers.create(about())
+    with pytest.raises(UsageError, match="has the name `web`"):
+        store.containers.create(about(id="ac" * 32))
+    for name in ("", "-x", ".x", "a/b", "a b", "ä", "a\n"):
+        with pytest.raises(UsageError, match="cannot be the name"):
+            store.containers.create(about(name, "ad" * 32))
+    assert os.listdir(store.containers.dir) == [ID]
+
+
+def test_one_that_runs_is_one_whose_supervisor_lives(store: Store) -> None:
+    store.containers.create(about())
+    running = State(status=RUNNING, started=1.0)
+    lock = store.containers.lock(ID)
+    assert lock.acquire(wait=False)
+    store.containers.set_state(ID, running)
+    assert store.containers.state(ID).status == RUNNING
+    with pytest.raises(UsageError, match="is running"):
+        store.containers.delete(ID)
+    lock.release()
+    state = store.containers.state(ID)
+    assert (state.status, state.code, state.problem) == (EXITED, 137, "its supervisor was killed")
+    assert store.containers.delete(ID)
+    assert not store.containers.delete(ID)
+
+
+def test_one_that_ran_when_the_machine_went_down(store: Store) -> None:
+    path = store.containers.create(about())
+    Path(path, "state").write_bytes(seal(State(status=RUNNING, boot="another").values()))
+    state = store.containers.state(ID)
+    assert (state.status, state.code, state.problem) == (EXITED, 137, "the machine went down")
+
+
+def test_damage(store: Store) -> None:
+    path = Path(store.containers.create(about()))
+    (path / "state").write_bytes(b"rubbish")
+    assert store.containers.state(ID).problem == "its state is damaged"
+    (path / "about").write_bytes(seal(("too", "few")))
+    assert store.containers.all() == []
+    for id in ("..", "", "AB" * 32):
+        with pytest.raises(ValueError, match="not the id"):
+            store.containers.path(id)
