@@ -101,6 +101,7 @@ def test_a_server_that_is_down(machines: Machines) -> None:
     assert "was not written" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_is_slow(machines: Machines) -> None:
     """A thousand bytes in a second: the document does not come in time."""
     machines.build("one", machines.to)
@@ -169,6 +170,7 @@ def test_layers_that_come_wrong_are_made_here(
     assert "nothing is damaged" in verified.stdout
 
 
+@pytest.mark.slow
 def test_layers_that_come_slowly_are_made_here(machines: Machines) -> None:
     """A thousand bytes in a second, which would take five minutes."""
     machines.build("one", machines.to)
@@ -190,6 +192,7 @@ def test_layers_that_come_slowly_are_made_here(machines: Machines) -> None:
     assert (machines.world.project / "out/made").stat().st_size == 300_000
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_layers_slowly(machines: Machines) -> None:
     """The build does not wait for as long as that would take."""
 
