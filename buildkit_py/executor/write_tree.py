@@ -86,8 +86,10 @@ def _whole(entry: Entry) -> bytes:
     except OSError as problem:
         raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
     try:
+        before = os.fstat(fd)
         data = os.read(fd, entry[5] + 1)
-        if len(data) != entry[5] or os.fstat(fd).st_mtime_ns != entry[6]:
+        seen = os.fstat(fd)
+        if len(data) != entry[5] or seen.st_mtime_ns != entry[6] or seen.st_ctime_ns != before.st_ctime_ns:
             raise _changed(entry)
         return data
     finally:
@@ -101,13 +103,14 @@ def _pieces(entry: Entry, hasher: blake3) -> Iterator[bytes]:
     except OSError as problem:
         raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
     try:
+        before = os.fstat(fd)
         count = 0
         while piece := os.read(fd, _PIECE):
             count += len(piece)
             hasher.update(piece)
             yield piece
         seen = os.fstat(fd)
-        if count != entry.size or seen.st_mtime_ns != entry.mtime:
+        if count != entry.size or seen.st_mtime_ns != entry.mtime or seen.st_ctime_ns != before.st_ctime_ns:
             raise _changed(entry)
     finally:
         os.close(fd)

@@ -17,7 +17,9 @@ from __future__ import annotations
 import marshal
 import os
 import stat
+import time
 
+from buildkit_py.image.at_rest import TICK, was_at_rest
 from buildkit_py.image.content import file_part
 from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import FILE, Entry
@@ -117,6 +119,8 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
     ends = array("Q")
     at = 0
     digest = b""
+    # What changed before this was at rest while it is read.
+    begin = time.time_ns() - TICK
     for segment in segments:
         if len(segment) == 2:
             tar, part = segment
@@ -148,8 +152,11 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
                     count = readv(fd, (view[start : end + 1],))
                     while 0 < count < size and (more := readv(fd, (view[start + count : end + 1],))):
                         count += more
-                    # Looked at after reading: had it been written to meanwhile, its mtime would be another.
+                    # Looked at after reading: had it been written to meanwhile, its mtime would be another,
+                    # or its ctime would be late where somebody set the mtime back.
                     now = fstat(fd)
+                    if now.st_ctime_ns >= begin and not was_at_rest(fd, view[start : start + count], now):
+                        raise Refused(len(ends), 0)
                 finally:
                     close(fd)
             except OSError as problem:

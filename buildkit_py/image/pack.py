@@ -178,9 +178,11 @@ def _put_file(
         except OSError as problem:
             raise unreadable(entry, problem) from problem
         try:
+            before = os.fstat(fd)
             # One byte more than it should have tells whether it grew.
             count = _copy(fd, size + 1, sink.put, hasher)
-            # Looked at after reading: had it been written to meanwhile, its mtime would be another.
+            # Looked at after reading: had it been written to meanwhile, its mtime would be another, or its ctime where
+            # somebody set the mtime back.
             now = os.fstat(fd)
         except BrokenPipeError:  # of whoever takes the bytes: reading a file has no such end
             raise
@@ -192,6 +194,7 @@ def _put_file(
             count != size
             or now.st_size != size
             or now.st_mtime_ns != entry.mtime
+            or now.st_ctime_ns != before.st_ctime_ns
             or stat.S_IFMT(now.st_mode) != stat.S_IFREG
         ):
             raise changed(entry)

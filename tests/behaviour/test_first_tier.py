@@ -17,15 +17,25 @@ import pytest
 from tests.behaviour.world import World
 
 DOCKERFILE = """\
+INCLUDE lib/put
 FROM busybox
 ARG VERSION=1
 ENV VERSION=$VERSION
 COPY src /src
 COPY one.txt /one.txt
 RUN find /src | sort | xargs stat -c '%N %A' > /listing; cat /one.txt > /copy; echo $VERSION >> /copy
+DO put
+COPY --from=./other+made / /
 """
+LIBRARY = "INCLUDE more\nFUNCTION put\n    RUN echo 1 > /put\n    DO more\nEND\n"
+MORE = "FUNCTION more\n    RUN echo 1 > /more\nEND\n"
+OTHER = "FROM scratch AS made\nCOPY . /other1\n"
 FILES = {
     "Dockerfile": DOCKERFILE,
+    "lib/put": LIBRARY,
+    "lib/more": MORE,
+    "other/Dockerfile": OTHER,
+    "other/g": "g\n",
     "src/a.txt": "aaaa\n",
     "src/sub/b.txt": "bbbb\n",
     "src/ignored.o": "object\n",
@@ -94,31 +104,14 @@ def restoring_times(path: Path, change: Callable[[], object]) -> None:
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-# What changes, and whether the image does.
+# What changes besides the files of a context, which tests/mutations has, and whether the image does.
 MUTATIONS: dict[str, tuple[Callable[[Path], object], bool]] = {
-    "bytes": (lambda top: (top / "src/a.txt").write_text("cccc\n"), True),
-    "bytes, size and time restored": (
-        lambda top: restoring_times(top / "src/a.txt", lambda: (top / "src/a.txt").write_text("dddd\n")),
-        True,
-    ),
     "bytes of a file copied alone": (lambda top: (top / "one.txt").write_text("2222\n"), True),
-    "mode": (lambda top: (top / "src/a.txt").chmod(0o600), True),
-    "mode of a directory": (lambda top: (top / "src/sub").chmod(0o700), True),
-    "xattr": (lambda top: os.setxattr(top / "src/a.txt", "user.note", b"x"), True),
-    "xattr of a directory": (lambda top: os.setxattr(top / "src/sub", "user.note", b"x"), True),
-    "new file": (lambda top: (top / "src/new.txt").write_text(""), True),
-    "new empty directory": (lambda top: (top / "src/empty").mkdir(), True),
-    "removed file": (lambda top: (top / "src/sub/b.txt").unlink(), True),
-    "renamed file": (lambda top: (top / "src/sub/b.txt").rename(top / "src/sub/c.txt"), True),
-    "link retargeted": (
-        lambda top: ((top / "src/link").unlink(), (top / "src/link").symlink_to("sub/b.txt")),
-        True,
-    ),
-    "file replaced by a directory": (
-        lambda top: ((top / "src/a.txt").unlink(), (top / "src/a.txt").mkdir()),
-        True,
-    ),
     "ignore file": (lambda top: (top / ".dockerignore").write_text("**/*.o\nsrc/sub\n"), True),
+    "ignore file, size and time restored": (
+        lambda top: restoring_times(top / ".dockerignore", lambda: (top / ".dockerignore").write_text("**/*.p\n")),
+        True,
+    ),
     "ignore file removed": (lambda top: (top / ".dockerignore").unlink(), True),
     "ignore file of the Buildfile appears": (lambda top: (top / "Dockerfile.dockerignore").write_text(""), True),
     "Buildfile": (lambda top: (top / "Dockerfile").write_text(DOCKERFILE + "RUN true\n"), True),
@@ -132,6 +125,14 @@ MUTATIONS: dict[str, tuple[Callable[[Path], object], bool]] = {
         lambda top: (top / "Buildfile").write_text("FROM busybox\n"),
         True,
     ),
+    "an included file, size and time restored": (
+        lambda top: restoring_times(top / "lib/put", lambda: (top / "lib/put").write_text(LIBRARY.replace("1", "2"))),
+        True,
+    ),
+    "a file that an included file includes": (lambda top: (top / "lib/more").write_text(MORE.replace("1", "2")), True),
+    "another file's target": (lambda top: (top / "other/Dockerfile").write_text(OTHER.replace("1", "2")), True),
+    "its ignore file": (lambda top: (top / "other/.dockerignore").write_text("g\n"), True),
+    "its context": (lambda top: (top / "other/g").chmod(0o600), True),
     "an ignored file": (lambda top: (top / "src/ignored.o").write_text("other\n"), False),
     "a new ignored file": (lambda top: (top / "src/more.o").write_text("other\n"), False),
     "a file that no step takes": (lambda top: (top / "unrelated").write_text("x"), False),

@@ -136,6 +136,26 @@ def test_a_growing_file_is_noticed(tmp_path: Path) -> None:
         pack([entry], write, compression="none")
 
 
+def test_a_file_that_is_written_to_with_its_time_set_back_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    with path.open("wb") as out:
+        out.truncate(64 << 20)
+    entry = entry_for(path)
+    written = False
+
+    def write(_: bytes) -> None:
+        nonlocal written
+        if not written:
+            written = True
+            with path.open("r+b") as out:
+                out.seek(-1, os.SEEK_END)
+                out.write(b"1")
+            os.utime(path, ns=(entry.mtime, entry.mtime))
+
+    with pytest.raises(ContextError, match="changed while it was being read"):
+        pack([entry], write, compression="none")
+
+
 def test_no_link_is_followed_and_no_pipe_waited_for(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir()

@@ -39,7 +39,10 @@ def as_user(name: str) -> Iterator[None]:
 
 
 class Grounds:
-    """A file system of one kind; `fresh` gives a new directory on it with what `populate` puts there."""
+    """A file system of one kind; `fresh` gives a new directory on it with what `populate` puts there.
+
+    `beside` is a directory elsewhere, into which everybody may write.
+    """
 
     def __init__(self, kind: str, top: Path, populate: Callable[[Path], None]) -> None:
         self._kind = kind
@@ -47,8 +50,10 @@ class Grounds:
         self._ground = top / "ground"
         self._place = top / "place"
         self._number = 0
-        for directory in (self._ground, self._place):
+        self.beside = top / "beside"
+        for directory in (self._ground, self._place, self.beside):
             directory.mkdir()
+        self.beside.chmod(0o777)
         self._mounted: list[Path] = []
         if kind == "ext4":
             need("mkfs.ext4", "mount")

@@ -74,7 +74,8 @@ def populate(top: Path) -> None:
 class Changes:
     """A tree, the memory that builds have of it, and what can become of it. `random` decides what happens."""
 
-    def __init__(self, grounds: Grounds, user: str, random: Random, counted: Counter[str]) -> None:
+    def __init__(self, grounds: Grounds, store: Store, user: str, random: Random, counted: Counter[str]) -> None:
+        self.store = store
         self.user = user
         self.random = random
         self.counted = counted
@@ -85,8 +86,6 @@ class Changes:
         self.entries: list[list[Entry]] = []
         self.trees: dict[str, str] = {}  # by their keys
         self.digests: dict[str, str] = {}  # by what the trees are
-        with as_user(user):
-            self.store = Store.open(str(self.top.parent / f"{self.top.name}.store"))
         self.look(copies=False)
 
     def step(self) -> None:
@@ -114,6 +113,14 @@ class Changes:
     def place(self) -> Path:
         return self.top / self.random.choice(PATHS)
 
+    def aside(self) -> Path:
+        """A free name; what an exchange that failed halfway left there is removed."""
+        aside = self.top / ".aside"
+        if aside.is_dir() and not aside.is_symlink():
+            shutil.rmtree(aside)
+        aside.unlink(missing_ok=True)
+        return aside
+
     def write(self) -> str:
         place, data = self.place(), self.random.choice(BYTES)
         _write(place, data)
@@ -127,7 +134,7 @@ class Changes:
         return f"{place} = {data!r}"
 
     def write_aside(self) -> str:
-        place, aside = self.place(), self.top / ".aside"
+        place, aside = self.place(), self.aside()
         aside.write_bytes(self.random.choice(BYTES))
         try:
             aside.rename(place)
@@ -173,7 +180,7 @@ class Changes:
         return f"{old} {new}"
 
     def exchange(self) -> str:
-        one, two, aside = self.place(), self.place(), self.top / ".aside"
+        one, two, aside = self.place(), self.place(), self.aside()
         one.rename(aside)
         try:
             two.rename(one)
@@ -194,7 +201,7 @@ class Changes:
         return f"{old} {new}"
 
     def break_hard_link(self) -> str:
-        place, aside = self.place(), self.top / ".aside"
+        place, aside = self.place(), self.aside()
         shutil.copyfile(place, aside, follow_symlinks=False)
         aside.rename(place)
         return str(place)
@@ -333,8 +340,10 @@ def test_no_answer_is_stale(grounds: Grounds, user: str, shared: Path) -> None:
     counted: Counter[str] = Counter()
     seed = random.SystemRandom().randrange(2**32) if MUTATIONS > _ORDINARY else 0
     chosen = random.Random(seed)
+    with as_user(user):
+        store = Store.open(str(grounds.beside / "store"))
     while counted["changes"] < MUTATIONS:
-        changes = Changes(grounds, user, chosen, counted)
+        changes = Changes(grounds, store, user, chosen, counted)
         try:
             for _ in range(_STEPS):
                 changes.step()
