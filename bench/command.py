@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import private, verdict, workbench
-from bench.cases import caches, growth, layers, memory, noop, parse, start, steps
+from bench.cases import caches, explain, growth, layers, memory, noop, parse, start, steps
 from bench.race import Sample
 from bench.verdict import Report
 from bench.workbench import Workbench
@@ -34,6 +34,8 @@ CASES: dict[str, Callable[[Workbench], Report]] = {
     "parse": parse.parse,
     "growth-steps": growth.growth_steps,
     "growth-layers": growth.growth_layers,
+    "why-100": explain.why_100,
+    "lookup-100k": explain.lookup_100k,
     "memory": memory.memory,
     "cache-cold": caches.cache_cold,
     "cache-edit": caches.cache_edit,

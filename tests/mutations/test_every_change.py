@@ -23,7 +23,7 @@ import pytest
 
 from tests.behaviour.world import World
 
-SHOW = "find {0} | sort | while read -r p; do stat -c '%F %a %N' $p; [ -d $p ] || cat $p; done > /seen"
+SHOW = "find {0} | sort | while read -r p; do stat -c '%F %a %N' $p; [ ! -f $p ] || cat $p; done > /seen"
 # By the directory that is changed, how a target takes what is in it.
 INPUTS = {
     "file": "FROM scratch\nCOPY file/f /x/",
