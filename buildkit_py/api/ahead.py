@@ -39,7 +39,9 @@ class Ahead:
         executor = self._executor()
         executor.expect([step])
         solution = self._solve(executor, [step])
-        if executor.contexts():
+        if seen := executor.contexts():
+            for one in seen:
+                self._witness.context(one)
             # The graph was made of them, so what the memo has of it would be wrong when they change.
             self._witness.impure("a text that decides the graph was made of local files")
         if any(must_run(one) or moves(one.op) for one in in_order([step])):

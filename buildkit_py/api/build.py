@@ -199,7 +199,9 @@ class Build:
         self.secrets.look_at(targets, roots)
         executor.expect(roots)
         if request.dry_run:
-            return self._plan(self.solver(executor, packer, targets), executor, targets)
+            planned = self._plan(self.solver(executor, packer, targets), executor, targets)
+            self.witness.look_at(executor, roots)
+            return planned
         while True:
             try:
                 results = self._make(targets, executor, roots, out)
@@ -259,8 +261,7 @@ class Build:
             return self.last_solver
 
         solution = self.solve(solver, executor, roots)
-        for named, directory, scan in executor.contexts():
-            self.witness.context(named, directory, scan)
+        self.witness.look_at(executor)
         return self._write_out(out, targets, solution)
 
     def _export_caches(self, targets: tuple[Target, ...], executor: LocalExecutor) -> None:
@@ -285,7 +286,7 @@ class Build:
             except PybuildError as problem:  # while it was looking, when nothing ran yet
                 if self._recovers(problem):
                     continue
-                executor.contexts()  # so that the next build need not read what this one read
+                self.witness.look_at(executor, roots)
                 raise
             self.witness.expires(solution.until)
             self.ran += solution.ran
@@ -294,7 +295,7 @@ class Build:
                 continue
             self.cached += solution.cached
             if solution.failures and not tolerant:
-                executor.contexts()
+                self.witness.look_at(executor, roots)
                 self.finish(False)
                 raise _first(solution.failures, self.request)
             return solution

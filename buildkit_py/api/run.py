@@ -15,6 +15,9 @@ from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildkit_py.api.request import TargetResult
     from buildkit_py.events import Emit
     from buildkit_py.executor.materialize import Trees
     from buildkit_py.runner.request import RunRequest
@@ -63,27 +66,42 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     `SandboxError`.
     """
     place = buildfile_place(request.what)
-    networks = Choice(DEFAULT, lambda message, hint: _warn(emit, message, hint))
     if place is None:
-        session = Session(request.store)
-        starter = Foreground()
-        try:
-            # It takes about as long as all that is done until the sandbox starts.
-            _connect(request, networks, starter)
-            return _container(request, session, image_runnable(request, session, emit), emit, starter, networks)
-        except BaseException:
-            starter.close()
-            session.__exit__(None, None, None)
-            raise
-    runnable = built_runnable(request, *place, emit)
+        return _first_of_all(request, lambda session: image_runnable(request, session, emit), emit)
+    networks = _networks(emit)
+    built = built_runnable(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
     try:
         _connect(request, networks, session.launcher())
-        return _container(request, session, runnable, emit, session.launcher(), networks)
+        return _container(request, session, built, emit, session.launcher(), networks)
     except BaseException:
         session.__exit__(None, None, None)
         raise
+
+
+def prepare_built(request: RunRequest, built: Runnable, emit: Emit) -> Container:
+    """The container of a target that another process built, not yet started. Raises as `prepare` does."""
+    return _first_of_all(request, lambda _: built, emit)
+
+
+def _first_of_all(request: RunRequest, runnable: Callable[[Session], Runnable], emit: Emit) -> Container:
+    """The container in a process that has done nothing yet, and so has no threads."""
+    networks = _networks(emit)
+    session = Session(request.store)
+    starter = Foreground()
+    try:
+        # It takes about as long as all that is done until the sandbox starts.
+        _connect(request, networks, starter)
+        return _container(request, session, runnable(session), emit, starter, networks)
+    except BaseException:
+        starter.close()
+        session.__exit__(None, None, None)
+        raise
+
+
+def _networks(emit: Emit) -> Choice:
+    return Choice(DEFAULT, lambda message, hint: _warn(emit, message, hint))
 
 
 def buildfile_place(what: str) -> tuple[str, str] | None:
@@ -108,7 +126,6 @@ def built_runnable(request: RunRequest, file: str, target: str, emit: Emit) -> R
     """What a target runs, built first. Raises whatever building does, and `UsageError` for several targets."""
     from buildkit_py.api.build import build
     from buildkit_py.api.request import BuildRequest, WantedTarget
-    from buildkit_py.store.store import Store
 
     wanted = BuildRequest(
         file=file,
@@ -120,9 +137,15 @@ def built_runnable(request: RunRequest, file: str, target: str, emit: Emit) -> R
     built = build(wanted, emit).targets
     if len(built) != 1:
         raise UsageError(f"`{request.what}` is {len(built)} targets", hint="name one of them: FILE:TARGET")
-    store = Store.open(request.store)
-    layers = store.snapshots.layers(built[0].snapshot) if built[0].snapshot else ()
-    return Runnable(layers, built[0].config or ImageConfig())
+    return runnable_of(built[0], request.store)
+
+
+def runnable_of(built: TargetResult, store: str) -> Runnable:
+    """What of a built target a container is made from. `store` is the directory of the store, "" for the usual one."""
+    from buildkit_py.store.store import Store
+
+    layers = Store.open(store).snapshots.layers(built.snapshot) if built.snapshot else ()
+    return Runnable(layers, built.config or ImageConfig())
 
 
 def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnable:

@@ -9,27 +9,39 @@ from __future__ import annotations
 import os
 import time
 
+from buildkit_py.errors import PybuildError
+from buildkit_py.graph.op import Copy, LocalSource
+from buildkit_py.graph.step import in_order
 from buildkit_py.store.scan import TICK, racy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from buildkit_py.events import Notice
+    from buildkit_py.executor.contexts import SeenContext
+    from buildkit_py.executor.local import LocalExecutor
     from buildkit_py.frontend.target import Target
+    from buildkit_py.graph.step import Step
     from buildkit_py.store.scan import Stamp
 
 
 class Witness:
-    """Files by their stamps; `names` are small files whose text counts; `scans` are dumps of context scans, `places`
+    """Files by their stamps; `names` are small files whose text counts; `scans` are those of `contexts`, `places`
     the directories, as (device, inode), to which the paths of contexts led;
     `held` are paths that must still be there; `unprovable` says what was done that cannot be checked later; `until` is
     when something of it becomes too old (seconds since 1970), None for never.
     `targets` is what the Buildfile came to, and `notices` what was odd about it; `spoke`: other notices were shown.
+    `thorough`: where a build fails, contexts are looked at that it did not come to.
     """
+
+    thorough = False
 
     def __init__(self) -> None:
         self.files: dict[str, Stamp | None] = {}
         self.names: dict[str, bytes] = {}
         self.scans: list[bytes] = []
+        self.contexts: list[SeenContext] = []
         self.places: dict[str, tuple[int, int] | None] = {}
         self.held: list[str] = []
         self.unprovable: list[str] = []
@@ -62,15 +74,31 @@ class Witness:
             # Another process gave the name away meanwhile. The memo must not take the new text for what was built.
             self.unprovable.append(f"{path} stands for something else already")
 
-    def context(self, named: str, directory: str, scan: bytes) -> None:
-        """A context was looked at: `named` in the graph, which led to `directory` by whatever links it has."""
-        self.scans.append(scan)
+    def look_at(self, executor: LocalExecutor, failed: Iterable[Step] = ()) -> None:
+        """Take down what was seen of contexts, so that the next build need not read what this one read.
+
+        `failed` are targets that came to nothing: a thorough witness wants to know what their steps would have taken.
+        """
+        for step in in_order(failed) if self.thorough else ():
+            for index, source in enumerate(step.sources):
+                if isinstance(source.op, LocalSource) and isinstance(step.op, Copy):
+                    try:
+                        executor.context_digest(step, index)
+                    except PybuildError:
+                        pass  # that it cannot be had was seen, too
+        for seen in executor.contexts():
+            self.context(seen)
+
+    def context(self, seen: SeenContext) -> None:
+        """A context was looked at; its name in the graph led to its directory by whatever links that has."""
+        self.contexts.append(seen)
+        self.scans.append(seen.scan)
         try:
-            seen = os.stat(directory)
+            found = os.stat(seen.directory)
         except OSError:
-            self.places[named] = None
+            self.places[seen.named] = None
             return
-        self.places[named] = (seen.st_dev, seen.st_ino)
+        self.places[seen.named] = (found.st_dev, found.st_ino)
 
     def written(self, path: str) -> None:
         """A file was written by this build, so it is as fresh as can be and right all the same."""

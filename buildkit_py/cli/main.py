@@ -16,6 +16,7 @@ COMMANDS = {
     "build": "build an image from a Buildfile, Buildfile.py or Dockerfile",
     "test": "run the tests of a Buildfile's targets",
     "verify": "build twice in surroundings that differ, and tell which steps do",
+    "watch": "build again whenever an input changes, and restart a run of the result",
     "check": "tell what is odd about a Buildfile, without building it",
     "fmt": "write Buildfiles in canonical form",
     "convert": "write a Dockerfile or Buildfile anew as a Buildfile.py",

@@ -7,11 +7,30 @@ import os
 from buildkit_py.digest import key_of
 from buildkit_py.executor.context_notes import Notes
 from buildkit_py.executor.context_tree import ContextTree
+from buildkit_py.graph.op import LocalSource
+from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.graph.op import LocalSource
+    from collections.abc import Iterable
+
     from buildkit_py.store.store import Store
+
+
+class SeenContext(Record):
+    """What a build saw of a context: the path that it has `named` in the graph, the `directory` to which that led, the
+    ignore rules through which it was seen, the `scan` as `Scan.dump` gives it.
+
+    `taken` are the paths in it that steps took, with all that is below them ("" for everything). `own` are
+    paths in it that are no part of it: the store, and caches.
+    """
+
+    named: str
+    directory: str
+    ignore: tuple[str, ...]
+    scan: bytes
+    taken: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 class Contexts:
@@ -24,6 +43,7 @@ class Contexts:
         self._store = store
         self._own = own
         self._trees: dict[LocalSource, ContextTree] = {}
+        self._taken: dict[LocalSource, set[str]] = {}
 
     def tree(self, op: LocalSource) -> ContextTree:
         """The tree of a local source; one for all steps that use the same."""
@@ -46,22 +66,25 @@ class Contexts:
         places = [os.path.realpath(place) for place in (self._store.root, *self._own)]
         return tuple(dict.fromkeys(place.removeprefix(top) for place in places if place.startswith(top)))
 
-    def write(self) -> list[tuple[str, str, bytes]]:
-        """Write down what was seen of each context, for the next build. No step may be running.
+    def took(self, op: object, paths: Iterable[str]) -> None:
+        """A step takes these paths of a local source."""
+        assert isinstance(op, LocalSource)
+        self._taken.setdefault(op.replace(name=""), set()).update(paths)
 
-        For each: the path it has in the graph, the directory to which that led, the scan.
-        """
+    def write(self) -> list[SeenContext]:
+        """Write down what was seen of each context, for the next build. No step may be running."""
         if any(tree.shared for tree in self._trees.values()):
             from buildkit_py.image.second import end_left
 
             end_left()
-        seen = []
+        seen: list[SeenContext] = []
         for op, tree in self._trees.items():
             path = self._path(op)
             scan, notes = tree.notes()
             self._store.work.write(path + ".notes", notes)
             self._store.work.write(path, scan)
-            seen.append((op.root, tree.root, scan))
+            taken = tuple(sorted(self._taken.get(op, ())))
+            seen.append(SeenContext(op.root, tree.root, op.ignore, scan, taken, self._own_in(op.root)))
         return seen
 
     def _path(self, op: LocalSource) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildkit_py.events import Emit
+    from buildkit_py.executor.contexts import SeenContext
     from buildkit_py.executor.settings import Given, Settings
     from buildkit_py.executor.tree import Tree
     from buildkit_py.executor.web_file import Fetched
@@ -125,6 +126,7 @@ class LocalExecutor:
                 try:
                     known = self._taken[step, index] = source_digest(step.op, index, tree, listing, tree.digest)
                     self._listings[step, index] = tuple(listing)
+                    self._contexts.took(step.sources[index].op, [path for path, _ in listing])
                 except PybuildError as problem:
                     problem.place(step.position)
                     raise
@@ -153,7 +155,7 @@ class LocalExecutor:
         """The cache mounts that were used: their ids by their names in the store and their keys."""
         return self.places.begun.used
 
-    def contexts(self) -> list[tuple[str, str, bytes]]:
+    def contexts(self) -> list[SeenContext]:
         """Write down what was seen of each context, for the next build; see `Contexts.write`."""
         return self._contexts.write()
 

@@ -100,7 +100,7 @@ class World:
 
 def libraries(python: str, base: Path) -> str:
     """A PYTHONPATH for an interpreter: this repository, and the dependencies where its own lack them."""
-    packages = ("lark", "blake3", "zstandard", "typeguard", "rich", "obstore", "cryptography")
+    packages = ("lark", "blake3", "zstandard", "typeguard", "rich", "obstore", "cryptography", "watchfiles")
     done = subprocess.run([python, "-c", f"import {', '.join(packages)}"], capture_output=True, check=False)
     if done.returncode == 0:
         return str(REPOSITORY)
