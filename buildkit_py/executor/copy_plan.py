@@ -32,13 +32,20 @@ _INLINE_MODE = 0o644
 
 
 def plan(
-    op: Copy, sources: Sequence[Tree], base: Union | None, *, work: str = "", created: int = CREATED
+    op: Copy,
+    sources: Sequence[Tree],
+    base: Union | None,
+    *,
+    work: str = "",
+    created: int = CREATED,
+    digests: dict[str, bytes] | None = None,
 ) -> list[Entry]:
     """The entries that a Copy adds to a base filesystem (None: an empty one), in the order of `image.order`.
 
     The bytes of an unpacked archive (ADD) are kept below the empty directory
     `work`, which must live until the plan is packed. `created` is the time of
-    directories that are made, in nanoseconds.
+    directories that are made, in nanoseconds. `digests` is as for
+    `archive_entries`.
 
     Raises `ContextError` for a source that is not there, `BuildfileError` for
     a destination, owner, mode or pattern that cannot be.
@@ -55,7 +62,7 @@ def plan(
         for taken in select(op, item, sources[item.source]):
             if taken.root.kind == DIR:
                 placing.contents(taken.entries, whole=item.whole)
-            elif not (unpack and taken.root.kind == FILE and placing.archive(taken.root, work)):
+            elif not (unpack and taken.root.kind == FILE and placing.archive(taken.root, work, digests)):
                 placing.file(taken.name, taken.root)
     return placing.draft.entries()
 
@@ -147,11 +154,11 @@ class _Placing:
                 placed = placed._replace(target=prefix + entry.target)
             place(placed)
 
-    def archive(self, root: Entry, work: str) -> bool:
+    def archive(self, root: Entry, work: str, digests: dict[str, bytes] | None) -> bool:
         """The contents of an archive, as tar would unpack it there; False for a file that is none."""
         from buildkit_py.executor.unpack_archive import archive_entries
 
-        found = archive_entries(root, work)
+        found = archive_entries(root, work, digests=digests)
         if found is None:
             return False
         draft = self.draft

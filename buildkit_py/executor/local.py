@@ -243,7 +243,8 @@ class LocalExecutor:
                         tree.hash_files = False
                         tree.take_up()
                     base = self.files.union(below) if below and not op.link else None
-                    entries = plan(op, trees, base, work=work.path)
+                    unpacked: dict[str, bytes] = {}
+                    entries = plan(op, trees, base, work=work.path, digests=unpacked)
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
                     from array import array  # it loads `collections`, which steps without files do without
@@ -259,6 +260,8 @@ class LocalExecutor:
             with self._looking:
                 for tree in contexts:
                     tree.learn(paths, found)
+                    if unpacked:
+                        tree.learn(tuple(unpacked), b"".join(unpacked.values()))
             digests = tuple(
                 self.context_digest(step, index, learnt=True) if source.local is not None else ""
                 for index, source in enumerate(sources)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import ContextError, SourceError
+from buildkit_py.image.batches import changed
 from buildkit_py.image.compress import Counted, TrailingGarbage, decompress, kind_of_bytes
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, Entry
 from buildkit_py.image.limits import DEFAULT, Limits
@@ -25,23 +26,63 @@ if TYPE_CHECKING:
 # Small files stay in memory, for creating one costs more than keeping it; but not without end.
 _IN_MEMORY = 1 << 14
 _ALL_IN_MEMORY = 16 << 20
+_PIECE = 1 << 20
 
 
-def archive_entries(file: Entry, work: str, limits: Limits = DEFAULT) -> list[Entry] | None:
+def archive_entries(
+    file: Entry, work: str, limits: Limits = DEFAULT, *, digests: dict[str, bytes] | None = None
+) -> list[Entry] | None:
     """The entries of an archive, of a name that comes twice the last; None for a file that is no archive.
 
     In the order of the archive. A file is no archive if its first header is
     none, as docker has it; damage after that is an error. An entry of the path
     "" gives the destination itself its attributes. Bytes that do not stay in
-    memory go below the directory `work`. Raises `ContextError`.
+    memory go below the directory `work`. `digests` gets, by the archive's source,
+    BLAKE3 of the bytes that were unpacked. Raises `ContextError`, also for an
+    archive that is not what was listed, or changes while it is read.
     """
     try:
         with _open(file) as stream:
-            return _read(stream, os.path.realpath(work) if work else "", limits)
+            before = os.fstat(stream.fileno()) if file.data is None else None
+            hashed = _Hashed(stream)
+            entries = _read(hashed, os.path.realpath(work) if work else "", limits)
+            if entries is not None and before is not None:
+                digest = hashed.rest()
+                now = os.fstat(stream.fileno())
+                if (
+                    (now.st_size, now.st_mtime_ns, now.st_ctime_ns) != (file.size, file.mtime, before.st_ctime_ns)
+                    # Its key was made of other bytes, so what is in it now must not be filed under that.
+                    or (file.digest is not None and file.digest != digest)
+                ):
+                    raise changed(file)
+                if digests is not None:
+                    digests[file.source] = digest
+            return entries
     except SourceError as problem:
         raise ContextError(f"{problem.message} (unpacking {file.path})", at=file.source) from problem
     except OSError as problem:
         raise ContextError(f"{file.path} cannot be unpacked ({problem.strerror})", at=file.source) from problem
+
+
+class _Hashed:
+    """Reads a stream, and takes the digest of all its bytes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        from blake3 import blake3
+
+        self._stream = stream
+        self._hasher = blake3()
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._hasher.update(data)
+        return data
+
+    def rest(self) -> bytes:
+        """The digest, after reading what nobody wanted of it."""
+        while self.read(_PIECE):
+            pass
+        return self._hasher.digest()
 
 
 def _open(file: Entry) -> BinaryIO:
@@ -52,7 +93,7 @@ def _open(file: Entry) -> BinaryIO:
     return open(os.open(file.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
 
 
-def _read(stream: BinaryIO, work: str, limits: Limits) -> list[Entry] | None:
+def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
     source = Counted(stream.read)
     plain = decompress(source.read, kind_of_bytes(source.peek(6)))
     tar = TarReader(limited(plain, source, limits), limits)

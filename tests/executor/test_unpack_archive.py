@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import BuildfileError, ContextError
+from buildkit_py.executor import unpack_archive
+from buildkit_py.executor.context_tree import ContextTree
 from buildkit_py.executor.copy_plan import plan
 from buildkit_py.executor.union_tree import UnionTree
 from buildkit_py.executor.unpack_archive import archive_entries
@@ -251,3 +253,68 @@ def test_a_file_in_the_way_is_an_error(tmp_path: Path, work: str) -> None:
 def test_without_a_work_directory_large_files_have_no_place(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no work directory"):
         add(source(tmp_path, PLAIN), "")
+
+
+# an archive that changes
+
+
+def listed_archive(top: Path, data: bytes, *, hashed: bool) -> Entry:
+    """An archive in a context, as it is when the key of an ADD is made."""
+    path = top / "archive"
+    path.write_bytes(data)
+    os.utime(path, ns=(10**18, 10**18))
+    tree = ContextTree(str(top))
+    tree.hash_files = hashed
+    entry = tree.lookup("archive")
+    assert entry is not None
+    return entry
+
+
+def rewrite(entry: Entry, data: bytes) -> None:
+    """Other bytes with the old time."""
+    Path(entry.source).write_bytes(data)
+    os.utime(entry.source, ns=(entry.mtime, entry.mtime))
+
+
+def test_an_archive_is_unpacked_from_the_bytes_of_its_key(tmp_path: Path, work: str) -> None:
+    entry = listed_archive(tmp_path, PLAIN, hashed=True)
+    assert archive_entries(entry, work) is not None
+    other = PLAIN.replace(b"small", b"other")
+    assert len(other) == len(PLAIN)
+    assert other != PLAIN
+    rewrite(entry, other)
+    with pytest.raises(ContextError, match="archive changed while it was being read"):
+        archive_entries(entry, work)
+
+
+@pytest.mark.parametrize("data", [PLAIN + bytes(512), PLAIN])
+def test_an_archive_that_changed_since_it_was_listed_is_an_error(tmp_path: Path, work: str, data: bytes) -> None:
+    entry = listed_archive(tmp_path, PLAIN, hashed=False)
+    rewrite(entry, data)
+    if data == PLAIN:
+        os.utime(entry.source, ns=(0, 0))
+    with pytest.raises(ContextError, match="archive changed while it was being read"):
+        archive_entries(entry, work)
+
+
+def test_an_archive_that_changes_while_it_is_unpacked_is_an_error(
+    tmp_path: Path, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = listed_archive(tmp_path, PLAIN, hashed=False)
+    spool = unpack_archive._spool
+
+    def meanwhile(*arguments: object) -> str:
+        rewrite(entry, PLAIN)  # whatever is written: that it was written to is seen
+        return spool(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(unpack_archive, "_spool", meanwhile)
+    with pytest.raises(ContextError, match="archive changed while it was being read"):
+        archive_entries(entry, work)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_digest_is_that_of_all_bytes(tmp_path: Path, work: str, form: str) -> None:
+    digests: dict[str, bytes] = {}
+    entry = listed_archive(tmp_path, FORMS[form](PLAIN), hashed=True)
+    archive_entries(entry, work, digests=digests)
+    assert digests == {entry.source: entry.digest}
