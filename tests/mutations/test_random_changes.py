@@ -78,7 +78,7 @@ class Changes(RandomTree):
             held = [scan.holds() for scan in self.scans]
             contexts = Contexts(self.store)
             remembered = self._seen(contexts.tree, copies)
-            self.scans = [_loaded(scan) for _, _, scan in contexts.write()]
+            self.scans = [_loaded(seen.scan) for seen in contexts.write()]
             fresh = self._seen(lambda op: ContextTree(op.root, op.ignore), False)
         assert remembered[0] == fresh[0], "a key that is not that of a build from nothing"
         assert remembered[1] == fresh[1], "a layer that is not that of a build from nothing"
