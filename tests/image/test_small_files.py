@@ -73,7 +73,7 @@ def test_both_write_the_same(writer: SmallFiles, directory: int, tmp_path: Path)
     assert writer.wait() == []
     assert_written(tmp_path, batch(0) + batch(950))
     assert len(list(tmp_path.iterdir())) == 1001
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors  # what an earlier test left may have gone meanwhile
 
 
 def test_what_the_second_process_cannot_write_is_raised_here(writer: SmallFiles, directory: int) -> None:
