@@ -44,6 +44,17 @@ class Detached(Record):
     patience: float = 10.0
 
 
+class Execute(Record):
+    """A command for a container that runs; "" in `workdir` and `user` is the container's own."""
+
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
+    user: str = ""
+    interactive: bool = False
+    terminal: bool = False
+
+
 def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     """Make a container and start it; its id, once it runs.
 
@@ -164,6 +175,43 @@ def kill(text: str, signal: int = _SIGKILL, *, store: str = "") -> str:
     with closing(supervisor):
         _ask(supervisor, "kill", signal)
     return about.name
+
+
+def execute(text: str, wanted: Execute, *, store: str = "") -> int:
+    """Run a command in a container beside its own, on this process's standard streams; its exit code.
+
+    Raises `UsageError` where the container does not run, and `SandboxError`.
+    """
+    from buildkit_py.runner.foreground import Forwarding, run_in_foreground
+    from buildkit_py.sandbox.join import Joiner
+    from buildkit_py.sandbox.spec import SandboxSpec
+
+    containers = _containers(store)
+    about = containers.find(text)
+    supervisor = control.connect(containers.path(about.id))
+    pidfd = -1
+    if supervisor is not None:
+        with closing(supervisor):
+            control.send(supervisor, "join")
+            pidfd = control.receive_descriptor(supervisor)
+    if pidfd < 0:
+        raise UsageError(f"the container `{about.name}` is not running", hint=f"`pybuild start {about.name}` starts it")
+    spec = SandboxSpec.from_wire(about.body["spec"])
+    env = dict(spec.env) | ({"TERM": "xterm"} if wanted.terminal else {}) | dict(wanted.env)
+    spec = spec.replace(
+        argv=wanted.command,
+        env=tuple(env.items()),
+        cwd=wanted.workdir or spec.cwd,
+        user=wanted.user or spec.user,
+        terminal=wanted.terminal,
+    )
+    joiner = Joiner(pidfd)
+    try:
+        with Forwarding() as forwarding:
+            return run_in_foreground(joiner.spawn, spec, forwarding, interactive=wanted.interactive)
+    finally:
+        joiner.close()
+        os.close(pidfd)
 
 
 def wait(text: str, *, store: str = "") -> int:

@@ -28,6 +28,7 @@ COMMANDS = {
     "logs": "print what the steps of a build, or a container, wrote",
     "run": "run a command in an image or a target",
     "ps": "list the containers in the background",
+    "exec": "run a command in a container that runs",
     "start": "start containers that have ended",
     "stop": "end containers, and wait until they have",
     "kill": "send containers a signal",

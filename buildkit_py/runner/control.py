@@ -1,8 +1,9 @@
 """The control socket of a container: what others ask of its supervisor, and how it answers.
 
 A socket of whole messages (SOCK_SEQPACKET) in the container's directory, which is private to its user. A message is a
-tuple of plain values as `marshal` writes it: `("kill", signal)`, `("stop", signal, seconds)`, `("wait",)`. Each is
-answered with `("ok",)` at once; whoever waits or stops then gets `("ended", code)`.
+tuple of plain values as `marshal` writes it: `("kill", signal)`, `("stop", signal, seconds)`, `("wait",)`, `("join",)`.
+Each is answered at once with `("ok",)`, with which whoever joins gets the pidfd of the container's first process, if
+there is one; whoever waits or stops then gets `("ended", code)`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import _socket
 import marshal
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +47,13 @@ def connect(directory: str) -> _socket.socket | None:
     return client
 
 
-def send(to: _socket.socket, *message: Any) -> None:
-    """One message. Raises `OSError`."""
-    to.send(marshal.dumps(message))
+def send(to: _socket.socket, *message: Any, fd: int = -1) -> None:
+    """One message, and a descriptor with it. Raises `OSError`."""
+    data = marshal.dumps(message)
+    if fd < 0:
+        to.send(data)
+    else:
+        to.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
 
 
 def receive(of: _socket.socket) -> tuple[Any, ...]:
@@ -58,6 +64,15 @@ def receive(of: _socket.socket) -> tuple[Any, ...]:
     except (OSError, ValueError, EOFError, TypeError):
         return ()
     return message if isinstance(message, tuple) else ()
+
+
+def receive_descriptor(of: _socket.socket) -> int:
+    """The descriptor that comes with the next message; -1 where none does."""
+    try:
+        _, ancillary, _, _ = of.recvmsg(LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+    except OSError:
+        return -1
+    return int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
 
 
 class _Short:

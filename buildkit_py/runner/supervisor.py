@@ -220,6 +220,9 @@ class Supervisor:
                 self._waiting.append(client)
                 self._answer(client, "ok")
                 self._stop(number or self._stop_signal, self._patience if seconds < 0 else seconds)
+            case ("join",):
+                pidfd = self._sandbox.pidfd if self._sandbox is not None else -1
+                self._answer(client, "ok" if pidfd >= 0 else "none", fd=pidfd)
             case ("wait",):
                 self._waiting.append(client)
                 self._answer(client, "ok")
@@ -232,9 +235,9 @@ class Supervisor:
             self._sandbox.kill(number)
             self._deadline = time.monotonic() + seconds
 
-    def _answer(self, client: _socket.socket, *message: object) -> None:
+    def _answer(self, client: _socket.socket, *message: object, fd: int = -1) -> None:
         try:
-            control.send(client, *message)
+            control.send(client, *message, fd=fd)
         except OSError:
             self._forget(client)
 

@@ -43,7 +43,7 @@ _NAMESPACES = (
     | syscalls.CLONE_NEWIPC
     | syscalls.CLONE_NEWCGROUP
 )
-# What the import system was made of, see `_switch_off_imports`.
+# What the import system was made of, see `switch_off_imports`.
 _put_aside: list[object] = []
 
 
@@ -79,7 +79,7 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: in
         ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure)
         _enter(spec, host, ground, program, reader, channel, stdio)
 
-    _report_failure(enter, channel)
+    report_failure(enter, channel)
 
 
 def prepare(host: Host, network: int = -1) -> tuple[int, int, _socket.socket]:
@@ -126,19 +126,19 @@ def _become_the_next(host: Host, requests: _socket.socket, network: int) -> None
         program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
         _enter(spec, host, ground, program, -1, request.channel, request.stdio)
 
-    _report_failure(enter, request.channel)
+    report_failure(enter, request.channel)
 
 
-def _report_failure(enter: Callable[[], NoReturn], channel: int) -> NoReturn:
+def report_failure(enter: Callable[[], NoReturn], channel: int) -> NoReturn:
     """Become the command, or say on the channel why that cannot be, and end."""
     try:
         enter()
     except SetupFailure as failure:
-        _report(channel, ("error", failure.stage, failure.errno, failure.subject))
+        report(channel, ("error", failure.stage, failure.errno, failure.subject))
     except OSError as error:
-        _report(channel, ("error", "set up the sandbox", error.errno or 0, str(error.filename or "")))
+        report(channel, ("error", "set up the sandbox", error.errno or 0, str(error.filename or "")))
     except BaseException as error:
-        _report(channel, ("error", "set up the sandbox: internal error", 0, repr(error)))
+        report(channel, ("error", "set up the sandbox: internal error", 0, repr(error)))
     finally:
         os._exit(SETUP_FAILED)
 
@@ -175,7 +175,7 @@ def _enter(
     places = MountPoints(root.tree, upper)
     ground.system.attach(places)
 
-    _switch_off_imports()
+    switch_off_imports()
     _change_root(root.tree, ground.scaffold)
     for path in spec.root.hide:
         ground.system.hide(root.tree, encode(path))
@@ -190,17 +190,17 @@ def _enter(
     if spec.read_only_root:
         with stage("make the root read-only"):
             syscalls.mount_setattr(root.tree, RDONLY)
-    _wire(stdio, terminal=spec.terminal)
-    command = Program(spec.argv, _environment(spec, user), host.interpreters)
+    wire(stdio, terminal=spec.terminal)
+    command = Program(spec.argv, environment(spec, user), host.interpreters)
     if program is None:
         program = _read_filter(reader)
 
-    _report(channel, ("ready", root.stubs + places.stubs), master)
+    report(channel, ("ready", root.stubs + places.stubs), master)
     try:
         command.inspect()
     except Refused as refused:
         command.refuse(refused)
-    _give_up_rights(spec, user, program, ground.setgroups_allowed)
+    give_up_rights(spec, user, program, ground.setgroups_allowed)
     follow_parent(host)
     syscalls.close_from(3, on_exec=True)
     command.start()
@@ -234,7 +234,8 @@ def _prepare_mounts(spec: SandboxSpec, ground: Ground) -> list[Prepared]:
     return out
 
 
-def _switch_off_imports() -> None:
+def switch_off_imports() -> None:
+    """From now on an import fails: it would run what the image has under that name."""
     # Put aside, not freed: what the finders know of directories lies on 200 pages that are shared with the parent, and
     # each would be copied first.
     _put_aside.extend((sys.path, sys.meta_path, sys.path_hooks, sys.path_importer_cache))
@@ -282,7 +283,8 @@ def _enter_directory(root: int, points: MountPoints, path: bytes) -> None:
             raise SetupFailure("enter the working directory: it is outside of the root", 0, os.fsdecode(path))
 
 
-def _wire(stdio: Stdio, *, terminal: bool) -> None:
+def wire(stdio: Stdio, *, terminal: bool) -> None:
+    """Make these descriptors standard input, output and error. Raises `SetupFailure`."""
     with stage("connect standard input and output"):
         inp = stdio.inp if stdio.inp >= 0 else os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         if terminal:
@@ -293,7 +295,8 @@ def _wire(stdio: Stdio, *, terminal: bool) -> None:
             os.dup2(fd, number)
 
 
-def _environment(spec: SandboxSpec, user: passwd.User) -> dict[bytes, bytes]:
+def environment(spec: SandboxSpec, user: passwd.User) -> dict[bytes, bytes]:
+    """The command's variables. Raises `SetupFailure` for a name that is none."""
     env = {}
     for name, value in spec.env:
         if not name or "=" in name:
@@ -303,7 +306,7 @@ def _environment(spec: SandboxSpec, user: passwd.User) -> dict[bytes, bytes]:
     return env
 
 
-def _give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgroups_allowed: bool) -> None:
+def give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgroups_allowed: bool) -> None:
     """In this order: the bounding set needs CAP_SETPCAP, the filter CAP_SYS_ADMIN, the ids CAP_SETUID."""
     with stage("limit the capabilities"):
         capabilities.limit_bounding_set(spec.capabilities)
@@ -322,7 +325,8 @@ def _give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgro
         capabilities.limit_process(spec.capabilities if user.uid == 0 else 0)
 
 
-def _report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:
+def report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:
+    """Tell the builder's side; `fd` goes along, and is closed here."""
     data = marshal.dumps(message)  # type: ignore[arg-type]
     if fd < 0:
         os.write(channel, data)

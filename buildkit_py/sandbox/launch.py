@@ -40,15 +40,20 @@ FORWARDED = (1, 2, 3, 10, 12, 15, 18, 28)
 
 
 class Sandbox:
-    """One running process tree, whose first process is `pid`. Made by `Launcher.spawn` or `Foreground.spawn`."""
+    """One running process tree, whose first process is `pid`. Made by a `spawn` of `Launcher`, `Foreground`, `Joiner`.
 
-    def __init__(self, channel: _socket.socket, spec: SandboxSpec, *, pid: int = 0, pidfd: int = -1) -> None:
+    `stays`: it is told which process it is, as by a fork server, and is a child of this one all the same.
+    """
+
+    def __init__(
+        self, channel: _socket.socket, spec: SandboxSpec, *, pid: int = 0, pidfd: int = -1, stays: bool = False
+    ) -> None:
         self._channel = channel
         self._upper = spec.root.upper
         self._lock = _thread.allocate_lock()
         self._signalling = _thread.RLock()  # held while the pidfd is used or closed: its number may come again
         self._pidfd = pidfd
-        self._owned = pid != 0  # a child of this very process, not of the fork server
+        self._owned = pid != 0 or stays  # a child of this very process, not of the fork server
         self._started = time.monotonic()
         self._ready = False
         self._ended = False

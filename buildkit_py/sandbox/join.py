@@ -1,0 +1,148 @@
+"""Joining a sandbox: another command in the namespaces of one that runs, with the rights that its own command has.
+
+A process that entered the namespaces forks the one that becomes the command,
+which is then a child of the caller (CLONE_PARENT, clone(2)) and a process of
+the sandbox's pid namespace. Those that run in there must not get at it while
+it still has this machine's interpreter open (CVE-2019-5736): it is not
+dumpable (PR_SET_DUMPABLE, ptrace(2)) until the exec.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+import _socket
+import os
+
+from buildkit_py.sandbox import passwd, syscalls
+from buildkit_py.sandbox.failure import SetupFailure, stage
+from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent
+from buildkit_py.sandbox.init import environment, give_up_rights, report, report_failure, switch_off_imports, wire
+from buildkit_py.sandbox.launch import Sandbox, launch_error
+from buildkit_py.sandbox.mounts import encode
+from buildkit_py.sandbox.paths import open_inside
+from buildkit_py.sandbox.program import Program, Refused, host_interpreters
+from buildkit_py.sandbox.request import Stdio
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    from buildkit_py.sandbox.spec import SandboxSpec
+
+_NAMESPACES = (
+    ("user", syscalls.CLONE_NEWUSER),
+    ("mnt", syscalls.CLONE_NEWNS),
+    ("pid", syscalls.CLONE_NEWPID),
+    ("uts", syscalls.CLONE_NEWUTS),
+    ("ipc", syscalls.CLONE_NEWIPC),
+    ("cgroup", syscalls.CLONE_NEWCGROUP),
+    ("net", syscalls.CLONE_NEWNET),
+)
+
+
+class Joiner:
+    """Starts commands in the sandbox whose first process the pidfd is of. Only for a process with one thread."""
+
+    def __init__(self, pidfd: int) -> None:
+        self._target = pidfd
+        self._host = Host(os.pidfd_open(os.getpid()), host_interpreters())
+
+    def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
+        """Start the command of a spec, of which only what a command is counts: not its files and network.
+
+        Raises `SandboxError`.
+        """
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        try:
+            program = self._host.ready_filter(spec.capabilities) if spec.seccomp else b""
+            if program is None:
+                program = self._host.compile_filter(spec.capabilities)
+        except SetupFailure as failure:
+            ours.close()
+            theirs.close()
+            raise launch_error(failure.stage, failure.errno, failure.subject) from failure
+        between = os.fork()
+        if between == 0:
+            channel = theirs.fileno()
+            report_failure(lambda: self._enter(spec, program, channel, Stdio(stdin, stdout, stderr)), channel)
+        theirs.close()
+        os.waitpid(between, 0)
+        sandbox = Sandbox(ours, spec, stays=True)
+        sandbox.await_start()
+        return sandbox
+
+    def close(self) -> None:
+        """Needed no more."""
+        os.close(self._host.parent)
+
+    def _enter(self, spec: SandboxSpec, program: bytes, channel: int, stdio: Stdio) -> NoReturn:
+        """In a process between: enter, and fork the command."""
+        with stage("look at the container's namespaces"):
+            flags = _other_namespaces(_pid_of(self._target))
+        switch_off_imports()
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        with stage("enter the container"):
+            syscalls.setns(self._target, flags)
+        root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        with stage("start a process in the container"):
+            pid, pidfd = syscalls.clone(syscalls.CLONE_PARENT)
+        if pid:
+            report(channel, ("pid", pid), pidfd)
+            os._exit(0)
+        report_failure(lambda: self._become(spec, program, channel, stdio, root), channel)
+
+    def _become(self, spec: SandboxSpec, program: bytes, channel: int, stdio: Stdio, root: int) -> NoReturn:
+        follow_parent(self._host)
+        os.setsid()
+        os.umask(0o022)
+        for number in self._host.handled:
+            _signal.signal(number, _signal.SIG_DFL)
+        _signal.pthread_sigmask(SIG_SETMASK, ())
+        user = passwd.look_up(root, spec.user)
+        master = -1
+        if spec.terminal:
+            with stage("open a terminal", "/dev/pts/ptmx"):
+                master = open_inside(root, b"/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+                slave = syscalls.open_pty_peer(master)
+                os.fchown(slave, user.uid, -1)
+            stdio = Stdio(slave, slave, slave)
+        with stage("enter the working directory", spec.cwd):
+            directory = open_inside(root, encode(spec.cwd), os.O_PATH | os.O_DIRECTORY)
+            os.fchdir(directory)
+            # The kernel answers "(unreachable)/…" for a directory outside the root (CVE-2024-21626).
+            if not os.getcwdb().startswith(b"/"):
+                raise SetupFailure("enter the working directory: it is outside of the root", 0, spec.cwd)
+        wire(stdio, terminal=spec.terminal)
+        command = Program(spec.argv, environment(spec, user), self._host.interpreters)
+        report(channel, ("ready", []), master)
+        try:
+            command.inspect()
+        except Refused as refused:
+            command.refuse(refused)
+        with open(b"/proc/self/setgroups", "rb") as file:
+            may_set_groups = file.read().strip() == b"allow"
+        give_up_rights(spec, user, program, may_set_groups)
+        syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of user may have set it again
+        follow_parent(self._host)
+        syscalls.close_from(3, on_exec=True)
+        command.start()
+
+
+def _other_namespaces(pid: str) -> int:
+    """Which namespaces of a process are not this one's own: the kernel lets nobody enter his own user namespace, and
+    an ordinary user no network of the machine, where he is already.
+    """
+    flags = 0
+    for name, flag in _NAMESPACES:
+        if not os.path.samestat(os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")):
+            flags |= flag
+    return flags
+
+
+def _pid_of(pidfd: int) -> str:
+    """The number of a process, from what /proc says of its pidfd."""
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pid:"):
+                return line.split()[1].decode()
+    raise SetupFailure("enter the container: it has ended")
