@@ -111,9 +111,13 @@ class Fetcher:
     def _check(self, layer_id: str, stream: Stream) -> None:
         found, wanted = tar_digest(stream.read, stream.blob.media_type), stream.blob.diff_id
         if wanted and found != wanted:
+            meta = self._store.layers.get(layer_id)
+            places = [_where(origins.read(text)) for text in meta.origin] if meta is not None else []
             # The layer that the image names may be another one's, and must be had from elsewhere.
             self._store.layers.lose(layer_id)
-            problem = DigestMismatch(f"the layer's content is {found} and not {wanted}")
+            problem = DigestMismatch(
+                f"the layer's content is {found} and not {wanted}", at=places[0] if places else None
+            )
             problem.layer = layer_id
             raise problem
         self._store.layers.set_note(layer_id, CHECKED, stream.blob.digest.encode())
@@ -168,6 +172,12 @@ class Fetcher:
         return blob
 
 
+def _where(place: Origin) -> str:
+    if place.piece is not None:
+        return place.piece.path
+    return shown_url(place.url) if place.url else place.name
+
+
 class _Source:
     """The bytes of an origin; a transfer that breaks off is taken up again where it stopped.
 
@@ -189,9 +199,7 @@ class _Source:
     @property
     def where(self) -> str:
         """The place of the bytes, for people."""
-        if self._place.piece is not None:
-            return self._place.piece.path
-        return shown_url(self._place.url) if self._place.url else self._place.name
+        return _where(self._place)
 
     def stop(self) -> None:
         """Give up, from another thread: a read that waits fails soon, and is not tried again."""

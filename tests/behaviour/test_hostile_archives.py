@@ -211,13 +211,22 @@ def test_tricks_through_a_base_image(attacked: Attacked) -> None:
 
 
 def test_a_blob_that_was_passed_on_is_not_another_images_layer(attacked: Attacked) -> None:
-    """An image claims the diff_id of another one's layer, and nothing unpacks it before the other is built."""
+    """An image claims the diff_id of another one's layer, and nothing unpacks it: it is no less refused."""
     world = attacked.world
     world.write({"Dockerfile": "FROM base\nLABEL a=b\n"})
     for name, data in {"bad": gzip.compress(tar(evil(b"x"))), "good": gzip.compress(GOOD, mtime=0)}.items():
         layout = world.project / name
         layer_layout(layout, data, "tar+gzip", GOOD)
-        world.build(f"--build-context=base=oci-layout://{layout}", "-o", f"type=oci,dest={name}.oci")
+        build = ("build", f"--build-context=base=oci-layout://{layout}", "-o", f"type=oci,dest={name}.oci", ".")
+        if name == "bad":
+            for _ in range(2):
+                done = world.run(*build, ok=False)
+                assert done.returncode == 4
+                assert "the layer's content is" in done.stderr
+                assert str(layout) in done.stderr
+            assert not (world.project / "bad.oci").exists()
+            continue
+        world.run(*build)
         with tarfile.open(world.project / f"{name}.oci") as archive:
             assert f"blobs/sha256/{hashlib.sha256(data).hexdigest()}" in archive.getnames(), name
 
