@@ -64,12 +64,12 @@ class Pool:
 
     def take(self) -> Namespace | None:
         """A namespace that is ready, for one sandbox; None if one has to be waited for. Raises `SetupFailure`."""
-        if not self._ready:
-            if self._failure:
-                raise SetupFailure(NO_NETWORK, 0, self._failure)
-            self._want()
-            return None
-        return self._ready.pop()
+        if self._failure:  # those that are ready lead nowhere any more
+            raise SetupFailure(NO_NETWORK, 0, self._failure)
+        if self._ready:
+            return self._ready.pop()
+        self._want()
+        return None
 
     def refill(self) -> None:
         """Have another made if none lies ready: a sandbox may come before the others end."""

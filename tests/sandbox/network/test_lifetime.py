@@ -1,0 +1,242 @@
+"""The network lives as long as the one who wanted it: nothing is left of it, however that one ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.needs import need
+from tests.sandbox.network.conftest import on_a_machine
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a machine")
+
+# What the builder does: a sandbox on the isolated network that says that it runs, and stays.
+_BUILDER = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.sandbox.foreground import Foreground
+from buildkit_py.sandbox.launch import Launcher
+from buildkit_py.sandbox.network.plan import draw
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+layer, base, mark, uplink, how = sys.argv[2:7]
+for name in ("upper", "work"):
+    os.makedirs(f"{base}/{name}")
+root = RootFilesystem(layers=(layer,), upper=f"{base}/upper", work=f"{base}/work")
+argv = ("sh", "-c", "nc -w 5 203.0.113.10 7000 </dev/null; exec sleep 1000")
+spec = SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"), ("MARK", mark)), network="isolated")
+starter = Launcher.start() if how == "server" else Foreground()
+starter.connect(draw().replace(uplinks=(uplink,)))
+sandbox = starter.spawn(spec, stdin=-1, stdout=1, stderr=2)
+sys.stdin.read()
+sandbox.destroy()
+sandbox.wait()
+starter.close()
+"""
+
+
+def _eventually(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + 30  # for hung tests, not a measure
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+class _Machine:
+    """A machine, seen from outside by a process that stays in its network."""
+
+    def __init__(self, scratch: Path, command: list[str]) -> None:
+        self._shell = subprocess.Popen(
+            on_a_machine(scratch, ["sh"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.say("true")
+        within = ["nsenter", f"--net=/proc/{self._shell.pid}/ns/net", f"--mount=/proc/{self._shell.pid}/ns/mnt"]
+        self.builder = subprocess.Popen([*within, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def say(self, command: str) -> str:
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.write(f"{command}; echo; echo end\n")
+        self._shell.stdin.flush()
+        lines: list[str] = []
+        while not lines or lines[-1] != "end\n":
+            lines.append(self._shell.stdout.readline())
+        return "".join(lines[:-1]).strip()
+
+    def state(self) -> str:
+        """What pybuild could leave in it: interfaces, routes, rules."""
+        return self.say("ip -o link | cut -d: -f2; ip route; ip -6 route; nft list ruleset")
+
+    def close(self) -> None:
+        assert self._shell.stdin is not None
+        assert self._shell.stdout is not None
+        self._shell.stdin.close()
+        self._shell.stdout.close()
+        self._shell.wait(30)
+
+
+def _networks() -> set[str]:
+    """The network namespaces that some process is in."""
+    out = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                out.add(os.readlink(f"/proc/{name}/ns/net"))
+            except OSError:
+                continue
+    return out
+
+
+def _children(pid: int) -> list[int]:
+    """All processes below one, and it."""
+    out, parents = [], {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text()
+            except OSError:
+                continue
+            parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
+    wanted = [pid]
+    while wanted:
+        one = wanted.pop()
+        out.append(one)
+        wanted += [child for child, parent in parents.items() if parent == one]
+    return out
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("how", ["server", "foreground"])
+@pytest.mark.parametrize("uplink", ["pasta", "bridge", "slirp4netns"])
+@pytest.mark.parametrize("end", ["kill", "close"])
+def test_nothing_is_left(how: str, uplink: str, end: str, rootfs: Path, place: Path) -> None:
+    need("ip", "nft", "nsenter", *([] if uplink == "bridge" else [uplink]))
+    base = place / f"life-{how}-{uplink}-{end}"
+    base.mkdir()
+    arguments = [str(Path(__file__).parents[3]), str(rootfs), str(base), f"life-{os.getpid()}", uplink, how]
+    machine = _Machine(base / "scratch", [sys.executable, "-c", _BUILDER, *arguments])
+    try:
+        builder = machine.builder
+        assert builder.stdin is not None
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == b"world 192.0.2.2\n"
+        before, during = "eth0", machine.state()
+        assert ("pyb" in during) == (uplink == "bridge"), during
+        family = _children(builder.pid)
+        assert len(family) >= (4 if uplink == "bridge" else 5), "sandbox, gate, keeper, and the program"
+        networks = {os.readlink(f"/proc/{pid}/ns/net") for pid in family} - {os.readlink("/proc/self/ns/net")}
+        networks.discard(os.readlink(f"/proc/{builder.pid}/ns/net"))
+        assert len(networks) == 2, "the hub's and the sandbox's"
+        if end == "kill":
+            builder.kill()
+        builder.stdin.close()
+        assert builder.wait(60) == (-signal.SIGKILL if end == "kill" else 0)
+        builder.stdout.close()
+        assert _eventually(lambda: not any(_alive(pid) for pid in family)), [pid for pid in family if _alive(pid)]
+        assert _eventually(lambda: not networks & _networks())
+        assert _eventually(lambda: "pyb" not in machine.state()), machine.state()
+        assert before in machine.state()
+        assert str(base) not in Path("/proc/self/mountinfo").read_text()
+    finally:
+        machine.close()
+
+
+# Kills every pasta of the machine that it is started on.
+_KILL_OWN = """
+import os, sys
+own = os.readlink("/proc/self/ns/net")
+for name in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        with open(f"/proc/{name}/comm") as file:
+            if file.read().startswith("pasta") and os.readlink(f"/proc/{name}/ns/net") == own:
+                os.kill(int(name), 9)
+    except OSError:
+        pass
+"""
+
+_FAILING = """
+import os, subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.launch import Launcher
+from buildkit_py.sandbox.network.plan import draw
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+layer, base, uplinks, between = sys.argv[2:6]
+count = 0
+def spec():
+    global count
+    count += 1
+    for name in ("upper", "work"):
+        os.makedirs(f"{base}/{name}{count}")
+    root = RootFilesystem(layers=(layer,), upper=f"{base}/upper{count}", work=f"{base}/work{count}")
+    argv = ("sh", "-c", "nc -w 5 203.0.113.10 7000 </dev/null")
+    return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated")
+launcher = Launcher.start()
+launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))))
+for attempt in range(2):
+    try:
+        print(launcher.spawn(spec(), stdout=1, stderr=2).wait().code, flush=True)
+    except SandboxError as error:
+        print(error.message, "|", error.hint, flush=True)
+    if between:
+        subprocess.run([sys.executable, "-c", between], check=True)
+    time.sleep(0.3)
+launcher.close()
+"""
+
+
+def _try(rootfs: Path, base: Path, uplinks: str, *, path: str = "", between: str = "") -> list[str]:
+    base.mkdir()
+    script = [sys.executable, "-c", _FAILING, str(Path(__file__).parents[3]), str(rootfs), str(base), uplinks, between]
+    env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
+    done = subprocess.run(
+        on_a_machine(base / "scratch", script), capture_output=True, text=True, check=True, env=env, timeout=120
+    )
+    return done.stdout.splitlines()
+
+
+def _program(place: Path, name: str, text: str) -> str:
+    """A directory with a program of that name, which stands before the real one."""
+    directory = place / f"path-{abs(hash(text))}"
+    directory.mkdir(exist_ok=True)
+    file = directory / name
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(directory)
+
+
+def test_what_fails_gives_way_to_the_next(rootfs: Path, place: Path) -> None:
+    path = _program(place, "pasta", "echo nothing doing >&2; exit 3")
+    said = _try(rootfs, place / "next", "pasta,bridge", path=path)
+    assert said == ["world 192.0.2.2", "0", "world 192.0.2.2", "0"]
+
+
+def test_when_all_fail_it_is_an_error_and_never_the_machines_network(rootfs: Path, place: Path) -> None:
+    path = _program(place, "pasta", "echo nothing doing >&2; exit 3")
+    said = _try(rootfs, place / "all", "pasta", path=path)
+    assert len(said) == 2
+    for line in said:
+        message, hint = line.split(" | ")
+        assert message == "an isolated network could not be made (pasta ended with 3: nothing doing)"
+        assert "--network=host" in hint
+
+
+def test_a_program_that_ends_later_is_told_of(rootfs: Path, place: Path) -> None:
+    need("pasta")
+    said = _try(rootfs, place / "later", "pasta", between=_KILL_OWN)
+    assert said[:2] == ["world 192.0.2.2", "0"]
+    assert said[2].startswith("an isolated network could not be made (pasta has ended")
