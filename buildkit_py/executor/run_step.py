@@ -262,6 +262,8 @@ def run_command(
         if running.coming:
             # Not while it ran: all mounts of a machine are made one after another.
             launcher.prepare(spec.network)
+        else:
+            launcher.rest()
     except BaseException:
         _abandon(sandbox)
         raise

@@ -26,7 +26,7 @@ from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
 from buildkit_py.sandbox.program import host_interpreters
-from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, USUAL, Request, read_all, receive, send
+from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, REST, USUAL, Request, read_all, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,29 +36,31 @@ if TYPE_CHECKING:
 
 
 class _Running:
-    """A sandbox. `network` is the number of its namespace of the pool, 0 for none."""
+    """A sandbox, with its namespace of the pool if it is on the isolated network."""
 
-    __slots__ = ("channel", "network", "pid", "pidfd", "reusable", "started")
+    __slots__ = ("channel", "namespace", "pid", "pidfd", "reusable", "started")
 
-    def __init__(self, pid: int, pidfd: int, channel: int, started: float, network: int, reusable: bool) -> None:
+    def __init__(
+        self, pid: int, pidfd: int, namespace: Namespace | None, channel: int, started: float, reusable: bool
+    ) -> None:
         self.pid = pid
         self.pidfd = pidfd
+        self.namespace = namespace
         self.channel = channel
         self.started = started
-        self.network = network
         self.reusable = reusable
 
 
 class _Waiting:
-    """A process that waits for its spec on the other end of `requests`; `network` as for a sandbox."""
+    """A process that waits for its spec on the other end of `requests`; its namespace as for a sandbox."""
 
-    __slots__ = ("network", "pid", "pidfd", "requests")
+    __slots__ = ("namespace", "pid", "pidfd", "requests")
 
-    def __init__(self, pid: int, pidfd: int, requests: _socket.socket, network: int) -> None:
+    def __init__(self, pid: int, pidfd: int, requests: _socket.socket, namespace: Namespace | None) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.requests = requests
-        self.network = network
+        self.namespace = namespace
 
 
 class _Server:
@@ -69,25 +71,50 @@ class _Server:
         self._poll = poll
         self._running: dict[int, _Running] = {}
         self._next: _Waiting | None = None
+        self._plan = b""
         self._pool: Pool | None = None
+        self._resting = False
+        self._ending: dict[int, Pool] = {}
         # What waits for a namespace of the pool: requests and whether they are usual, and a sandbox to be prepared.
         self._pending: list[tuple[Request, bool]] = []
         self._wanted = False
 
-    def connect(self, plan: bytes) -> int:
-        """Start the keeper of the isolated network: the descriptor to watch for `heard`, -1 if there is none.
+    @property
+    def keeper(self) -> int:
+        """The descriptor to watch for `heard`, -1 for none."""
+        return self._pool.fileno() if self._pool is not None else -1
 
-        It is no failure if that cannot be.
-        """
+    def connect(self, plan: bytes) -> None:
+        """Start the keeper of the isolated network. It is no failure if that cannot be."""
+        self._plan = plan
+        self._resting = False
         if self._pool is None:
             from buildkit_py.sandbox.network.pool import Pool
 
             try:
                 self._pool = Pool(plan, self._host)
             except OSError:
-                return -1  # whoever wants a sandbox on it is told
+                return  # whoever wants a sandbox on it is told
             self._poll.register(self._pool, select.POLLIN)
-        return self._pool.fileno()
+
+    def rest(self) -> None:
+        """Let go of the isolated network as soon as no sandbox is on it."""
+        self._resting = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if not self._resting or self._pool is None or self._pending:
+            return
+        if any(child.namespace is not None for child in self._running.values()):
+            return
+        if self._next is not None and self._next.namespace is not None:
+            _signal.pidfd_send_signal(self._next.pidfd, SIGKILL)
+        pool, self._pool = self._pool, None
+        if not pool.failed:
+            self._poll.unregister(pool)
+        pidfd = pool.kill()
+        self._ending[pidfd] = pool
+        self._poll.register(pidfd, select.POLLIN)
 
     def heard(self) -> None:
         """The keeper has something to say: what waited for it goes on."""
@@ -106,32 +133,27 @@ class _Server:
         """Fork a process that waits for its spec, if there is none. It is no failure if that cannot be."""
         if self._next is not None:
             return
+        namespace = None
         try:
             namespace = self._take() if isolated else None
             if isolated and namespace is None:
                 self._wanted = True
                 return
-        except SetupFailure:
-            return
-        number = 0
-        try:
-            if namespace is None:
-                self._next = _Waiting(*init.prepare(self._host), 0)
-            else:
-                number = namespace.number
-                self._next = _Waiting(*init.prepare(self._host, namespace.fd), number)
+            prepared = init.prepare(self._host, namespace.fd if namespace is not None else -1)
         except (OSError, SetupFailure):
-            self._give_back(number, reusable=True)
+            if namespace is not None:
+                namespace.give_back(reusable=True)
             return  # whoever wants a sandbox is told
         finally:
             if namespace is not None:
                 os.close(namespace.fd)
+        self._next = _Waiting(*prepared, namespace)
         self._poll.register(self._next.pidfd, select.POLLIN)
 
     def start(self, request: Request, *, usual: bool, isolated: bool) -> None:
         """Start a sandbox, as soon as it can have its network; what it comes to is told on its channel."""
         child = None
-        number = 0
+        namespace = None
         waits = False
         try:
             started = time.monotonic()
@@ -142,11 +164,10 @@ class _Server:
                     waits = True
                     self._pending.append((request, usual))
                     return
-                if namespace is not None:
-                    number = namespace.number
                 ready = self._spawn(request, namespace)
-            pid, pidfd, number = ready
-            child = self._running[pidfd] = _Running(pid, pidfd, request.channel, started, number, usual)
+            child = _Running(*ready, request.channel, started, usual)
+            pid, pidfd = child.pid, child.pidfd
+            self._running[pidfd] = child
             self._poll.register(pidfd, select.POLLIN)
             # A copy goes over the socket: the builder signals the process itself, whatever state this one is in.
             sock = _socket.socket(fileno=os.dup(request.channel))
@@ -162,10 +183,14 @@ class _Server:
                 request.close()
                 if child is None:
                     os.close(request.channel)
-                    self._give_back(number, reusable=True)
+                    if namespace is not None:
+                        namespace.give_back(reusable=True)
 
     def _take(self) -> Namespace | None:
         """A namespace of the pool; None if one has to be waited for. Raises `SetupFailure`."""
+        if self._pool is None and self._plan:
+            self.connect(self._plan)
+        self._resting = False
         if self._pool is None:
             from buildkit_py.sandbox.network.pool import NO_NETWORK
 
@@ -174,56 +199,58 @@ class _Server:
         self._pool.refill()
         return namespace
 
-    def _give_back(self, number: int, *, reusable: bool) -> None:
-        if number and self._pool is not None:
-            self._pool.give_back(number, reusable=reusable)
-
-    def _spawn(self, request: Request, namespace: Namespace | None) -> tuple[int, int, int]:
-        if namespace is None:
-            return *init.spawn(request.spec(), self._host, request.channel, request.stdio), 0
+    def _spawn(self, request: Request, namespace: Namespace | None) -> tuple[int, int, Namespace | None]:
+        fd = namespace.fd if namespace is not None else -1
         try:
-            child = init.spawn(request.spec(), self._host, request.channel, request.stdio, namespace.fd)
-            return *child, namespace.number
+            return *init.spawn(request.spec(), self._host, request.channel, request.stdio, fd), namespace
         finally:
-            os.close(namespace.fd)
+            if fd >= 0:
+                os.close(fd)
 
-    def _hand_over(self, request: Request, isolated: bool) -> tuple[int, int, int] | None:
-        """Give a request to the process that waits for one: its id, pidfd and network.
+    def _hand_over(self, request: Request, isolated: bool) -> tuple[int, int, Namespace | None] | None:
+        """Give a request to the process that waits for one: its id, pidfd and namespace.
 
         None if there is none, it is dead, or it is on another network.
         """
         waiting = self._next
-        if waiting is None or isolated != (waiting.network != 0):
+        if waiting is None or isolated != (waiting.namespace is not None):
             return None
         self._next = None
         self._poll.unregister(waiting.pidfd)
         try:
             if not _has_ended(waiting.pidfd):
                 request.pass_on(waiting.requests)
-                return waiting.pid, waiting.pidfd, waiting.network
+                return waiting.pid, waiting.pidfd, waiting.namespace
         except OSError:
             pass  # it has closed its end, and so is ending
         finally:
             waiting.requests.close()
         os.waitpid(waiting.pid, 0)
         os.close(waiting.pidfd)
-        self._give_back(waiting.network, reusable=True)
+        if waiting.namespace is not None:
+            waiting.namespace.give_back(reusable=True)
         return None
 
     def ended(self, pidfd: int) -> None:
         """Take note that a process has ended."""
         self._poll.unregister(pidfd)
+        if pidfd in self._ending:
+            self._ending.pop(pidfd).wait_for_end()
+            return
         child = self._running.pop(pidfd, None)
         if child is not None:
             _, status, usage = os.wait4(child.pid, 0)
             seconds = time.monotonic() - child.started
             _tell(child.channel, ("exit", status, seconds, usage.ru_maxrss * 1024))
             os.close(child.channel)
-            self._give_back(child.network, reusable=child.reusable)
+            if child.namespace is not None:
+                child.namespace.give_back(reusable=child.reusable)
+                self._let_go()
         elif self._next is not None:
             os.waitpid(self._next.pid, 0)
             self._next.requests.close()
-            self._give_back(self._next.network, reusable=True)
+            if self._next.namespace is not None:
+                self._next.namespace.give_back(reusable=True)
             self._next = None
         os.close(pidfd)
 
@@ -237,10 +264,12 @@ class _Server:
                 _signal.pidfd_send_signal(child.pidfd, SIGKILL)
             except ProcessLookupError:
                 pass
+        if self._pool is not None:
+            self._ending[self._pool.kill()] = self._pool
         for child in children:
             os.waitpid(child.pid, 0)
-        if self._pool is not None:
-            self._pool.close()
+        for pool in self._ending.values():
+            pool.wait_for_end()
 
 
 def serve(control: int, parent: int) -> None:
@@ -260,12 +289,11 @@ def serve(control: int, parent: int) -> None:
     poll.register(control, select.POLLIN)
     poll.register(parent_pidfd, select.POLLIN)
     server = _Server(poll)
-    keeper = -1
     while True:
         for fd, _ in poll.poll():
             if fd == parent_pidfd:
                 return server.end()
-            if fd == keeper:
+            if fd == server.keeper:
                 server.heard()
                 continue
             if fd != control:
@@ -276,8 +304,10 @@ def serve(control: int, parent: int) -> None:
             kind = kind.removesuffix(ISOLATED)
             if kind == PREPARE:
                 server.prepare(isolated=isolated)
+            elif kind == REST:
+                server.rest()
             elif kind == CONNECT and descriptors:
-                keeper = server.connect(read_all(descriptors[0]))
+                server.connect(read_all(descriptors[0]))
                 os.close(descriptors[0])
             elif descriptors:
                 server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated)

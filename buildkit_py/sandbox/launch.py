@@ -16,7 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, UNUSUAL, USUAL, send
+from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, REST, UNUSUAL, USUAL, send
 from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
@@ -224,6 +224,18 @@ class Launcher:
         """
         try:
             self._control.send(PREPARE + (ISOLATED if network == "isolated" else b""))
+        except OSError:
+            pass  # the server has ended, which `spawn` says
+
+    def rest(self) -> None:
+        """Say that no sandbox is foreseen: the isolated network is let go of once those that run have ended.
+
+        That takes the kernel a while, for which `close` would wait. If it is wanted after all, it is made anew.
+        """
+        if not self._connected:
+            return
+        try:
+            self._control.send(REST)
         except OSError:
             pass  # the server has ended, which `spawn` says
 

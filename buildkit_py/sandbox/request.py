@@ -4,8 +4,8 @@ They are the channel to report on, the marshalled spec (a memfd), and standard
 input, output and error; input may be left out. The text of the message says
 whether the spec is `usual`, and whether its network is the isolated one. A
 third kind of message, without descriptors, asks to prepare a sandbox for a
-usual spec, and a fourth, with a marshalled plan (a memfd), to get the isolated
-network ready.
+usual spec, a fourth, with a marshalled plan (a memfd), to get the isolated
+network ready, and a fifth says that it will not be wanted again soon.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 
 from buildkit_py.sandbox.spec import SandboxSpec
 
-USUAL, UNUSUAL, PREPARE, CONNECT = b"usual", b"unusual", b"prepare", b"connect"
+USUAL, UNUSUAL, PREPARE, CONNECT, REST = b"usual", b"unusual", b"prepare", b"connect", b"rest"
 ISOLATED = b", isolated"
 """What follows the text of a message that is about a sandbox on the isolated network."""
 

@@ -24,13 +24,18 @@ _MESSAGE = 1 << 12
 
 
 class Namespace:
-    """A network namespace for one sandbox: `number` decides its addresses, `fd` is its descriptor."""
+    """A network namespace for one sandbox: `fd` is its descriptor, which who took it closes."""
 
-    __slots__ = ("fd", "number")
+    __slots__ = ("_number", "_pool", "fd")
 
-    def __init__(self, number: int, fd: int) -> None:
-        self.number = number
+    def __init__(self, pool: Pool, number: int, fd: int) -> None:
+        self._pool = pool
+        self._number = number
         self.fd = fd
+
+    def give_back(self, *, reusable: bool) -> None:
+        """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
+        self._pool.say(("back", self._number, reusable))
 
 
 class Pool:
@@ -84,10 +89,6 @@ class Pool:
                 return namespace
             self.receive()
 
-    def give_back(self, number: int, *, reusable: bool) -> None:
-        """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
-        self._say(("back", number, reusable))
-
     def receive(self) -> None:
         """Hear what the keeper has to say; blocks until it says something."""
         try:
@@ -102,7 +103,7 @@ class Pool:
             self._failure = message[1]
             return
         self._asked = False
-        self._ready.append(Namespace(message[1], int.from_bytes(ancillary[0][2], sys.byteorder)))
+        self._ready.append(Namespace(self, message[1], int.from_bytes(ancillary[0][2], sys.byteorder)))
 
     @property
     def failed(self) -> bool:
@@ -111,22 +112,32 @@ class Pool:
 
     def close(self) -> None:
         """End keeper and gate, with all that they started; returns when they are gone."""
+        self.kill()
+        self.wait_for_end()
+
+    def kill(self) -> int:
+        """Begin to end them: a descriptor that is readable once they are gone."""
         self._sock.close()
+        for namespace in self._ready:
+            os.close(namespace.fd)
         try:
             _signal.pidfd_send_signal(self._pidfd, SIGKILL)
         except ProcessLookupError:
             pass
+        return self._pidfd
+
+    def wait_for_end(self) -> None:
+        """Block until what `kill` began has come to pass."""
         os.waitpid(self._pid, 0)
         os.close(self._pidfd)
-        for namespace in self._ready:
-            os.close(namespace.fd)
 
     def _want(self) -> None:
         if not self._asked:
             self._asked = True
-            self._say(("more",))
+            self.say(("more",))
 
-    def _say(self, message: tuple[object, ...]) -> None:
+    def say(self, message: tuple[object, ...]) -> None:
+        """Send the keeper a message; nothing if it has ended."""
         try:
             self._sock.send(marshal.dumps(message))  # type: ignore[arg-type]
         except OSError:

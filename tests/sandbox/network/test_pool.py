@@ -104,3 +104,29 @@ for network in ("isolated", "host", "none", "isolated", "host", "none"):
     assert lines[2] == lines[5] == "none lo"
     assert lines[1].startswith("host eth0 lo")
     assert "pyb" in lines[1], "the way out is seen from the machine"
+
+
+def test_a_network_that_rests_is_gone_and_comes_again(rootfs: Path, place: Path) -> None:
+    script = """
+def processes():
+    with open(f"/proc/{launcher._pid}/task/{launcher._pid}/children") as file:
+        return len(file.read().split())
+launcher.rest()
+print(run("nc -w 5 203.0.113.10 7000 </dev/null"), processes())
+launcher.rest()
+while processes():
+    pass
+launcher.prepare("isolated")
+print(*at_once(3, "nc -w 5 203.0.113.10 7000 </dev/null"))
+launcher.prepare("isolated")
+slow = threading.Thread(target=lambda: print(run("sleep 1; nc -w 5 203.0.113.10 7000 </dev/null")))
+slow.start()
+print(run("true"))
+launcher.rest()
+slow.join()
+while processes():
+    pass
+"""
+    lines = _said(script, rootfs, place / "rest")
+    world = "world 192.0.2.2"
+    assert lines == [f"{world} 1", " ".join([world] * 3), "", world]
