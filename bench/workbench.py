@@ -70,6 +70,7 @@ class Workbench:
         Path(containers).write_text(_CONTAINERS_CONF)
         self.env = {
             "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
+            "PYBUILD_NETWORK": "host",  # as the others have it
             "HOME": f"{root}/home",
             "XDG_RUNTIME_DIR": f"{root}/run",
             "TMPDIR": f"{root}/tmp",

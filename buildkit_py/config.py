@@ -6,9 +6,12 @@
 
     [build]
     jobs = 4
-    network = "host"                        # isolated, host, none
+    network = "isolated"                    # isolated, host, none
     compression = "zstd"                    # zstd, gzip, uncompressed
     normalize = true                        # files of a context that git tracks have git's modes
+
+    [run]
+    network = "isolated"                    # the same, for `pybuild run`
 
     [cache]
     max = "50g"                             # what the store may take of the disk
@@ -23,8 +26,9 @@
 
 `PYBUILD_REGISTRY_MIRRORS="docker.io=http://localhost:5000,quay.io=…"` puts
 mirrors before those of the file; a registry may stand in it several times.
-`PYBUILD_CA_BUNDLE` stands before `ca_bundle`, `PYBUILD_CACHE_MAX` before `cache.max`, and
-`PYBUILD_CACHE_MOUNTS_MAX` before `cache.mounts_max`. `PYBUILD_TRUST="main=ed25519:…"` adds keys to those of the file.
+`PYBUILD_CA_BUNDLE` stands before `ca_bundle`, `PYBUILD_NETWORK` before both networks, `PYBUILD_CACHE_MAX` before
+`cache.max`, and `PYBUILD_CACHE_MOUNTS_MAX` before `cache.mounts_max`. `PYBUILD_TRUST="main=ed25519:…"` adds keys to
+those of the file.
 """
 
 from __future__ import annotations
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 
 MIRRORS_VARIABLE = "PYBUILD_REGISTRY_MIRRORS"
 CA_BUNDLE_VARIABLE = "PYBUILD_CA_BUNDLE"
+NETWORK_VARIABLE = "PYBUILD_NETWORK"
 CACHE_MAX_VARIABLE = "PYBUILD_CACHE_MAX"
 MOUNTS_MAX_VARIABLE = "PYBUILD_CACHE_MOUNTS_MAX"
 TRUST_VARIABLE = "PYBUILD_TRUST"
@@ -70,6 +75,7 @@ class Config(Record):
     registries: tuple[RegistryConfig, ...] = ()
     jobs: int = 0
     network: str = ""
+    run_network: str = ""
     compression: str = ""
     ca_bundle: str = ""
     cache_max: int = 0
@@ -117,6 +123,10 @@ def load(env: Mapping[str, str]) -> Config:
         config = _from_toml(data, path)
     if bundle := env.get(CA_BUNDLE_VARIABLE):
         config = config.replace(ca_bundle=os.path.abspath(bundle))
+    if network := env.get(NETWORK_VARIABLE):
+        if network not in _NETWORKS:
+            raise UsageError(f"{NETWORK_VARIABLE} is {network!r}", hint=f"one of {', '.join(_NETWORKS)}")
+        config = config.replace(network=network, run_network=network)
     if limit := env.get(CACHE_MAX_VARIABLE):
         config = config.replace(cache_max=_size(limit, CACHE_MAX_VARIABLE, ""))
     if limit := env.get(MOUNTS_MAX_VARIABLE):
@@ -143,9 +153,10 @@ def _from_toml(data: bytes, path: str) -> Config:
         table = tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
-    _only(table, ("ca_bundle", "build", "cache", "registries", "trust"), "", path)
+    _only(table, ("ca_bundle", "build", "run", "cache", "registries", "trust"), "", path)
     build = _table(table, "build", "", path)
     _only(build, ("jobs", "network", "compression", "normalize"), "build.", path)
+    _only(run := _table(table, "run", "", path), ("network",), "run.", path)
     normalize = build.get("normalize", False)
     if type(normalize) is not bool:
         raise UsageError("build.normalize must be true or false", at=path)
@@ -173,8 +184,9 @@ def _from_toml(data: bytes, path: str) -> Config:
     return Config(
         registries=tuple(registries),
         jobs=jobs,
-        network=_choice(build, "network", _NETWORKS, path),
-        compression=_choice(build, "compression", _COMPRESSIONS, path),
+        network=_choice(build, "build.", "network", _NETWORKS, path),
+        run_network=_choice(run, "run.", "network", _NETWORKS, path),
+        compression=_choice(build, "build.", "compression", _COMPRESSIONS, path),
         ca_bundle=bundle,
         cache_max=_size(limit, "cache.max", path) if limit else 0,
         mounts_max=_size(travels, "cache.mounts_max", path) if travels else 0,
@@ -297,8 +309,8 @@ def _text(table: dict[str, Any], key: str, where: str, path: str) -> str:
     return value
 
 
-def _choice(table: dict[str, Any], key: str, choices: tuple[str, ...], path: str) -> str:
-    value = _text(table, key, "build.", path)
+def _choice(table: dict[str, Any], where: str, key: str, choices: tuple[str, ...], path: str) -> str:
+    value = _text(table, key, where, path)
     if key in table and value not in choices:
-        raise UsageError(f"build.{key} is {value!r}", at=path, hint=f"one of {', '.join(choices)}")
+        raise UsageError(f"{where}{key} is {value!r}", at=path, hint=f"one of {', '.join(choices)}")
     return value

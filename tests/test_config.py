@@ -50,6 +50,8 @@ def test_everything_set(tmp_path: Path) -> None:
         jobs = 4
         network = "none"
         compression = "gzip"
+        [run]
+        network = "isolated"
         [cache]
         max = "20g"
         [registries."docker.io"]
@@ -66,6 +68,7 @@ def test_everything_set(tmp_path: Path) -> None:
         ),
         jobs=4,
         network="none",
+        run_network="isolated",
         compression="gzip",
         ca_bundle=str(tmp_path / "pybuild" / "company.pem"),
         cache_max=20 << 30,
@@ -88,6 +91,13 @@ def test_a_size_from_the_environment_comes_first(tmp_path: Path, key: str, field
         load(write(tmp_path, f'[cache]\n{key} = "much"'))
 
 
+def test_the_network_from_the_environment_is_that_of_builds_and_runs(tmp_path: Path) -> None:
+    env = {**write(tmp_path, '[build]\nnetwork = "none"'), "PYBUILD_NETWORK": "host"}
+    assert (load(env).network, load(env).run_network) == ("host", "host")
+    with pytest.raises(UsageError, match="PYBUILD_NETWORK is 'bridge'"):
+        load({"PYBUILD_NETWORK": "bridge"})
+
+
 def test_mirrors_from_the_environment_come_first(tmp_path: Path) -> None:
     env = write(tmp_path, '[registries."docker.io"]\nmirrors = ["http://a", "http://b"]\ninsecure = true')
     env["PYBUILD_REGISTRY_MIRRORS"] = "docker.io=http://b, quay.io=https://c ,docker.io=http://d,"
@@ -107,6 +117,7 @@ def test_mirrors_from_the_environment_come_first(tmp_path: Path) -> None:
         ("[build]\njobs = -1", "build.jobs must be a whole number"),
         ("[build]\njobs = true", "build.jobs must be a whole number"),
         ('[build]\nnetwork = "bridge"', "build.network is 'bridge'"),
+        ('[run]\nnetwork = "bridge"', "run.network is 'bridge'"),
         ("[build]\ncompression = 3", "build.compression must be a string"),
         ("build = 1", "build must be a table"),
         ("ca_bundle = 1", "ca_bundle must be a string"),

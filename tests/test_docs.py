@@ -202,12 +202,14 @@ def test_the_keys_of_the_configuration_are_those_of_the_table(tmp_path: Path) ->
     keys = re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE)
     known = []
     named = (("[registries.a]\n", "registries.NAME."), ("[trust.a]\n", "trust.NAME."))
-    tables = (("", ""), ("[build]\n", "build."), ("[cache]\n", "cache."), *named)
+    tables = (("", ""), ("[build]\n", "build."), ("[run]\n", "run."), ("[cache]\n", "cache."), *named)
     for table, prefix in tables:
         with pytest.raises(UsageError) as caught:
             _configuration(tmp_path, f"{table}nonsense = 1\n")
         names = caught.value.hint.removeprefix("known here: ").split(", ")
-        known += [prefix + name for name in names if prefix + name not in ("build", "cache", "registries", "trust")]
+        known += [
+            prefix + name for name in names if prefix + name not in ("build", "run", "cache", "registries", "trust")
+        ]
     assert sorted(keys) == sorted(known)
 
 

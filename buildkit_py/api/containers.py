@@ -71,7 +71,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
     from buildkit_py.runner.signal_number import signal_number
-    from buildkit_py.sandbox.network.choice import DEFAULT, Choice
+    from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.sandbox.spec import RootFilesystem
 
     place = buildfile_place(request.what)
@@ -83,7 +83,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
             session.store.layers.use(layer)
         directories, host = layer_directories(session, runnable.layers, emit)
         id = os.urandom(32).hex()
-        networks = Choice(DEFAULT, lambda message, hint: emit(Notice("warning", message, hint=hint)))
+        networks = Choice(session.config.run_network, lambda message, hint: emit(Notice("warning", message, hint=hint)))
         root = RootFilesystem(layers=directories, host=host)
         spec = container_spec(runnable.config, request, root, request.hostname or id[:12], networks)
         stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")

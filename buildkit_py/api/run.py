@@ -10,7 +10,7 @@ from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.image.config import ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
 from buildkit_py.sandbox.foreground import Foreground
-from buildkit_py.sandbox.network.choice import DEFAULT, Choice
+from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
@@ -68,10 +68,10 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     place = buildfile_place(request.what)
     if place is None:
         return _first_of_all(request, lambda session: image_runnable(request, session, emit), emit)
-    networks = _networks(emit)
     built = built_runnable(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
+    networks = _networks(session, emit)
     try:
         _connect(request, networks, session.launcher())
         return _container(request, session, built, emit, session.launcher(), networks)
@@ -87,8 +87,8 @@ def prepare_built(request: RunRequest, built: Runnable, emit: Emit) -> Container
 
 def _first_of_all(request: RunRequest, runnable: Callable[[Session], Runnable], emit: Emit) -> Container:
     """The container in a process that has done nothing yet, and so has no threads."""
-    networks = _networks(emit)
     session = Session(request.store)
+    networks = _networks(session, emit)
     starter = Foreground()
     try:
         # It takes about as long as all that is done until the sandbox starts.
@@ -98,10 +98,6 @@ def _first_of_all(request: RunRequest, runnable: Callable[[Session], Runnable], 
         starter.close()
         session.__exit__(None, None, None)
         raise
-
-
-def _networks(emit: Emit) -> Choice:
-    return Choice(DEFAULT, lambda message, hint: _warn(emit, message, hint))
 
 
 def buildfile_place(what: str) -> tuple[str, str] | None:
@@ -190,10 +186,13 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
     return runnable
 
 
-def _warn(emit: Emit, message: str, hint: str) -> None:
-    from buildkit_py.events import Notice
+def _networks(session: Session, emit: Emit) -> Choice:
+    def warn(message: str, hint: str) -> None:
+        from buildkit_py.events import Notice
 
-    emit(Notice("warning", message, hint=hint))
+        emit(Notice("warning", message, hint=hint))
+
+    return Choice(session.config.run_network, warn)
 
 
 def _connect(request: RunRequest, networks: Choice, starter: Foreground | Launcher) -> None:

@@ -13,7 +13,7 @@ from buildkit_py.errors import PybuildError, UsageError
 from buildkit_py.runner.restart import Restart
 from buildkit_py.runner.supervisor import Supervisor
 from buildkit_py.sandbox.foreground import Foreground
-from buildkit_py.sandbox.network.choice import DEFAULT, Choice
+from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 from buildkit_py.sandbox.userns import take_over
 from buildkit_py.store.remove import remove_tree
@@ -103,7 +103,7 @@ def _spec(
         hide=(store,) if host else (),
     )
     spec = SandboxSpec.from_wire(about.body["spec"]).replace(root=root)
-    networks = Choice(DEFAULT, lambda message, hint: None)  # whoever made it was told
+    networks = Choice("", lambda message, hint: None)  # the spec says which
     if networks.network(spec.network) == "isolated":
         starter.connect(networks.plan())
     return spec.replace(resolv_conf=networks.resolv_conf(spec.network))

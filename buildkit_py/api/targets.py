@@ -8,6 +8,7 @@ import sys
 from buildkit_py.api.request import TargetSummary
 from buildkit_py.errors import SourceError
 from buildkit_py.events import Notice
+from buildkit_py.frontend.entitlements import HOST_NETWORK
 from buildkit_py.frontend.target import Options, Resolved
 
 TYPE_CHECKING = False
@@ -63,7 +64,7 @@ def targets(
         build_contexts=request.build_contexts,
         platform=request.platform,
         network=request.network,
-        allow=request.allow,
+        allow=request.allow + (HOST_NETWORK,) * ("host" in (request.network, session.config.network)),
         hosts=request.hosts,
         no_cache=request.no_cache,
         no_cache_filter=request.no_cache_filter,

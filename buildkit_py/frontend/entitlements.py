@@ -8,8 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
-# BuildKit's name for it.
+# BuildKit's names for them.
 INSECURE = "security.insecure"
+HOST_NETWORK = "network.host"
 
 
 def check_security(mode: str, allowed: tuple[str, ...], at: Position | None) -> str:
@@ -21,3 +22,14 @@ def check_security(mode: str, allowed: tuple[str, ...], at: Position | None) -> 
             hint=f"whoever builds has to allow it: --allow {INSECURE}",
         )
     return mode
+
+
+def check_network(network: str, allowed: tuple[str, ...], at: Position | None) -> str:
+    """The network of a RUN, as given. Raises `BuildfileError` for one that this build does not allow."""
+    if network == "host" and HOST_NETWORK not in allowed:
+        raise BuildfileError(
+            "a RUN with `--network=host` is not allowed in this build",
+            at=at,
+            hint=f"whoever builds has to allow it: --allow {HOST_NETWORK}",
+        )
+    return network

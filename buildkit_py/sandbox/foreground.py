@@ -17,7 +17,7 @@ from buildkit_py.sandbox.request import Stdio
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.sandbox.network.plan import Plan
-    from buildkit_py.sandbox.network.pool import Pool
+    from buildkit_py.sandbox.network.pool import Namespace, Pool
     from buildkit_py.sandbox.spec import Exit, SandboxSpec
 
 
@@ -27,24 +27,25 @@ class Foreground:
     def __init__(self) -> None:
         self._parent = os.pidfd_open(os.getpid())
         self._host = Host(self._parent, host_interpreters())
+        self._plan = b""
         self._pool: Pool | None = None
+        self._namespace: Namespace | None = None  # of the last sandbox
 
     def connect(self, plan: Plan) -> None:
         """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`."""
-        from buildkit_py.sandbox.network.pool import Pool
-
-        try:
-            self._pool = Pool(marshal.dumps(plan.wire()), self._host)
-        except OSError as error:
-            raise launch_error("make the network's namespaces", error.errno or 0, "") from error
+        self._plan = marshal.dumps(plan.wire())
+        self._reconnect()
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
-        """Start `spec`. How much memory it used is not told at its end. Raises `SandboxError`."""
+        """Start `spec`, once the one before has ended. How much memory it used is not told at its end.
+
+        Raises `SandboxError`.
+        """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         network = -1
         try:
-            if spec.network == "isolated" and self._pool is not None:
-                network = self._pool.wait().fd
+            if spec.network == "isolated" and self._plan:
+                network = self._take()
             pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), Stdio(stdin, stdout, stderr), network)
         except SetupFailure as failure:
             ours.close()
@@ -57,6 +58,30 @@ class Foreground:
             if network >= 0:
                 os.close(network)
         return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
+
+    def _reconnect(self) -> Pool:
+        from buildkit_py.sandbox.network.pool import Pool
+
+        try:
+            self._pool = Pool(self._plan, self._host)
+        except OSError as error:
+            raise launch_error("make the network's namespaces", error.errno or 0, "") from error
+        return self._pool
+
+    def _take(self) -> int:
+        """The descriptor of a namespace for the next sandbox; of a network made anew, if the last has failed."""
+        pool, before = self._pool, self._namespace
+        self._namespace = None
+        if pool is not None:
+            pool.hear()
+        if pool is None or pool.failed:
+            if pool is not None:
+                pool.close()
+            pool = self._reconnect()
+        elif before is not None:
+            before.give_back(reusable=False)
+        self._namespace = pool.wait()
+        return self._namespace.fd
 
     def close(self) -> None:
         """End the network. The sandbox has ended before."""

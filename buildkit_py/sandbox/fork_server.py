@@ -87,7 +87,6 @@ class _Server:
     def connect(self, plan: bytes) -> None:
         """Start the keeper of the isolated network. It is no failure if that cannot be."""
         self._plan = plan
-        self._resting = False
         if self._pool is None:
             from buildkit_py.sandbox.network.pool import Pool
 
@@ -97,9 +96,14 @@ class _Server:
                 return  # whoever wants a sandbox on it is told
             self._poll.register(self._pool, select.POLLIN)
 
+    def stay(self) -> None:
+        """The isolated network is wanted again."""
+        self._resting = False
+
     def rest(self) -> None:
         """Let go of the isolated network as soon as no sandbox is on it."""
         self._resting = True
+        self._wanted = False
         self._let_go()
 
     def _let_go(self) -> None:
@@ -107,8 +111,14 @@ class _Server:
             return
         if any(child.namespace is not None for child in self._running.values()):
             return
-        if self._next is not None and self._next.namespace is not None:
-            _signal.pidfd_send_signal(self._next.pidfd, SIGKILL)
+        waiting = self._next
+        if waiting is not None and waiting.namespace is not None:
+            self._next = None
+            self._poll.unregister(waiting.pidfd)
+            waiting.requests.close()
+            _signal.pidfd_send_signal(waiting.pidfd, SIGKILL)
+            os.waitpid(waiting.pid, 0)
+            os.close(waiting.pidfd)
         pool, self._pool = self._pool, None
         if not pool.failed:
             self._poll.unregister(pool)
@@ -190,7 +200,6 @@ class _Server:
         """A namespace of the pool; None if one has to be waited for. Raises `SetupFailure`."""
         if self._pool is None and self._plan:
             self.connect(self._plan)
-        self._resting = False
         if self._pool is None:
             from buildkit_py.sandbox.network.pool import NO_NETWORK
 
@@ -290,30 +299,32 @@ def serve(control: int, parent: int) -> None:
     poll.register(parent_pidfd, select.POLLIN)
     server = _Server(poll)
     while True:
-        for fd, _ in poll.poll():
-            if fd == parent_pidfd:
-                return server.end()
-            if fd == server.keeper:
-                server.heard()
-                continue
-            if fd != control:
-                server.ended(fd)
-                continue
-            kind, descriptors = receive(sock)
-            isolated = kind.endswith(ISOLATED)
-            kind = kind.removesuffix(ISOLATED)
-            if kind == PREPARE:
-                server.prepare(isolated=isolated)
-            elif kind == REST:
-                server.rest()
-            elif kind == CONNECT and descriptors:
-                server.connect(read_all(descriptors[0]))
-                os.close(descriptors[0])
-            elif descriptors:
-                server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated)
-            else:
-                return server.end()
-            break  # what else was ready may be gone by now, and its number another's
+        # Only the first of those that are ready: what else was may be gone then, and its number another's.
+        fd, _ = poll.poll()[0]
+        if fd == parent_pidfd:
+            return server.end()
+        if fd == server.keeper:
+            server.heard()
+            continue
+        if fd != control:
+            server.ended(fd)
+            continue
+        kind, descriptors = receive(sock)
+        isolated = kind.endswith(ISOLATED)
+        kind = kind.removesuffix(ISOLATED)
+        if isolated:
+            server.stay()
+        if kind == PREPARE:
+            server.prepare(isolated=isolated)
+        elif kind == REST:
+            server.rest()
+        elif kind == CONNECT and descriptors:
+            server.connect(read_all(descriptors[0]))
+            os.close(descriptors[0])
+        elif descriptors:
+            server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated)
+        else:
+            return server.end()
 
 
 def _has_ended(pidfd: int) -> bool:

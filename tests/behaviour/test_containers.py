@@ -43,14 +43,19 @@ def listed(world: World, name: str) -> dict[str, Any]:
 
 
 def supervisors(world: World) -> list[int]:
-    """The processes whose command line names this world's store."""
+    """The processes whose command line names this world's store, without those of a container's network."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
+            name = (entry / "comm").read_text()
         except OSError:
             continue
-        if str(world.store).encode() in words and any(b"api.supervise" in word for word in words):
+        if (
+            not name.startswith("pybuild-")
+            and str(world.store).encode() in words
+            and any(b"api.supervise" in word for word in words)
+        ):
             found.append(int(entry.name))
     return found
 

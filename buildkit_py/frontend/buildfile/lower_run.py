@@ -10,7 +10,7 @@ from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
-from buildkit_py.frontend.entitlements import check_security
+from buildkit_py.frontend.entitlements import check_network, check_security
 from buildkit_py.frontend.local_context import sealed
 from buildkit_py.graph.op import LocalSource, Mount, Pipe
 
@@ -52,7 +52,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep | Test, label
             case "mount":
                 _mount(lowering, stage, flag, mounts, sources)
             case "network":
-                network = flag.value or "default"
+                network = check_network(flag.value or "default", stage.settings.allow, at)
             case "security":
                 security = check_security(flag.value or "sandbox", stage.settings.allow, at)
             case "device":

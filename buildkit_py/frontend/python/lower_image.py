@@ -7,7 +7,7 @@ from buildkit_py.frontend import assemble, results, run_options
 from buildkit_py.frontend.assemble import join
 from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.entitlements import check_security
+from buildkit_py.frontend.entitlements import check_network, check_security
 from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.host import host_step
 from buildkit_py.frontend.local_context import context_step, sealed
@@ -239,7 +239,7 @@ class ImageLowering:
             mounts=tuple(mounts),
             sources=tuple(sources),
             pipes=pipes,
-            network=action.network,
+            network=check_network(action.network, stage.settings.allow, at),
             security=check_security(action.security, stage.settings.allow, at),
             user=action.user,
             env=self._pairs(stage, action.env),

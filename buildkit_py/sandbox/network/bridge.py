@@ -48,7 +48,7 @@ class Bridge:
         """Make it; `hub` is the hub's network namespace. Raises `UplinkFailed`."""
         number = OUTER + 4 * _free_subnet(plan)
         links = [(plan.address(number + _MACHINE), plan.address(number + _HUB), 30)]
-        if plan.ipv6 and forwards_ipv6():
+        if plan.ipv6:
             links.append((plan.ipv6_address(number + _MACHINE), plan.ipv6_address(number + _HUB), 126))
         self.addresses = tuple((own, machine, prefix) for machine, own, prefix in links)
         name = f"{PREFIX}{_process_id()}"
@@ -66,6 +66,10 @@ class Bridge:
                 nftables.Table(family, name, leaves=[rule]).make(self._rules, owned=True)
         except OSError as error:
             raise UplinkFailed(f"bridge: {error.strerror}") from error
+
+    def end(self) -> None:
+        """Take the rules away; the interface goes with the hub."""
+        self._rules.close()
 
     def wait(self) -> None:
         """It is there already."""

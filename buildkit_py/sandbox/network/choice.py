@@ -1,8 +1,10 @@
-"""Which network a command gets: the one that is asked for, or where that cannot be had, the machine's, said once."""
+"""Which network a command gets: the one that is asked for, or where nobody asked, what the machine has to give."""
 
 from __future__ import annotations
 
 from _thread import allocate_lock
+
+from buildkit_py.errors import SandboxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,25 +13,42 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.network.plan import Plan
 
 NETWORKS = ("isolated", "host", "none")
-DEFAULT = "host"
 
 
 class Choice:
-    """For one build or run. `default` is what is meant where nothing is said; `warn(message, hint)` is told of what
-    cannot be had. For many threads.
+    """For one build or run. `default` is what somebody has set for where nothing is said, "" where nobody has: then it
+    is the isolated network, and where that cannot be had the machine's, of which `warn(message, hint)` is told once.
+    For many threads.
     """
 
     def __init__(self, default: str, warn: Callable[[str, str], None]) -> None:
-        self._default = default or DEFAULT
+        self._default = default
+        self._warned = False
         self._warn = warn
         self._plan: Plan | None = None
         self._lock = allocate_lock()
         self._files: dict[str, bytes] = {}
 
     def network(self, wanted: str) -> str:
-        """What a command gets that wants "default" or one of `NETWORKS`: one of those."""
-        network = self._default if wanted == "default" else wanted
-        return "host" if network == "isolated" and not self.plan().uplinks else network
+        """What a command gets that wants "default" or one of `NETWORKS`: one of those.
+
+        Raises `SandboxError` where the isolated one is asked for and cannot be had.
+        """
+        asked = self._default if wanted == "default" else wanted
+        network = asked or "isolated"
+        if network != "isolated" or self.plan().uplinks:
+            return network
+        fix = self.plan().missing[0][1]
+        if asked:
+            raise SandboxError("no isolated network can be made here", hint=fix)
+        with self._lock:
+            told, self._warned = self._warned, True
+        if not told:
+            self._warn(
+                "no isolated network can be made here, so commands share this machine's",
+                f"{fix}; or choose it: --network=host",
+            )
+        return "host"
 
     def plan(self) -> Plan:
         """How the isolated network is made here."""
@@ -38,11 +57,6 @@ class Choice:
                 from buildkit_py.sandbox.network.plan import draw
 
                 self._plan = draw()
-                if not self._plan.uplinks:
-                    self._warn(
-                        "no isolated network can be made here, so commands share this machine's",
-                        f"{self._plan.missing[0][1]}; or choose it: --network=host",
-                    )
             return self._plan
 
     def resolv_conf(self, network: str) -> bytes:

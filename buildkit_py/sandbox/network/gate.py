@@ -25,7 +25,7 @@ import sys
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network import keeper
-from buildkit_py.sandbox.network.uplink import UplinkFailed
+from buildkit_py.sandbox.network.uplink import UplinkFailed, call_oneself
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ def serve(control: int, plan: Plan) -> NoReturn:
     For a process that is the first of its pid namespace, with a mount namespace of its own.
     """
     _signal.signal(_SIGPIPE, _signal.SIG_IGN)
+    call_oneself("pybuild-gate")
     failures = []
     try:
         syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
         for name in plan.uplinks:
             try:
-                gate = _Gate(control, plan, name)
+                gate = _Gate(control, _as_seen_by(name, plan), name)
             except UplinkFailed as failure:
                 failures.append(str(failure))
                 continue
@@ -81,18 +82,26 @@ class _Gate:
                 os._exit(1)
         theirs.close()
         self._pidfd = os.pidfd_open(self._keeper)
+        uplink = None
         try:
             (hub,) = self._receive()
-            self._uplink, addresses = _start(name, plan, hub)
+            uplink, addresses = _start(name, plan, hub)
             os.close(hub)
             self._listening = self._receive() if plan.relayed else []
-            self._uplink.wait()
+            uplink.wait()
         except BaseException:
+            if uplink is not None:
+                uplink.end()
             os.kill(self._keeper, _SIGKILL)
             os.waitpid(self._keeper, 0)
             self._sock.close()
             raise
-        self._sock.send(marshal.dumps(("open", addresses)))
+        self._uplink = uplink
+        try:
+            self._sock.send(marshal.dumps(("open", addresses)))
+        except OSError:  # it has ended, and what it said last says why
+            self._receive()
+            raise
 
     def _receive(self) -> list[int]:
         """The descriptors that come with the next message. Raises `UplinkFailed` if it says that there is no hub."""
@@ -130,6 +139,15 @@ class _Gate:
                     relay.ready(fd, events)
             if relay is not None:
                 relay.expire()
+
+
+def _as_seen_by(name: str, plan: Plan) -> Plan:
+    """The plan without what a way out cannot do."""
+    if not plan.ipv6 or name == "pasta":
+        return plan
+    from buildkit_py.sandbox.network.bridge import forwards_ipv6
+
+    return plan.replace(ipv6=name == "bridge" and forwards_ipv6())
 
 
 def _start(name: str, plan: Plan, hub: int) -> tuple[Program | Bridge, Addresses]:

@@ -12,6 +12,7 @@ it does not do anything in another.
 from __future__ import annotations
 
 import os
+import select
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network import netlink, nftables
@@ -33,9 +34,25 @@ INTERFACE = "eth0"
 
 _BRIDGE, _BRIDGE_INDEX = "sandboxes", 10
 _INTERFACE_INDEX = 2
+_FIRST_PORT = 100
+# How often it is looked whether an interface is ready, and how many seconds lie between.
+_TRIES, _PAUSE = 2000, 0.0005
 _GATEWAY = 1  # the hub's number among the addresses
 LAST = (1 << 15) - 2
 """The last number that a sandbox can have; the first is 2."""
+
+
+class Connected:
+    """The network namespace of a sandbox: its descriptor, and the one socket in it that is ours.
+
+    The socket stays open, since the kernel counts one that was closed for a while yet (see `namespace`).
+    """
+
+    __slots__ = ("namespace", "netlink")
+
+    def __init__(self, namespace: int, socket: netlink.Netlink) -> None:
+        self.namespace = namespace
+        self.netlink = socket
 
 
 class Hub:
@@ -76,46 +93,50 @@ class Hub:
         self._netlink.ask(*self._silence(UPLINK), netlink.set_mtu(index, self._mtu), netlink.set_up(index))
         for own, other, prefix in addresses:
             self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
+        _await((self._netlink, index))
 
-    def connect(self, number: int) -> int:
-        """Make the network namespace of a sandbox and connect it: its descriptor. Raises `OSError`.
+    def connect(self, number: int) -> Connected:
+        """Make the network namespace of a sandbox and connect it. Raises `OSError`.
 
         `number`, from 2 to `LAST`, decides its addresses; no other that is connected has the same.
         """
-        plan, mac, port = self._plan, _mac(number), f"port{number}"
+        plan, mac, port, index = self._plan, _mac(number), f"port{number}", _FIRST_PORT + number
         syscalls.unshare(syscalls.CLONE_NEWNET)
         try:
-            namespace = here()
-            with netlink.Netlink() as inside:
-                inside.ask(
-                    netlink.set_up(netlink.LOOPBACK),
-                    netlink.make_veth(INTERFACE, _INTERFACE_INDEX, mac, self._mtu, port, self.namespace),
-                    *self._silence(INTERFACE),
-                    netlink.set_up(_INTERFACE_INDEX),
-                )
-                self._netlink.ask(
-                    *self._silence(port),
-                    netlink.join_bridge(port, _BRIDGE_INDEX),
-                    netlink.isolate_port(port),
-                    netlink.add_neighbour(_BRIDGE_INDEX, plan.address(number), mac),
-                )
-                addresses = [(plan.address(number), plan.address(_GATEWAY), 17)]
-                if plan.ipv6:
-                    addresses.append((plan.ipv6_address(number), plan.ipv6_address(_GATEWAY), 64))
-                    self._netlink.ask(netlink.add_neighbour(_BRIDGE_INDEX, plan.ipv6_address(number), mac))
-                for own, gateway, prefix in addresses:
-                    inside.ask(
-                        netlink.add_address(_INTERFACE_INDEX, own, prefix),
-                        netlink.add_neighbour(_INTERFACE_INDEX, gateway, _mac(_GATEWAY)),
-                        netlink.add_default_route(_INTERFACE_INDEX, gateway),
-                    )
+            connected = Connected(here(), netlink.Netlink())
         finally:
             syscalls.setns(self.namespace, syscalls.CLONE_NEWNET)
-        return namespace
+        inside = connected.netlink
+        inside.ask(
+            netlink.set_up(netlink.LOOPBACK),
+            netlink.make_veth(INTERFACE, _INTERFACE_INDEX, mac, self._mtu, port, self.namespace, index),
+            *self._silence(INTERFACE),
+            netlink.set_up(_INTERFACE_INDEX),
+        )
+        self._netlink.ask(
+            *self._silence(port),
+            netlink.join_bridge(port, _BRIDGE_INDEX),
+            netlink.isolate_port(port),
+            netlink.add_bridge_entry(index, mac),
+            netlink.add_neighbour(_BRIDGE_INDEX, plan.address(number), mac),
+        )
+        addresses = [(plan.address(number), plan.address(_GATEWAY), 17)]
+        if plan.ipv6:
+            addresses.append((plan.ipv6_address(number), plan.ipv6_address(_GATEWAY), 64))
+            self._netlink.ask(netlink.add_neighbour(_BRIDGE_INDEX, plan.ipv6_address(number), mac))
+        for own, gateway, prefix in addresses:
+            inside.ask(
+                netlink.add_address(_INTERFACE_INDEX, own, prefix),
+                netlink.add_neighbour(_INTERFACE_INDEX, gateway, _mac(_GATEWAY)),
+                netlink.add_default_route(_INTERFACE_INDEX, gateway),
+            )
+        _await((inside, _INTERFACE_INDEX), (self._netlink, index), (self._netlink, _BRIDGE_INDEX))
+        return connected
 
-    def disconnect(self, number: int, namespace: int) -> None:
-        """Take the interface of a sandbox away, whoever is still in its namespace, and close that."""
-        os.close(namespace)
+    def disconnect(self, number: int, connected: Connected) -> None:
+        """Take the interface of a sandbox away, whoever is still in its namespace, and let go of that."""
+        os.close(connected.namespace)
+        connected.netlink.close()
         try:
             self._netlink.ask(netlink.remove_link(f"port{number}"))
         except OSError:
@@ -149,6 +170,14 @@ class Hub:
         )
         with nftables.open_netlink() as socket:
             table.make(socket, owned=False)
+
+
+def _await(*interfaces: tuple[netlink.Netlink, int]) -> None:
+    """Until packets pass all of them: the first would be lost, and be sent again only a second later."""
+    for _ in range(_TRIES):
+        if all(netlink.is_ready(kernel, index) for kernel, index in interfaces):
+            return
+        select.select([], [], [], _PAUSE)
 
 
 def here() -> int:

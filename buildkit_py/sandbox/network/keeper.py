@@ -21,12 +21,13 @@ import sys
 from buildkit_py.sandbox.network import relay
 from buildkit_py.sandbox.network.hub import LAST, Hub
 from buildkit_py.sandbox.network.namespace import State
-from buildkit_py.sandbox.network.uplink import LARGEST_MTU
+from buildkit_py.sandbox.network.uplink import LARGEST_MTU, call_oneself
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from buildkit_py.sandbox.network.hub import Connected
     from buildkit_py.sandbox.network.plan import Plan
 
 _FIRST = 2
@@ -40,6 +41,7 @@ def keep(control: int, gate: _socket.socket, plan: Plan, uplink: str) -> NoRetur
     For the messages to `gate` see there.
     """
     pool = _socket.socket(fileno=control)
+    call_oneself("pybuild-keeper")
     try:
         hub = Hub(plan, plan.mtu if uplink == "bridge" else LARGEST_MTU)
         _tell(gate, ("hub",), [hub.namespace])
@@ -51,15 +53,23 @@ def keep(control: int, gate: _socket.socket, plan: Plan, uplink: str) -> NoRetur
                 os.close(fd)
         # Meanwhile the way out gets ready.
         connected = {_FIRST: hub.connect(_FIRST)}
-        data = gate.recv(_MESSAGE)
-        if not data:
-            os._exit(0)
-        hub.open(marshal.loads(data)[1])
     except OSError as error:
-        _tell(gate, ("ended", f"the hub: {error.strerror} {error.filename or ''}".rstrip()), [])
+        _tell(gate, ("ended", _words(error)), [])
+        os._exit(1)
+    data = gate.recv(_MESSAGE)
+    if not data:
+        os._exit(0)
+    try:
+        hub.open(marshal.loads(data)[1])
+    except (OSError, KeyError) as error:
+        _tell(pool, ("failed", _words(error) if isinstance(error, OSError) else "the way out is gone"), [])
         os._exit(1)
     _Keeper(pool, gate, hub, connected).serve()
     os._exit(0)
+
+
+def _words(error: OSError) -> str:
+    return f"the hub: {error.strerror} {error.filename or ''}".rstrip()
 
 
 def _tell(sock: _socket.socket, message: tuple[object, ...], descriptors: list[int]) -> None:
@@ -72,9 +82,9 @@ def _tell(sock: _socket.socket, message: tuple[object, ...], descriptors: list[i
 
 
 class _Keeper:
-    """`connected` are the descriptors of all namespaces by their numbers; so far there is one, which nobody has."""
+    """`connected` are all namespaces by their numbers; so far there is one, which nobody has."""
 
-    def __init__(self, pool: _socket.socket, gate: _socket.socket, hub: Hub, connected: dict[int, int]) -> None:
+    def __init__(self, pool: _socket.socket, gate: _socket.socket, hub: Hub, connected: dict[int, Connected]) -> None:
         self._pool = pool
         self._gate = gate
         self._hub = hub
@@ -86,7 +96,7 @@ class _Keeper:
         poll = select.poll()
         for sock in (self._pool, self._gate):
             poll.register(sock.fileno(), _IN)
-        _tell(self._pool, ("namespace", _FIRST), [self._connected[_FIRST]])
+        _tell(self._pool, ("namespace", _FIRST), [self._connected[_FIRST].namespace])
         while True:
             for fd, _ in poll.poll():
                 try:
@@ -112,17 +122,17 @@ class _Keeper:
         while self._last in self._connected:
             self._last = self._last + 1 if self._last < LAST else _FIRST
         try:
-            fd = self._connected[self._last] = self._hub.connect(self._last)
+            connected = self._connected[self._last] = self._hub.connect(self._last)
         except OSError as error:
             _tell(self._pool, ("failed", f"the kernel gives no network: {error.strerror}"), [])
             os._exit(1)
-        _tell(self._pool, ("namespace", self._last), [fd])
+        _tell(self._pool, ("namespace", self._last), [connected.namespace])
 
     def _take_back(self, number: int, reusable: bool) -> None:
-        fd = self._connected[number]
-        if reusable and State(fd, self._hub.namespace).is_as_new():
-            _tell(self._pool, ("namespace", number), [fd])
+        connected = self._connected[number]
+        if reusable and State(connected.namespace, self._hub.namespace).is_as_new():
+            _tell(self._pool, ("namespace", number), [connected.namespace])
             return
         del self._connected[number]
-        self._hub.disconnect(number, fd)
+        self._hub.disconnect(number, connected)
         self._offer()

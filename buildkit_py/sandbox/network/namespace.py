@@ -41,12 +41,12 @@ class State:
                 [int(line.split()[1]) for line in reports.splitlines() if line.startswith("Icmp6OutMLDv2Reports")]
             )
         self.sent = sent
-        # "sockets: used 3", of this namespace; one of netlink that was just closed may still be counted.
+        # "sockets: used 3", of this namespace.
         self.sockets = int(sockets.split("\n", 1)[0].split()[2])
 
     def is_as_new(self) -> bool:
-        """Whether nothing was sent, not even to itself, and no socket is left."""
-        return not any(self.sent.values()) and self.sockets == 0
+        """Whether nothing was sent, not even to itself, and no socket is left but the hub's (`hub.Connected`)."""
+        return not any(self.sent.values()) and self.sockets == 1
 
 
 def _read(path: str) -> str:

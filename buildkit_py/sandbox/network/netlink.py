@@ -21,11 +21,14 @@ LOOPBACK = 1
 
 _ROUTE = 0  # of the protocols of netlink(7)
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 28
-_REQUEST, _ACK, _DUMP, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
+_REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _UP = 1
 _NODAD = 0x02
-_PERMANENT = 0x80
+_PERMANENT, _NOARP, _MASTER = 0x80, 0x40, 0x04
+_AF_BRIDGE = 7
+# IFLA_OPERSTATE: unknown, which is what drivers without a carrier say, and up (RFC 2863). IFLA_BRPORT_STATE.
+_PASSES, _FORWARDING = (b"\0", b"\6"), b"\3"
 _MAIN_TABLE, _STATIC, _UNIVERSE, _UNICAST = 254, 4, 0, 1
 _NESTED = 0x8000
 _LARGEST = 1 << 16
@@ -76,10 +79,15 @@ def make_bridge(name: str, index: int, mac: bytes, mtu: int) -> Message:
     return Message(_NEWLINK, _link(*attributes, index=index), _CREATE | _EXCL)
 
 
-def make_veth(name: str, index: int, mac: bytes, mtu: int, peer: str, peer_namespace: int) -> Message:
-    """A veth(4) here, down, whose other end `peer` is in the network namespace `peer_namespace` (a descriptor)."""
+def make_veth(
+    name: str, index: int, mac: bytes, mtu: int, peer: str, peer_namespace: int, peer_index: int = 0
+) -> Message:
+    """A veth(4) here, down, whose other end `peer` is in the network namespace `peer_namespace` (a descriptor).
+
+    An index 0 is for the kernel to choose.
+    """
     # struct ifinfomsg stands before the attributes of the other end.
-    other = attribute(1, _link(text(3, peer), number(4, mtu), number(28, peer_namespace)))
+    other = attribute(1, _link(text(3, peer), number(4, mtu), number(28, peer_namespace), index=peer_index))
     attributes = (text(3, name), attribute(1, mac), number(4, mtu), nested(18, text(1, "veth"), nested(2, other)))
     return Message(_NEWLINK, _link(*attributes, index=index), _CREATE | _EXCL)
 
@@ -109,9 +117,15 @@ def join_bridge(name: str, bridge: int) -> Message:
 
 
 def isolate_port(name: str) -> Message:
-    """A bridge's port that reaches no other port so isolated, only the bridge itself."""
-    isolated = attribute(33, b"\1")
-    return Message(_NEWLINK, _link(text(3, name), nested(18, text(4, "bridge"), nested(5, isolated))))
+    """A bridge's port that reaches no other port so isolated, and of which the bridge learns no hardware address."""
+    settings = attribute(33, b"\1") + attribute(8, b"\0")  # IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING
+    return Message(_NEWLINK, _link(text(3, name), nested(18, text(4, "bridge"), nested(5, settings))))
+
+
+def add_bridge_entry(port: int, mac: bytes) -> Message:
+    """The hardware address behind a bridge's port (an index), for good."""
+    body = pack("=BxxxiHBB", _AF_BRIDGE, port, _NOARP, _MASTER, 0)
+    return Message(_NEWNEIGH, body + attribute(2, mac), _CREATE | _REPLACE)
 
 
 def remove_link(name: str) -> Message:
@@ -139,7 +153,7 @@ def add_neighbour(index: int, address: bytes, mac: bytes) -> Message:
     """The hardware address behind a network address, for good: nobody is asked, and no forged answer counts."""
     family = AF_INET if len(address) == 4 else AF_INET6
     body = pack("=BxxxiHBB", family, index, _PERMANENT, 0, 0)
-    return Message(_NEWNEIGH, body + attribute(1, address) + attribute(2, mac), _CREATE | 0x100)  # NLM_F_REPLACE
+    return Message(_NEWNEIGH, body + attribute(1, address) + attribute(2, mac), _CREATE | _REPLACE)
 
 
 class Netlink:
@@ -182,6 +196,18 @@ class Netlink:
         self._sequence += 1
         self._socket.send(data + end.encode(self._sequence, _REQUEST))
         self._await(range(first, last + 1))
+
+    def get(self, message: Message) -> bytes:
+        """The body of the one answer to a request. Raises `OSError`."""
+        self._sequence += 1
+        self._socket.send(message.encode(self._sequence, _REQUEST))
+        while True:
+            for kind, sequence, body in _parts(self._socket.recv(_LARGEST)):
+                if sequence != self._sequence:
+                    continue
+                if kind == _ERROR:
+                    raise _error(body)
+                return body
 
     def dump(self, message: Message) -> list[bytes]:
         """The bodies of all answers to a request for a list. Raises `OSError`."""
@@ -231,6 +257,16 @@ def link_names(netlink: Netlink) -> dict[str, int]:
     for body in netlink.dump(Message(_GETLINK, _link())):
         out[attributes(body[16:])[3].rstrip(b"\0").decode()] = unpack_from("=i", body, 4)[0]
     return out
+
+
+def is_ready(netlink: Netlink, index: int) -> bool:
+    """Whether packets pass an interface already, and, if it is a bridge's port, from and to the bridge.
+
+    It is set up in two steps, of which the kernel does the second when it has time (its "link watch").
+    """
+    found = attributes(netlink.get(Message(_GETLINK, _link(index=index)))[16:])
+    port = attributes(attributes(found.get(18, b"")).get(5, b""))
+    return found.get(16) in _PASSES and port.get(1, _FORWARDING) == _FORWARDING
 
 
 def _parts(data: bytes) -> list[tuple[int, int, bytes]]:

@@ -10,6 +10,7 @@ import _signal  # type: ignore[import-not-found]  # the C half of `signal`, whic
 import _socket
 import marshal
 import os
+import select
 import sys
 
 from buildkit_py.sandbox import syscalls
@@ -87,6 +88,13 @@ class Pool:
             namespace = self.take()
             if namespace is not None:
                 return namespace
+            self.receive()
+
+    def hear(self) -> None:
+        """Hear what the keeper has said so far."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        while not self._failure and poll.poll(0):
             self.receive()
 
     def receive(self) -> None:

@@ -59,12 +59,13 @@ class Program:
         poll = select.poll()
         poll.register(self._ready, select.POLLIN)
         if not poll.poll(_PATIENCE):
-            self.end()
             raise UplinkFailed(f"{self.name} did not get ready in {_PATIENCE // 1000} seconds")
         said = os.read(self._ready, 100)
         os.close(self._ready)
         if not said:
-            code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            # Left for `end`, which every program that did not get ready comes to.
+            ended = os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOWAIT)
+            code = ended.si_status if ended is not None else 0
             raise UplinkFailed(f"{self.name} ended with {code}: {self.last_words()}")
 
     def last_words(self) -> str:
@@ -76,6 +77,16 @@ class Program:
         """Kill it, and wait until it is gone."""
         os.kill(self._pid, _SIGKILL)
         os.waitpid(self._pid, 0)
+
+
+def call_oneself(name: str) -> None:
+    """Give this process a name for `ps`: otherwise it has that of whoever forked it (/proc/self/comm, proc(5))."""
+    try:
+        fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    os.write(fd, name.encode())
+    os.close(fd)
 
 
 def show(hub: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.network.hub import Hub
+from buildkit_py.sandbox.network.hub import Connected, Hub
 from buildkit_py.sandbox.network.namespace import State
 from buildkit_py.sandbox.network.plan import Plan
 from tests.sandbox.network.inside import inside
@@ -23,8 +23,8 @@ def _hub() -> Hub:
     return hub
 
 
-def _within(hub: Hub, namespace: int, function: Callable[[], Any]) -> Any:
-    syscalls.setns(namespace, syscalls.CLONE_NEWNET)
+def _within(hub: Hub, connected: Connected, function: Callable[[], Any]) -> Any:
+    syscalls.setns(connected.namespace, syscalls.CLONE_NEWNET)
     try:
         return function()
     finally:
@@ -38,10 +38,10 @@ def _listen(address: str = "0.0.0.0") -> socket.socket:
     return sock
 
 
-def _connects(address: str) -> bool:
+def _connects(address: str, patience: float = 30) -> bool:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family) as sock:
-        sock.settimeout(1)
+        sock.settimeout(patience)
         try:
             sock.connect((address, 7000))
         except OSError:
@@ -56,11 +56,33 @@ def test_sandboxes_hear_the_hub_and_not_each_other() -> None:
         keep = [_listen("::")]  # of both families, in the hub
         keep.append(_within(hub, two, lambda: _listen("::")))
         to_hub = [_within(hub, one, lambda a=a: _connects(a)) for a in ("10.219.0.1", "fd70:7962:7569:1::1")]
-        to_other = [_within(hub, one, lambda a=a: _connects(a)) for a in ("10.219.0.3", "fd70:7962:7569:1::3")]
+        to_other = [_within(hub, one, lambda a=a: _connects(a, 1)) for a in ("10.219.0.3", "fd70:7962:7569:1::3")]
         to_itself = [_within(hub, two, lambda a=a: _connects(a)) for a in ("10.219.0.3", "fd70:7962:7569:1::3")]
         return to_hub + to_other + to_itself
 
     assert inside(look) == [True, True, False, False, True, True]
+
+
+def test_the_first_packet_arrives() -> None:
+    """Also when a sandbox starts as soon as its namespace is there."""
+
+    def look() -> int:
+        hub = _hub()
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as heard:
+            heard.bind(("::", 7000))
+            heard.settimeout(5)
+
+            def call(address: str) -> None:
+                with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                    sock.sendto(b"x", (address, 7000))
+
+            for number in range(2, 22):
+                address = ("fd70:7962:7569:1::1", "::ffff:10.219.0.1")[number % 2]
+                _within(hub, hub.connect(number), lambda address=address: call(address))
+                heard.recv(10)
+        return number
+
+    assert inside(look) == 21
 
 
 def test_nothing_gets_from_one_to_the_other_by_way_of_the_hub() -> None:
@@ -71,11 +93,53 @@ def test_nothing_gets_from_one_to_the_other_by_way_of_the_hub() -> None:
         one, two = hub.connect(2), hub.connect(3)
         keep = _within(hub, two, _listen)
         _within(hub, one, lambda: os.system("ip route replace 10.219.0.3/32 via 10.219.0.1"))
-        reached: bool = _within(hub, one, lambda: _connects("10.219.0.3"))
+        reached: bool = _within(hub, one, lambda: _connects("10.219.0.3", 1))
         keep.close()
         return reached
 
     assert inside(look) is False
+
+
+def test_one_that_forges_the_address_of_another_gets_nothing_of_its_traffic() -> None:
+    """It may send what it likes on its own wire (CAP_NET_RAW), and the bridge does not believe it."""
+
+    def look() -> tuple[bytes, bytes]:
+        hub = _hub()
+        one, two = hub.connect(2), hub.connect(3)
+
+        def forge() -> None:
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock:
+                sock.bind(("eth0", 0))
+                for _ in range(20):
+                    sock.send(b"\x02pb\0\0\x01" + b"\x02pb\0\0\x03" + b"\x88\xb5" + bytes(46))
+
+        def hear() -> socket.socket:
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock.bind(("0.0.0.0", 7000))
+            sock.settimeout(1)
+            return sock
+
+        def tap() -> socket.socket:
+            sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+            sock.settimeout(1)
+            return sock
+
+        heard, tapped = _within(hub, two, hear), _within(hub, one, tap)
+        time.sleep(0.5)  # what the kernel of the other says by itself is said
+        _within(hub, one, forge)
+        time.sleep(0.5)  # a bridge that believed it would have learnt by now
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(b"for two", ("10.219.0.3", 7000))
+        got = heard.recv(100)
+        stolen = b""
+        try:
+            while b"for two" not in stolen:
+                stolen = tapped.recv(100)
+        except TimeoutError:
+            stolen = b""
+        return got, stolen
+
+    assert inside(look) == (b"for two", b"")
 
 
 def _used(use: Callable[[], object]) -> bool:
@@ -83,11 +147,11 @@ def _used(use: Callable[[], object]) -> bool:
 
     def look() -> bool:
         hub = _hub()
-        namespace = hub.connect(2)
-        kept = _within(hub, namespace, use)
+        connected = hub.connect(2)
+        kept = _within(hub, connected, use)
         deadline = time.monotonic() + 3
         # Of a socket of netlink the kernel lets go a moment after it is closed.
-        while not (new := State(namespace, hub.namespace).is_as_new()) and time.monotonic() < deadline:
+        while not (new := State(connected.namespace, hub.namespace).is_as_new()) and time.monotonic() < deadline:
             time.sleep(0.05)
         del kept
         return new

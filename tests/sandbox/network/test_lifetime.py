@@ -83,16 +83,19 @@ class _Machine:
         self._shell.wait(30)
 
 
-def _networks() -> set[str]:
-    """The network namespaces that some process is in."""
+def _networks(processes: list[int]) -> set[str]:
+    """The network namespaces that processes are in; some may have ended."""
     out = set()
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                out.add(os.readlink(f"/proc/{name}/ns/net"))
-            except OSError:
-                continue
+    for pid in processes:
+        try:
+            out.add(os.readlink(f"/proc/{pid}/ns/net"))
+        except OSError:
+            continue
     return out
+
+
+def _all() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def _children(pid: int) -> list[int]:
@@ -138,8 +141,7 @@ def test_nothing_is_left(how: str, uplink: str, end: str, rootfs: Path, place: P
         assert ("pyb" in during) == (uplink == "bridge"), during
         family = _children(builder.pid)
         assert len(family) >= (4 if uplink == "bridge" else 5), "sandbox, gate, keeper, and the program"
-        networks = {os.readlink(f"/proc/{pid}/ns/net") for pid in family} - {os.readlink("/proc/self/ns/net")}
-        networks.discard(os.readlink(f"/proc/{builder.pid}/ns/net"))
+        networks = _networks(family) - _networks([os.getpid(), builder.pid])
         assert len(networks) == 2, "the hub's and the sandbox's"
         if end == "kill":
             builder.kill()
@@ -147,7 +149,7 @@ def test_nothing_is_left(how: str, uplink: str, end: str, rootfs: Path, place: P
         assert builder.wait(60) == (-signal.SIGKILL if end == "kill" else 0)
         builder.stdout.close()
         assert _eventually(lambda: not any(_alive(pid) for pid in family)), [pid for pid in family if _alive(pid)]
-        assert _eventually(lambda: not networks & _networks())
+        assert _eventually(lambda: not networks & _networks(_all()))
         assert _eventually(lambda: "pyb" not in machine.state()), machine.state()
         assert before in machine.state()
         assert str(base) not in Path("/proc/self/mountinfo").read_text()
@@ -172,10 +174,11 @@ _FAILING = """
 import os, subprocess, sys, time
 sys.path.insert(0, sys.argv[1])
 from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.launch import Launcher
 from buildkit_py.sandbox.network.plan import draw
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
-layer, base, uplinks, between = sys.argv[2:6]
+layer, base, uplinks, between, how = sys.argv[2:7]
 count = 0
 def spec():
     global count
@@ -185,7 +188,7 @@ def spec():
     root = RootFilesystem(layers=(layer,), upper=f"{base}/upper{count}", work=f"{base}/work{count}")
     argv = ("sh", "-c", "nc -w 5 203.0.113.10 7000 </dev/null")
     return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated")
-launcher = Launcher.start()
+launcher = Launcher.start() if how == "server" else Foreground()
 launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))))
 for attempt in range(2):
     try:
@@ -199,9 +202,12 @@ launcher.close()
 """
 
 
-def _try(rootfs: Path, base: Path, uplinks: str, *, path: str = "", between: str = "") -> list[str]:
+def _try(
+    rootfs: Path, base: Path, uplinks: str, *, path: str = "", between: str = "", how: str = "server"
+) -> list[str]:
     base.mkdir()
     script = [sys.executable, "-c", _FAILING, str(Path(__file__).parents[3]), str(rootfs), str(base), uplinks, between]
+    script.append(how)
     env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
     done = subprocess.run(
         on_a_machine(base / "scratch", script), capture_output=True, text=True, check=True, env=env, timeout=120
@@ -240,3 +246,11 @@ def test_a_program_that_ends_later_is_told_of(rootfs: Path, place: Path) -> None
     said = _try(rootfs, place / "later", "pasta", between=_KILL_OWN)
     assert said[:2] == ["world 192.0.2.2", "0"]
     assert said[2].startswith("an isolated network could not be made (pasta has ended")
+
+
+@pytest.mark.parametrize("between", ["", _KILL_OWN], ids=["as it was", "its way out ended"])
+def test_one_that_is_started_again_has_a_network_again(between: str, rootfs: Path, place: Path) -> None:
+    need("pasta")
+    base = place / f"again-{bool(between)}"
+    said = _try(rootfs, base, "pasta", between=between, how="foreground")
+    assert said == ["world 192.0.2.2", "0", "world 192.0.2.2", "0"]

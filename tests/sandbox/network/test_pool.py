@@ -130,3 +130,14 @@ while processes():
     lines = _said(script, rootfs, place / "rest")
     world = "world 192.0.2.2"
     assert lines == [f"{world} 1", " ".join([world] * 3), "", world]
+
+
+def test_a_network_that_rests_again_and_again(rootfs: Path, place: Path) -> None:
+    script = """
+for number in range(30):
+    launcher.prepare("isolated")
+    run("true")
+    launcher.rest()
+print(run("nc -w 5 203.0.113.10 7000 </dev/null"))
+"""
+    assert _said(script, rootfs, place / "again") == ["world 192.0.2.2"]

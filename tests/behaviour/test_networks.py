@@ -1,0 +1,152 @@
+"""The network of steps and runs: what is reached by default, by choice, and where a machine has none to give."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.world import World
+from tests.needs import everybody_reaches_out, need
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[int, int]]:
+    """Of a server on this machine's loopback and one on all its addresses, which say so."""
+    servers = []
+    for address, said in (("127.0.0.1", b"loopback\n"), ("0.0.0.0", b"machine\n")):
+        sock = socket.create_server((address, 0))
+
+        def serve(sock: socket.socket = sock, said: bytes = said) -> None:
+            while True:
+                try:
+                    connection, _ = sock.accept()
+                except OSError:
+                    return
+                connection.sendall(said)
+                connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        servers.append(sock)
+    yield servers[0].getsockname()[1], servers[1].getsockname()[1]
+    for sock in servers:
+        sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
+
+
+def _own_address() -> str:
+    """An address of this machine that is no loopback one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect(("203.0.113.1", 9))  # nothing is sent
+        return str(sock.getsockname()[0])
+
+
+@pytest.fixture
+def project(world: World, base_layout: Path) -> World:
+    if not everybody_reaches_out() and (world.mode == "user" or os.geteuid() != 0):
+        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
+    need("pasta")
+    world.env["PYBUILD_NETWORK"] = ""
+    world.write({"Dockerfile": "FROM busybox\n"})
+    world.build("-t", "box", "--build-context", f"busybox=oci-layout://{base_layout}")
+    return world
+
+
+def _build(project: World, steps: str, base_layout: Path, *options: str, ok: bool = True, **env: str) -> str:
+    project.write({"Dockerfile": f"FROM busybox\n{steps}"})
+    done = project.build("--no-cache", "--build-context", f"busybox=oci-layout://{base_layout}", *options, ok=ok, **env)
+    return done.stderr
+
+
+def test_a_step_reaches_the_machine_and_not_its_loopback(
+    project: World, base_layout: Path, ports: tuple[int, int]
+) -> None:
+    loopback, machine = ports
+    steps = (
+        f"RUN nc -w 3 127.0.0.1 {loopback} </dev/null && echo reached it || echo no way\n"
+        f"RUN nc -w 3 machine.test {machine} </dev/null\n"
+    )
+    said = _build(project, steps, base_layout, f"--add-host=machine.test:{_own_address()}")
+    assert " no way\n" in said
+    assert " machine\n" in said
+    assert "warning" not in said
+
+
+def test_the_hosts_network_by_choice(project: World, base_layout: Path, ports: tuple[int, int]) -> None:
+    ask = f"nc -w 3 127.0.0.1 {ports[0]} </dev/null\n"
+    assert " loopback\n" in _build(project, f"RUN {ask}", base_layout, "--network=host")
+    assert " loopback\n" in _build(project, f"RUN {ask}", base_layout, PYBUILD_NETWORK="host")
+    said = _build(project, f"RUN --network=host {ask}", base_layout, ok=False)
+    assert "Dockerfile:2:5: a RUN with `--network=host` is not allowed in this build" in said
+    assert "--allow network.host" in said
+    for allowed in ({}, {"PYBUILD_NETWORK": "host"}):
+        options = () if allowed else ("--allow", "network.host")
+        assert " loopback\n" in _build(project, f"RUN --network=host {ask}", base_layout, *options, **allowed)
+
+
+def test_no_network_by_choice(project: World, base_layout: Path) -> None:
+    for steps, options in (
+        ("RUN --network=none ls /sys/class/net\n", ()),
+        ("RUN ls /sys/class/net\n", ("--network=none",)),
+    ):
+        said = _build(project, steps, base_layout, *options)
+        assert [line.split()[-1] for line in said.splitlines() if line.split()[2:] in (["lo"], ["eth0"])] == ["lo"]
+
+
+def test_a_run_reaches_the_machine_and_not_its_loopback(project: World, ports: tuple[int, int]) -> None:
+    ask = ("sh", "-c", f"nc -w 3 127.0.0.1 {ports[0]} </dev/null; nc -w 3 {_own_address()} {ports[1]} </dev/null")
+    assert project.run("run", "box", *ask).stdout == "machine\n"
+    assert project.run("run", "--network=host", "box", *ask).stdout == "loopback\nmachine\n"
+    assert project.run("run", "--network=isolated", "box", *ask, PYBUILD_NETWORK="host").stdout == "machine\n"
+    assert project.run("run", "box", *ask, ok=False, PYBUILD_NETWORK="none").stdout == ""
+
+
+def test_a_shell_has_the_network_of_its_step(project: World, base_layout: Path, ports: tuple[int, int]) -> None:
+    project.write({"Dockerfile": "FROM busybox AS base\nRUN echo it\n"})
+    options = ("--build-context", f"busybox=oci-layout://{base_layout}")
+    ask = ("--", "sh", "-c", f"nc -w 3 127.0.0.1 {ports[0]} </dev/null; nc -w 3 {_own_address()} {ports[1]} </dev/null")
+    assert project.run("shell", *options, "base@it", *ask).stdout == "machine\n"
+
+
+def test_steps_that_run_at_once_are_apart(project: World, base_layout: Path) -> None:
+    stages = "".join(
+        f"FROM busybox AS s{number}\nRUN cat /sys/class/net/eth0/address > /{number}; sleep 1\n" for number in range(4)
+    )
+    copies = "".join(f"COPY --from=s{number} /{number} /\n" for number in range(4))
+    project.write({"Dockerfile": f"{stages}FROM scratch\n{copies}"})
+    out = project.out("--build-context", f"busybox=oci-layout://{base_layout}", "-j4")
+    assert len({(out / str(number)).read_text() for number in range(4)}) == 4
+
+
+_WITHOUT_TUN = """
+mount --make-rprivate / && mount -t tmpfs tun "$1" && mknod -m 600 "$1/tun" c 10 200 &&
+mount --bind "$1/tun" /dev/net/tun && shift && exec "$@"
+"""
+
+
+def test_where_nothing_reaches_out_the_machines_network_is_shared_and_that_is_said_once(
+    world: World, base_layout: Path
+) -> None:
+    if world.mode == "root" or os.geteuid() != 0:
+        pytest.skip("root has the bridge, and who is not root cannot take /dev/net/tun away")
+    need("unshare", "mount", "mknod")
+    world.write({"Dockerfile": "FROM busybox\nRUN ls /sys/class/net > /dev/null\nRUN echo second\n"})
+    (scratch := world.top / "scratch").mkdir()
+    command = world.command("build", "--progress=plain", "--build-context", f"busybox=oci-layout://{base_layout}", ".")
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", _WITHOUT_TUN, "sh", str(scratch), *command],
+        cwd=world.project,
+        env=world.environment(PYBUILD_NETWORK=""),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("no isolated network can be made here, so commands share this machine's") == 1
+    assert "as root: chmod 666 /dev/net/tun" in done.stderr
+    assert " second\n" in done.stderr
