@@ -1,0 +1,1 @@
+"""What containers of several engines look like from inside, fact by fact."""
