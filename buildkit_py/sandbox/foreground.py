@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.spec import Exit, SandboxSpec
 
 
+# Networks that are being taken apart; a process that goes on reaps them when it makes the next.
+_ending: list[Pool] = []
+
+
 class Foreground:
     """Starts a sandbox, and the network that it may want. Only for a process with one thread."""
 
     def __init__(self) -> None:
+        while _ending:
+            _ending.pop().wait_for_end()
         self._parent = os.pidfd_open(os.getpid())
         self._host = Host(self._parent, host_interpreters())
         self._plan = b""
@@ -84,10 +90,11 @@ class Foreground:
         return self._namespace.fd
 
     def close(self) -> None:
-        """End the network. The sandbox has ended before."""
+        """End the network, without waiting for that. The sandbox has ended before."""
         os.close(self._parent)
         if self._pool is not None:
-            self._pool.close()
+            self._pool.kill()
+            _ending.append(self._pool)
 
 
 def run_foreground(spec: SandboxSpec) -> Exit:

@@ -52,7 +52,8 @@ def serve(control: int, plan: Plan) -> NoReturn:
     call_oneself("pybuild-gate")
     failures = []
     try:
-        syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
+        # What this machine unmounts goes from here, too: a gate may live as long as a service.
+        syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
         for name in plan.uplinks:
             try:
                 gate = _Gate(control, _as_seen_by(name, plan), name)
