@@ -93,6 +93,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
             "remove": wanted.remove,
             "stop": stop,
             "patience": wanted.patience,
+            "bounds": request.bounds.values(),
         }
         about = About(
             id=id,
@@ -197,6 +198,7 @@ def execute(text: str, wanted: Execute, *, store: str = "") -> int:
     if pidfd < 0:
         raise UsageError(f"the container `{about.name}` is not running", hint=f"`pybuild start {about.name}` starts it")
     spec = SandboxSpec.from_wire(about.body["spec"])
+    spec = spec.replace(cgroups=containers.state(about.id).cgroups)
     env = dict(spec.env) | ({"TERM": "xterm"} if wanted.terminal else {}) | dict(wanted.env)
     spec = spec.replace(
         argv=wanted.command,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from buildkit_py.executor.materialize import Trees
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.launch import Launcher
+    from buildkit_py.sandbox.limits import Limits
     from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.work import WorkDir
 
@@ -30,12 +31,23 @@ _FILES = ("Buildfile", "Dockerfile", "dockerfile", "Containerfile")
 
 
 class Container:
-    """A container that is ready to start. `run` is called once; it releases what was held."""
+    """A container that is ready to start. `run` is called once; it releases what was held.
+
+    `out_of_memory` is whether it then failed, and the kernel had killed something in it for want of its own memory.
+    """
 
     def __init__(
-        self, request: RunRequest, session: Session, work: WorkDir, spec: SandboxSpec, starter: Foreground | Launcher
+        self,
+        request: RunRequest,
+        session: Session,
+        work: WorkDir,
+        spec: SandboxSpec,
+        starter: Foreground | Launcher,
+        limits: Limits | None,
     ) -> None:
         self.spec = spec
+        self.out_of_memory = False
+        self._limits = limits
         self._request = request
         self._session = session
         self._work = work
@@ -48,10 +60,14 @@ class Container:
         interactive = self._request.interactive
         with Forwarding() as forwarding, self._session:
             try:
-                return run_in_foreground(self._starter.spawn, self.spec, forwarding, interactive=interactive)
+                code = run_in_foreground(self._starter.spawn, self.spec, forwarding, interactive=interactive)
+                self.out_of_memory = code != 0 and self._limits is not None and self._limits.out_of_memory()
+                return code
             finally:
                 self._work.discard()
                 self._starter.close()
+                if self._limits is not None:
+                    self._limits.remove()
 
 
 def run(request: RunRequest, emit: Emit) -> int:
@@ -228,10 +244,13 @@ def _container(
         )
         hostname = request.hostname or os.urandom(6).hex()
         spec = container_spec(runnable.config, request, root, hostname, networks)
+        limits = request.bounds.enforce()
+        if limits is not None:
+            spec = spec.replace(cgroups=limits.directories)
     except BaseException:
         work.discard()
         raise
-    return Container(request, session, work, spec, starter)
+    return Container(request, session, work, spec, starter, limits)
 
 
 def layer_directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:

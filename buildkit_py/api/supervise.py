@@ -10,6 +10,7 @@ from buildkit_py.api.containers import READY
 from buildkit_py.api.run import layer_directories
 from buildkit_py.api.session import Session
 from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.runner.request import Bounds
 from buildkit_py.runner.restart import Restart
 from buildkit_py.runner.supervisor import Supervisor
 from buildkit_py.sandbox.foreground import Foreground
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.sandbox.launch import Sandbox
+    from buildkit_py.sandbox.limits import Limits
     from buildkit_py.store.containers import About
 
 
@@ -65,17 +67,35 @@ def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None])
         try:
             spec = _spec(about, containers.path(id), directories, host, session.store.root, starter)
 
+            bounds = Bounds(*about.body.get("bounds", ()))
+            limits: Limits | None = None
+
             def start(stdout: int, stderr: int) -> Sandbox:
+                nonlocal limits
                 # The kernel leaves things in it, and each mount wants an empty one.
                 remove_tree(spec.root.work)
                 os.mkdir(spec.root.work, 0o700)
-                return starter.spawn(spec, stdin=-1, stdout=stdout, stderr=stderr)
+                limits = bounds.enforce()
+                return starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
+
+            def groups() -> tuple[str, ...]:
+                return limits.directories if limits is not None else ()
+
+            def ended(code: int) -> str:
+                nonlocal limits
+                gone, limits = limits, None
+                if gone is None:
+                    return ""
+                said = "out of memory" if code != 0 and gone.out_of_memory() else ""
+                gone.remove()
+                return said
 
             supervisor = Supervisor(
                 containers.path(id),
                 start,
-                lambda state: containers.set_state(id, state),
+                lambda state: containers.set_state(id, state.replace(cgroups=groups())),
                 Restart(*about.body["restart"]),
+                ended=ended,
                 stop_signal=about.body["stop"],
                 patience=about.body["patience"],
             )

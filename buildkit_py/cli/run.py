@@ -31,6 +31,16 @@ _OPTIONS = (
     Option(("--read-only",), "let nothing of the image be written to"),
     Option(("--network",), "its network", "NETWORK", choices=("isolated", "host", "none")),
     Option(("-h", "--hostname"), "its host name", "NAME"),
+    Option(("-m", "--memory"), "the most memory that it gets, swap included", "SIZE"),
+    Option(("--cpus",), "the most processors that it gets: 1.5", "NUMBER"),
+    Option(("--pids-limit",), "the most processes that it gets, -1: any number", "NUMBER"),
+    Option(("--shm-size",), "the size of /dev/shm, 64m where nothing is said", "SIZE"),
+    Option(("--ulimit",), "a resource limit for each process: nofile=1024:4096", "NAME=SOFT[:HARD]", many=True),
+    Option(("--tmpfs",), "a file system in memory: /run:size=64m,mode=755", "PATH[:OPTION,…]", many=True),
+    Option(("--cap-add",), "give it a capability, or ALL", "NAME", many=True),
+    Option(("--cap-drop",), "take a capability from it, or ALL", "NAME", many=True),
+    Option(("--security-opt",), "no-new-privileges, or seccomp=unconfined", "OPTION", many=True),
+    Option(("--hardened",), "no capabilities, no new privileges, a read-only root, and a tmpfs on /tmp"),
     Option(("--add-host",), "add a line to its /etc/hosts", "NAME:ADDRESS", many=True),
     Option(("--pull",), "ask the registry for a newer image first", choices=("always", "missing")),
     Option(("-d", "--detach"), "run it in the background, and print its id"),
@@ -39,6 +49,10 @@ _OPTIONS = (
     Option(("--stop-signal",), "what `pybuild stop` sends it; only with -d", "SIGNAL"),
     Option(("--stop-timeout",), "how long it has then, in seconds; only with -d", "SECONDS"),
     Option(("--rm",), "remove it at its end; in the foreground it is, in any case"),
+)
+# What `confine` reads, which is loaded only where one of them is given.
+_CONFINING = frozenset(
+    ("memory", "cpus", "pids-limit", "shm-size", "ulimit", "tmpfs", "cap-add", "cap-drop", "security-opt", "hardened")
 )
 _DETACHED = ("name", "restart", "stop-signal", "stop-timeout")
 
@@ -93,12 +107,23 @@ def main(argv: list[str]) -> int:
                 raise UsageError(f"`--{name}` is for containers in the background", hint="add `-d`")
         from buildkit_py.api.run import prepare
 
-        return shown("auto", lambda emit: prepare(request, if_busy(emit))).run()
+        container = shown("auto", lambda emit: prepare(request, if_busy(emit)))
+        code = container.run()
+        if container.out_of_memory:
+            say(_out_of_memory(parsed.one("memory")))
+        return code
     except Reported:
         return NOT_STARTED
     except PybuildError as error:
         say(error)
         return NOT_STARTED
+
+
+def _out_of_memory(most: str) -> PybuildError:
+    return PybuildError(
+        f"out of memory: the container needed more than the {most} that its --memory allows",
+        hint="the kernel killed what took most of it",
+    )
 
 
 def _detached(parsed: Parsed, request: RunRequest) -> Detached:
@@ -135,7 +160,7 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
     if workdir and not workdir.startswith("/"):
         raise UsageError(f"the working directory `{workdir}` is not absolute")
     entrypoint = parsed.all("entrypoint")
-    return RunRequest(
+    request = RunRequest(
         what=parsed.operands[0],
         command=tuple(parsed.operands[1:]),
         # An empty one clears the image's, as docker has it.
@@ -152,3 +177,8 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         hosts=tuple(values.host(text) for text in parsed.all("add-host")),
         pull=parsed.one("pull") in ("true", "always"),
     )
+    if not _CONFINING.isdisjoint(parsed.given):
+        from buildkit_py.cli.confine import confined
+
+        return confined(request, parsed)
+    return request

@@ -37,12 +37,17 @@ def container_spec(
         user=request.user or config.user,
         hostname=hostname,
         network=network,
-        mounts=(*_image_volumes(config, request, root), *_binds(request), _hostname_file(hostname)),
+        mounts=(*_image_volumes(config, request, root), *_asked_mounts(request), _hostname_file(hostname)),
         hosts=hosts_file(hostname, request.hosts),
         resolv_conf=networks.resolv_conf(network),
         writable_etc=True,
         terminal=request.terminal,
         read_only_root=request.read_only,
+        capabilities=request.capabilities,
+        seccomp=request.seccomp,
+        no_new_privileges=request.no_new_privileges,
+        shm=request.shm,
+        ulimits=request.ulimits,
     )
 
 
@@ -67,17 +72,19 @@ def environment(config: ImageConfig, request: RunRequest, hostname: str) -> tupl
     return env
 
 
-def _binds(request: RunRequest) -> tuple[SandboxMount, ...]:
+def _asked_mounts(request: RunRequest) -> tuple[SandboxMount, ...]:
+    mounts = [SandboxMount("bind", target, source=source, read_only=only) for source, target, only in request.volumes]
+    mounts += request.tmpfs
     # Shallow ones first: a mount would hide those that were made below it before.
-    ordered = sorted(request.volumes, key=lambda volume: volume[1].count("/"))
-    return tuple(SandboxMount("bind", target, source=source, read_only=only) for source, target, only in ordered)
+    mounts.sort(key=lambda mount: mount.target.count("/"))
+    return tuple(mounts)
 
 
 def _image_volumes(config: ImageConfig, request: RunRequest, root: RootFilesystem) -> tuple[SandboxMount, ...]:
     """The image's VOLUMEs, where they differ from the rest: with a read-only root they are still written to."""
     if not request.read_only:
         return ()
-    taken = {target for _, target, _ in request.volumes}
+    taken = {mount.target for mount in _asked_mounts(request)}
     paths = sorted("/" + path.strip("/") for path in config.volumes)
     return tuple(
         SandboxMount("tree", path, layers=root.layers, path=path, read_only=False)

@@ -3,6 +3,31 @@
 from __future__ import annotations
 
 from buildkit_py.record import Record
+from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.sandbox.limits import Limits
+    from buildkit_py.sandbox.spec import SandboxMount
+
+
+class Bounds(Record):
+    """What all processes of a container may use together: bytes, thousandths of a processor, processes; 0: no limit."""
+
+    memory: int = 0
+    cpus: int = 0
+    pids: int = 0
+
+    def enforce(self) -> Limits | None:
+        """The control groups that see to it, None where nothing is limited.
+
+        Raises `SandboxError` where this machine or user cannot have them.
+        """
+        if not any(self.values()):
+            return None
+        from buildkit_py.sandbox.limits import Limits, hierarchies
+
+        return Limits.make(hierarchies(), memory=self.memory, cpus=self.cpus, pids=self.pids)
 
 
 class RunRequest(Record):
@@ -10,7 +35,8 @@ class RunRequest(Record):
 
     None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only) with an absolute
     source directory or file. `network` is "default", "isolated", "host" or "none". `interactive` keeps
-    standard input, `terminal` allocates one.
+    standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of that kind, `shm` the
+    bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`.
     """
 
     what: str
@@ -28,3 +54,10 @@ class RunRequest(Record):
     hosts: tuple[tuple[str, str], ...] = ()
     pull: bool = False
     store: str = ""
+    bounds: Bounds = Bounds()
+    capabilities: int = DEFAULT_CAPABILITIES
+    seccomp: bool = True
+    no_new_privileges: bool = False
+    tmpfs: tuple[SandboxMount, ...] = ()
+    shm: int = 0
+    ulimits: tuple[tuple[str, int, int, int], ...] = ()

@@ -33,6 +33,7 @@ NOT_STARTED = 125
 
 class Supervisor:
     """`start(stdout, stderr)` starts the sandbox and raises `SandboxError`; `note` writes a state down.
+    `ended` hears of each end with its code, and says why it came to that where the code does not, else "".
 
     `stop_signal` is what ends it at the request of this process's own SIGTERM, and `patience` how many seconds it gets.
     """
@@ -44,11 +45,13 @@ class Supervisor:
         note: Callable[[State], None],
         restart: Restart,
         *,
+        ended: Callable[[int], str] = lambda code: "",
         stop_signal: int = 15,
         patience: float = 10.0,
     ) -> None:
         self._start = start
         self._note = note
+        self._said_at_end = ended
         self._restart = restart
         self._stop_signal = stop_signal
         self._patience = patience
@@ -74,8 +77,10 @@ class Supervisor:
                 state = state.replace(status=RUNNING, started=time.time(), problem="")
                 try:
                     code = self._once(state, ready)
+                    state = state.replace(problem=self._said_at_end(code))
                 except PybuildError as problem:
                     code = NOT_STARTED
+                    self._said_at_end(code)
                     state = state.replace(problem=problem.message)
                     ready(problem)
                 ended = time.time()

@@ -60,15 +60,24 @@ class Ground:
     """The calling process, just forked into its namespaces, becomes the first process of a sandbox.
 
     `size` is what the files of mounts may come to in bytes, `waits` whether the spec comes later than now, `cgroups`
-    are joined before all else; `insecure` as a spec has it. Raises `SetupFailure`.
+    are joined before all else; `insecure` and `shm` as a spec has them. Raises `SetupFailure`.
     """
 
     def __init__(
-        self, host: Host, *, size: int, waits: bool = False, cgroups: tuple[str, ...] = (), insecure: bool = False
+        self,
+        host: Host,
+        *,
+        size: int,
+        waits: bool = False,
+        cgroups: tuple[str, ...] = (),
+        insecure: bool = False,
+        shm: int = 0,
     ) -> None:
         _become_leader(host)
         if cgroups:
-            _join_cgroups(cgroups)
+            join_cgroups(cgroups)
+            with stage("make a namespace of control groups"):
+                syscalls.unshare(syscalls.CLONE_NEWCGROUP)  # each group is the root of its hierarchy then
         self._waits = waits
         # Until a root is mounted, what this machine mounts and unmounts still comes through: a sandbox that waits
         # for its spec would otherwise not see the one and keep the other busy.
@@ -76,7 +85,7 @@ class Ground:
         self.scaffold = _make_scaffold(_ROOM + 2 * size)
         self.user_namespace = _in_user_namespace()
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
-        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP), insecure=insecure)
+        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP), insecure=insecure, shm=shm)
         self.setgroups_allowed = _may_set_groups()
 
     def settle(self) -> None:
@@ -108,15 +117,13 @@ def _become_leader(host: Host) -> None:
         pass  # no keyrings in this kernel or quota: what a step could do with one, the filter refuses anyway
 
 
-def _join_cgroups(directories: tuple[str, ...]) -> None:
-    """Enter the control groups that limit the sandbox, and see each as the root of its hierarchy."""
+def join_cgroups(directories: tuple[str, ...]) -> None:
+    """Enter the control groups that limit a sandbox. Raises `SetupFailure`."""
     for directory in directories:
         with stage("join the control group", directory):
             fd = os.open(encode(directory) + b"/cgroup.procs", os.O_WRONLY | os.O_CLOEXEC)
             os.write(fd, b"0")
             os.close(fd)
-    with stage("make a namespace of control groups"):
-        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
 
 
 def _set_propagation(kind: int) -> None:

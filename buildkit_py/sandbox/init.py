@@ -76,7 +76,7 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: in
             os.close(writer)
         size = sum([len(mount.data) for mount in spec.mounts])
         _join_network(network)
-        ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure)
+        ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure, shm=spec.shm)
         _enter(spec, host, ground, program, reader, channel, stdio)
 
     report_failure(enter, channel)
@@ -203,6 +203,7 @@ def _enter(
     give_up_rights(spec, user, program, ground.setgroups_allowed)
     follow_parent(host)
     syscalls.close_from(3, on_exec=True)
+    set_ulimits(spec.ulimits)
     command.start()
 
 
@@ -323,6 +324,19 @@ def give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgrou
         os.setresuid(user.uid, user.uid, user.uid)
     with stage("limit the capabilities"):
         capabilities.limit_process(spec.capabilities if user.uid == 0 else 0)
+
+
+def set_ulimits(ulimits: tuple[tuple[str, int, int, int], ...]) -> None:
+    """Hold this process to resource limits, last of all: they might not suffice for what sets up the sandbox.
+
+    Root could raise a hard limit, and does not: what holds pybuild holds what it runs. Raises `SetupFailure`.
+    """
+    for name, number, soft, hard in ulimits:
+        with stage("set the ulimit", name):
+            highest = syscalls.getrlimit(number)[1]
+            if hard > highest:
+                raise SetupFailure(f"set the ulimit {name}: no more than the hard limit here, {highest}")
+            syscalls.setrlimit(number, soft, hard)
 
 
 def report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:

@@ -15,8 +15,16 @@ import os
 
 from buildkit_py.sandbox import passwd, syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
-from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent
-from buildkit_py.sandbox.init import environment, give_up_rights, report, report_failure, switch_off_imports, wire
+from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent, join_cgroups
+from buildkit_py.sandbox.init import (
+    environment,
+    give_up_rights,
+    report,
+    report_failure,
+    set_ulimits,
+    switch_off_imports,
+    wire,
+)
 from buildkit_py.sandbox.launch import Sandbox, launch_error
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
@@ -81,6 +89,7 @@ class Joiner:
             flags = _other_namespaces(_pid_of(self._target))
         switch_off_imports()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+        join_cgroups(spec.cgroups)
         with stage("enter the container"):
             syscalls.setns(self._target, flags)
         root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -125,6 +134,7 @@ class Joiner:
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of user may have set it again
         follow_parent(self._host)
         syscalls.close_from(3, on_exec=True)
+        set_ulimits(spec.ulimits)
         command.start()
 
 

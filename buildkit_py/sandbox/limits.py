@@ -1,4 +1,4 @@
-"""Limits: a control group of its own for a sandbox that may use so much memory and so many processors and no more.
+"""Limits: a control group of its own for a sandbox that may use so much memory, so many processors and processes.
 
 Each hierarchy is used where it has the controller: version 1 by the
 controller's own mount, version 2 where it is delegated (cgroups(7); kernel
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 _PREFIX = "pybuild-"
 _PERIOD = 100_000  # microseconds, the kernel's own default
 _TRIES, _PAUSE = 50, 0.01
-_MEMORY, _CPU = "memory", "cpu"
+_MEMORY, _CPU, _PIDS = "memory", "cpu", "pids"
+_FLAGS = {_MEMORY: "--memory", _CPU: "--cpus", _PIDS: "--pids-limit"}
 _HINTS = {
     2: "let it have a group of its own: systemd-run --user --scope -p Delegate=yes pybuild …",
     1: "control groups of version 1 are root's; run as root, or boot with systemd.unified_cgroup_hierarchy=1",
@@ -65,8 +66,8 @@ class Limits:
         self._memory_group = ""
 
     @classmethod
-    def make(cls, hierarchies: list[Hierarchy], *, memory: int, cpus: int) -> Self:
-        """Groups that allow `memory` bytes and `cpus` thousandths of a processor (0: no limit).
+    def make(cls, hierarchies: list[Hierarchy], *, memory: int = 0, cpus: int = 0, pids: int = 0) -> Self:
+        """Groups that allow `memory` bytes, `cpus` thousandths of a processor and `pids` processes (0: no limit).
 
         Raises `SandboxError` where this machine or user cannot have them.
         """
@@ -79,10 +80,13 @@ class Limits:
             if cpus:
                 hierarchy, group = limits._group(hierarchies, _CPU)
                 _limit_processors(hierarchy, group, cpus)
+            if pids:
+                _, group = limits._group(hierarchies, _PIDS)
+                _write(f"{group}/pids.max", pids)
         except OSError as problem:
             limits.remove()
             raise SandboxError(
-                f"the limits of the step cannot be set: {(problem.strerror or str(problem)).lower()}",
+                f"the limits cannot be set: {(problem.strerror or str(problem)).lower()}",
                 at=problem.filename,
             ) from problem
         except BaseException:
@@ -99,9 +103,8 @@ class Limits:
                 made = made or self._make(parent)
                 if made:
                     return hierarchy, made
-        flag = "--memory" if controller == _MEMORY else "--cpus"
         raise SandboxError(
-            f"{flag} cannot be enforced here: this user may make no control group with `{controller}`",
+            f"{_FLAGS[controller]} cannot be enforced here: this user may make no control group with `{controller}`",
             hint=_HINTS[having[0].version if having else 0],
         )
 

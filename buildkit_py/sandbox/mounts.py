@@ -161,7 +161,7 @@ class Sources:
         options = {b"mode": b"%o" % mount.mode, b"uid": b"%d" % mount.uid, b"gid": b"%d" % mount.gid}
         if mount.size:
             options[b"size"] = b"%d" % mount.size
-        attributes = NOSUID | NODEV
+        attributes = NOSUID | NODEV | (0 if mount.executable else NOEXEC)
         with stage("mount a tmpfs on", mount.target):
             return make_tmpfs(attributes, options)
 

@@ -43,7 +43,7 @@ class SandboxMount(Record):
     kind "bind": `source` is an absolute path of this machine.
     kind "tree": `layers` (overlay form, lowest first) are mounted and their `path` is bound; writes,
     if allowed, go to a directory that is dropped.
-    kind "tmpfs": `size` bytes (0: no limit), `mode`.
+    kind "tmpfs": `size` bytes (0: no limit), `mode`, `uid`, `gid`; `executable`: what is in it may be run.
     kind "file": `data` becomes a file on a tmpfs of its own, with `mode`, `uid`, `gid`.
     """
 
@@ -58,6 +58,7 @@ class SandboxMount(Record):
     uid: int = 0
     gid: int = 0
     data: bytes = b""
+    executable: bool = True
 
 
 class SandboxSpec(Record):
@@ -68,7 +69,8 @@ class SandboxSpec(Record):
     `capabilities` is the bounding set as a bit mask.
     `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
     control groups that the first process joins before all else. `insecure`: nothing of /proc and /sys is covered or
-    read-only, and devices that it makes can be opened.
+    read-only, and devices that it makes can be opened. `shm` are the bytes of /dev/shm, 0 for docker's 64 MiB.
+    `ulimits` are resource limits, each (name, number, soft, hard) as of `sandbox/ulimits.py`.
     """
 
     root: RootFilesystem
@@ -89,6 +91,8 @@ class SandboxSpec(Record):
     read_only_root: bool = False
     cgroups: tuple[str, ...] = ()
     insecure: bool = False
+    shm: int = 0
+    ulimits: tuple[tuple[str, int, int, int], ...] = ()
 
     @property
     def usual(self) -> bool:
@@ -98,6 +102,7 @@ class SandboxSpec(Record):
             not self.insecure
             and self.network in ("host", "isolated")
             and not self.cgroups
+            and not self.shm
             and self.capabilities == DEFAULT_CAPABILITIES
         )
         return plain and data <= ROOM_FOR_FILES

@@ -77,9 +77,12 @@ class _IntFunction(CFuncPtr):
 
 _LIBC = dlopen(None, 0)  # type: ignore[arg-type]  # None is the process itself (dlopen(3))
 _syscall = _LongFunction(dlsym(_LIBC, "syscall"))
-_mount, _umount2, _prctl, _ioctl, _socket, _setns, _unshare, _sethostname, _fstatfs = [
+_mount, _umount2, _prctl, _ioctl, _socket, _setns, _unshare, _sethostname, _fstatfs, _getrlimit, _setrlimit = [
     _IntFunction(dlsym(_LIBC, name))
-    for name in ("mount", "umount2", "prctl", "ioctl", "socket", "setns", "unshare", "sethostname", "fstatfs")
+    for name in (
+        *("mount", "umount2", "prctl", "ioctl", "socket", "setns", "unshare", "sethostname", "fstatfs"),
+        *("getrlimit", "setrlimit"),
+    )
 ]
 
 MACHINE: Final = os.uname().machine
@@ -130,6 +133,8 @@ CLONE_NEWNET: Final = 0x40000000
 _CLONE_PIDFD = 0x1000
 _CLOSE_RANGE_CLOEXEC = 4
 _EAGAIN, _OPENAT2_TRIES = 11, 100_000
+
+_ALL_BITS = (1 << 64) - 1
 
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_DUMPABLE: Final = 4
@@ -314,6 +319,17 @@ def landlock_abi() -> int:
 
 def sethostname(name: bytes) -> None:
     _checked(_sethostname(name, _Long(len(name))), "sethostname")
+
+
+def getrlimit(number: int) -> tuple[int, int]:
+    """The soft and the hard limit of a resource; 2**64-1 is none."""
+    buffer = _Longs()
+    _checked(_getrlimit(number, buffer), "getrlimit")
+    return int(buffer[0]) & _ALL_BITS, int(buffer[1]) & _ALL_BITS
+
+
+def setrlimit(number: int, soft: int, hard: int) -> None:
+    _checked(_setrlimit(number, _words(soft, hard)), "setrlimit")
 
 
 def filesystem_magic(fd: int) -> int:

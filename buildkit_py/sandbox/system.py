@@ -51,16 +51,18 @@ _MASKED = (
 _READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
 _DIRECTORY, _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o040000, 0o020000, 0o060000
 _EPERM, _EBUSY = 1, 16
+_SHM = 64 << 20
 _OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 
 class SystemMounts:
     """The three trees, whole, on the attached tmpfs `scaffold`. `tty_group`: group 5 exists in this user namespace.
+    `shm` are the bytes of /dev/shm, 0 for 64 MiB.
 
     Raises `SetupFailure`.
     """
 
-    def __init__(self, scaffold: int, *, tty_group: bool, insecure: bool = False) -> None:
+    def __init__(self, scaffold: int, *, tty_group: bool, insecure: bool = False, shm: int = 0) -> None:
         all_off = NOSUID | NODEV | NOEXEC
         with stage("mount", "/proc"):
             self._proc = make_filesystem(b"proc", all_off, {})
@@ -81,7 +83,7 @@ class SystemMounts:
         with stage("mount", "/dev/pts"):
             self._pts = make_filesystem(b"devpts", NOSUID | NOEXEC, pts)
         with stage("mount", "/dev/shm"):
-            self._shm = make_tmpfs(all_off, {b"mode": b"1777", b"size": b"65536k"})
+            self._shm = make_tmpfs(all_off, {b"mode": b"1777", b"size": b"%d" % (shm or _SHM)})
         with stage("mount", "/dev/mqueue"):
             self._mqueue = make_filesystem(b"mqueue", all_off, {})
         with stage("mount", "an empty directory"):

@@ -53,7 +53,7 @@ class State(Record):
     """How a container fares. `status` is one of the four above; times in seconds since 1970, 0 for not yet.
 
     `code` is that of its last end, `problem` why it could not start or how it was lost; `boot` the boot of the machine
-    in which this was written.
+    in which this was written, and `cgroups` are the control groups that limit it while it runs.
     """
 
     status: str = CREATED
@@ -63,6 +63,7 @@ class State(Record):
     restarts: int = 0
     problem: str = ""
     boot: str = ""
+    cgroups: tuple[str, ...] = ()
 
 
 class Containers:

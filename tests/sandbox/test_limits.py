@@ -45,7 +45,7 @@ def test_a_limit_that_cannot_be_enforced_is_an_error(found: list[Hierarchy], hin
 
 def test_what_was_made_before_an_error_is_removed(tmp_path: Path) -> None:
     """A directory that is no control group: it can be made, but has no file that takes a limit."""
-    with pytest.raises(SandboxError, match="the limits of the step cannot be set"):
+    with pytest.raises(SandboxError, match="the limits cannot be set"):
         Limits.make([Hierarchy(1, ("memory",), str(tmp_path), str(tmp_path))], memory=1 << 26, cpus=0)
     assert list(tmp_path.iterdir()) == []
 
