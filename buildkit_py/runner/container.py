@@ -48,6 +48,7 @@ def container_spec(
         no_new_privileges=request.no_new_privileges,
         shm=request.shm,
         ulimits=request.ulimits,
+        open_ports=True,
     )
 
 

@@ -20,6 +20,8 @@ from buildkit_py.sandbox.system import SystemMounts
 
 SIGKILL, SIG_SETMASK = 9, 2
 _TTY_GROUP = 5
+# icmp(7): ping_group_range takes signed numbers.
+_LAST_PING_GROUP = (1 << 31) - 1
 SETUP_FAILED = 125
 # What the scaffold has room for besides the files of a spec's mounts.
 _ROOM = 8 << 20
@@ -87,6 +89,12 @@ class Ground:
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
         self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP), insecure=insecure, shm=shm)
         self.setgroups_allowed = _may_set_groups()
+
+    def open_ports(self) -> None:
+        """Let every user in this network namespace take ports below 1024 and send pings. Raises `SetupFailure`."""
+        self.system.set_sysctl(b"net/ipv4/ip_unprivileged_port_start", b"0")
+        # The kernel takes no group that is not mapped.
+        self.system.set_sysctl(b"net/ipv4/ping_group_range", b"0 %d" % _last_group())
 
     def settle(self) -> None:
         """From now on nothing that this machine mounts is seen. Raises `SetupFailure`."""
@@ -159,6 +167,16 @@ def _is_mapped(gid: int) -> bool:
         if first <= gid < first + count:
             return True
     return False
+
+
+def _last_group() -> int:
+    """The last of the groups that are mapped from 0 on without a gap."""
+    end = 0
+    for line in sorted(_read_own(b"gid_map").splitlines(), key=lambda line: int(line.split()[0])):
+        first, _, count = [int(word) for word in line.split()]
+        if first == end:
+            end = first + count
+    return min(end - 1, _LAST_PING_GROUP)
 
 
 def _may_set_groups() -> bool:

@@ -157,6 +157,8 @@ def _enter(
     if spec.network == "none":
         with stage("set the loopback interface up"):
             syscalls.raise_loopback()
+    if spec.open_ports and spec.network != "host":
+        ground.open_ports()
     with stage("set the host name", spec.hostname):
         syscalls.sethostname(encode(spec.hostname))
 

@@ -71,6 +71,7 @@ class SandboxSpec(Record):
     control groups that the first process joins before all else. `insecure`: nothing of /proc and /sys is covered or
     read-only, and devices that it makes can be opened. `shm` are the bytes of /dev/shm, 0 for docker's 64 MiB.
     `ulimits` are resource limits, each (name, number, soft, hard) as of `sandbox/ulimits.py`.
+    `open_ports`: every user inside may take ports below 1024 and send pings, if the network is not the host's.
     """
 
     root: RootFilesystem
@@ -93,6 +94,7 @@ class SandboxSpec(Record):
     insecure: bool = False
     shm: int = 0
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
+    open_ports: bool = False
 
     @property
     def usual(self) -> bool:
@@ -100,6 +102,7 @@ class SandboxSpec(Record):
         data = sum([len(mount.data) for mount in self.mounts])
         plain = (
             not self.insecure
+            and not self.open_ports  # its network namespace is no longer as those of others
             and self.network in ("host", "isolated")
             and not self.cgroups
             and not self.shm

@@ -121,6 +121,16 @@ class SystemMounts:
                 syscalls.move_mount(tree, fd)
             os.close(fd)
 
+    def set_sysctl(self, name: bytes, value: bytes) -> None:
+        """Set a value of one of the sandbox's namespaces. Raises `SetupFailure`."""
+        with stage("set the sysctl", name.replace(b"/", b".")):
+            # Without what is mounted in it: /proc/sys is read-only there.
+            bare = syscalls.open_tree(self._proc, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
+            fd = os.open(b"sys/" + name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=bare)
+            os.write(fd, value)
+            os.close(fd)
+            os.close(bare)
+
     def make_console(self, slave: int) -> None:
         """Bind the pseudo-terminal `slave` over /dev/console."""
         with stage("mount", "/dev/console"):

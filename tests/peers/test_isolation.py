@@ -13,7 +13,17 @@ from tests.behaviour.world import World
 from tests.needs import need
 from tests.peers.daemon import Docker
 from tests.peers.isolation.answers import depends_on_machine, machine, stored
-from tests.peers.isolation.differences import COMPARED, KINDS, differences, gone, rows, share, unlisted
+from tests.peers.isolation.differences import (
+    COMPARED,
+    KINDS,
+    PAGE,
+    differences,
+    gone,
+    rows,
+    share,
+    sums,
+    unlisted,
+)
 from tests.peers.isolation.inside import Facts, compile_probe, pybuild_build, pybuild_run, write_context
 from tests.peers.isolation.record import ask
 
@@ -43,7 +53,9 @@ def test_each_difference_is_listed_with_its_reason(what: str, world: World, tmp_
             if here:
                 assert len(ours) > 1900
                 assert gone(place, found) == [], place
-                assert share(place, found, len({*ours, *theirs})) >= LEAST, place
+                count = len({*ours, *theirs})
+                assert share(place, found, count) >= LEAST, place
+                assert sums(place, found, count) in PAGE.read_text()
 
 
 @pytest.mark.peers

@@ -58,6 +58,7 @@ def test_the_whole_spec():
     spec = container_spec(config, request, root, "box", NETWORKS)
     assert (spec.root, spec.argv, spec.cwd, spec.user, spec.hostname) == (root, ("a",), "/w", "alice", "box")
     assert (spec.network, spec.writable_etc, spec.read_only_root, spec.terminal) == ("host", True, False, False)
+    assert spec.open_ports
     assert spec.hosts is not None
     assert b"10.0.0.1\tdb\n" in spec.hosts
     # The shallow mount first, or it would hide the deep one.

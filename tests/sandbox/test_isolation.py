@@ -94,6 +94,22 @@ def test_network_none_has_a_loopback_that_is_up(box: Box) -> None:
     assert any("127.0.0.1" in line for line in lines)
 
 
+_PORTS = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/net/ipv4/ping_group_range"
+
+
+def test_low_ports_are_for_every_user_on_request(box: Box) -> None:
+    start, groups = box.lines(_PORTS, network="none", open_ports=True)
+    last = {"root": 2**31 - 1, "range": 65536, "single": 0}[box.mode]
+    assert (start, [int(group) for group in groups.split()]) == ("0", [0, last])
+    assert (
+        box.sh("echo 1024 > /proc/sys/net/ipv4/ip_unprivileged_port_start", network="none", open_ports=True).code != 0
+    )
+    # Neither the next one nor this machine's own network has any of it.
+    assert box.lines(_PORTS, network="none")[0] == "1024"
+    before = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text().strip()
+    assert box.lines(_PORTS, network="host", open_ports=True)[0] == before
+
+
 def test_host_name(box: Box) -> None:
     assert box.lines("hostname") == ["buildkitsandbox"]
     assert box.sh("hostname evil").code != 0

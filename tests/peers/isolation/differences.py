@@ -56,7 +56,7 @@ def rows() -> list[Row]:
     """The table of the page."""
     out = []
     for line in PAGE.read_text().splitlines():
-        if line.startswith("| `"):
+        if line.startswith("| `") and line.count("|") == 7:
             names, places, ours, theirs, kind, reason = [cell.strip() for cell in line.strip("|").split("|")]
             found = tuple(COMPARED) if places == "all" else tuple(places.split(", "))
             spans = tuple(re.findall(r"`([^`]+)`", names))
@@ -95,3 +95,9 @@ def share(place: str, found: Iterable[Difference], count: int) -> float:
     listed = [row for row in rows() if place in row.places and row.kind in ("stricter", "same")]
     looser = [difference for difference in found if not any(row.covers(difference) for row in listed)]
     return 1 - len(looser) / count
+
+
+def sums(place: str, found: list[Difference], count: int) -> str:
+    """What the page's first table says of a comparison of `count` facts."""
+    equal, fine = 1 - len(found) / count, share(place, found, count)
+    return f"| `{place}` | {count} | {equal:.1%} | {fine:.1%} |".replace("%", " %")
