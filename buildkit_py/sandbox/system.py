@@ -89,7 +89,7 @@ class SystemMounts:
         with stage("mount", "an empty directory"):
             self._empty = make_tmpfs(all_off | RDONLY, {b"size": b"4k", b"nr_inodes": b"2", b"mode": b"755"})
         self._empty_is_used = False
-        self._nodes = {name: _open_device(name, numbers) for name, numbers in _DEVICES.items()}
+        self._nodes = _make_devices(scaffold)
 
         self._put_together(scaffold, insecure)
 
@@ -265,6 +265,28 @@ def _mount_hierarchies(tree: int, hierarchies: list[bytes], read_only: int) -> N
     os.chdir(b"/")
 
 
+def _make_devices(scaffold: int) -> dict[bytes, int]:
+    """Detached binds of the device nodes: of the sandbox's own, whose mode and owner it may change.
+
+    Where none can be made, as in a user namespace, they are this machine's, read-only: they can be
+    written to all the same, but nobody changes their modes.
+    """
+    nodes = {}
+    with stage("make a directory for", "/dev"):
+        os.mkdir(b"devices", 0o755, dir_fd=scaffold)
+    for name, numbers in _DEVICES.items():
+        place = b"devices/" + name
+        try:
+            os.mknod(place, _CHARACTER_DEVICE, os.makedev(*numbers), dir_fd=scaffold)
+        except PermissionError:
+            nodes[name] = _open_device(name, numbers)
+            continue
+        with stage("make the device", b"/dev/" + name):
+            os.chmod(place, 0o666, dir_fd=scaffold)  # whatever the umask says
+            nodes[name] = syscalls.open_tree(scaffold, place, syscalls.OPEN_TREE_CLONE)
+    return nodes
+
+
 def _open_device(name: bytes, numbers: tuple[int, int]) -> int:
     """A detached bind of one of this machine's device nodes, checked to be what its name says (CVE-2025-31133)."""
     path = b"/dev/" + name
@@ -274,4 +296,6 @@ def _open_device(name: bytes, numbers: tuple[int, int]) -> int:
     found = (os.major(status.st_rdev), os.minor(status.st_rdev))
     if status.st_mode & 0o170000 != _CHARACTER_DEVICE or found != numbers:
         raise SetupFailure("this machine's device is not what its name says", 0, path.decode())
+    with stage("make read-only", path):
+        syscalls.mount_setattr(tree, RDONLY)
     return tree

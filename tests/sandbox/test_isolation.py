@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,6 @@ def test_the_command_is_process_one_and_leads_its_session(box: Box) -> None:
 
 
 def test_namespaces_are_new(box: Box) -> None:
-    import os
-
     names = ("mnt", "pid", "uts", "ipc", "cgroup")
     inside = box.lines("; ".join(f"readlink /proc/self/ns/{name}" for name in (*names, "net")))
     for name, link in zip(names, inside, strict=False):
@@ -130,6 +129,30 @@ def test_devices(box: Box) -> None:
     assert box.sh("echo x > /dev/full").code != 0
 
 
+def test_the_devices_of_this_machine_are_not_changed(box: Box) -> None:
+    names = ("null", "zero", "full", "random", "urandom", "tty")
+
+    def devices() -> list[tuple[int, int, int]]:
+        return [(status.st_mode, status.st_uid, status.st_gid) for status in map(os.stat, paths)]
+
+    paths = [f"/dev/{name}" for name in names]
+    before = devices()
+    result = box.sh(f"chmod 600 {' '.join(paths)}; chown 1:1 {' '.join(paths)}; touch -d @0 {' '.join(paths)}; true")
+    try:
+        assert devices() == before
+    finally:
+        for path, (mode, uid, gid) in zip(paths, before, strict=True):
+            if os.geteuid() == 0:
+                os.chmod(path, mode & 0o7777)
+                os.chown(path, uid, gid)
+    if box.privileged:  # its own, as under docker
+        assert result.err == ""
+    assert box.lines("stat -c '%a %t:%T' /dev/null; echo x > /dev/null; head -c 1 /dev/zero | wc -c") == [
+        "666 1:3",
+        "1",
+    ]
+
+
 def test_shared_memory_and_terminals(box: Box) -> None:
     mounts = {line.split()[4]: line.split()[5] for line in box.lines("cat /proc/self/mountinfo")}
     for path in ("/dev/shm", "/dev/mqueue", "/proc"):
@@ -141,7 +164,8 @@ def test_shared_memory_and_terminals(box: Box) -> None:
 def test_every_mount_but_the_device_nodes_is_nodev(box: Box) -> None:
     for line in box.lines("cat /proc/self/mountinfo"):
         root, target, options = line.split()[3:6]
-        if root not in ("/null", "/zero", "/full", "/random", "/urandom", "/tty") and target != "/dev/pts":
+        node = root.removeprefix("/devices") in ("/null", "/zero", "/full", "/random", "/urandom", "/tty")
+        if not node and target != "/dev/pts":
             assert "nodev" in options.split(","), line
 
 

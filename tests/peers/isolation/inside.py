@@ -121,8 +121,9 @@ def _in_bundle(docker: Docker, program: str, user: str) -> str:
         mount -t overlay -o "lowerdir=$2/rootfs,upperdir=$2/upper,workdir=$2/work" overlay "$2/rootfs"
         exec "$1" --root "$2/state" run -b "$2" "$3"
         """
+        # An empty pipe as standard input: crun gives its own to the user, and /dev/null is the machine's.
         command = ["unshare", "-m", "sh", "-c", script, "sh", program, str(bundle), f"probe-{os.getpid()}"]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
     finally:
