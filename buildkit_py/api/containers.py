@@ -68,6 +68,7 @@ def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
 
 def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     """Make a container that does not run yet; its id. Raises as `start_detached`."""
+    from buildkit_py.api.volumes import mounted
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
     from buildkit_py.runner.signal_number import signal_number
@@ -85,27 +86,32 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
         id = os.urandom(32).hex()
         networks = Choice(session.config.run_network, lambda message, hint: emit(Notice("warning", message, hint=hint)))
         root = RootFilesystem(layers=directories, host=host)
-        spec = container_spec(runnable.config, request, root, request.hostname or id[:12], networks)
-        stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")
-        body = {
-            "spec": spec.wire(),
-            "restart": wanted.restart.values(),
-            "remove": wanted.remove,
-            "stop": stop,
-            "patience": wanted.patience,
-            "bounds": request.bounds.values(),
-        }
-        about = About(
-            id=id,
-            name=wanted.name or _name(request.what, id),
-            what=request.what,
-            command=argv(runnable.config, request),
-            layers=runnable.layers,
-            created=time.time(),
-            body=body,
-        )
-        session.store.containers.create(about)
-        return id
+        volumes = mounted(request, session, directories)
+        try:
+            spec = container_spec(runnable.config, volumes.request, root, request.hostname or id[:12], networks)
+            stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")
+            body = {
+                "spec": spec.wire(),
+                "restart": wanted.restart.values(),
+                "remove": wanted.remove,
+                "stop": stop,
+                "patience": wanted.patience,
+                "bounds": request.bounds.values(),
+                "volumes": volumes.names,
+            }
+            about = About(
+                id=id,
+                name=wanted.name or _name(request.what, id),
+                what=request.what,
+                command=argv(runnable.config, request),
+                layers=runnable.layers,
+                created=time.time(),
+                body=body,
+            )
+            session.store.containers.create(about)
+            return id
+        finally:
+            volumes.release()  # they stay now because the container is there
 
 
 def start(text: str, *, store: str = "") -> str:

@@ -44,10 +44,12 @@ class Container:
         spec: SandboxSpec,
         starter: Foreground | Launcher,
         limits: Limits | None,
+        release: Callable[[], None],
     ) -> None:
         self.spec = spec
         self.out_of_memory = False
         self._limits = limits
+        self._release = release
         self._request = request
         self._session = session
         self._work = work
@@ -68,6 +70,7 @@ class Container:
                 self._starter.close()
                 if self._limits is not None:
                     self._limits.remove()
+                self._release()
 
 
 def run(request: RunRequest, emit: Emit) -> int:
@@ -232,7 +235,13 @@ def _container(
         store.layers.use(layer)
     directories, host = layer_directories(session, runnable.layers, emit)
     work = store.work_dir("run")
+    release: Callable[[], None] = _nothing
     try:
+        if not all(source.startswith("/") for source, _, _ in request.volumes):
+            from buildkit_py.api.volumes import mounted
+
+            volumes = mounted(request, session, directories)
+            request, release = volumes.request, volumes.release
         make_root(f"{work.path}/upper")
         os.mkdir(f"{work.path}/work", 0o700)
         root = RootFilesystem(
@@ -248,9 +257,14 @@ def _container(
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
     except BaseException:
+        release()
         work.discard()
         raise
-    return Container(request, session, work, spec, starter, limits)
+    return Container(request, session, work, spec, starter, limits, release)
+
+
+def _nothing() -> None:
+    """Release what is not held."""
 
 
 def layer_directories(session: Session, layers: tuple[str, ...], emit: Emit) -> tuple[tuple[str, ...], bool]:

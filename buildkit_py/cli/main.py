@@ -34,6 +34,7 @@ COMMANDS = {
     "kill": "send containers a signal",
     "wait": "wait until containers have ended, and print their exit codes",
     "rm": "remove containers with all they wrote",
+    "volume": "list or remove the named volumes of containers: ls, rm",
     "images": "list the images of the local store",
     "inspect": "show an image's configuration as JSON",
     "history": "show how an image came to be, newest first",

@@ -22,7 +22,7 @@ NOT_STARTED = 125
 _OPTIONS = (
     Option(("-e", "--env"), "set a variable; NAME alone takes its value from here", "NAME=VALUE", many=True),
     Option(("--env-file",), "set the variables of a file, a line each", "FILE", many=True, completes="file"),
-    Option(("-v", "--volume"), "show a file or directory of this machine inside", "SOURCE:TARGET[:ro]", many=True),
+    Option(("-v", "--volume"), "mount a path of this machine, or a named volume", "SOURCE:TARGET[:ro]", many=True),
     Option(("-w", "--workdir"), "the directory to start in", "DIR"),
     Option(("-u", "--user"), "the user to run as, by name or number", "USER[:GROUP]"),
     Option(("--entrypoint",), "run this instead of the image's entrypoint", "PROGRAM"),

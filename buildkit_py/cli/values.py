@@ -141,7 +141,8 @@ def host(text: str) -> tuple[str, str]:
 def volume(text: str, cwd: str) -> tuple[str, str, bool]:
     """`SOURCE:TARGET[:ro|rw]`: (absolute source, target, read-only). Raises `UsageError`.
 
-    The source must be there: a directory made by a typing error is of use to nobody.
+    The source must be there: a directory made by a typing error is of use to nobody. One without a `/` is no path but
+    the name of a volume, as docker has it, and stays as it is.
     """
     source, _, rest = text.partition(":")
     target, _, flags = rest.partition(":")
@@ -153,7 +154,11 @@ def volume(text: str, cwd: str) -> tuple[str, str, bool]:
             raise UsageError(f"`-v {text}`: `{flag}` is not understood", hint="it takes `ro` and `rw`")
         read_only = flag == "ro" or (read_only and flag != "rw")
     if "/" not in source and source not in (".", ".."):
-        raise UsageError(f"`-v {text}`: there are no named volumes", hint=f"a directory here is `./{source}`")
+        from buildkit_py.store.containers import is_name
+
+        if not is_name(source):
+            raise UsageError(f"`-v {text}`: `{source}` is no name of a volume", hint=f"a path here is `./{source}`")
+        return source, os.path.normpath(target), read_only
     path = os.path.normpath(os.path.join(cwd, os.path.expanduser(source)))
     if not os.path.exists(path):
         raise UsageError(f"`-v {text}`: there is no `{path}`")

@@ -33,10 +33,10 @@ class Bounds(Record):
 class RunRequest(Record):
     """What `pybuild run` runs: `what` is an image reference, or `FILE:TARGET` / `FILE` of a Buildfile.
 
-    None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only) with an absolute
-    source directory or file. `network` is "default", "isolated", "host" or "none". `interactive` keeps
-    standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of that kind, `shm` the
-    bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`.
+    None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only); a source is the absolute path of
+    a directory or file, or the name of a volume of the store. `network` is "default", "isolated", "host" or "none".
+    `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
+    that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`.
     """
 
     what: str

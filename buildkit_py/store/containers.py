@@ -75,7 +75,7 @@ class Containers:
 
     def create(self, about: About) -> str:
         """Make one that has not run yet; its directory. Raises `UsageError` for a name that is none, or is taken."""
-        if not about.name or not _NAME.issuperset(about.name) or about.name[0] in "_.-":
+        if not is_name(about.name):
             raise UsageError(
                 f"`{about.name}` cannot be the name of a container",
                 hint="a name holds letters, digits, `_`, `.` and `-`, and begins with a letter or a digit",
@@ -187,3 +187,8 @@ class Containers:
             return None
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a container") from problem
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a container or a volume, which is never a path."""
+    return bool(text) and _NAME.issuperset(text) and text[0] not in "_.-"

@@ -37,18 +37,23 @@ class Evicted(Record):
 
 def evict(store: Store, limit: int) -> Evicted:
     """Bring the store to nine tenths of a limit if it is above that limit. Raises `StoreError`."""
-    total = before = sum(share.bytes for share in usage(store))
+    total = before = counted_bytes(store)
     if total <= limit:
         return Evicted(before, before)
     with alone(store) as (view, now):
         cutoff = view.leases.oldest(now)
         ages = Ages(cutoff, 0, 0, min(cutoff, now - OTHERS_KEPT))
         gone = list(Prune(view, ages).run())  # what no record needs saves nothing
-        total = sum(share.bytes for share in usage(store))
+        total = counted_bytes(store)
         if total > limit:
             drop = _Choice(view, cutoff, now).choose(total - int(limit * _AIM))
             gone += Prune(view, ages, drop).run()
-        return Evicted(before, sum(share.bytes for share in usage(store)), _joined(gone))
+        return Evicted(before, counted_bytes(store), _joined(gone))
+
+
+def counted_bytes(store: Store) -> int:
+    """What the store holds and may let go; volumes are no part of it: however large one is, it drives nothing out."""
+    return sum(share.bytes for share in usage(store) if share.kind != "volumes")
 
 
 def _joined(shares: list[Share]) -> tuple[Share, ...]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.leases import Hold
     from buildkit_py.store.records import Records
     from buildkit_py.store.snapshots import Snapshots
+    from buildkit_py.store.volumes import Volumes
     from buildkit_py.store.work import WorkDir
 
 FORMAT = b"1\n"
@@ -52,6 +53,7 @@ _DIRS = frozenset(
         "scans",
         "snapshots",
         "sources",
+        "volumes",
         "work",
     }
 )
@@ -75,6 +77,7 @@ class Store:
         mounts: CacheMounts
         records: Records
         snapshots: Snapshots
+        volumes: Volumes
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -204,6 +207,10 @@ class Store:
             from buildkit_py.store.jobs import Jobs
 
             part = Jobs(self.work)
+        elif name == "volumes":
+            from buildkit_py.store.volumes import Volumes
+
+            part = Volumes(self.work)
         else:
             raise AttributeError(f"a store has no {name!r}")
         # Two threads may both get here; the parts they make are equal, and the first to be filed stays.

@@ -26,6 +26,7 @@ _KINDS = (
     ("memo", "memo", 1),
     ("scans", "scans", 1),
     ("sources", "sources", 1),
+    ("volumes", "volumes", 1),
     ("work", "work", 1),
     ("quarantine", "quarantine", 1),
 )

@@ -110,7 +110,8 @@ def test_volume(tmp_path):
     assert values.volume("./data:/d", cwd) == (f"{cwd}/data", "/d", False)
     assert values.volume(f"{cwd}/data:/d/:ro", cwd) == (f"{cwd}/data", "/d", True)
     assert values.volume(".:/d:rw,z", cwd) == (cwd, "/d", False)
-    for wrong in ("/d", "./data", "./data:d", "./data:/", "data:/d", "./gone:/d", "./data:/d:rx"):
+    assert values.volume("data:/d/:ro", cwd) == ("data", "/d", True), "the name of a volume, and no path"
+    for wrong in ("/d", "./data", "./data:d", "./data:/", "_data:/d", "./gone:/d", "./data:/d:rx"):
         with pytest.raises(UsageError, match="`-v "):
             values.volume(wrong, cwd)
 

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.digest import blake3_hex, key_of
-from buildkit_py.store.evict import evict
+from buildkit_py.store.evict import counted_bytes, evict
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.records import StepRecord
 from buildkit_py.store.store import Store
-from buildkit_py.store.usage import usage
 from tests.store.samples import add_failed, add_image, add_layer
 
 OLD = 1_600_000_000
@@ -41,7 +40,7 @@ def step(store: Store, name: str, size: int, milliseconds: int, parent: str = ""
 
 
 def total(store: Store) -> int:
-    return sum(share.bytes for share in usage(store))
+    return counted_bytes(store)
 
 
 def left(store: Store) -> set[str]:
@@ -54,6 +53,20 @@ def test_nothing_goes_below_the_limit(store: Store) -> None:
     done = evict(store, before)
     assert (done.before, done.after, done.gone) == (before, before, ())
     assert left(store) == {"a"}
+
+
+def test_a_volume_is_not_counted_and_drives_nothing_out(store: Store) -> None:
+    step(store, "a", 100_000, 10)
+    before = total(store)
+    path, lock = store.volumes.hold("data", lambda directory: None)
+    lock.release()
+    (Path(path) / "large").write_bytes(bytes(1 << 20))
+    assert total(store) == before
+    evict(store, before)
+    evict(store, 1)
+    assert left(store) == set()
+    assert [volume.name for volume in store.volumes.all()] == ["data"]
+    assert (Path(path) / "large").stat().st_size == 1 << 20
 
 
 def test_what_failed_steps_left_goes_first(store: Store) -> None:

@@ -26,11 +26,13 @@ def test_counts_and_blocks_of_each_kind(store: Store) -> None:
         "images": 1,
         "mounts": 1,
         "builds": 0,
+        "containers": 0,
         "failed": 1,
         "jobs": 0,
         "memo": 0,
         "scans": 0,
         "sources": 0,
+        "volumes": 0,
         "work": 1,
         "quarantine": 0,
     }
