@@ -89,7 +89,21 @@ def _capabilities(usual: int, added: Sequence[str], dropped: Sequence[str]) -> i
         raise UsageError("all capabilities are to be added and dropped", hint="leave one of the two out")
     if add == ALL:
         return ALL & ~drop
+    _check_own(add)
     return usual & ~drop | add
+
+
+def _check_own(wanted: int) -> None:
+    """Root can give nobody what it was not left itself; an ordinary user has all in a namespace of their own."""
+    from buildkit_py.sandbox import syscalls
+    from buildkit_py.sandbox.capabilities import NAMES
+
+    if os.geteuid() == 0 and (lacking := wanted & ~syscalls.permitted_capabilities()):
+        names = ", ".join([name for number, name in enumerate(NAMES) if lacking >> number & 1])
+        raise UsageError(
+            f"`--cap-add`: pybuild itself does not have {names} here",
+            hint="what started it kept that back, as a container or a unit of systemd does",
+        )
 
 
 def _mask(names: Sequence[str], option: str) -> int:

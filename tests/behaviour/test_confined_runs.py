@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_all_capabilities_but_one(box: World) -> None:
     possible = own_status("CapBnd", 16) if box.mode == "root" else every
     found = status(box, "--cap-add=ALL", "--cap-drop=SYS_BOOT")
     assert found["CapBnd"] == possible & ~mask("SYS_BOOT")
+
+
+def test_a_capability_that_pybuild_lacks_is_refused(box: World) -> None:
+    if box.mode != "root":
+        pytest.skip("an ordinary user's namespace has all capabilities")
+    command = ["setpriv", "--bounding-set=-sys_nice", *box.command("run", "--cap-add=SYS_NICE", "svc", "true")]
+    done = subprocess.run(command, cwd=box.project, env=box.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 125
+    assert "pybuild itself does not have SYS_NICE here" in done.stderr
 
 
 def own_status(name: str, base: int = 10) -> int:
