@@ -38,16 +38,24 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
 
     Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is killed first.
     """
+    from buildkit_py.runner.output import Output
+
     stdin = 0 if interactive and not spec.terminal else -1
-    sandbox = start(spec, stdin=stdin, stdout=1, stderr=2)
+    output = Output(1, 2)
     try:
-        minder.to(sandbox)
-        if spec.terminal:
-            _serve_terminal(sandbox, interactive)
-        return sandbox.wait().code
-    except BaseException:
-        sandbox.destroy()
-        raise
+        sandbox = start(spec, stdin=stdin, stdout=output.out, stderr=output.err)
+        try:
+            minder.to(sandbox)
+            if spec.terminal:
+                _serve_terminal(sandbox, interactive)
+            else:
+                output.write_until(sandbox.started())
+            return sandbox.wait().code
+        except BaseException:
+            sandbox.destroy()
+            raise
+    finally:
+        output.close()
 
 
 class Forwarding:

@@ -78,6 +78,13 @@ class Sandbox:
         """A descriptor that becomes readable when the first process has ended; -1 after `wait`."""
         return self._pidfd
 
+    def started(self) -> int:
+        """Block until the first process is known, and return its `pidfd`; -1 if there will be none."""
+        with self._lock:
+            while self._pidfd < 0 and not self._ended:
+                self._receive()
+        return self._pidfd
+
     def wait(self) -> Exit:
         """Block until the whole process tree is gone, and take its mount points out of the upper directory.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -123,3 +125,69 @@ def test_what_is_left_running_ends_with_the_command(image: World) -> None:
     end = watch(image, "run", "box", "sh", "-c", "sleep 300 & setsid sleep 300 & echo over")
     assert (end.code, end.output) == (0, "over\n")
     assert leftovers(image) == []
+
+
+def test_a_device_that_it_writes_to_is_not_its_own(image: World) -> None:
+    """This machine's /dev/null, as standard output and error of somebody who throws both away."""
+    seize = "chmod 600 /proc/self/fd/1; chown 77:77 /proc/self/fd/2; echo out; test ! -c /proc/self/fd/1"
+    before = os.stat("/dev/null")
+    command = image.command("run", "-u", "root", "box", "sh", "-c", seize)
+    done = subprocess.run(
+        command,
+        cwd=image.project,
+        env=image.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=240,
+        check=False,
+    )
+    after = os.stat("/dev/null")
+    if os.geteuid() == 0:
+        os.chmod("/dev/null", before.st_mode & 0o7777)
+        os.chown("/dev/null", before.st_uid, before.st_gid)
+    assert done.returncode == 0
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_terminal_shows_all_that_it_writes_in_order(image: World) -> None:
+    """A terminal that was not asked for inside is a pipe there, one for both streams, as under docker."""
+    ours, theirs = pty.openpty()
+    script = "test -t 1 && echo terminal; i=0; while [ $i -lt 3000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done"
+    child = subprocess.Popen(
+        image.command("run", "box", "sh", "-c", script),
+        cwd=image.project,
+        env=image.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # EIO: nobody has the other side any more
+            break
+        seen += piece
+    os.close(ours)
+    assert child.wait(timeout=240) == 0
+    wanted = [f"{name} {number}" for number in range(3000) for name in ("out", "err")]
+    assert seen.decode().replace("\r", "").splitlines() == wanted
+
+
+def test_what_goes_on_behind_an_exec_does_not_keep_it(image: World) -> None:
+    """An exec ends with its command, though something that the command left behind holds its standard output."""
+    image.run("run", "-d", "--name=long", "box", "sleep", "1000")
+    try:
+        ours, theirs = pty.openpty()
+        command = image.command("exec", "long", "sh", "-c", "echo before; sleep 999 & echo after")
+        child = subprocess.Popen(
+            command, cwd=image.project, env=image.environment(), stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
+        )
+        os.close(theirs)
+        assert child.wait(timeout=200) == 0
+        assert os.read(ours, 65536).decode().split() == ["before", "after"]
+        os.close(ours)
+    finally:
+        image.run("rm", "-f", "long")
