@@ -40,7 +40,8 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
     """
     from buildkit_py.runner.output import Output
 
-    stdin = 0 if interactive and not spec.terminal else -1
+    # This machine's /dev/null stays here: the container has its own.
+    stdin = 0 if interactive and not spec.terminal and not _is_null(0) else -1
     output = Output(1, 2)
     try:
         sandbox = start(spec, stdin=stdin, stdout=output.out, stderr=output.err)
@@ -56,6 +57,14 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
             raise
     finally:
         output.close()
+
+
+def _is_null(fd: int) -> bool:
+    try:
+        status = os.fstat(fd)
+    except OSError:  # closed
+        return False
+    return status.st_mode & 0o170000 == 0o020000 and status.st_rdev == os.makedev(1, 3)
 
 
 class Forwarding:

@@ -128,10 +128,12 @@ def test_what_is_left_running_ends_with_the_command(image: World) -> None:
 
 
 def test_a_device_that_it_writes_to_is_not_its_own(image: World) -> None:
-    """This machine's /dev/null, as standard output and error of somebody who throws both away."""
-    seize = "chmod 600 /proc/self/fd/1; chown 77:77 /proc/self/fd/2; echo out; test ! -c /proc/self/fd/1"
+    """This machine's /dev/null, as standard output and error of somebody who throws both away, and as input."""
+    seize = (
+        "chmod 600 /proc/self/fd/0 /proc/self/fd/1; chown 77:77 /proc/self/fd/2; echo out; test ! -c /proc/self/fd/1"
+    )
     before = os.stat("/dev/null")
-    command = image.command("run", "-u", "root", "box", "sh", "-c", seize)
+    command = image.command("run", "-i", "-u", "root", "box", "sh", "-c", seize)
     done = subprocess.run(
         command,
         cwd=image.project,
