@@ -18,7 +18,7 @@ def stage_name_casing(subject: Subject) -> Iterator[Finding]:
     """`AS Name`: BuildKit lowers it, and a FROM that names it must not have capitals."""
     for head in subject.heads:
         name, offset = _last_word(head)
-        if head.name and name != name.lower():
+        if head.name and name != name.lower() and "$" not in name:  # a variable has the case that it has
             yield _word(head, f"Stage name '{name}' should be lowercase", name, offset, name.lower())
 
 

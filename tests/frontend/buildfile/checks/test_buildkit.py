@@ -10,6 +10,7 @@ from tests.frontend.buildfile.checks.checking import check, messages, rules
 # What BuildKit prints of each: the text behind the rule's name, and the line in brackets.
 CASES: list[tuple[str, list[str]]] = [
     # casing
+    ("ARG N=x\nFROM scratch AS app-$N\n", []),
     ("FROM scratch AS BadName\n", ["StageNameCasing: Stage name 'BadName' should be lowercase (line 1)"]),
     ("FROM scratch as a\n", ["FromAsCasing: 'as' and 'FROM' keywords' casing do not match (line 1)"]),
     ("from scratch AS a\nfrom a as b\n", ["FromAsCasing: 'AS' and 'from' keywords' casing do not match (line 1)"]),
