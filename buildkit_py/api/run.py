@@ -253,6 +253,16 @@ def _container(
         )
         hostname = request.hostname or os.urandom(6).hex()
         spec = container_spec(runnable.config, request, root, hostname, networks)
+        if request.runtime:
+            from buildkit_py.sandbox.oci.runtimes import find_runtime
+
+            found = find_runtime(request.runtime)
+            if found.advice:
+                from buildkit_py.events import Notice
+
+                emit(Notice("warning", found.advice, hint=f"leave `--runtime` out, or use a newer {found.kind}"))
+            os.mkdir(f"{work.path}/bundle", 0o700)
+            spec = spec.replace(runtime=(found.kind, found.path, f"{work.path}/bundle"), screen=_screen())
         limits = request.bounds.enforce()
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
@@ -261,6 +271,17 @@ def _container(
         work.discard()
         raise
     return Container(request, session, work, spec, starter, limits, release)
+
+
+def _screen() -> tuple[int, int]:
+    """Rows and columns of our terminal: crun only hears of changes of them."""
+    for number in (0, 1):
+        try:
+            size = os.get_terminal_size(number)
+            return size.lines, size.columns
+        except OSError:
+            continue
+    return 0, 0
 
 
 def _nothing() -> None:

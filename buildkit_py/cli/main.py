@@ -27,6 +27,7 @@ COMMANDS = {
     "shell": "open a shell where a step of a build runs",
     "logs": "print what the steps of a build, or a container, wrote",
     "run": "run a command in an image or a target",
+    "bundle": "write an image or a target as an OCI bundle",
     "ps": "list the containers in the background",
     "exec": "run a command in a container that runs",
     "start": "start containers that have ended",

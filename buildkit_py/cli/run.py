@@ -43,6 +43,7 @@ _OPTIONS = (
     Option(("--hardened",), "no capabilities, no new privileges, a read-only root, and a tmpfs on /tmp"),
     Option(("--add-host",), "add a line to its /etc/hosts", "NAME:ADDRESS", many=True),
     Option(("--pull",), "ask the registry for a newer image first", choices=("always", "missing")),
+    Option(("--runtime",), "let crun or runc run it: a name, or the program's absolute path", "RUNTIME"),
     Option(("-d", "--detach"), "run it in the background, and print its id"),
     Option(("--name",), "its name; only with -d", "NAME"),
     Option(("--restart",), "start it again when it ended: no, on-failure[:N], always; only with -d", "POLICY"),
@@ -132,6 +133,8 @@ def _detached(parsed: Parsed, request: RunRequest) -> Detached:
     from buildkit_py.runner.restart import parse_restart
     from buildkit_py.runner.signal_number import signal_number
 
+    if request.runtime:
+        raise UsageError("another runtime runs containers in the foreground only", hint="leave `-d` or `--runtime` out")
     if request.interactive:
         raise UsageError("a container in the background has no standard input", hint="leave `-i` out")
     restart = parse_restart(parsed.one("restart", "no"))
@@ -176,6 +179,7 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         terminal=parsed.has("tty"),
         hosts=tuple(values.host(text) for text in parsed.all("add-host")),
         pull=parsed.one("pull") in ("true", "always"),
+        runtime=parsed.one("runtime"),
     )
     if not _CONFINING.isdisjoint(parsed.given):
         from buildkit_py.cli.confine import confined

@@ -44,24 +44,29 @@ class Copied(Record):
     left_out: tuple[str, ...]
 
 
-def export_local(trees: Sequence[str], dest: str, *, epoch: int | None = None, keep_owners: bool = True) -> Copied:
+def export_local(
+    trees: Sequence[str], dest: str, *, epoch: int | None = None, keep_owners: bool = True, mapped: bool = False
+) -> Copied:
     """Copy what the layers in these directories (lowest first) come to into `dest`, which is made where missing.
 
     `epoch`: no later time is set. `keep_owners` False: everything belongs to
-    who runs the build, whatever this process may do. Raises `ExportError`
-    where the output cannot be written, `StoreError` for a damaged layer.
+    who runs the build, whatever this process may do. `mapped`: owners are those of this process's user namespace,
+    for a tree that is used in one like it. Raises `ExportError` where the output cannot be written, `StoreError` for a
+    damaged layer.
     """
-    return copy_entries(flatten(trees), dest, epoch=epoch, keep_owners=keep_owners)
+    return copy_entries(flatten(trees), dest, epoch=epoch, keep_owners=keep_owners, mapped=mapped)
 
 
-def copy_entries(entries: list[Entry], dest: str, *, epoch: int | None = None, keep_owners: bool = True) -> Copied:
+def copy_entries(
+    entries: list[Entry], dest: str, *, epoch: int | None = None, keep_owners: bool = True, mapped: bool = False
+) -> Copied:
     """Copy entries, parents first, into the directory `dest`, which is made where missing; as `export_local`."""
     try:
         os.makedirs(dest, exist_ok=True)
         if not os.path.isdir(dest):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         with Directories(dest) as directories:
-            return _Copy(directories, dest, epoch, keep_owners).run(entries)
+            return _Copy(directories, dest, epoch, keep_owners, mapped).run(entries)
     except FileExistsError as problem:
         raise ExportError(
             "the destination is a file", at=dest, hint="for an archive write -o type=tar,dest=FILE"
@@ -73,11 +78,12 @@ def copy_entries(entries: list[Entry], dest: str, *, epoch: int | None = None, k
 class _Copy:
     """One copy. Attributes of directories are set last, for what is put into one changes its times."""
 
-    def __init__(self, directories: Directories, dest: str, epoch: int | None, keep_owners: bool) -> None:
+    def __init__(self, directories: Directories, dest: str, epoch: int | None, keep_owners: bool, mapped: bool) -> None:
         self._directories = directories
         self._dest = dest
         self._latest = None if epoch is None else epoch * _SECOND
         self._privileged = _is_root()
+        self._owners = self._privileged or mapped
         self._files = 0
         self._bytes = 0
         self._left_out: list[str] = []
@@ -150,7 +156,7 @@ class _Copy:
                 return False
             kind = stat.S_IFCHR if entry.kind == CHAR else stat.S_IFBLK
             os.mknod(name, kind | 0o600, entry.rdev, dir_fd=parent)
-        if self._privileged:
+        if self._owners:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.kind != SYMLINK:
             os.chmod(name, entry.mode, dir_fd=parent)
@@ -182,7 +188,7 @@ class _Copy:
             os.close(fd)
 
     def _attributes(self, entry: Entry, fd: int) -> None:
-        if self._privileged:
+        if self._owners:
             os.fchown(fd, entry.uid, entry.gid)
         # After the owner, whose change drops set-id bits and capabilities.
         os.fchmod(fd, entry.mode)

@@ -36,7 +36,8 @@ class RunRequest(Record):
     None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only); a source is the absolute path of
     a directory or file, or the name of a volume of the store. `network` is "default", "isolated", "host" or "none".
     `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
-    that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`.
+    that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`. `runtime` is who runs it
+    instead of us: `crun`, `runc` or a path.
     """
 
     what: str
@@ -61,3 +62,4 @@ class RunRequest(Record):
     tmpfs: tuple[SandboxMount, ...] = ()
     shm: int = 0
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
+    runtime: str = ""

@@ -75,7 +75,7 @@ class Ground:
         insecure: bool = False,
         shm: int = 0,
     ) -> None:
-        _become_leader(host)
+        become_leader(host)
         if cgroups:
             join_cgroups(cgroups)
             with stage("make a namespace of control groups"):
@@ -83,23 +83,22 @@ class Ground:
         self._waits = waits
         # Until a root is mounted, what this machine mounts and unmounts still comes through: a sandbox that waits
         # for its spec would otherwise not see the one and keep the other busy.
-        _set_propagation(syscalls.MS_SLAVE if waits else syscalls.MS_PRIVATE)
+        set_propagation(syscalls.MS_SLAVE if waits else syscalls.MS_PRIVATE)
         self.scaffold = _make_scaffold(_ROOM + 2 * size)
-        self.user_namespace = _in_user_namespace()
+        self.user_namespace = in_user_namespace()
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
-        self.system = SystemMounts(self.scaffold, tty_group=_is_mapped(_TTY_GROUP), insecure=insecure, shm=shm)
-        self.setgroups_allowed = _may_set_groups()
+        self.system = SystemMounts(self.scaffold, tty_group=is_mapped(_TTY_GROUP), insecure=insecure, shm=shm)
+        self.setgroups_allowed = may_set_groups()
 
     def open_ports(self) -> None:
         """Let every user in this network namespace take ports below 1024 and send pings. Raises `SetupFailure`."""
-        self.system.set_sysctl(b"net/ipv4/ip_unprivileged_port_start", b"0")
-        # The kernel takes no group that is not mapped.
-        self.system.set_sysctl(b"net/ipv4/ping_group_range", b"0 %d" % _last_group())
+        for name, value in open_ports().items():
+            self.system.set_sysctl(name.replace(".", "/").encode(), value.encode())
 
     def settle(self) -> None:
         """From now on nothing that this machine mounts is seen. Raises `SetupFailure`."""
         if self._waits:
-            _set_propagation(syscalls.MS_PRIVATE)
+            set_propagation(syscalls.MS_PRIVATE)
 
 
 def follow_parent(host: Host) -> None:
@@ -111,7 +110,7 @@ def follow_parent(host: Host) -> None:
         os._exit(SETUP_FAILED)  # it died before the request
 
 
-def _become_leader(host: Host) -> None:
+def become_leader(host: Host) -> None:
     """A session of our own, no signal ignored or blocked, dead when the builder is."""
     follow_parent(host)
     os.setsid()
@@ -134,7 +133,7 @@ def join_cgroups(directories: tuple[str, ...]) -> None:
             os.close(fd)
 
 
-def _set_propagation(kind: int) -> None:
+def set_propagation(kind: int) -> None:
     with stage("make the mounts private"):
         syscalls.mount(None, b"/", None, syscalls.MS_REC | kind)
 
@@ -157,16 +156,22 @@ def _read_own(name: bytes) -> bytes:
         os.close(fd)
 
 
-def _in_user_namespace() -> bool:
+def in_user_namespace() -> bool:
     return _read_own(b"uid_map").split() != [b"0", b"0", b"4294967295"]
 
 
-def _is_mapped(gid: int) -> bool:
+def is_mapped(gid: int) -> bool:
     for line in _read_own(b"gid_map").splitlines():
         first, _, count = [int(word) for word in line.split()]
         if first <= gid < first + count:
             return True
     return False
+
+
+def open_ports() -> dict[str, str]:
+    """The sysctls of a network namespace that let every user in it take ports below 1024 and send pings."""
+    # The kernel takes no group that is not mapped.
+    return {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": f"0 {_last_group()}"}
 
 
 def _last_group() -> int:
@@ -179,5 +184,5 @@ def _last_group() -> int:
     return min(end - 1, _LAST_PING_GROUP)
 
 
-def _may_set_groups() -> bool:
+def may_set_groups() -> bool:
     return _read_own(b"setgroups").strip() == b"allow"

@@ -21,7 +21,7 @@ import sys
 from buildkit_py.sandbox import capabilities, passwd, syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
 from buildkit_py.sandbox.ground import SETUP_FAILED, Ground, Host, follow_parent
-from buildkit_py.sandbox.mounts import RDONLY, Prepared, Sources, encode
+from buildkit_py.sandbox.mounts import RDONLY, Sources, encode
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 from buildkit_py.sandbox.program import Program, Refused
 from buildkit_py.sandbox.request import Request, Stdio, receive
@@ -53,8 +53,13 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: in
     `network` is the network namespace of a spec that wants the isolated one. Only for processes with one thread.
     Raises `OSError` if the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
     """
-    program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
+    program = host.ready_filter(spec.capabilities) if spec.seccomp and not spec.runtime else b""
     flags = _NAMESPACES
+    if spec.runtime:
+        # Loaded only now: it is for few, and what it needs of this machine is all opened before the root changes.
+        from buildkit_py.sandbox.oci.hand_over import NAMESPACES, hand_over
+
+        flags = NAMESPACES
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
     elif spec.network != "host" and network < 0:
@@ -76,6 +81,9 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: in
             os.close(writer)
         size = sum([len(mount.data) for mount in spec.mounts])
         _join_network(network)
+        if spec.runtime:
+            _set_up_loopback(spec)
+            hand_over(spec, host, channel, stdio)
         ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure, shm=spec.shm)
         _enter(spec, host, ground, program, reader, channel, stdio)
 
@@ -154,15 +162,13 @@ def _enter(
 ) -> NoReturn:
     if not spec.argv:
         raise SetupFailure("start the command: there is none")
-    if spec.network == "none":
-        with stage("set the loopback interface up"):
-            syscalls.raise_loopback()
+    _set_up_loopback(spec)
     if spec.open_ports and spec.network != "host":
         ground.open_ports()
     with stage("set the host name", spec.hostname):
         syscalls.sethostname(encode(spec.hostname))
 
-    prepared = _prepare_mounts(spec, ground)
+    prepared = Sources(ground.scaffold, ground.overlays, spec.root.work).all(spec)
     points = [(item.target, item.directory) for item in prepared]
     points += [(b"/proc", True), (b"/sys", True), (b"/dev", True)]
     root = mount_root(
@@ -217,6 +223,12 @@ def _join_network(network: int) -> None:
         os.close(network)
 
 
+def _set_up_loopback(spec: SandboxSpec) -> None:
+    if spec.network == "none":
+        with stage("set the loopback interface up"):
+            syscalls.raise_loopback()
+
+
 def _read_filter(reader: int) -> bytes:
     program = b""
     while chunk := os.read(reader, 1 << 16):
@@ -224,17 +236,6 @@ def _read_filter(reader: int) -> bytes:
     if not program:
         raise SetupFailure("filter system calls: the builder did not compile the filter")
     return program
-
-
-def _prepare_mounts(spec: SandboxSpec, ground: Ground) -> list[Prepared]:
-    sources = Sources(ground.scaffold, ground.overlays, spec.root.work)
-    out = []
-    attributes = 0 if spec.writable_etc else RDONLY
-    for path, data in ((b"/etc/hosts", spec.hosts), (b"/etc/resolv.conf", spec.resolv_conf)):
-        if data is not None:
-            out.append(sources.file(path, data, attributes=attributes))
-    out.extend([sources.prepare(mount) for mount in spec.mounts])
-    return out
 
 
 def switch_off_imports() -> None:
@@ -335,10 +336,15 @@ def set_ulimits(ulimits: tuple[tuple[str, int, int, int], ...]) -> None:
     """
     for name, number, soft, hard in ulimits:
         with stage("set the ulimit", name):
-            highest = syscalls.getrlimit(number)[1]
-            if hard > highest:
-                raise SetupFailure(f"set the ulimit {name}: no more than the hard limit here, {highest}")
+            refuse_higher(name, number, hard)
             syscalls.setrlimit(number, soft, hard)
+
+
+def refuse_higher(name: str, number: int, hard: int) -> None:
+    """Raises `SetupFailure` for a hard limit above this process's own, `OSError` where the kernel has no such limit."""
+    highest = syscalls.getrlimit(number)[1]
+    if hard > highest:
+        raise SetupFailure(f"set the ulimit {name}: no more than the hard limit here, {highest}")
 
 
 def report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:

@@ -50,6 +50,7 @@ class Sandbox:
     ) -> None:
         self._channel = channel
         self._upper = spec.root.upper
+        self._runtime = spec.runtime
         self._lock = _thread.allocate_lock()
         self._signalling = _thread.RLock()  # held while the pidfd is used or closed: its number may come again
         self._pidfd = pidfd
@@ -107,6 +108,10 @@ class Sandbox:
             raise launch_error(*self._failure)
         if self._exit is None:
             raise SandboxError("the process that starts sandboxes ended before its sandbox")
+        if self._runtime:
+            from buildkit_py.sandbox.oci.outcome import outcome
+
+            return outcome(self._exit, self._runtime)
         return self._exit
 
     def kill(self, signum: int) -> None:

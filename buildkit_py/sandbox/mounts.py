@@ -15,7 +15,7 @@ from buildkit_py.sandbox.paths import MountPoints, open_inside
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.sandbox.spec import SandboxMount
+    from buildkit_py.sandbox.spec import SandboxMount, SandboxSpec
 
 NOSUID, NODEV, NOEXEC, RDONLY = (
     syscalls.MOUNT_ATTR_NOSUID,
@@ -73,6 +73,16 @@ class Sources:
         self._overlays = overlays
         self._work = work
         self._count = 0
+
+    def all(self, spec: SandboxSpec) -> list[Prepared]:
+        """The files of a spec's /etc and its mounts, in the order in which they are attached. Raises `SetupFailure`."""
+        out = []
+        attributes = 0 if spec.writable_etc else RDONLY
+        for path, data in ((b"/etc/hosts", spec.hosts), (b"/etc/resolv.conf", spec.resolv_conf)):
+            if data is not None:
+                out.append(self.file(path, data, attributes=attributes))
+        out.extend([self.prepare(mount) for mount in spec.mounts])
+        return out
 
     def prepare(self, mount: SandboxMount) -> Prepared:
         """Raises `SetupFailure`."""

@@ -37,6 +37,7 @@ def probe() -> tuple[Finding, ...]:
         _network(),
         _tun(),
         _landlock(),
+        *_runtimes(),
     )
 
 
@@ -149,6 +150,19 @@ def _landlock() -> Finding:
     if abi:
         return Finding("landlock", True, f"ABI {abi}")
     return Finding("landlock", False, "not in this kernel or off", "boot with lsm=landlock,… on a kernel with it")
+
+
+def _runtimes() -> tuple[Finding, ...]:
+    """What `pybuild run --runtime` can use; nobody needs one."""
+    from buildkit_py.sandbox.oci.runtimes import installed
+
+    out = []
+    for name, found in installed():
+        if isinstance(found, Exception):
+            out.append(Finding(name, False, str(found), found.hint))
+        else:
+            out.append(Finding(name, True, f"{found.version} at {found.path}" + (found.advice and f"; {found.advice}")))
+    return tuple(out)
 
 
 def _read(path: str) -> str:

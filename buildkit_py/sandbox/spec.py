@@ -72,6 +72,9 @@ class SandboxSpec(Record):
     read-only, and devices that it makes can be opened. `shm` are the bytes of /dev/shm, 0 for docker's 64 MiB.
     `ulimits` are resource limits, each (name, number, soft, hard) as of `sandbox/ulimits.py`.
     `open_ports`: every user inside may take ports below 1024 and send pings, if the network is not the host's.
+    `runtime` is who runs it instead of us: kind ("crun" or "runc"), program, and an empty directory for the bundle;
+    `insecure` does not go with it. `screen` are the rows and columns that its terminal begins with,
+    where they are known.
     """
 
     root: RootFilesystem
@@ -95,6 +98,8 @@ class SandboxSpec(Record):
     shm: int = 0
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
     open_ports: bool = False
+    runtime: tuple[str, ...] = ()
+    screen: tuple[int, int] = (0, 0)
 
     @property
     def usual(self) -> bool:
@@ -106,6 +111,7 @@ class SandboxSpec(Record):
             and self.network in ("host", "isolated")
             and not self.cgroups
             and not self.shm
+            and not self.runtime
             and self.capabilities == DEFAULT_CAPABILITIES
         )
         return plain and data <= ROOM_FOR_FILES

@@ -34,7 +34,7 @@ _LINKS = {
     b"ptmx": b"pts/ptmx",
 }
 # The list of the OCI default and moby's later additions; what this kernel has not is passed over.
-_MASKED = (
+MASKED = (
     b"proc/acpi",
     b"proc/asound",
     b"proc/interrupts",
@@ -48,10 +48,10 @@ _MASKED = (
     b"sys/devices/virtual/powercap",
     b"sys/firmware",
 )
-_READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
+READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-trigger")
 _DIRECTORY, _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o040000, 0o020000, 0o060000
 _EPERM, _EBUSY = 1, 16
-_SHM = 64 << 20
+SHM = 64 << 20
 _OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 
@@ -70,26 +70,20 @@ class SystemMounts:
             self._sys = _make_sys(0 if insecure else RDONLY)
             self._cgroups, self._hierarchies = _make_cgroups(0 if insecure else RDONLY)
         with stage("mount", "/dev"):
-            self._dev = make_tmpfs(NOSUID if insecure else NOSUID | NODEV, {b"mode": b"755", b"size": b"65536k"})
-            for name in _DEVICES:
-                os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=self._dev))
-            for name, target in _LINKS.items():
-                os.symlink(target, name, dir_fd=self._dev)
-            for name in (b"pts", b"shm", b"mqueue"):
-                os.mkdir(name, 0o755, dir_fd=self._dev)
+            self._dev = make_dev(NOSUID if insecure else NOSUID | NODEV)
         pts = {b"ptmxmode": b"0666", b"mode": b"0620"}
         if tty_group:
             pts[b"gid"] = b"5"
         with stage("mount", "/dev/pts"):
             self._pts = make_filesystem(b"devpts", NOSUID | NOEXEC, pts)
         with stage("mount", "/dev/shm"):
-            self._shm = make_tmpfs(all_off, {b"mode": b"1777", b"size": b"%d" % (shm or _SHM)})
+            self._shm = make_tmpfs(all_off, {b"mode": b"1777", b"size": b"%d" % (shm or SHM)})
         with stage("mount", "/dev/mqueue"):
             self._mqueue = make_filesystem(b"mqueue", all_off, {})
         with stage("mount", "an empty directory"):
             self._empty = make_tmpfs(all_off | RDONLY, {b"size": b"4k", b"nr_inodes": b"2", b"mode": b"755"})
         self._empty_is_used = False
-        self._nodes = _make_devices(scaffold)
+        self._nodes = make_devices(scaffold)
 
         self._put_together(scaffold, insecure)
 
@@ -108,9 +102,9 @@ class SystemMounts:
         if insecure:
             _make_loop_devices(self._dev)
             return
-        for path in _READ_ONLY:
+        for path in READ_ONLY:
             self._protect(scaffold, path)
-        for path in _MASKED:
+        for path in MASKED:
             self._mask(scaffold, path)
 
     def attach(self, points: MountPoints) -> None:
@@ -170,6 +164,18 @@ class SystemMounts:
             syscalls.move_mount(tree, fd)
             os.close(tree)
             os.close(fd)
+
+
+def make_dev(attributes: int) -> int:
+    """A detached /dev with places for `make_devices` and for the file systems below it. Raises `OSError`."""
+    dev = make_tmpfs(attributes, {b"mode": b"755", b"size": b"65536k"})
+    for name in _DEVICES:
+        os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=dev))
+    for name, target in _LINKS.items():
+        os.symlink(target, name, dir_fd=dev)
+    for name in (b"pts", b"shm", b"mqueue"):
+        os.mkdir(name, 0o755, dir_fd=dev)
+    return dev
 
 
 def _find(root: int, path: bytes) -> int:
@@ -265,7 +271,7 @@ def _mount_hierarchies(tree: int, hierarchies: list[bytes], read_only: int) -> N
     os.chdir(b"/")
 
 
-def _make_devices(scaffold: int) -> dict[bytes, int]:
+def make_devices(scaffold: int) -> dict[bytes, int]:
     """Detached binds of the device nodes: of the sandbox's own, whose mode and owner it may change.
 
     Where none can be made, as in a user namespace, they are this machine's, read-only: they can be

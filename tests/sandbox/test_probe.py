@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.sandbox.oci.runtimes import RUNTIMES
 from buildkit_py.sandbox.probe import probe
 from tests.sandbox.conftest import start_as
 
@@ -21,7 +22,7 @@ for finding in probe():
 
 def test_findings_of_this_process() -> None:
     findings = {finding.name: finding for finding in probe()}
-    assert list(findings) == [
+    assert [name for name in findings if name not in RUNTIMES] == [
         "kernel",
         "overlay file system",
         "user namespaces",

@@ -1,0 +1,1 @@
+"""Tests of sandboxes that other programs run."""
