@@ -71,7 +71,11 @@ def user_python(shared: Path) -> tuple[str, str]:
     with _Once(shared, "python") as path:
         note = path.with_suffix(".path")
         if not note.exists():
-            note.write_text(libraries(python, shared))
+            found = libraries(python, shared)
+            # As for ours (`tests/conftest.py`); what cannot be written is compiled each time.
+            compile_all = [python, "-m", "compileall", "-qq", str(REPOSITORY / "buildkit_py")]
+            subprocess.run(compile_all, check=False)
+            note.write_text(found)
         return python, note.read_text()
 
 
