@@ -23,7 +23,7 @@ def pytest_configure(config: pytest.Config) -> None:
         # them as well. A handler keeps them from this process alone: exec does away with it.
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    # Tests start thousands of processes, and each would compile all that it loads, where PYTHONDONTWRITEBYTECODE is set.
+    # Tests start thousands of processes. Where PYTHONDONTWRITEBYTECODE is set each would compile all that it loads.
     compileall.compile_dir(Path(__file__).parent.parent / "buildkit_py", quiet=2)
     path = tempfile.mkdtemp(prefix="pybuild-tests-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
     os.chmod(path, 0o755)
