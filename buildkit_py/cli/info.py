@@ -26,12 +26,11 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Print the findings. The code is 0 whatever they are: a machine that lacks something still builds something."""
     parsed = parse(parser(), argv)
-    from importlib.metadata import version
-
     from buildkit_py.api.cache import place
+    from buildkit_py.cli.version import this_version
     from buildkit_py.sandbox.probe import probe
 
-    facts = {"version": version("buildkit-py"), "python": sys.version.split()[0], "store": place()}
+    facts = {"version": this_version(), "python": sys.version.split()[0], "store": place()}
     findings = probe()
     if parsed.has("json"):
         import json

@@ -13,12 +13,19 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Print the version, and the Python that runs it."""
     import sys
-    from importlib.metadata import PackageNotFoundError, version
 
     parse(parser(), argv)
-    try:
-        found = version("buildkit-py")
-    except PackageNotFoundError:  # run from its source, without being installed
-        from buildkit_py.cli.first_tier import VERSION as found
-    print(f"pybuild {found} (Python {sys.version.split()[0]})")
+    print(f"pybuild {this_version()} (Python {sys.version.split()[0]})")
     return 0
+
+
+def this_version() -> str:
+    """The version, as it is installed or as the source has it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("buildkit-py")
+    except PackageNotFoundError:  # run from its source, without being installed
+        from buildkit_py.cli.first_tier import VERSION
+
+        return VERSION

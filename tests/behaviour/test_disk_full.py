@@ -105,7 +105,8 @@ def test_in_a_step(world: World, busybox: str) -> None:
     assert "hint: the disk of the store is full" in failed.err
     # What fills the disk is not kept for a look at it.
     assert json.loads(used.out)["failed"]["count"] == 0
-    assert json.loads(used.out)["work"]["bytes"] < 1 << 20
+    # The base, which is too large for such a store, may be on its way out of it.
+    assert json.loads(used.out)["work"]["bytes"] < 8 << 20
     for one in (verified, again, verified_again):
         healed(one)
 
