@@ -6,6 +6,7 @@ import _signal  # type: ignore[import-not-found]  # the C half of `signal`, whic
 import _socket
 import marshal
 import os
+import time
 
 from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.spec import Exit, SandboxSpec
 
 
+# Seconds that threads get to end in; what has more of them is no process for this module.
+_PATIENCE = 5.0
 # Networks that are being taken apart; a process that goes on reaps them when it makes the next.
 _ending: list[Pool] = []
 
@@ -39,6 +42,7 @@ class Foreground:
 
     def connect(self, plan: Plan) -> None:
         """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`."""
+        _await_other_threads()
         self._plan = marshal.dumps(plan.wire())
         self._reconnect()
 
@@ -47,6 +51,7 @@ class Foreground:
 
         Raises `SandboxError`.
         """
+        _await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         network = -1
         try:
@@ -95,6 +100,17 @@ class Foreground:
         if self._pool is not None:
             self._pool.kill()
             _ending.append(self._pool)
+
+
+def _await_other_threads() -> None:
+    """Wait until those that have ended for Python are gone for the kernel, too.
+
+    A thread that unpacked a layer may still be on its way out, with a lock of the memory allocator: a child by a
+    clone(2) of our own would find it held for ever. (fork(3) takes care of these; it makes no namespaces.)
+    """
+    end = time.monotonic() + _PATIENCE
+    while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < end:
+        time.sleep(0.001)
 
 
 def run_foreground(spec: SandboxSpec) -> Exit:

@@ -481,3 +481,25 @@ def test_no_descriptors_leak(launcher: Launcher, steps: Steps) -> None:
         _output(launcher, steps("nope"))
     assert len(os.listdir("/proc/self/fd")) == before
     assert _eventually(lambda: len(os.listdir(server)) <= open_there)
+
+
+_ENDING = """
+import os, sys, threading, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.sandbox.foreground import Foreground
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+layer, base = sys.argv[2:4]
+os.makedirs(f"{base}/upper")
+os.makedirs(f"{base}/work")
+root = RootFilesystem(layers=(layer,), upper=f"{base}/upper", work=f"{base}/work")
+thread = threading.Thread(target=time.sleep, args=(0.3,))
+thread.start()
+sandbox = Foreground().spawn(SandboxSpec(root=root, argv=("sh", "-c", "exit 7"), env=(("PATH", "/bin"),)))
+print(thread.is_alive(), sandbox.wait().code)
+"""
+
+
+def test_threads_that_are_ending_are_waited_for(rootfs: Path, place: Path) -> None:
+    command = [sys.executable, "-c", _ENDING, str(Path(__file__).parents[2]), str(rootfs), str(place / "ending")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "False 7\n", done.stderr
