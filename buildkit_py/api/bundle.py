@@ -18,8 +18,6 @@ from buildkit_py.sandbox.oci.config import BundleMount, Place, runtime_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from buildkit_py.events import Emit
     from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.request import Bounds, RunRequest
@@ -47,13 +45,11 @@ def write_bundle(request: RunRequest, directory: str, emit: Emit) -> Bundle:
     """
     _check(request, directory)
     place = buildfile_place(request.what)
-    runnable: Callable[[Session], Runnable] = lambda session: image_runnable(request, session, emit)  # noqa: E731
-    if place is not None:
-        built = built_runnable(request, *place, emit)
-        runnable = lambda _: built  # noqa: E731
+    built = built_runnable(request, *place, emit) if place is not None else None
     with Session(request.store) as session:
         try:
-            return _write(request, session, runnable(session), directory, emit)
+            runnable = image_runnable(request, session, emit) if built is None else built
+            return _write(request, session, runnable, directory, emit)
         except SetupFailure as failure:
             from buildkit_py.sandbox.launch import launch_error
 

@@ -93,7 +93,7 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
         if wanted.files == AFTER:
             layers = executor.files.trees(results[step].snapshot).directories
         elif wanted.files == AS_LEFT and (left := session.store.failed.open(name_of(asked))) is not None:
-            layers = (*layers, held.enter_context(left).upper)
+            layers = (*layers, held.enter_context(left).path)
             note = f"`{step.name}` failed, and these are the files as it left them"
         elif wanted.files == AS_LEFT and not wanted.step:
             note = f"what `{step.name}` left is not kept any more, and these are the files before it"

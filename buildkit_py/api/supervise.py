@@ -63,7 +63,7 @@ def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None])
         directories, host = layer_directories(session, about.layers, lambda event: None)
         # From here on its layers stay because it is there, and nothing else that is in use hangs on this process.
         session.hold.release()
-        volumes = [session.store.volumes.hold(name)[1] for name in about.body.get("volumes", ())]
+        volumes = [session.store.volumes.hold(name) for name in about.body.get("volumes", ())]
         starter = Foreground()
         try:
             spec = _spec(about, containers.path(id), directories, host, session.store.root, starter)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.api.session import Session
     from buildkit_py.runner.request import RunRequest
-    from buildkit_py.store.locks import Lock
+    from buildkit_py.store.locks import InUse
     from buildkit_py.store.volumes import Volume
 
 _EINVAL = 22
@@ -26,12 +26,12 @@ class Mounted(Record):
 
     request: RunRequest
     names: tuple[str, ...]
-    locks: tuple[Lock, ...]
+    held: tuple[InUse, ...]
 
     def release(self) -> None:
         """Let others remove them."""
-        for lock in self.locks:
-            lock.release()
+        for volume in self.held:
+            volume.release()
 
 
 def mounted(request: RunRequest, session: Session, layers: tuple[str, ...]) -> Mounted:
@@ -40,20 +40,19 @@ def mounted(request: RunRequest, session: Session, layers: tuple[str, ...]) -> M
     A new volume begins with the files that the image has at the place where it is mounted, and their owner and mode, as
     docker has it. Raises `UsageError` where that is no directory, `StoreError`.
     """
-    volumes, names, locks = [], [], []
+    volumes, names, held = [], [], []
     try:
         for source, target, only in request.volumes:
             if not source.startswith("/"):
-                path, lock = session.store.volumes.hold(source, _filler(session, layers, target))
+                held.append(session.store.volumes.hold(source, _filler(session, layers, target)))
                 names.append(source)
-                locks.append(lock)
-                source = path
+                source = held[-1].path
             volumes.append((source, target, only))
     except BaseException:
-        for lock in locks:
-            lock.release()
+        for volume in held:
+            volume.release()
         raise
-    return Mounted(request.replace(volumes=tuple(volumes)), tuple(names), tuple(locks))
+    return Mounted(request.replace(volumes=tuple(volumes)), tuple(names), tuple(held))
 
 
 def listed(*, store: str = "") -> list[Volume]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from buildkit_py.executor.materialize import Materializer, Trees
     from buildkit_py.graph.op import Mount, Run
     from buildkit_py.graph.step import Step
-    from buildkit_py.store.cache_mounts import CacheMount
+    from buildkit_py.store.locks import InUse
     from buildkit_py.store.store import Store
 
 _STRICTNESS = ("shared", "private", "locked")
@@ -42,7 +42,7 @@ class Begun:
         self._locks: dict[tuple[str, ...], LockType] = {}
         self._done: set[tuple[str, ...]] = set()
 
-    def acquire(self, key: tuple[str, ...], acquire: Callable[[bool], CacheMount]) -> CacheMount:
+    def acquire(self, key: tuple[str, ...], acquire: Callable[[bool], InUse]) -> InUse:
         """`acquire(fresh)`, fresh for the first who comes with this key; whoever comes meanwhile waits for that."""
         with self._lock:
             lock = self._locks.setdefault(key, allocate_lock())
@@ -79,7 +79,7 @@ class CacheMounts:
         self._snapshots = snapshots
         self._trees = trees
         self._waiting = waiting
-        self._held: dict[tuple[str, ...], CacheMount] = {}
+        self._held: dict[tuple[str, ...], InUse] = {}
 
     def take(self, op: Run) -> None:
         """Have each cache once, however often it is mounted, and all steps in one order.
@@ -98,9 +98,7 @@ class CacheMounts:
             version = self._version(mount, op)
             self._begun.used[self._store.mounts.name(key[0], key[1:]), version] = key[0]
 
-            def acquire(
-                fresh: bool, key: tuple[str, ...] = key, mount: Mount = mount, version: str = version
-            ) -> CacheMount:
+            def acquire(fresh: bool, key: tuple[str, ...] = key, mount: Mount = mount, version: str = version) -> InUse:
                 return self._store.mounts.acquire(
                     key[0],
                     mount.sharing,

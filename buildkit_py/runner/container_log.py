@@ -18,6 +18,7 @@ from buildkit_py.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
 LIMIT = 16 << 20
 # A longer line is written in pieces, as docker does it.
@@ -35,17 +36,22 @@ class Line(Record):
 
 
 class LogWriter:
-    """Takes the output of a container as it comes. Raises `OSError` where there is no space."""
+    """Takes the output of a container as it comes.
+
+    A line for which there is no space is left out, and a line says so once there is: a container does not end because
+    its log cannot be written. Raises `OSError` where the log cannot be opened.
+    """
 
     def __init__(self, directory: str, *, limit: int = LIMIT) -> None:
         self._path = directory + "/log"
         self._limit = limit
         self._partial = {1: b"", 2: b""}
-        self._open()
-
-    def _open(self) -> None:
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._left_out = 0
+        self._fd = self._open()
         self._size = os.fstat(self._fd).st_size
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: int, piece: bytes) -> None:
         """Some bytes of a stream."""
@@ -68,18 +74,37 @@ class LogWriter:
         os.close(self._fd)
 
     def _line(self, stream: int, data: bytes) -> None:
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
-        text = data.decode("utf-8", "surrogateescape")
-        line = (json.dumps({"log": text, "stream": STREAMS[stream], "time": stamp}) + "\n").encode()
-        if self._size and self._size + len(line) > self._limit:
-            os.close(self._fd)
-            os.replace(self._path, self._path + ".1")
-            self._open()
-        view = memoryview(line)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        if self._left_out:
+            note = f"[pybuild: {self._left_out} lines could not be written here]\n".encode()
+            if self._append(_as_json(2, note)):
+                self._left_out = 0
+        self._left_out += not self._append(_as_json(stream, data))
+
+    def _append(self, line: bytes) -> bool:
+        try:
+            if self._size and self._size + len(line) > self._limit:
+                self._turn_over()
+            view = memoryview(line)
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError:
+            os.ftruncate(self._fd, self._size)  # nothing is left of a line that went in only in part
+            return False
         self._size += len(line)
+        return True
+
+    def _turn_over(self) -> None:
+        os.replace(self._path, self._path + ".1")
+        before, self._fd = self._fd, self._open()
+        self._size = 0
+        os.close(before)
+
+
+def _as_json(stream: int, data: bytes) -> bytes:
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
+    text = data.decode("utf-8", "surrogateescape")
+    return (json.dumps({"log": text, "stream": STREAMS[stream], "time": stamp}) + "\n").encode()
 
 
 def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | None = None) -> Iterator[Line]:
@@ -96,9 +121,9 @@ def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | Non
             continue
         with file:
             if tail < 0:
-                yield from _lines(file.readline)
+                yield from _lines(file)
             else:
-                kept.extend(_lines(file.readline))
+                kept.extend(_lines(file))
             inode, at = os.fstat(file.fileno()).st_ino, file.tell()
     yield from kept
     while follow is not None:
@@ -113,9 +138,8 @@ def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | Non
                 yield from _rest(directory + "/log.1", inode, at)
                 inode, at = status.st_ino, 0
             file.seek(at)
-            for line in _lines(file.readline):
-                at = file.tell()
-                yield line
+            yield from _lines(file)
+            at = file.tell()
         if not more:
             return
         time.sleep(_LOOKS)
@@ -127,17 +151,18 @@ def _rest(path: str, inode: int, at: int) -> Iterator[Line]:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_ino == inode:
                 file.seek(at)
-                yield from _lines(file.readline)
+                yield from _lines(file)
     except FileNotFoundError:
         pass
 
 
-def _lines(readline: Callable[[], bytes]) -> Iterator[Line]:
-    """Whole lines; each is written by one call, so that none is seen in part."""
+def _lines(file: BinaryIO) -> Iterator[Line]:
+    """The whole lines from where a file is, which is then behind the last: what has no end is being written now."""
     streams = {name: number for number, name in STREAMS.items()}
-    while (line := readline()).endswith(b"\n"):
+    while (line := file.readline()).endswith(b"\n"):
         try:
             value = json.loads(line)
             yield Line(streams[value["stream"]], value["time"], value["log"].encode("utf-8", "surrogateescape"))
         except (ValueError, KeyError, TypeError):
             continue  # torn when the machine went down
+    file.seek(-len(line), os.SEEK_CUR)

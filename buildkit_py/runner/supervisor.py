@@ -89,14 +89,20 @@ class Supervisor:
                     return state
                 if ended - state.started >= SETTLED:
                     pause = FIRST_PAUSE
-                self._note(state.replace(status=RESTARTING))
+                self._try_note(state.replace(status=RESTARTING))
                 if not self._pause(pause):
                     return state
                 pause = min(2 * pause, LONGEST_PAUSE)
                 state = state.replace(restarts=state.restarts + 1)
         finally:
-            self._note(state)
+            self._try_note(state)
             self._log.close()
+
+    def _try_note(self, state: State) -> None:
+        try:
+            self._note(state)
+        except PybuildError:
+            pass  # a full disk is no reason to stop looking after the container; who waits is told by the socket
 
     def tell(self, state: State) -> None:
         """The last thing: say to those who wait how it ended."""

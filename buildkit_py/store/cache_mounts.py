@@ -12,34 +12,14 @@ import os
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StoreError
 from buildkit_py.store.faults import store_error
-from buildkit_py.store.locks import Lock
+from buildkit_py.store.locks import InUse, Lock
 from buildkit_py.store.sealed import read_regular, seal, unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
-    from typing import Self
 
     from buildkit_py.store.work import Work
-
-
-class CacheMount:
-    """A cache mount in use; `path` is its directory, empty at first. A context manager that releases it."""
-
-    def __init__(self, path: str, lock: Lock) -> None:
-        self.path = path
-        self._lock = lock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others have it; a second time does nothing."""
-        self._lock.release()
 
 
 class CacheMounts:
@@ -58,7 +38,7 @@ class CacheMounts:
         begins: tuple[str, ...] = (),
         fill: Callable[[str], object] = os.listdir,
         fresh: bool = False,
-    ) -> CacheMount:
+    ) -> InUse:
         """The cache mount of that id, made if it is missing.
 
         `begins` says what it began as and tells those of one id apart; `fill`
@@ -89,20 +69,20 @@ class CacheMounts:
                 continue  # pruned since it was made
             if taken:
                 self._renew(home, id)
-                return CacheMount(home + "/data", lock)
+                return InUse(home + "/data", lock)
             number += 1
 
     def name(self, id: str, begins: tuple[str, ...] = ()) -> str:
         """What a cache mount is called on any machine: 64 hex digits."""
         return key_of("cache mount", id, *begins)
 
-    def hold(self, name: str) -> CacheMount | None:
+    def hold(self, name: str) -> InUse | None:
         """The cache mount of that name for reading, with nobody else in it; None where it is not here, or in use."""
         home = f"{self.dir}/{name}.0"
         lock = Lock(home + "/lock", keep=True)
         if not os.path.isdir(home + "/data") or not lock.acquire(wait=False):
             return None
-        return CacheMount(home + "/data", lock)
+        return InUse(home + "/data", lock)
 
     def all(self) -> Iterator[tuple[str, str]]:
         """Every cache mount as (id, path of its own directory), in no order; the id is "" where it was lost."""

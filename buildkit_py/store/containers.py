@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.digest import is_hex
-from buildkit_py.errors import UsageError
+from buildkit_py.errors import StoreError, UsageError
 from buildkit_py.record import Record
 from buildkit_py.store.boot import boot_id
 from buildkit_py.store.faults import store_error
@@ -148,7 +148,10 @@ class Containers:
     def is_supervised(self, id: str) -> bool:
         """Whether a supervisor lives."""
         lock = Lock(self.path(id) + "/lock", shared=True, keep=True)
-        taken = lock.acquire(wait=False)
+        try:
+            taken = lock.acquire(wait=False)
+        except StoreError:
+            return False  # it was removed just now
         lock.release()
         return not taken
 

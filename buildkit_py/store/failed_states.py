@@ -15,38 +15,17 @@ import time
 
 from buildkit_py.errors import StoreError
 from buildkit_py.store.faults import store_error
-from buildkit_py.store.locks import Lock
+from buildkit_py.store.locks import InUse, Lock
 from buildkit_py.store.sealed import read_regular, seal, unseal
 from buildkit_py.store.work import make_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from buildkit_py.store.work import Work
 
 # So many are kept: a person looks into what failed just now, and a build with --keep-going may fail in some steps.
 KEPT = 5
 _PLAIN = frozenset("0123456789abcdef-")
-
-
-class FailedState:
-    """A state in use; `upper` is its directory, which must not be written to. A context manager that releases it."""
-
-    def __init__(self, upper: str, lock: Lock) -> None:
-        self.upper = upper
-        self._lock = lock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let it be removed; a second time does nothing."""
-        self._lock.release()
 
 
 class FailedStates:
@@ -76,8 +55,8 @@ class FailedStates:
             if position >= KEPT - 1 or self.name(other) == name:
                 self.delete(other)
 
-    def open(self, name: str) -> FailedState | None:
-        """The newest state of that name, held until it is released; None where there is none."""
+    def open(self, name: str) -> InUse | None:
+        """The directory of the newest state of that name, not to be written to; None where there is none."""
         for id in self.all():
             if self.name(id) != name:
                 continue
@@ -88,7 +67,7 @@ class FailedStates:
                 continue  # removed since
             upper = os.path.realpath(self.path(id) + "/upper")
             if taken and os.path.isdir(upper):
-                return FailedState(upper, lock)
+                return InUse(upper, lock)
             lock.release()
         return None
 

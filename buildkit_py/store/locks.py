@@ -125,6 +125,24 @@ class Lock:
                 pass
 
 
+class InUse:
+    """A directory of the store, `path`, that others leave alone until it is released; a context manager."""
+
+    def __init__(self, path: str, lock: Lock) -> None:
+        self.path = path
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others have it; a second time does nothing."""
+        self._lock.release()
+
+
 def _signed_by(fd: int) -> int:
     text = os.pread(fd, 11, 0).strip()
     return int(text) if text.isdigit() else 0

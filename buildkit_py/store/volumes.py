@@ -16,7 +16,7 @@ from buildkit_py.errors import UsageError
 from buildkit_py.record import Record
 from buildkit_py.store.containers import is_name
 from buildkit_py.store.faults import store_error
-from buildkit_py.store.locks import Lock
+from buildkit_py.store.locks import InUse, Lock
 from buildkit_py.store.sealed import read_regular, seal, unseal
 from buildkit_py.store.work import make_dir
 
@@ -42,8 +42,8 @@ class Volumes:
         self.dir = work.root + "/volumes"
         self._work = work
 
-    def hold(self, name: str, fill: Callable[[str], None] | None = None) -> tuple[str, Lock]:
-        """The directory of a volume's files, and the lock that keeps the volume until it is released.
+    def hold(self, name: str, fill: Callable[[str], None] | None = None) -> InUse:
+        """The directory of a volume's files; the volume stays until it is released.
 
         One that is not there is made: `fill` gets its empty directory; without `fill` that is a `UsageError`, as is a
         name that is none. Raises what `fill` raises.
@@ -56,7 +56,7 @@ class Volumes:
                 self._make(home, fill)
             lock = Lock(home + "/lock", shared=True, keep=True)
             lock.acquire()
-        return home + "/data", lock
+        return InUse(home + "/data", lock)
 
     def all(self) -> list[Volume]:
         """All that are there, by name."""

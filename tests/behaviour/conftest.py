@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.containers import removed_at_the_end
 from tests.behaviour.world import REPOSITORY, World, libraries, this_python
 from tests.conftest import SHARED
 from tests.needs import need
@@ -135,3 +136,12 @@ def world(request: pytest.FixtureRequest, shared: Path, base_layout: Path) -> It
                         os.chmod(path, 0o700)
         shutil.rmtree(top)
         assert str(top) not in Path("/proc/self/mountinfo").read_text()
+
+
+@pytest.fixture
+def svc(world: World, base_layout: Path) -> Iterator[World]:
+    """A world with the image `svc`; all its containers go at the end."""
+    world.write({"Dockerfile": "FROM busybox\nRUN echo of-the-image > /file\n"})
+    world.run("build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", ".")
+    with removed_at_the_end(world):
+        yield world

@@ -12,27 +12,21 @@ import pytest
 
 from buildkit_py.sandbox.capabilities import DEFAULT, mask
 from buildkit_py.sandbox.limits import hierarchies
-from tests.behaviour.test_containers import LOOP, listed, log, sh, svc, until  # noqa: F401
+from tests.behaviour.containers import LOOP, listed, log, sh, until
 from tests.behaviour.world import World
 
 STATUS = "grep -E '^(CapBnd|CapEff|NoNewPrivs|Seccomp):' /proc/self/status"
 
 
 @pytest.fixture
-def box(svc: World) -> World:  # noqa: F811
-    """The world of `svc` by a name of its own."""
-    return svc
-
-
-@pytest.fixture
-def limited(box: World) -> World:
+def limited(svc: World) -> World:
     """A world whose user may set limits."""
-    if box.mode != "root":
+    if svc.mode != "root":
         pytest.skip("only root may set limits where control groups are of version 1 or not delegated")
     known = {name for hierarchy in hierarchies() for name in hierarchy.controllers}
     if not {"memory", "cpu", "pids"} <= known:
         pytest.skip("no control groups with `memory`, `cpu` and `pids` here")
-    return box
+    return svc
 
 
 def inside(world: World, script: str, *options: str) -> str:
@@ -60,24 +54,24 @@ def refused(world: World, *options: str) -> str:
         (("--cap-drop=CHOWN,KILL",), DEFAULT & ~mask("CHOWN") & ~mask("KILL")),
     ],
 )
-def test_capabilities(box: World, options: tuple[str, ...], expected: int) -> None:
-    found = status(box, *options)
+def test_capabilities(svc: World, options: tuple[str, ...], expected: int) -> None:
+    found = status(svc, *options)
     assert (found["CapBnd"], found["CapEff"]) == (expected, expected)
 
 
-def test_all_capabilities_but_one(box: World) -> None:
+def test_all_capabilities_but_one(svc: World) -> None:
     every = (1 << int(Path("/proc/sys/kernel/cap_last_cap").read_text()) + 1) - 1
     # An ordinary user's namespace has all of them, root those that it was left.
-    possible = own_status("CapBnd", 16) if box.mode == "root" else every
-    found = status(box, "--cap-add=ALL", "--cap-drop=SYS_BOOT")
+    possible = own_status("CapBnd", 16) if svc.mode == "root" else every
+    found = status(svc, "--cap-add=ALL", "--cap-drop=SYS_BOOT")
     assert found["CapBnd"] == possible & ~mask("SYS_BOOT")
 
 
-def test_a_capability_that_pybuild_lacks_is_refused(box: World) -> None:
-    if box.mode != "root":
+def test_a_capability_that_pybuild_lacks_is_refused(svc: World) -> None:
+    if svc.mode != "root":
         pytest.skip("an ordinary user's namespace has all capabilities")
-    command = ["setpriv", "--bounding-set=-sys_nice", *box.command("run", "--cap-add=SYS_NICE", "svc", "true")]
-    done = subprocess.run(command, cwd=box.project, env=box.environment(), capture_output=True, text=True, check=False)
+    command = ["setpriv", "--bounding-set=-sys_nice", *svc.command("run", "--cap-add=SYS_NICE", "svc", "true")]
+    done = subprocess.run(command, cwd=svc.project, env=svc.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 125
     assert "pybuild itself does not have SYS_NICE here" in done.stderr
 
@@ -87,48 +81,48 @@ def own_status(name: str, base: int = 10) -> int:
     return next(int(line.split()[1], base) for line in lines if line.startswith(f"{name}:"))
 
 
-def test_security_options(box: World) -> None:
-    usual = status(box)
+def test_security_options(svc: World) -> None:
+    usual = status(svc)
     assert (usual["NoNewPrivs"], usual["Seccomp"]) == (0, 2)
-    assert status(box, "--security-opt=no-new-privileges")["NoNewPrivs"] == 1
-    assert status(box, "--security-opt", "no-new-privileges:true")["NoNewPrivs"] == 1
-    assert status(box, "--security-opt=seccomp=unconfined")["Seccomp"] == own_status("Seccomp")
+    assert status(svc, "--security-opt=no-new-privileges")["NoNewPrivs"] == 1
+    assert status(svc, "--security-opt", "no-new-privileges:true")["NoNewPrivs"] == 1
+    assert status(svc, "--security-opt=seccomp=unconfined")["Seccomp"] == own_status("Seccomp")
 
 
-def test_hardened(box: World) -> None:
-    found = status(box, "--hardened")
+def test_hardened(svc: World) -> None:
+    found = status(svc, "--hardened")
     assert (found["CapBnd"], found["CapEff"], found["NoNewPrivs"], found["Seccomp"]) == (0, 0, 1, 2)
     script = "touch /new 2>/dev/null; echo $?; touch /tmp/x; echo $?; cp /bin/busybox /tmp; /tmp/busybox true; echo $?"
-    assert inside(box, script, "--hardened").split() == ["1", "0", "126"]
-    kept = status(box, "--hardened", "--cap-add=CHOWN")
+    assert inside(svc, script, "--hardened").split() == ["1", "0", "126"]
+    kept = status(svc, "--hardened", "--cap-add=CHOWN")
     assert kept["CapBnd"] == mask("CHOWN")
 
 
-def test_file_systems_in_memory(box: World) -> None:
+def test_file_systems_in_memory(svc: World) -> None:
     script = "cp /bin/busybox /m; /m/busybox true; echo $?; stat -c %a /m; df -k /m | tail -1 | awk '{print $2}'"
-    assert inside(box, script, "--tmpfs=/m").split()[:2] == ["126", "1777"]
-    assert inside(box, script, "--tmpfs=/m:size=3m,mode=750,exec").split() == ["0", "750", "3072"]
-    deep = box.project / "deep"
+    assert inside(svc, script, "--tmpfs=/m").split()[:2] == ["126", "1777"]
+    assert inside(svc, script, "--tmpfs=/m:size=3m,mode=750,exec").split() == ["0", "750", "3072"]
+    deep = svc.project / "deep"
     deep.mkdir()
     (deep / "file").write_text("kept\n")
-    assert inside(box, "ls /a; cat /a/b/file", "-v", "./deep:/a/b:ro", "--tmpfs=/a").split() == ["b", "kept"]
+    assert inside(svc, "ls /a; cat /a/b/file", "-v", "./deep:/a/b:ro", "--tmpfs=/a").split() == ["b", "kept"]
 
 
-def test_shared_memory(box: World) -> None:
+def test_shared_memory(svc: World) -> None:
     script = "df -k /dev/shm | tail -1 | awk '{print $2}'; grep -c ' /dev/shm ' /proc/mounts"
-    assert inside(box, script).split() == ["65536", "1"]
-    assert inside(box, script, "--shm-size=128m").split() == ["131072", "1"]
+    assert inside(svc, script).split() == ["65536", "1"]
+    assert inside(svc, script, "--shm-size=128m").split() == ["131072", "1"]
 
 
-def test_ulimits(box: World) -> None:
-    assert inside(box, "ulimit -Sn; ulimit -Hn", "--ulimit=nofile=100:200").split() == ["100", "200"]
-    assert inside(box, "ulimit -Sc; ulimit -Hc; ulimit -Hn", "--ulimit", "core=0", "--ulimit=nofile=64").split() == [
+def test_ulimits(svc: World) -> None:
+    assert inside(svc, "ulimit -Sn; ulimit -Hn", "--ulimit=nofile=100:200").split() == ["100", "200"]
+    assert inside(svc, "ulimit -Sc; ulimit -Hc; ulimit -Hn", "--ulimit", "core=0", "--ulimit=nofile=64").split() == [
         *("0", "0", "64")
     ]
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     above = "-1" if hard != resource.RLIM_INFINITY else ""
     if above:
-        assert f"above the hard limit here, {hard}" in refused(box, f"--ulimit=nofile=10:{above}")
+        assert f"above the hard limit here, {hard}" in refused(svc, f"--ulimit=nofile=10:{above}")
 
 
 @pytest.mark.parametrize(
@@ -153,8 +147,8 @@ def test_ulimits(box: World) -> None:
         (("--pids-limit=0",), "is no number of at least 1"),
     ],
 )
-def test_what_is_not_understood_is_refused(box: World, options: tuple[str, ...], said: str) -> None:
-    assert said in refused(box, *options)
+def test_what_is_not_understood_is_refused(svc: World, options: tuple[str, ...], said: str) -> None:
+    assert said in refused(svc, *options)
 
 
 def test_memory_that_does_not_suffice(limited: World) -> None:
@@ -227,14 +221,14 @@ def every_group() -> set[str]:
     }
 
 
-def test_a_user_who_may_set_no_limits_is_told(box: World) -> None:
-    if box.mode == "root" or any(os.access(hierarchy.own, os.W_OK) for hierarchy in hierarchies() if os.getuid()):
+def test_a_user_who_may_set_no_limits_is_told(svc: World) -> None:
+    if svc.mode == "root" or any(os.access(hierarchy.own, os.W_OK) for hierarchy in hierarchies() if os.getuid()):
         pytest.skip("who may set limits is not told")
     for option in ("--memory=64m", "--cpus=1", "--pids-limit=9"):
-        said = refused(box, option)
+        said = refused(svc, option)
         assert f"{option.partition('=')[0]} cannot be enforced here" in said
         assert "hint: " in said
-    done = box.run("run", "-d", "--name=never", "--memory=64m", "svc", "true", ok=False)
+    done = svc.run("run", "-d", "--name=never", "--memory=64m", "svc", "true", ok=False)
     assert done.returncode == 125
     assert "--memory cannot be enforced here" in done.stderr
-    assert json.loads(box.run("ps", "-a", "--json").stdout)[0]["code"] == 125
+    assert json.loads(svc.run("ps", "-a", "--json").stdout)[0]["code"] == 125

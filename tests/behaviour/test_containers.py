@@ -2,70 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.behaviour.containers import LOOP, listed, log, sh, supervisors, until
 from tests.behaviour.world import World
-
-LOOP = "while :; do sleep 0.05; done"
-
-
-@pytest.fixture
-def svc(world: World, base_layout: Path) -> Iterator[World]:
-    """A world with the image `svc`; all its containers go at the end."""
-    world.write({"Dockerfile": "FROM busybox\nRUN echo of-the-image > /file\n"})
-    world.run("build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", ".")
-    yield world
-    names = world.run("ps", "-aq").stdout.split()
-    if names:
-        world.run("rm", "-f", *names)
-    until(lambda: not supervisors(world))
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    for _ in range(1200):
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    raise AssertionError("it did not come")
-
-
-def listed(world: World, name: str) -> dict[str, Any]:
-    return next(one for one in json.loads(world.run("ps", "-a", "--json").stdout) if one["name"] == name)
-
-
-def supervisors(world: World) -> list[int]:
-    """The processes whose command line names this world's store, without those of a container's network."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            name = (entry / "comm").read_text()
-        except OSError:
-            continue
-        if (
-            not name.startswith("pybuild-")
-            and str(world.store).encode() in words
-            and any(b"api.supervise" in word for word in words)
-        ):
-            found.append(int(entry.name))
-    return found
-
-
-def log(world: World, name: str, *options: str) -> str:
-    return world.run("logs", *options, name).stdout
-
-
-def sh(world: World, name: str, script: str, *options: str) -> str:
-    return world.run("run", "-d", f"--name={name}", *options, "svc", "sh", "-c", script).stdout.strip()
 
 
 def test_a_life(svc: World) -> None:

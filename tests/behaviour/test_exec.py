@@ -12,7 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.behaviour.test_containers import LOOP, log, sh, until
+from tests.behaviour.containers import LOOP, log, removed_at_the_end, sh, until
 from tests.behaviour.world import World
 
 NAMESPACES = "for n in mnt pid net uts ipc cgroup user; do readlink /proc/self/ns/$n; done"
@@ -23,11 +23,10 @@ def web(world: World, base_layout: Path) -> Iterator[World]:
     """A world with a container `web` of an image that sets things."""
     world.write({"Dockerfile": "FROM busybox\nWORKDIR /work\nENV FROM_IMAGE=1\nUSER 7:8\n"})
     world.run("build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", ".")
-    mapped = "no id but root's" not in world.run("info").stdout
-    sh(world, "web", f"{NAMESPACES}; echo ready; {LOOP}", "-e", "FROM_RUN=2", *([] if mapped else ["-u", "0"]))
-    until(lambda: "ready" in log(world, "web"))
-    yield world
-    world.run("rm", "-f", *world.run("ps", "-aq").stdout.split())
+    with removed_at_the_end(world):
+        sh(world, "web", f"{NAMESPACES}; echo ready; {LOOP}", "-e", "FROM_RUN=2")
+        until(lambda: "ready" in log(world, "web"))
+        yield world
 
 
 def test_it_is_beside_the_containers_own_command(web: World) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +67,43 @@ def test_torn_lines_are_passed_over(tmp_path: Path) -> None:
     writer.write(1, b"b\n")
     writer.close()
     assert texts(tmp_path) == [(1, b"a\n"), (1, b"b\n")]
+
+
+# In a process of its own, which may write no file of more than 1,000 bytes for a while.
+FULL = """
+import resource, sys
+sys.path[:] = sys.argv[2:]
+from buildkit_py.runner.container_log import LogWriter
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+writer = LogWriter(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+for number in range(50):
+    writer.write(1, b"line %d\\n" % number)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+writer.write(1, b"after\\n")
+writer.close()
+"""
+
+
+def test_a_line_without_space_is_left_out_and_that_is_said(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FULL, str(tmp_path), *sys.path], check=True)
+    lines = [data for _, data in texts(tmp_path)]
+    kept = len(lines) - 2
+    assert 5 < kept < 50
+    assert lines[:kept] == [b"line %d\n" % number for number in range(kept)]
+    assert lines[kept:] == [b"[pybuild: %d lines could not be written here]\n" % (50 - kept), b"after\n"]
+
+
+def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path))
+    writer.write(1, b"a\nb\n")
+    writer.close()
+    log = tmp_path / "log"
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-10])
+
+    def more() -> bool:
+        log.write_bytes(whole)
+        return False
+
+    assert [line.data for line in read_log(str(tmp_path), follow=more)] == [b"a\n", b"b\n"]

@@ -58,8 +58,8 @@ def test_nothing_goes_below_the_limit(store: Store) -> None:
 def test_a_volume_is_not_counted_and_drives_nothing_out(store: Store) -> None:
     step(store, "a", 100_000, 10)
     before = total(store)
-    path, lock = store.volumes.hold("data", lambda directory: None)
-    lock.release()
+    with store.volumes.hold("data", lambda directory: None) as volume:
+        path = volume.path
     (Path(path) / "large").write_bytes(bytes(1 << 20))
     assert total(store) == before
     evict(store, before)

@@ -14,7 +14,7 @@ def content(store: Store, name: str) -> bytes | None:
     if state is None:
         return None
     with state:
-        return Path(state.upper, "file").read_bytes()
+        return Path(state.path, "file").read_bytes()
 
 
 def test_the_newest_of_a_name_is_kept(store: Store) -> None:
@@ -43,7 +43,7 @@ def test_who_looks_into_one_keeps_it(store: Store) -> None:
         for name in ("a", *(f"state {number}" for number in range(KEPT))):
             add_failed(Store.open(store.root), name, b"second")
         prune(store, all=True)
-        assert Path(held.upper, "file").read_bytes() == b"first"
+        assert Path(held.path, "file").read_bytes() == b"first"
         assert len(store.failed.all()) == 1
     prune(store)
     assert contents(store) == set()
