@@ -61,6 +61,7 @@ def writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallFil
     while not made._second.is_up():
         assert time.monotonic() < end
         time.sleep(0.01)
+    made.wait()  # a process that is up at once was given the batch
     yield made
     made.close()
 
