@@ -6,7 +6,7 @@ import marshal
 import os
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 
 from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
 from buildkit_py.api.session import Session
@@ -31,6 +31,8 @@ _BOOT = "import sys; sys.path[:] = sys.argv[4:]; from buildkit_py.api.supervise 
 # Where the supervisor says that it is ready, or why not.
 READY = 3
 _MESSAGE = 1 << 16
+# What a supervisor needs of the environment: programs, the configuration, and the interpreter's own libraries.
+_KEPT = ("PATH", "HOME", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH")
 _SIGKILL = 9
 
 
@@ -75,6 +77,8 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.sandbox.spec import RootFilesystem
 
+    if wanted.name:  # what can be refused is refused before anything is built
+        _containers(request.store).check_name(wanted.name)
     place = buildfile_place(request.what)
     runnable = built_runnable(request, *place, emit) if place is not None else None
     with Session(request.store) as session:
@@ -122,9 +126,21 @@ def start(text: str, *, store: str = "") -> str:
     if containers.is_supervised(about.id):
         raise UsageError(f"the container `{about.name}` is running")
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, root, about.id, handed_on(), *sys.path]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-X",
+        "utf8",
+        "-c",
+        _BOOT,
+        root,
+        about.id,
+        handed_on(),
+        *map(os.path.abspath, sys.path),
+    ]
     actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CONFIG_HOME") if name in os.environ}
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:
         # Its own session: neither this terminal's Ctrl-C nor its end reaches it.
         pid = os.posix_spawn(
@@ -148,7 +164,8 @@ def start(text: str, *, store: str = "") -> str:
 def listed(*, store: str = "") -> list[tuple[About, State]]:
     """All containers and how they fare, newest first."""
     containers = _containers(store)
-    return [(about, containers.state(about.id)) for about in containers.all()]
+    found = [(about, containers.state(about.id)) for about in containers.all()]
+    return [one for one in found if containers.is_there(one[0].id)]
 
 
 def find(text: str, *, store: str = "") -> tuple[About, State]:
@@ -165,11 +182,15 @@ def stop(text: str, *, signal: int = 0, seconds: float = -1.0, store: str = "") 
     """
     containers = _containers(store)
     about = containers.find(text)
+    _stop(containers, about, signal, seconds)
+    return about.name
+
+
+def _stop(containers: Containers, about: About, signal: int, seconds: float) -> None:
     if (supervisor := control.connect(containers.path(about.id))) is not None:
         with closing(supervisor):
             _ask(supervisor, "stop", signal, seconds)
             _ended(supervisor)
-    return about.name
 
 
 def kill(text: str, signal: int = _SIGKILL, *, store: str = "") -> str:
@@ -198,14 +219,14 @@ def execute(text: str, wanted: Execute, *, store: str = "") -> int:
     supervisor = control.connect(containers.path(about.id))
     pidfd = -1
     if supervisor is not None:
-        with closing(supervisor):
+        with closing(supervisor), suppress(OSError):  # it may just have ended
             control.send(supervisor, "join")
             pidfd = control.receive_descriptor(supervisor)
     if pidfd < 0:
         raise UsageError(f"the container `{about.name}` is not running", hint=f"`pybuild start {about.name}` starts it")
     spec = SandboxSpec.from_wire(about.body["spec"])
     spec = spec.replace(cgroups=containers.state(about.id).cgroups)
-    env = dict(spec.env) | ({"TERM": "xterm"} if wanted.terminal else {}) | dict(wanted.env)
+    env = ({"TERM": "xterm"} if wanted.terminal else {}) | dict(spec.env) | dict(wanted.env)
     spec = spec.replace(
         argv=wanted.command,
         env=tuple(env.items()),
@@ -231,18 +252,21 @@ def wait(text: str, *, store: str = "") -> int:
             _ask(supervisor, "wait")
             if (code := _ended(supervisor)) is not None:
                 return code
-    return containers.state(about.id).code
+    state = containers.state(about.id)
+    if not containers.is_there(about.id):
+        raise UsageError(f"the container `{about.name}` was removed, and its exit code with it")
+    return state.code
 
 
 def remove(text: str, *, force: bool = False, store: str = "") -> str:
     """Remove a container with all it wrote, with `force` also one that runs; its name. Raises `UsageError`."""
     from buildkit_py.api.cache import owned
 
-    if force:
-        stop(text, signal=_SIGKILL, seconds=0, store=store)
-    containers = owned(store).containers
+    containers = _containers(store)
     about = containers.find(text)
-    containers.delete(about.id)
+    if force:
+        _stop(containers, about, _SIGKILL, 0)
+    owned(store).containers.delete(about.id)  # unless it removed itself
     return about.name
 
 

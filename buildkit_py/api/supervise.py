@@ -5,6 +5,7 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+from contextlib import ExitStack, closing
 
 from buildkit_py.api.containers import READY
 from buildkit_py.api.run import layer_directories
@@ -17,6 +18,7 @@ from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 from buildkit_py.sandbox.userns import take_over
+from buildkit_py.store.faults import store_error
 from buildkit_py.store.remove import remove_tree
 
 TYPE_CHECKING = False
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.sandbox.launch import Sandbox
     from buildkit_py.sandbox.limits import Limits
-    from buildkit_py.store.containers import About
+    from buildkit_py.store.containers import About, State
 
 
 def main(root: str, id: str, identity: str) -> None:
@@ -44,73 +46,82 @@ def main(root: str, id: str, identity: str) -> None:
         os.write(READY, marshal.dumps(said))
         os.close(READY)
 
+    # Neither a directory nor a file of who starts it is kept in use for as long as the container runs.
+    os.chdir("/")
+    os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
     take_over(identity)
     try:
         _supervise(root, id, ready)
     except PybuildError as problem:
         ready(problem)
+    except OSError as problem:
+        ready(store_error(problem, root, "look after a container"))
 
 
 def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> None:
     with Session(root) as session:
         containers = session.store.containers
-        lock = containers.lock(id)
         about = containers.about(id)
         if about is None:
-            raise UsageError(f"there is no container {id[:12]}")
-        if not lock.acquire(wait=False):
+            raise UsageError(f"there is no container {id[:12]}, or its description is damaged")
+        lock = containers.take(id)
+        if lock is None:
             raise UsageError(f"the container `{about.name}` is running")
-        directories, host = layer_directories(session, about.layers, lambda event: None)
-        # From here on its layers stay because it is there, and nothing else that is in use hangs on this process.
-        session.hold.release()
-        volumes = [session.store.volumes.hold(name) for name in about.body.get("volumes", ())]
-        starter = Foreground()
         try:
-            spec = _spec(about, containers.path(id), directories, host, session.store.root, starter)
-
-            bounds = Bounds(*about.body.get("bounds", ()))
-            limits: Limits | None = None
-
-            def start(stdout: int, stderr: int) -> Sandbox:
-                nonlocal limits
-                # The kernel leaves things in it, and each mount wants an empty one.
-                remove_tree(spec.root.work)
-                os.mkdir(spec.root.work, 0o700)
-                limits = bounds.enforce()
-                return starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
-
-            def groups() -> tuple[str, ...]:
-                return limits.directories if limits is not None else ()
-
-            def ended(code: int) -> str:
-                nonlocal limits
-                gone, limits = limits, None
-                if gone is None:
-                    return ""
-                said = "out of memory" if code != 0 and gone.out_of_memory() else ""
-                gone.remove()
-                return said
-
-            supervisor = Supervisor(
-                containers.path(id),
-                start,
-                lambda state: containers.set_state(id, state.replace(cgroups=groups())),
-                Restart(*about.body["restart"]),
-                ended=ended,
-                stop_signal=about.body["stop"],
-                patience=about.body["patience"],
-            )
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: supervisor.ask_to_stop())
-            state = supervisor.run(ready)
+            supervisor, state = _run(session, about, ready)
         finally:
-            starter.close()
-            for volume in volumes:
-                volume.release()
-        if about.body["remove"]:
-            session.store.work.remove(containers.path(id))
-        lock.release()
+            if about.body["remove"]:
+                session.store.work.remove(containers.path(id))
+            lock.release()
         supervisor.tell(state)
+
+
+def _run(session: Session, about: About, ready: Callable[[PybuildError | None], None]) -> tuple[Supervisor, State]:
+    """Run the container to its end; its supervisor, which has one thing left to tell, and its last state."""
+    containers, path = session.store.containers, session.store.containers.path(about.id)
+    directories, host = layer_directories(session, about.layers, lambda event: None)
+    # From here on its layers stay because it is there, and nothing else that is in use hangs on this process.
+    session.hold.release()
+    bounds = Bounds(*about.body.get("bounds", ()))
+    limits: Limits | None = None
+
+    def start(stdout: int, stderr: int) -> Sandbox:
+        nonlocal limits
+        # The kernel leaves things in it, and each mount wants an empty one.
+        remove_tree(spec.root.work)
+        os.mkdir(spec.root.work, 0o700)
+        limits = bounds.enforce()
+        return starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
+
+    def groups() -> tuple[str, ...]:
+        return limits.directories if limits is not None else ()
+
+    def ended(code: int) -> str:
+        nonlocal limits
+        gone, limits = limits, None
+        if gone is None:
+            return ""
+        said = "out of memory" if code != 0 and gone.out_of_memory() else ""
+        gone.remove()
+        return said
+
+    with ExitStack() as held:
+        for name in about.body.get("volumes", ()):
+            held.enter_context(session.store.volumes.hold(name))
+        starter = held.enter_context(closing(Foreground()))
+        spec = _spec(about, path, directories, host, session.store.root, starter)
+        supervisor = Supervisor(
+            path,
+            start,
+            lambda state: containers.set_state(about.id, state.replace(cgroups=groups())),
+            Restart(*about.body["restart"]),
+            ended=ended,
+            stop_signal=about.body["stop"],
+            patience=about.body["patience"],
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.ask_to_stop())
+        return supervisor, supervisor.run(ready)
 
 
 def _spec(

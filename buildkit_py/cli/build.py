@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
 
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
-# Those that docker has and that mean something here; steps may use the machine's network in any case.
+# Those that docker has and that mean something here.
 ENTITLEMENTS = ("security.insecure", "network.host")
 ON_ERROR = ("shell", "keep", "fail")
 COMPRESSIONS = ("zstd", "gzip", "uncompressed")

@@ -12,6 +12,8 @@ import json
 import os
 import time
 from collections import deque
+from contextlib import ExitStack
+from itertools import chain
 
 from buildkit_py.record import Record
 
@@ -56,41 +58,40 @@ class LogWriter:
     def write(self, stream: int, piece: bytes) -> None:
         """Some bytes of a stream."""
         *whole, rest = (self._partial[stream] + piece).split(b"\n")
-        for line in whole:
-            self._line(stream, line + b"\n")
-        while len(rest) > _LONGEST_LINE:
-            self._line(stream, rest[:_LONGEST_LINE])
-            rest = rest[_LONGEST_LINE:]
-        self._partial[stream] = rest
+        lines = [one for line in whole for one in _cut(line + b"\n")]
+        *long, self._partial[stream] = _cut(rest) or [b""]
+        self._lines(stream, lines + long)
 
     def end(self) -> None:
         """The container ended: what no newline ended is written as it is."""
         for stream, rest in self._partial.items():
             if rest:
-                self._line(stream, rest)
+                self._lines(stream, [rest])
                 self._partial[stream] = b""
 
     def close(self) -> None:
         os.close(self._fd)
 
-    def _line(self, stream: int, data: bytes) -> None:
+    def _lines(self, stream: int, lines: list[bytes]) -> None:
+        """Write them at once: a container that writes much waits for this."""
         if self._left_out:
             note = f"[pybuild: {self._left_out} lines could not be written here]\n".encode()
-            if self._append(_as_json(2, note)):
+            if self._append(_as_json(2, [note])):
                 self._left_out = 0
-        self._left_out += not self._append(_as_json(stream, data))
+        if not self._append(_as_json(stream, lines)):
+            self._left_out += len(lines)
 
-    def _append(self, line: bytes) -> bool:
+    def _append(self, lines: bytes) -> bool:
         try:
-            if self._size and self._size + len(line) > self._limit:
+            if self._size and self._size + len(lines) > self._limit:
                 self._turn_over()
-            view = memoryview(line)
+            view = memoryview(lines)
             while view:
                 view = view[os.write(self._fd, view) :]
         except OSError:
             os.ftruncate(self._fd, self._size)  # nothing is left of a line that went in only in part
             return False
-        self._size += len(line)
+        self._size += len(lines)
         return True
 
     def _turn_over(self) -> None:
@@ -100,60 +101,54 @@ class LogWriter:
         os.close(before)
 
 
-def _as_json(stream: int, data: bytes) -> bytes:
+def _cut(line: bytes) -> list[bytes]:
+    return [line[at : at + _LONGEST_LINE] for at in range(0, len(line), _LONGEST_LINE)]
+
+
+def _as_json(stream: int, lines: list[bytes]) -> bytes:
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
-    text = data.decode("utf-8", "surrogateescape")
-    return (json.dumps({"log": text, "stream": STREAMS[stream], "time": stamp}) + "\n").encode()
+    end = f', "stream": "{STREAMS[stream]}", "time": "{stamp}"}}\n'
+    return "".join(['{"log": ' + json.dumps(line.decode("utf-8", "surrogateescape")) + end for line in lines]).encode()
 
 
 def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | None = None) -> Iterator[Line]:
     """What a container wrote, oldest first, of that only the last `tail` lines (below 0: all).
 
-    While `follow` says that more may come, wait for it.
+    While `follow` says that more may come, wait for it. A log that is removed meanwhile is read to its end.
     """
-    inode, at = -1, 0
-    kept: deque[Line] = deque(maxlen=tail if tail >= 0 else None)
-    for name in ("/log.1", "/log"):
-        try:
-            file = open(directory + name, "rb")
-        except FileNotFoundError:
-            continue
-        with file:
-            if tail < 0:
-                yield from _lines(file)
-            else:
-                kept.extend(_lines(file))
-            inode, at = os.fstat(file.fileno()).st_ino, file.tell()
-    yield from kept
-    while follow is not None:
-        more = follow()  # asked first: what is written before the end is read all the same
-        try:
-            file = open(directory + "/log", "rb")
-        except FileNotFoundError:
-            return
-        with file:
-            status = os.fstat(file.fileno())
-            if status.st_ino != inode:
-                yield from _rest(directory + "/log.1", inode, at)
-                inode, at = status.st_ino, 0
-            file.seek(at)
-            yield from _lines(file)
-            at = file.tell()
-        if not more:
-            return
-        time.sleep(_LOOKS)
+    with ExitStack() as opened:
+        files = [opened.enter_context(file) for name in ("/log.1", "/log") if (file := _open(directory + name))]
+        lines = chain.from_iterable(_lines(file) for file in files)
+        yield from lines if tail < 0 else deque(lines, tail)
+        current = files[-1] if files else None
+        while follow is not None:
+            more = follow()  # asked first: what is written before the end is read all the same
+            if current is not None:
+                yield from _lines(current)
+            newest = _open(directory + "/log")
+            if newest is not None and current is not None and _is_same(newest, current):
+                newest.close()
+            elif newest is not None:
+                if current is not None:  # it was full, and what came last went in after the look above
+                    yield from _lines(current)
+                    current.close()
+                current = opened.enter_context(newest)
+                yield from _lines(current)
+            if not more:
+                return
+            time.sleep(_LOOKS)
 
 
-def _rest(path: str, inode: int, at: int) -> Iterator[Line]:
-    """What came into the log after it was looked at last and before it was put aside."""
+def _is_same(one: BinaryIO, other: BinaryIO) -> bool:
+    return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+
+
+def _open(path: str) -> BinaryIO | None:
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_ino == inode:
-                file.seek(at)
-                yield from _lines(file)
+        return open(path, "rb")
     except FileNotFoundError:
-        pass
+        return None
 
 
 def _lines(file: BinaryIO) -> Iterator[Line]:

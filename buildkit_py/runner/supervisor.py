@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.launch import Sandbox
 
 _PIECE = 1 << 16
+_LONGEST_LOOK = 60_000  # milliseconds
 _SIGKILL = 9
 # docker's code for a container that could not be started.
 NOT_STARTED = 125
@@ -69,14 +70,19 @@ class Supervisor:
         self._poll.register(self._woken, select.POLLIN)
 
     def run(self, ready: Callable[[PybuildError | None], None]) -> State:
-        """Run the container until it ends for good; its last state. `ready` hears once whether it started."""
+        """Run the container until it ends for good; its last state. `ready` hears once whether it started.
+
+        One that does not start the first time has ended for good, whatever its policy is: whoever started it is told.
+        """
         state = State()
+        has_run = False
         pause = FIRST_PAUSE
         try:
             while True:
                 state = state.replace(status=RUNNING, started=time.time(), problem="")
                 try:
                     code = self._once(state, ready)
+                    has_run = True
                     state = state.replace(problem=self._said_at_end(code))
                 except PybuildError as problem:
                     code = NOT_STARTED
@@ -85,7 +91,7 @@ class Supervisor:
                     ready(problem)
                 ended = time.time()
                 state = state.replace(status=EXITED, finished=ended, code=code)
-                if self._stopping or not self._restart.wanted(code, state.restarts):
+                if not has_run or self._stopping or not self._restart.wanted(code, state.restarts):
                     return state
                 if ended - state.started >= SETTLED:
                     pause = FIRST_PAUSE
@@ -105,8 +111,11 @@ class Supervisor:
             pass  # a full disk is no reason to stop looking after the container; who waits is told by the socket
 
     def tell(self, state: State) -> None:
-        """The last thing: say to those who wait how it ended."""
-        for client in self._waiting:
+        """The last thing: say to those who wait, and to those who are just asking, how it ended."""
+        self._deadline = time.monotonic()
+        while self._ready():
+            pass
+        for client in list(self._waiting):
             self._answer(client, "ended", state.code)
         for client in self._clients.values():
             client.close()
@@ -167,7 +176,9 @@ class Supervisor:
 
     def _ready(self) -> list[tuple[int, int]]:
         """What is ready; output, requests and wake-ups among it are dealt with."""
-        left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic()) * 1000 + 1
+        left = None
+        if self._deadline is not None:  # poll(2) takes 24 days at most, and a person may mean "for ever"
+            left = min(max(0.0, self._deadline - time.monotonic()) * 1000 + 1, _LONGEST_LOOK)
         found = self._poll.poll(left)
         for fd, _ in found:
             if fd in self._streams:

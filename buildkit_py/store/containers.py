@@ -14,6 +14,7 @@ state. The layers of each are kept for as long as it is there (`gc.py`).
 from __future__ import annotations
 
 import os
+import time
 
 from buildkit_py.digest import is_hex
 from buildkit_py.errors import StoreError, UsageError
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from buildkit_py.store.work import Work
 
 RUNNING, RESTARTING, EXITED, CREATED = "running", "restarting", "exited", "created"
+_ALIVE = (RUNNING, RESTARTING)
+_DAMAGED = "its state is damaged"
+_PAUSE = 0.001
 _NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -74,19 +78,9 @@ class Containers:
         self._work = work
 
     def create(self, about: About) -> str:
-        """Make one that has not run yet; its directory. Raises `UsageError` for a name that is none, or is taken."""
-        if not is_name(about.name):
-            raise UsageError(
-                f"`{about.name}` cannot be the name of a container",
-                hint="a name holds letters, digits, `_`, `.` and `-`, and begins with a letter or a digit",
-            )
+        """Make one that has not run yet; its directory. Raises as `check_name`."""
         with Lock(f"{self._work.root}/locks/containers"):
-            for other in self.all():
-                if other.name == about.name:
-                    raise UsageError(
-                        f"the container {other.id[:12]} has the name `{about.name}`",
-                        hint=f"take another one, or `pybuild rm {about.name}` first",
-                    )
+            self.check_name(about.name)
             staged = self._work.scratch_name()
             try:
                 for path in (staged, staged + "/work"):
@@ -100,6 +94,20 @@ class Containers:
                 raise store_error(problem, self._work.root, "make a container") from problem
         return self.path(about.id)
 
+    def check_name(self, name: str) -> None:
+        """Raise `UsageError` for a name that is none, or is taken now."""
+        if not is_name(name):
+            raise UsageError(
+                f"`{name}` cannot be the name of a container",
+                hint="a name holds letters, digits, `_`, `.` and `-`, and begins with a letter or a digit",
+            )
+        for other in self.all():
+            if other.name == name:
+                raise UsageError(
+                    f"the container {other.id[:12]} has the name `{name}`",
+                    hint=f"take another one, or `pybuild rm {name}` first",
+                )
+
     def path(self, id: str) -> str:
         """Where a container is. Raises `ValueError` for an id that is none."""
         if not is_hex(id):
@@ -107,14 +115,14 @@ class Containers:
         return f"{self.dir}/{id}"
 
     def all(self) -> list[About]:
-        """All that are there, newest first; damaged ones are passed over."""
+        """All that are there, newest first. One whose description is damaged has the beginning of its id as name."""
         try:
             names = os.listdir(self.dir)
         except FileNotFoundError:
             return []
         except OSError as problem:
             raise store_error(problem, self._work.root, "list the containers") from problem
-        found = [about for name in names if is_hex(name) and (about := self.about(name)) is not None]
+        found = [self.about(name) or _damaged(name) for name in names if is_hex(name)]
         return sorted(found, key=lambda about: (-about.created, about.id))
 
     def about(self, id: str) -> About | None:
@@ -127,33 +135,52 @@ class Containers:
 
     def state(self, id: str) -> State:
         """How a container fares. One that its supervisor left as running, and left, has ended."""
+        state = self._state(id)
+        if state.status in _ALIVE and not self.is_supervised(id):
+            state = self._state(id)  # what a supervisor writes last it writes before it leaves
+            if state.status in _ALIVE:
+                lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
+                return state.replace(status=EXITED, code=137, problem=lost)
+        return state
+
+    def _state(self, id: str) -> State:
         values = self._read(id, "state")
         try:
-            state = State(*values) if values is not None else State(problem="its state is damaged")
+            return State(*values) if values is not None else State(problem=_DAMAGED)
         except TypeError:
-            state = State(problem="its state is damaged")
-        if state.status in (RUNNING, RESTARTING) and not self.is_supervised(id):
-            lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
-            return state.replace(status=EXITED, code=137, problem=lost)
-        return state
+            return State(problem=_DAMAGED)
 
     def set_state(self, id: str, state: State) -> None:
         """Note how a container fares; for its supervisor."""
         self._work.write(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
 
-    def lock(self, id: str) -> Lock:
-        """The lock that a supervisor holds."""
-        return Lock(self.path(id) + "/lock", keep=True)
+    def take(self, id: str) -> Lock | None:
+        """Have a container for oneself, until the lock is released; None where a supervisor has it.
+
+        Raises `StoreError`, also where the container is not there any more.
+        """
+        lock = Lock(self.path(id) + "/lock", keep=True)
+        while not lock.acquire(wait=False):
+            if self.is_supervised(id):
+                return None
+            time.sleep(_PAUSE)  # somebody looked at just this moment
+        return lock
 
     def is_supervised(self, id: str) -> bool:
-        """Whether a supervisor lives."""
+        """Whether a supervisor lives. To look takes the lock for a moment, which `take` bears."""
         lock = Lock(self.path(id) + "/lock", shared=True, keep=True)
         try:
             taken = lock.acquire(wait=False)
         except StoreError:
-            return False  # it was removed just now
+            if not self.is_there(id):
+                return False
+            raise
         lock.release()
         return not taken
+
+    def is_there(self, id: str) -> bool:
+        """Whether it was not removed."""
+        return os.path.isdir(self.path(id))
 
     def find(self, text: str) -> About:
         """The container of a name, an id, or the beginning of one id alone. Raises `UsageError`."""
@@ -171,14 +198,16 @@ class Containers:
 
     def delete(self, id: str) -> bool:
         """Remove a container that no supervisor has; False if there was none. Raises `UsageError` where it runs."""
-        path = self.path(id)
-        if not os.path.isdir(path):
-            return False
-        lock = self.lock(id)
-        if not lock.acquire(wait=False):
+        try:
+            lock = self.take(id)
+        except StoreError:
+            if not self.is_there(id):
+                return False
+            raise
+        if lock is None:
             raise UsageError(f"the container {id[:12]} is running", hint="`pybuild stop` it, or `pybuild rm -f`")
         try:
-            return self._work.remove(path)
+            return self._work.remove(self.path(id))
         finally:
             lock.release()
 
@@ -190,6 +219,11 @@ class Containers:
             return None
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a container") from problem
+
+
+def _damaged(id: str) -> About:
+    """For one of which only its directory is left, so that it can be removed."""
+    return About(id, id[:12], "(its description is damaged)", (), (), 0.0, {})
 
 
 def is_name(text: str) -> bool:

@@ -52,8 +52,8 @@ def evict(store: Store, limit: int) -> Evicted:
 
 
 def counted_bytes(store: Store) -> int:
-    """What the store holds and may let go; volumes are no part of it: however large one is, it drives nothing out."""
-    return sum(share.bytes for share in usage(store) if share.kind != "volumes")
+    """What the store holds and may let go. What containers wrote is no part of it: it drives nothing out."""
+    return sum(share.bytes for share in usage(store) if share.kind not in ("volumes", "containers"))
 
 
 def _joined(shares: list[Share]) -> tuple[Share, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.containers import LOOP, listed, log, sh, supervisors, until
+from tests.behaviour.test_disk_full import on_a_small_disk
 from tests.behaviour.world import World
 
 
@@ -73,11 +74,17 @@ def test_a_container_that_does_not_hear_is_killed_when_its_time_is_up(svc: World
     sh(svc, "deaf", f"trap '' TERM; {LOOP}")
     svc.run("stop", "-t", "0.3", "deaf")
     assert listed(svc, "deaf")["code"] == 137
-    sh(svc, "own", f"trap 'exit 7' USR1; {LOOP}", "--stop-signal=USR1", "--stop-timeout=20")
-    until(lambda: listed(svc, "own")["status"] == "running")
-    time.sleep(0.2)  # for the trap
+    sh(svc, "own", f"trap 'exit 7' USR1; echo ready; {LOOP}", "--stop-signal=USR1", "--stop-timeout=20")
+    until(lambda: "ready" in log(svc, "own"))
     svc.run("stop", "own")
     assert listed(svc, "own")["code"] == 7
+
+
+def test_a_time_to_stop_in_of_any_length(svc: World) -> None:
+    sh(svc, "web", f"trap 'exit 7' TERM; echo ready; {LOOP}")
+    until(lambda: "ready" in log(svc, "web"))
+    svc.run("stop", "-t", "3000000", "web")
+    assert listed(svc, "web")["code"] == 7
 
 
 def test_signals(svc: World) -> None:
@@ -113,10 +120,12 @@ def test_one_that_removes_itself(svc: World) -> None:
     sh(svc, "once", "exit 4", "--rm")
     until(lambda: svc.run("ps", "-aq").stdout == "")
     sh(svc, "once", f"trap 'exit 4' TERM; {LOOP}", "--rm")
+    supervisor = until(lambda: supervisors(svc))[0]
+    before = len(os.listdir(f"/proc/{supervisor}/fd"))
     waiter = subprocess.Popen(
         svc.command("wait", "once"), cwd=svc.project, env=svc.environment(), stdout=subprocess.PIPE, text=True
     )
-    time.sleep(0.5)
+    until(lambda: len(os.listdir(f"/proc/{supervisor}/fd")) > before)  # it has the waiter's connection
     svc.run("stop", "once")
     assert waiter.communicate(timeout=30)[0] == "4\n"
     assert svc.run("ps", "-aq").stdout == ""
@@ -224,3 +233,48 @@ def test_a_terminal_in_the_background(svc: World) -> None:
     sh(svc, "web", "test -t 0 && test -t 1 && echo terminal", "-t")
     svc.run("wait", "web")
     assert log(svc, "web") == "terminal\n"
+
+
+@pytest.mark.parametrize("option", ["--restart=always", "--restart=on-failure", "--rm"])
+def test_one_that_cannot_start_is_not_tried_again(svc: World, option: str) -> None:
+    done = svc.run("run", "-d", "--name=web", option, "-u", "nobody-of-this-name", "svc", "true", ok=False)
+    assert done.returncode == 125
+    assert "nobody-of-this-name" in done.stderr
+    until(lambda: not supervisors(svc))
+    assert svc.run("ps", "-a", "--format=name").stdout == ("" if option == "--rm" else "web\n")
+
+
+def test_the_log_of_one_that_removes_itself_is_followed_to_its_end(svc: World) -> None:
+    sh(svc, "once", "for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.1; done; echo last", "--rm")
+    done = svc.run("logs", "-f", "once", ok=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("line 8\nlast\n")
+
+
+def test_a_supervisor_keeps_nothing_of_who_started_it(svc: World) -> None:
+    with open(svc.project / "held", "w") as held:
+        os.set_inheritable(held.fileno(), True)
+        command = svc.command("run", "-d", "--name=web", "svc", "sh", "-c", LOOP)
+        subprocess.run(
+            command, cwd=svc.project, env=svc.environment(), pass_fds=(held.fileno(),), capture_output=True, check=True
+        )
+    (supervisor,) = supervisors(svc)
+    assert os.readlink(f"/proc/{supervisor}/cwd") == "/"
+    open_files = [os.readlink(path) for path in Path(f"/proc/{supervisor}/fd").iterdir()]
+    assert str(svc.project / "held") not in open_files
+
+
+def test_one_that_removes_itself_is_removed_by_force(svc: World) -> None:
+    sh(svc, "once", LOOP, "--rm")
+    assert svc.run("rm", "-f", "once").stdout == "once\n"
+    assert svc.run("ps", "-aq").stdout == ""
+
+
+def test_a_full_disk_ends_no_service(world: World, base_layout: Path) -> None:
+    """Its log has no room, and neither has its last state."""
+    world.write({"Dockerfile": "FROM busybox\n"})
+    script = "yes $(printf %01000d) | head -c 60000000; echo done >&2; exit 3"
+    run = ["run", "-d", "--name=web", "svc", "sh", "-c", script]
+    build = ["build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", "."]
+    (built, begun, ended), _ = on_a_small_disk(world, "20m", build, run, ["wait", "web"], again=False)
+    assert (built.code, begun.code, ended.out) == (0, 0, "3\n"), (built.err, begun.err, ended.err)

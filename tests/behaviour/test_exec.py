@@ -117,6 +117,11 @@ def test_a_terminal(web: World) -> None:
     assert child.exitstatus == 6
 
 
+def test_a_terminal_of_the_containers_own_kind(web: World) -> None:
+    sh(web, "other", f"echo ready; {LOOP}", "-e", "TERM=vt100")
+    assert web.run("exec", "-t", "other", "sh", "-c", "echo $TERM").stdout.split() == ["vt100"]
+
+
 def test_nobody_in_there_gets_at_the_interpreter_that_starts_it(web: World) -> None:
     """CVE-2019-5736: until its exec the new process is this machine's Python, and `/proc/PID/exe` leads to its file."""
     watch = "while :; do for p in /proc/[0-9]*; do readlink $p/exe; cat $p/maps; done 2>/dev/null; done"

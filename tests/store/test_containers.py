@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,8 +46,9 @@ def test_a_name_is_taken_once(store: Store) -> None:
 def test_one_that_runs_is_one_whose_supervisor_lives(store: Store) -> None:
     store.containers.create(about())
     running = State(status=RUNNING, started=1.0)
-    lock = store.containers.lock(ID)
-    assert lock.acquire(wait=False)
+    lock = store.containers.take(ID)
+    assert lock is not None
+    assert store.containers.take(ID) is None
     store.containers.set_state(ID, running)
     assert store.containers.state(ID).status == RUNNING
     with pytest.raises(UsageError, match="is running"):
@@ -69,7 +72,71 @@ def test_damage(store: Store) -> None:
     (path / "state").write_bytes(b"rubbish")
     assert store.containers.state(ID).problem == "its state is damaged"
     (path / "about").write_bytes(seal(("too", "few")))
-    assert store.containers.all() == []
+    assert store.containers.about(ID) is None
+    (damaged,) = store.containers.all()
+    assert (damaged.id, damaged.name) == (ID, ID[:12])
+    assert store.containers.find(ID[:12]) == damaged
+    store.containers.create(about(id="ac" * 32))
+    assert store.containers.delete(ID)
     for id in ("..", "", "AB" * 32):
         with pytest.raises(ValueError, match="not the id"):
             store.containers.path(id)
+
+
+def while_looking(look: Callable[[], object], act: Callable[[int], object], times: int) -> None:
+    """Do something so often while another thread looks all the time; what either raises is raised."""
+    over = threading.Event()
+    problems: list[BaseException] = []
+
+    def looking() -> None:
+        try:
+            while not over.is_set():
+                look()
+        except BaseException as problem:
+            problems.append(problem)
+
+    thread = threading.Thread(target=looking)
+    thread.start()
+    try:
+        for number in range(times):
+            act(number)
+    finally:
+        over.set()
+        thread.join()
+    if problems:
+        raise problems[0]
+
+
+def test_to_look_at_one_hinders_nobody(store: Store) -> None:
+    store.containers.create(about())
+
+    def take(_: int) -> None:
+        lock = store.containers.take(ID)
+        assert lock is not None
+        lock.release()
+
+    while_looking(lambda: store.containers.is_supervised(ID), take, 2000)
+
+
+def test_one_that_ends_well_is_never_said_to_be_lost(store: Store) -> None:
+    store.containers.create(about())
+    seen: set[str] = set()
+
+    def run(_: int) -> None:
+        lock = store.containers.take(ID)
+        assert lock is not None
+        store.containers.set_state(ID, State(status=RUNNING))
+        store.containers.set_state(ID, State(status=EXITED, code=0))
+        lock.release()
+
+    while_looking(lambda: seen.add(store.containers.state(ID).problem), run, 1000)
+    assert seen == {""}
+
+
+def test_one_that_is_removed_while_somebody_looks(store: Store) -> None:
+    def come_and_go(_: int) -> None:
+        store.containers.create(about())
+        store.containers.set_state(ID, State(status=RUNNING))
+        assert store.containers.delete(ID)
+
+    while_looking(lambda: [store.containers.state(one.id) for one in store.containers.all()], come_and_go, 300)

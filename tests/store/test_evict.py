@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.digest import blake3_hex, key_of
+from buildkit_py.store.containers import About
 from buildkit_py.store.evict import counted_bytes, evict
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.records import StepRecord
@@ -67,6 +68,16 @@ def test_a_volume_is_not_counted_and_drives_nothing_out(store: Store) -> None:
     assert left(store) == set()
     assert [volume.name for volume in store.volumes.all()] == ["data"]
     assert (Path(path) / "large").stat().st_size == 1 << 20
+
+
+def test_what_containers_wrote_is_not_counted_and_drives_nothing_out(store: Store) -> None:
+    step(store, "a", 100_000, 10)
+    before = total(store)
+    path = store.containers.create(About("ab" * 32, "web", "image", ("true",), (), 1.0, {}))
+    Path(path, "upper", "large").write_bytes(bytes(1 << 20))
+    evict(store, before)
+    assert left(store) == {"a"}
+    assert [about.name for about in store.containers.all()] == ["web"]
 
 
 def test_what_failed_steps_left_goes_first(store: Store) -> None:
