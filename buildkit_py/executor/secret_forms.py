@@ -1,8 +1,9 @@
 """The forms in which a secret's value may stand in bytes, and finding them there: as it is, and as programs encode it.
 
 Base64 (RFC 4648, both alphabets) of bytes that begin at any of the three places of a group, hex in both cases,
-percent-encoding as in URLs and forms (RFC 3986, WHATWG URL), and the escapes of a JSON string. Base64 and hex are
-also found across the line ends that `base64` and `xxd -p` put between.
+percent-encoding as in URLs and forms (RFC 3986, WHATWG URL), and the escapes of a JSON string (RFC 8259): those that
+there have to be, with those of Go's encoding/json, and with those of Python's json.dumps. Base64 and hex are also
+found across the line ends that `base64` and `xxd -p` put between.
 """
 
 from __future__ import annotations
@@ -56,16 +57,15 @@ def forms(secret: str, value: bytes) -> list[Form]:
     value = value.strip()
     if len(value) < SHORTEST:
         return []
-    middle = max(0, len(value) - LONGEST) // 2
-    value = value[middle : middle + LONGEST]
+    if len(value) > LONGEST:
+        middle = (len(value) - LONGEST) // 2
+        value = value[_character(value, middle) : _character(value, middle + LONGEST)]
     out = [Form(secret, "", value)]
     out += [Form(secret, "in base64", text, wraps=True) for text in _base64(value)]
     digits = value.hex().encode()
     out += [Form(secret, "in hex", text, wraps=True) for text in dict.fromkeys((digits, digits.upper()))]
     out += [Form(secret, "URL-encoded", text) for text in _percent(value) if text != value]
-    escaped = _json(value)
-    if escaped != value:
-        out.append(Form(secret, "in JSON", escaped))
+    out += [Form(secret, "in JSON", text) for text in _json(value) if text != value]
     return out
 
 
@@ -101,9 +101,22 @@ def _percent(value: bytes) -> list[bytes]:
     return list(texts)
 
 
-def _json(value: bytes) -> bytes:
+def _json(value: bytes) -> list[bytes]:
     named = {8: b"\\b", 9: b"\\t", 10: b"\\n", 12: b"\\f", 13: b"\\r", 34: b'\\"', 92: b"\\\\"}
-    return b"".join([named.get(byte) or (b"\\u%04x" % byte if byte < 32 else bytes((byte,))) for byte in value])
+    text = b"".join([named.get(byte) or (b"\\u%04x" % byte if byte < 32 else bytes((byte,))) for byte in value])
+    for_web = text
+    for char in "&<>\u2028\u2029":
+        for_web = for_web.replace(char.encode(), b"\\u%04x" % ord(char))
+    # The units of UTF-16; a byte that is no UTF-8 is what Python makes of it in a variable.
+    wide = value.decode("utf-8", "surrogateescape").encode("utf-16-be", "surrogatepass")
+    units = [first << 8 | second for first, second in zip(wide[::2], wide[1::2], strict=True)]
+    plain = [named.get(unit) or (bytes((unit,)) if 32 <= unit < 127 else b"\\u%04x" % unit) for unit in units]
+    return list(dict.fromkeys((text, for_web, b"".join(plain))))
+
+
+def _character(value: bytes, at: int) -> int:
+    """The first place from one on where a character of UTF-8 begins, or that place where none does."""
+    return next((place for place in range(at, min(at + 4, len(value))) if value[place] & 0xC0 != 0x80), at)
 
 
 class Finder:
@@ -145,7 +158,7 @@ class Finder:
             at = data.find(head, max(0, len(data) - _reach(form)))
             while 0 <= at < first:
                 tail = data[at:].translate(None, _BETWEEN) if form.wraps else data[at:]
-                if form.text.startswith(tail):
+                if len(tail) < len(form.text) and form.text.startswith(tail):
                     first = at
                     break
                 at = data.find(head, at + 1)

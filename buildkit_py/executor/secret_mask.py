@@ -24,15 +24,16 @@ class Mask:
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
         self._held = b""
+        self._covered = 0  # so many bytes of what is held are of a value that `***` was shown for
         self.hidden: set[str] = set()
 
     def feed(self, piece: bytes) -> bytes:
-        """What can be shown of the stream so far; the rest may be the beginning of a value."""
+        """What can be shown of the stream so far; the rest may be the beginning of a value.
+
+        Also where that is within another value, or begins as a shorter one that is whole.
+        """
         data = self._held + piece
-        shown, rest = self._masked(data)
-        keep = self._finder.open_end(rest)
-        self._held = rest[keep:]
-        return shown + rest[:keep]
+        return self._masked(data, self._finder.open_end(data))
 
     @property
     def waits(self) -> bool:
@@ -45,16 +46,19 @@ class Mask:
 
     def end(self) -> bytes:
         """What was held back; the stream has ended."""
-        held, self._held = self._held, b""
-        return held
+        return self._masked(self._held, len(self._held))
 
-    def _masked(self, data: bytes) -> tuple[bytes, bytes]:
-        """The bytes up to the end of the last value, masked, and those behind it."""
+    def _masked(self, data: bytes, end: int) -> bytes:
+        """The bytes up to a place, masked, with all of a value that begins before it; those behind it are held."""
         shown = bytearray()
-        at = 0
+        at = self._covered
         for found in self._finder.all(data):
+            if found.start >= end:
+                break
             self.hidden.add(found.form.secret)
             if found.start >= at:
                 shown += data[at : found.start] + HIDDEN
             at = max(at, found.end)
-        return bytes(shown), data[at:]
+        shown += data[at:end]
+        self._held, self._covered = data[end:], max(0, at - end)
+        return bytes(shown)

@@ -54,9 +54,36 @@ def test_it_is_found_among_other_bytes_that_are_encoded_with_it(
 @given(value=st.text(min_size=SHORTEST, max_size=60).filter(lambda text: len(text.encode().strip()) >= SHORTEST))
 def test_it_is_found_where_text_is_quoted(value: str) -> None:
     found = finder(value.encode())
-    for text in (quote(value), quote(value, safe=""), quote_plus(value), json.dumps(value, ensure_ascii=False)):
+    escaped = (json.dumps(value, ensure_ascii=False), json.dumps(value), _as_go_escapes(value))
+    for text in (quote(value), quote(value, safe=""), quote_plus(value), *escaped):
         assert found.first(f"<{text}>".encode()) is not None
     assert found.first(quote(value, safe="").replace("%", "%25").encode()) is None or "%" not in quote(value, safe="")
+
+
+def _as_go_escapes(value: str) -> str:
+    """A JSON string as `json.Marshal` of Go 1.22 has it, which escapes what means something in HTML and JavaScript."""
+    text = json.dumps(value, ensure_ascii=False)
+    for char in "&<>\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def test_json_has_several_forms() -> None:
+    value = "p&q<r>s-ünïcödé-\U0001f511"
+    found = finder(value.encode())
+    for text in (
+        "p\\u0026q\\u003cr\\u003es-ünïcödé-\U0001f511",
+        r"p&q<r>s-\u00fcn\u00efc\u00f6d\u00e9-\ud83d\udd11",
+    ):
+        one = found.first(f'{{"password": "{text}"}}'.encode())
+        assert one is not None
+        assert one.form.kind == "in JSON"
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_the_middle_of_a_long_text_is_of_whole_characters(shift: int) -> None:
+    value = "x" * shift + "ä€𐍈-" * LONGEST
+    assert finder(value.encode()).first(json.dumps(value).encode()) is not None
 
 
 @pytest.mark.parametrize("command", [["base64"], ["base64", "-w", "0"], ["xxd", "-p"], ["od", "-An", "-v", "-c"]])
@@ -114,6 +141,52 @@ def test_a_mask_hides_it_however_the_output_is_cut(value: bytes, parts: list[byt
     assert value not in shown.replace(b"***", b"")
     if value not in b"".join(parts) and len(parts) > 1:
         assert mask.hidden == {"t"}
+
+
+# Values of which one begins, ends or stands in another one, or goes over into itself.
+ENTANGLED = (b"deployer", b"deployer:pa55word", b"word-and-more", b"aaaaaaaa", b"55word")
+
+
+def _entangled() -> Finder:
+    return Finder([form for value in ENTANGLED for form in forms(value.decode(), value)])
+
+
+def _masked(pieces: list[bytes]) -> tuple[bytes, set[str]]:
+    mask = Mask(_entangled())
+    return b"".join([mask.feed(piece) for piece in pieces]) + mask.end(), mask.hidden
+
+
+def test_a_longer_value_is_hidden_whole_where_it_begins_with_a_shorter_one() -> None:
+    text = b"user deployer:pa55word ok"
+    for at in range(len(text)):
+        assert _masked([text[:at], text[at:]])[0] == b"user *** ok"
+    assert _masked([b"I am deployer"]) == (b"I am ***", {"deployer"})
+    assert _masked([b"deployer", b":pa55", b"x"])[0] == b"***:pa55x"
+
+
+PARTS = st.one_of(
+    st.sampled_from(ENTANGLED),
+    st.sampled_from([encode(b"x" + value + b"y") for value in ENTANGLED for encode in ENCODERS.values()]),
+    st.sampled_from(ENTANGLED).flatmap(lambda value: st.integers(1, len(value)).map(lambda end: value[:end])),
+    st.sampled_from([b"\n", b" ", b"-", b"a", b"text\n"]),
+)
+
+
+@given(parts=st.lists(PARTS, max_size=8), data=st.data())
+def test_what_a_mask_shows_does_not_depend_on_how_the_output_is_cut(parts: list[bytes], data: st.DataObject) -> None:
+    text = b"".join(parts)
+    whole = _masked([text])
+    assert _entangled().first(whole[0].replace(b"***", b"\0")) is None
+    assert _masked([text[at : at + 1] for at in range(len(text))]) == whole
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    assert _masked([text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]) == whole
+
+
+def test_a_mask_holds_back_little_of_a_value_that_goes_on_into_itself() -> None:
+    mask = Mask(_entangled())
+    shown = b"".join([mask.feed(b"a" * 100) for _ in range(100)])
+    assert shown == b"***"
+    assert mask.feed(b".\n") == b".\n"
 
 
 def test_a_mask_gives_everything_else_as_it_was() -> None:
