@@ -20,6 +20,10 @@ _EXTENDED, _LONG = 0x4000, 0xFFF
 _GITLINK, _FILE, _SYMLINK = 0o160000, 0o100000, 0o120000
 
 
+class _Unfit(ValueError):
+    """The bytes are no entries and extensions with digests of this size."""
+
+
 def tracked(data: bytes, below: str = "") -> dict[bytes, int]:
     """The tracked paths below the directory `below` (ends in "/" unless it is ""), relative to it, with git's modes.
 
@@ -32,13 +36,17 @@ def tracked(data: bytes, below: str = "") -> dict[bytes, int]:
         raise ValueError("it is cut short") from problem
     if magic != b"DIRC" or version not in (2, 3, 4):
         raise ValueError("it is no index of version 2, 3 or 4")
+    unfit: _Unfit | None = None
+    # Zeros in place of the checksum may be those of either hash: what is before them says which.
     for size, name in ((20, "sha1"), (32, "sha256")):
         if _sums(data, size, name):
             try:
                 return _entries(data, version, count, size, below.encode("utf-8", "surrogateescape"))
-            except (IndexError, error) as problem:
-                raise ValueError("it is cut short") from problem
-    raise ValueError("its checksum is wrong")
+            except _Unfit as problem:
+                unfit = unfit or problem
+            except (IndexError, error):
+                unfit = unfit or _Unfit("it is cut short")
+    raise unfit or ValueError("its checksum is wrong")
 
 
 def _sums(data: bytes, size: int, name: str) -> bool:
@@ -70,7 +78,7 @@ def _entries(data: bytes, version: int, count: int, size: int, below: bytes) -> 
             path = data[start:stop]
             following = at + ((stop - at + 8) & ~7)
         if stop < start or following > end or data[stop] != 0:
-            raise ValueError("it is damaged")
+            raise _Unfit("it is damaged")
         at = following
         nameless = nameless or not path  # in a split index the other part has the name
         if path.startswith(below) and (mode & 0o170000) in (_FILE, _SYMLINK, _GITLINK):
@@ -80,8 +88,8 @@ def _entries(data: bytes, version: int, count: int, size: int, below: bytes) -> 
         if signature == b"link":
             raise ValueError("it is split: `git update-index --no-split-index` puts it together")
         at += 8 + length
-    if nameless:
-        raise ValueError("it is damaged")
+    if nameless or at != end:
+        raise _Unfit("it is damaged")
     return found
 
 

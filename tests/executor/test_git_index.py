@@ -77,17 +77,41 @@ def test_without_a_checksum_and_with_extensions(repository: Repository) -> None:
     assert read(repository) == wanted(repository)
 
 
-def test_sha256(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_without_a_checksum_where_zeros_stand_before_it(tmp_path: Path, version: str) -> None:
+    """As under `feature.manyFiles`: what git knows of untracked files may end in zeros of its own."""
+    need("git")
+    repository = Repository(tmp_path, "r")
+    repository("config", "index.skipHash", "true")
+    repository("update-index", f"--index-version={version}", "--untracked-cache", "--force-write-index")
+    repository("status")
+    (repository.tree / "a").write_text("1")
+    repository("add", "a")
+    data = (repository.tree / ".git/index").read_bytes()
+    assert data.endswith(bytes(33))
+    assert read(repository) == wanted(repository)
+    repository("update-index", "--split-index")
+    with pytest.raises(ValueError, match="--no-split-index"):
+        read(repository)
+
+
+@pytest.mark.parametrize("skip", ["false", "true"])
+def test_sha256(tmp_path: Path, skip: str) -> None:
     need("git")
     top = tmp_path / "other"
     top.mkdir()
     made = Repository(tmp_path, "r")
     made("init", "-q", "--object-format=sha256", str(top))
     made.tree = top
+    made("config", "index.skipHash", skip)
     (top / "x.sh").write_text("x")
     (top / "x.sh").chmod(0o755)
     made("add", "-A")
+    assert (top / ".git/index").read_bytes().endswith(bytes(32)) == (skip == "true")
     assert read(made) == {b"x.sh": 0o100755}
+    made("update-index", "--split-index")
+    with pytest.raises(ValueError, match="--no-split-index"):
+        read(made)
 
 
 def test_a_split_index_says_what_to_do(repository: Repository) -> None:
