@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 
+from buildkit_py.errors import ContextError
 from buildkit_py.image.rpm_header import NAME, RpmHeader
 
 TYPE_CHECKING = False
@@ -36,16 +37,22 @@ _INSTRUCTIONS, _TOLD = 100_000, 10_000
 def headers(union: Union, path: str) -> Iterator[RpmHeader]:
     """The headers in the database at a path of a filesystem, in the order of their installation.
 
-    Raises `ValueError` for a file that is no such database or that is damaged, `ContextError` for one too large.
+    Raises `ValueError` for a file that is no such database or that is damaged, `ContextError` for one too large, or
+    where there is no place for the copy.
     """
-    with tempfile.TemporaryDirectory(prefix="pybuild-rpm-") as directory:
-        copy = os.path.join(directory, SQLITE)
-        for suffix in ("", _LOG):
-            data = union.read_file(path + suffix, _LARGEST)
-            if data:
-                with open(copy + suffix, "wb") as file:
-                    file.write(data)
-        yield from _headers(copy)
+    try:
+        with tempfile.TemporaryDirectory(prefix="pybuild-rpm-") as directory:
+            copy = os.path.join(directory, SQLITE)
+            for suffix in ("", _LOG):
+                data = union.read_file(path + suffix, _LARGEST)
+                if data:
+                    with open(copy + suffix, "wb") as file:
+                        file.write(data)
+            yield from _headers(copy)
+    except OSError as problem:
+        raise ContextError(
+            f"{path} cannot be copied to be read: {problem.strerror}", hint="TMPDIR says where there is room"
+        ) from problem
 
 
 def _headers(path: str) -> Iterator[RpmHeader]:

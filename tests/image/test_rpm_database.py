@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -94,4 +95,13 @@ def test_one_that_is_too_large(place: Path, monkeypatch: pytest.MonkeyPatch) -> 
     place.write_bytes(bytes(2000))
     monkeypatch.setattr(rpm_database, "_LARGEST", 1000)
     with pytest.raises(ContextError, match="more than 1000 bytes"):
+        read(place)
+
+
+def test_without_a_place_for_the_copy_it_is_not_read(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.write_bytes(b"x")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(ContextError, match=r"var/lib/rpm/rpmdb.sqlite.*No such file or directory"):
         read(place)
