@@ -140,7 +140,7 @@ def _mount(lowering: StageLowering, stage: Stage, flag: Flag, mounts: list[Mount
         )
     namespace = lowering.build.build_args.get("BUILDKIT_CACHE_MOUNT_NS", "")
     # The target as written, but for its dots, is the name: that of none is `.`, wherever the step works.
-    name = spec.id or posixpath.normpath(spec.target or ".")
+    name = spec.id or (target if spec.target.startswith("/") else posixpath.normpath(spec.target or "."))
     mounts.append(
         Mount(
             "cache",

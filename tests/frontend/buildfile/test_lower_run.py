@@ -45,6 +45,8 @@ def mounts(flags, prefix=""):
 MOUNTS = [
     ("type=tmpfs,target=/t,size=64m", Mount("tmpfs", "/t", read_only=False, size=64 << 20)),
     ("type=cache,target=/c/", Mount("cache", "/c", read_only=False, id="/c")),
+    ("type=cache,target=//c", Mount("cache", "/c", read_only=False, id="/c")),
+    ("type=cache,target=/a/../c", Mount("cache", "/c", read_only=False, id="/c")),
     ("type=cache,target=c", Mount("cache", "/w/c", read_only=False, id="c")),
     (
         "type=cache,id=go,target=/c,sharing=LOCKED,mode=0700,uid=5,gid=6,ro",
