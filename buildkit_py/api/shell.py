@@ -102,10 +102,10 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
             terminal = (("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ()
             spec = spec.replace(argv=wanted.argv, env=(*spec.env, *terminal), terminal=wanted.terminal)
         else:
+            from buildkit_py.executor.materialize import Trees
             from buildkit_py.runner.shell_kit import ShellKit
 
-            seen = (("/",) if spec.root.host else ()) + layers
-            spec = ShellKit(f"{work}/kit", seen).equip(spec)
+            spec = ShellKit(f"{work}/kit", Trees(layers, host=spec.root.host).roots).equip(spec)
         return Shell(session, spec, held.pop_all(), note)
 
 

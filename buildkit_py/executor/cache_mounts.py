@@ -11,6 +11,7 @@ import os
 from _thread import allocate_lock
 
 from buildkit_py.errors import BuildfileError, PybuildError
+from buildkit_py.executor.run_step import absolute
 from buildkit_py.image.entry import DIR
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.layers import TreeLoss
@@ -84,7 +85,8 @@ class CacheMounts:
     def take(self, op: Run) -> None:
         """Have each cache once, however often it is mounted, and all steps in one order.
 
-        A step that asked twice would wait for itself, and two with other orders for each other.
+        A step that asked twice would wait for itself, and two with other orders for each other. Of a cache that is
+        mounted twice the strictest `sharing` holds, and all `key`s.
         Raises `BuildfileError` where a `key` names nothing.
         """
         wanted: dict[tuple[str, ...], Mount] = {}
@@ -92,7 +94,8 @@ class CacheMounts:
             if mount.kind == "cache":
                 key = self._key(mount, op)
                 other = wanted.get(key, mount)
-                wanted[key] = max(other, mount, key=lambda one: _STRICTNESS.index(one.sharing))
+                strictest = max(other, mount, key=lambda one: _STRICTNESS.index(one.sharing))
+                wanted[key] = strictest.replace(keys=tuple(dict.fromkeys((*other.keys, *mount.keys))))
         for key in sorted(wanted):
             mount = wanted[key]
             version = self._version(mount, op)
@@ -121,7 +124,7 @@ class CacheMounts:
 
     def _key(self, mount: Mount, op: Run) -> tuple[str, ...]:
         """The cache's id, and what it began as; a plain one has its id alone."""
-        id = mount.id or (mount.target if mount.target.startswith("/") else f"{op.cwd.rstrip('/')}/{mount.target}")
+        id = mount.id or absolute(mount.target, op)
         if mount.source >= 0:
             return (id, "from", self._snapshots[mount.source], mount.path)
         attributes = f"{_mode(mount):o} {mount.uid} {mount.gid}"

@@ -10,6 +10,7 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.executor.copy_plan import source_digest
 from buildkit_py.executor.copy_select import clean, has_wildcard, matching
+from buildkit_py.executor.run_step import absolute
 from buildkit_py.executor.union_tree import UnionTree
 from buildkit_py.graph.op import Copy, CopyPath
 from buildkit_py.image.union import Union
@@ -34,8 +35,7 @@ def mount_key(mount: Mount, op: Run, below: Trees, sources: Sequence[Trees | Non
     """
     parts = []
     for path in mount.keys:
-        whole = path if path.startswith("/") else f"{op.cwd.rstrip('/')}/{path}"
-        tree, inside = _seen(clean(whole), op, below, sources)
+        tree, inside = _seen(clean(absolute(path, op)), op, below, sources)
         wild = has_wildcard(inside)
         try:
             if wild and not matching(tree, inside):
@@ -57,9 +57,9 @@ def _seen(path: str, op: Run, below: Trees, sources: Sequence[Trees | None]) -> 
     """The tree that a path of the step is in, with the last bind mount over it in front, and its path there."""
     tree, inside = below, path
     for other in op.mounts:
-        target = clean(other.target if other.target.startswith("/") else f"{op.cwd}/{other.target}")
+        target = clean(absolute(other.target, op))
         if other.kind == "bind" and other.source >= 0 and f"{path}/".startswith(f"{target}/"):
             found = sources[other.source]
             if found is not None:
                 tree, inside = found, clean(f"{other.path}/{path.removeprefix(target)}")
-    return UnionTree(Union((("/",) if tree.host else ()) + tree.directories)), inside
+    return UnionTree(Union(tree.roots)), inside

@@ -129,7 +129,7 @@ class Mounts:
         self._agents.release()
 
     def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
-        target = _absolute(mount.target, op)
+        target = absolute(mount.target, op)
         match mount.kind:
             case "bind":
                 if tree is not None and tree.host:
@@ -177,8 +177,9 @@ class Mounts:
             )
 
 
-def _absolute(target: str, op: Run) -> str:
-    return target if target.startswith("/") else f"{op.cwd.rstrip('/')}/{target}"
+def absolute(path: str, op: Run) -> str:
+    """A path as a command sees it: a relative one is below the directory that it runs in."""
+    return path if path.startswith("/") else f"{op.cwd.rstrip('/')}/{path}"
 
 
 class Running:

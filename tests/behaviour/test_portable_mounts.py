@@ -192,6 +192,17 @@ def test_a_key_may_be_a_mounted_file_a_directory_or_a_wildcard(runners: Runners)
     assert len(set(keys)) == 5
 
 
+def test_a_cache_that_is_mounted_twice_has_the_keys_of_both(runners: Runners) -> None:
+    mounts = "--mount=type=cache,id=c,target=/c,key=/a --mount=type=cache,id=c,target=/d,key=/b,sharing=locked"
+    runners.world.write({"Dockerfile": f"FROM busybox\nCOPY a b /\nRUN {mounts} touch /c/$RANDOM\n"})
+    keys = []
+    for a, b in (("1", "1"), ("2", "1"), ("2", "2")):
+        runners.world.write({"a": a, "b": b})
+        runners.build("one", "")
+        keys.append(runners.mounts()[-1]["key"])
+    assert len(set(keys)) == 3
+
+
 @pytest.mark.parametrize(
     ("key", "said"),
     [
