@@ -96,12 +96,12 @@ class Places:
             self._settings.restore,
         )
         agents = AgentMounts(self._store, self._given.agent, step)
-        mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
         network = self.networks.network(op.network)
+        resolv_conf = self.networks.resolv_conf(network)
         root = RootFilesystem(trees.directories, host=trees.host)
-        spec = sandbox_spec(
-            op, root, tuple(mounts.specs), tuple(mounts.env), network, self.networks.resolv_conf(network)
-        )
+        # The last that may fail: what it takes, only the place gives back.
+        mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
+        spec = sandbox_spec(op, root, tuple(mounts.specs), tuple(mounts.env), network, resolv_conf)
         return RunPlace(asked, trees.roots, spec, mounts)
 
 
