@@ -196,8 +196,10 @@ class Build:
             self.on_error = ShellOnError(session, executor, self.emit)
         roots = [target.step for target in targets if target.step is not None]
         roots += [test.step for target in targets for test in target.tests]
-        self.secrets.look_at(targets, roots)
+        # Before anything runs; of a value that stands in several places the outermost is named.
+        self.secrets.look_at_options(roots)
         executor.expect(roots)
+        self.secrets.look_at_images(targets)
         if request.dry_run:
             planned = self._plan(self.solver(executor, packer, targets), executor, targets)
             self.witness.look_at(executor, roots)

@@ -8,7 +8,7 @@ from buildkit_py.graph.step import in_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from buildkit_py.api.request import BuildRequest, Secret
     from buildkit_py.events import Emit
@@ -34,19 +34,19 @@ class GivenSecrets:
         """The value of a secret, for a step; None where it was not given. Raises `SourceError`."""
         return self.gate.secret(id) if self.gate is not None else self._read(id)
 
-    def look_at(self, targets: Sequence[Target], roots: Sequence[Step]) -> None:
-        """Look at what targets are besides files, before anything runs. `roots` are all steps that are wanted.
-
-        Raises `SecretLeaked`.
-        """
+    def look_at_options(self, roots: Iterable[Step]) -> None:
+        """Look at what was said besides the Buildfile. `roots` are all steps that are wanted. Raises `SecretLeaked`."""
         if self.gate is None:
             return
-        steps = tuple(in_order(roots))
-        self.gate.learn(steps)
+        self.gate.learn(in_order(roots))
         for name, value in self._request.build_args:
             self.gate.look(value, f"the build argument `{name}`")
         self.gate.look(self._request.labels, "a label of --label")
-        self.gate.expect(steps)
+
+    def look_at_images(self, targets: Iterable[Target]) -> None:
+        """Look at what targets are besides files; the secrets of their steps are known. Raises `SecretLeaked`."""
+        if self.gate is None:
+            return
         for target in targets:
             self.gate.look(target.config, f"the configuration of `{target.name}`", target.position)
             self.gate.look(target.history[target.inherited :], f"the history of `{target.name}`", target.position)

@@ -57,8 +57,10 @@ class SecretGate:
         return value
 
     def learn(self, steps: Iterable[Step]) -> None:
-        """Learn the secrets that some steps are going to take."""
+        """Learn the secrets that some steps are going to take. Each is read once for that."""
         for id in sorted(self._ids.intersection(_taken(steps, self._ids))):
+            if id in self._known:
+                continue
             try:
                 self.secret(id)
             except SourceError:

@@ -13,7 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildkit_py.executor.secret_forms import LONGEST, SHORTEST, Finder, forms
+from buildkit_py.executor.secret_gate import SecretGate
 from buildkit_py.executor.secret_mask import Mask
+from buildkit_py.graph.op import Mount, Run
+from buildkit_py.graph.step import Step
 from tests.needs import need
 
 TOKEN = b"ghp_16C7e42F292c/6912E7710c838347+Ae178B4a"
@@ -214,3 +217,20 @@ def test_a_whole_line_is_held_back_only_while_more_comes() -> None:
     assert mask.waits
     assert mask.lull() == first + b"\n"
     assert not mask.waits
+
+
+def test_a_secret_is_read_once_to_look_for_it() -> None:
+    reads = []
+
+    def value(id: str) -> bytes:
+        reads.append(id)
+        return TOKEN
+
+    gate = SecretGate(value, ["t", "other"], lambda event: None)
+    step = Step(Run(("true",), mounts=(Mount("secret", "/t", id="t"),)), name="RUN true")
+    gate.learn([step])
+    gate.expect([step])
+    gate.expect([step])
+    assert reads == ["t"]
+    gate.secret("t")  # the step itself gets what is there then
+    assert reads == ["t", "t"]
