@@ -432,8 +432,10 @@ class Build:
         if solution.dirty:
             self.witness.impure("a step was repaired by hand")
             for target in targets:
-                if target.step in solution.dirty:
-                    out.refuse(target, solution.dirty[target.step])
+                # Its tests are there where it is pushed.
+                for step in (target.step, *(test.step for test in target.tests)):
+                    if step in solution.dirty:
+                        out.refuse(target, solution.dirty[step])
         results = []
         for target in targets:
             result = solution.results[target.step] if target.step is not None else None

@@ -8,7 +8,7 @@ from buildkit_py.api.request import OutputSpec, TargetResult
 from buildkit_py.errors import ExportError, PybuildError, UsageError
 from buildkit_py.events import Exported, Notice
 from buildkit_py.executor.pack_layers import Packer
-from buildkit_py.graph.op import ImageSource
+from buildkit_py.graph.op import ImageSource, Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,11 +101,13 @@ class WriteOut:
                 )
 
     def refuse(self, target: Target, repaired: Step) -> None:
-        """Raise `ExportError` if something of a target would be written out, which stands on a repaired step."""
+        """Raise `ExportError` if something of a target would be written out, of which a step or a test was repaired."""
         if self.packer is None and not target.outputs and all(one.kind == "cacheonly" for one in self._outputs):
             return
+        tests = isinstance(repaired.op, Run) and repaired.op.test
         raise ExportError(
-            f"`{target.name}` stands on `{repaired.name}`, which was repaired by hand, and is not written out",
+            f"`{target.name}` {'waits for' if tests else 'stands on'} `{repaired.name}`, which was repaired by hand, "
+            "and is not written out",
             at=repaired.position,
             hint="mend the Buildfile, and build again",
         )

@@ -179,8 +179,11 @@ def test_no_step_waits_for_a_cache_of_one_that_failed(world: World, base_layout:
 
 
 def test_several_failures_have_a_shell_each_where_the_build_keeps_going(world: World, base_layout: Path) -> None:
+    both = "until test -e /c/1 -a -e /c/2; do sleep 0.1; done"  # else the second need not have begun
     stages = "".join(
-        f"FROM oci-layout://{base_layout} AS s{n}\nWORKDIR /work\nRUN echo > is-{n}; exit 4\n" for n in (1, 2)
+        f"FROM oci-layout://{base_layout} AS s{n}\nWORKDIR /work\n"
+        f"RUN --mount=type=cache,id=c,target=/c echo > is-{n}; touch /c/{n}; {both}; exit 4\n"
+        for n in (1, 2)
     )
     world.write(
         {
@@ -250,8 +253,9 @@ def test_a_test_is_retried_and_not_committed(world: World, base_layout: Path) ->
         terminal.until("not found")
         terminal.until(PROMPT)
         terminal.type("touch x; retry")
-        assert terminal.end() != 0
-        assert b"repaired by hand" in terminal.seen.replace(b"\r\n", b" ")
+        assert terminal.end() == 7
+        shown = b" ".join(terminal.seen.split())
+        assert b"`app` waits for `[app] TEST test -e /work/x`, which was repaired by hand, and is not" in shown
 
 
 def test_a_signal_ends_the_build_and_gives_the_terminal_back(project: World) -> None:
