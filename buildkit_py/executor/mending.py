@@ -32,8 +32,8 @@ class Held:
 
 
 class Mending:
-    """A context manager that has the step's mounts again. At its end what is not taken as a result is kept as what the
-    step left, if that is wanted. Raises as `Places.open`.
+    """A context manager that has the step's mounts again. At its end what was not asked for as a result is kept as what
+    the step left, if that is wanted. Raises as `Places.open`.
     """
 
     def __init__(self, store: Store, runs: Runs, held: Held) -> None:
@@ -43,6 +43,7 @@ class Mending:
         self._runs = runs
         self._held = held
         self._place: RunPlace | None = None
+        self._taken = False
 
     def __enter__(self) -> Self:
         try:
@@ -53,8 +54,10 @@ class Mending:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        self.place.release()
-        self._put_away()
+        try:
+            self.place.release()
+        finally:
+            self._put_away()
 
     @property
     def place(self) -> RunPlace:
@@ -72,17 +75,18 @@ class Mending:
         return self.place.sandbox(self._held.work.path)
 
     def retry(self) -> None:
-        """Run the step again in the files as they are. Raises `StepFailed` again."""
+        """Run the step again in the files as they are. Raises `StepFailed` again, and what `--save-always` raises."""
         self._runs.again(self._held, self.place)
 
     def result(self) -> Made:
         """Take the files as they are for what the step gives. The last thing to be asked for."""
+        self._taken = True  # also where it is refused: nothing of a step with a secret in its files is kept
         new = self._runs.layer(self.asked, self._held.work.path)
         result = Result(self._store.snapshots.push(self.asked.below, new.id), new.id)
         return Made(result, time.monotonic() - self._held.began, new.bytes)
 
     def _put_away(self) -> None:
-        try:
-            self._runs.keep(self._held)
-        finally:
+        if self._taken:
             self._held.work.discard()
+        else:
+            self._runs.let_go(self._held)

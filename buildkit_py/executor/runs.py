@@ -10,6 +10,7 @@ from buildkit_py.executor import make_layer
 from buildkit_py.executor.mending import Held, Mending
 from buildkit_py.executor.output import Pump
 from buildkit_py.executor.run_step import Running, is_full, limits_of, run_command, save_always
+from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
@@ -100,16 +101,12 @@ class Runs:
 
     def _attempt(self, place: RunPlace, step_id: str, attempt: int, *, last: bool) -> tuple[make_layer.NewLayer, str]:
         with self._store.work_dir("run") as work:
-            roots = (*place.roots, f"{work.path}/upper")
             try:
-                text = self._command(place, step_id, work.path, again=attempt > 1)
+                text = self._command_and_save(place, step_id, work.path, again=attempt > 1)
             except StepFailed as failed:
-                if not self.running.cancelled:
-                    save_always(place.asked.op.policy, place.asked.step, roots, self._settings.save, failed)
-                    if last:
-                        self._put_aside(Held(place.asked, step_id, work), failed)
+                if last and not self.running.cancelled:
+                    self._put_aside(Held(place.asked, step_id, work), failed)
                 raise
-            save_always(place.asked.op.policy, place.asked.step, roots, self._settings.save)
             if self._gate is not None:
                 self._gate.look(
                     text, f"what `{place.asked.step.name}` printed for its file to take", place.asked.step.position
@@ -123,7 +120,7 @@ class Runs:
             self._held[held.asked.step] = held
             return
         try:
-            self.keep(held)
+            self._keep(held)
         except PybuildError as problem:
             failed.notes = (*failed.notes, f"what the step left could not be kept: {problem.message}")
 
@@ -133,23 +130,58 @@ class Runs:
         return Mending(self._store, self, held) if held is not None else None
 
     def again(self, held: Held, place: RunPlace) -> None:
-        """Run the command once more, in what it and others left. Raises `StepFailed`."""
-        self._command(place, held.step_id, held.work.path, again=True)
+        """Run the command once more, in what it and others left. Raises as `perform`."""
+        self._command_and_save(place, held.step_id, held.work.path, again=True)
 
-    def keep(self, held: Held) -> None:
-        """Let what a step left be kept for a later look, where that is wanted, and it is not what fills the disk."""
-        upper = f"{held.work.path}/upper"
-        if self._settings.keep_failed is not None and os.path.isdir(upper) and not is_full(upper):
-            self._settings.keep_failed(held.asked, upper)
-
-    def close(self) -> None:
-        """Keep what is still held: nobody is going to mend it."""
-        while self._held:
-            held = self._held.popitem()[1]
+    def let_go(self, held: Held) -> None:
+        """Keep what nobody is going to mend. That this cannot be is a warning: it takes the place of no failure."""
+        try:
             try:
-                self.keep(held)
+                self._keep(held)
             finally:
                 held.work.discard()
+        except PybuildError as problem:
+            step = held.asked.step
+            self._emit(
+                Notice("warning", f"what `{step.name}` left could not be kept: {problem.message}", step.position)
+            )
+
+    def close(self) -> None:
+        """Let go of all that is still held."""
+        while self._held:
+            self.let_go(self._held.popitem()[1])
+
+    def _keep(self, held: Held) -> None:
+        """Let what a step left be kept for a later look, where that is wanted, and it is not what fills the disk.
+
+        Raises `SecretLeaked` where a secret is in it, and what else keeps it from being kept.
+        """
+        upper = f"{held.work.path}/upper"
+        if self._settings.keep_failed is None or not os.path.isdir(upper) or is_full(upper):
+            return
+        if self._gate is not None:
+            from buildkit_py.image.overlay_diff import diff
+
+            try:
+                entries = diff(upper, hash_files=False)
+            except OSError as problem:
+                raise store_error(problem, self._store.root, "read what a failed step left") from problem
+            self._gate.entries(entries, held.asked.step.position)
+        self._settings.keep_failed(held.asked, upper)
+
+    def _command_and_save(self, place: RunPlace, step_id: str, work: str, *, again: bool) -> str:
+        """Run the command, and copy out what its `--save-always` names, whatever comes of it. Raises as `_command`, and
+        what saving raises.
+        """
+        policy, step, roots = place.asked.op.policy, place.asked.step, (*place.roots, f"{work}/upper")
+        try:
+            text = self._command(place, step_id, work, again=again)
+        except StepFailed as failed:
+            if not self.running.cancelled:
+                save_always(policy, step, roots, self._settings.save, failed)
+            raise
+        save_always(policy, step, roots, self._settings.save)
+        return text
 
     def _command(self, place: RunPlace, step_id: str, work: str, *, again: bool) -> str:
         """Run the command in a sandbox over `work`; its captured output. Raises `StepFailed`."""

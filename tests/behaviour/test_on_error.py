@@ -256,6 +256,62 @@ def test_a_test_is_retried_and_not_committed(world: World, base_layout: Path) ->
         assert terminal.end() == 7
         shown = b" ".join(terminal.seen.split())
         assert b"`app` waits for `[app] TEST test -e /work/x`, which was repaired by hand, and is not" in shown
+    # What passed is nothing to look at later.
+    assert json.loads(world.run("cache", "du", "--json").stdout)["failed"]["count"] == 0
+
+
+def test_what_it_saves_is_saved_each_time_it_runs(world: World, base_layout: Path) -> None:
+    world.write(
+        {
+            "Dockerfile": f"FROM oci-layout://{base_layout}\nWORKDIR /work\n"
+            "RUN --save-always=report:kept/ echo ran >> report; test -e /work/x\n"
+        }
+    )
+    report = world.project / "kept/report"
+    with Terminal(world, "build", "--on-error=shell", ".") as terminal:
+        at_prompt(terminal)
+        assert report.read_text() == "ran\n"
+        terminal.type("retry")
+        at_prompt(terminal)
+        assert report.read_text() == "ran\nran\n"
+        terminal.type("touch x; retry")
+        assert terminal.end() == 0
+    assert report.read_text() == "ran\nran\nran\n"
+
+
+def test_what_cannot_be_kept_takes_no_failures_place(world: World, base_layout: Path) -> None:
+    both = "until test -e /c/1 -a -e /c/2; do sleep 0.1; done"  # else the second need not have begun
+    stages = "".join(
+        f"FROM oci-layout://{base_layout} AS s{n}\nWORKDIR /work\n"
+        f"RUN --mount=type=cache,id=c,target=/c echo > is-{n}; touch /c/{n}; {both}; exit 4\n"
+        for n in (1, 2)
+    )
+    world.write({"Dockerfile": f"{stages}FROM scratch\nCOPY --from=s1 /work /\nCOPY --from=s2 /work /\n"})
+    with Terminal(world, "build", "--on-error=shell", "-j2", ".") as terminal:
+        at_prompt(terminal)
+        (world.store / "failed").rmdir()
+        (world.store / "failed").write_text("no directory")
+        terminal.type("exit")
+        assert terminal.end() == 1
+        shown = b" ".join(terminal.seen.split())
+        # Of the step whose shell was left, and of the other one, which had none.
+        assert shown.count(b"left could not be kept:") == 2
+        assert shown.count(b"ended with exit code 4") >= 2
+    (world.store / "failed").unlink()
+    (world.store / "failed").mkdir()
+    (build,) = json.loads(world.run("builds", "--json").stdout)
+    assert build["state"] == "failed"
+
+
+def test_what_a_person_does_with_a_secret_is_not_kept(project: World) -> None:
+    project.write({"key": "correct-horse-battery\n"})
+    with build(project) as terminal:
+        at_prompt(terminal)
+        terminal.type("cp /run/secrets/key copied; exit")
+        assert terminal.end() == 1
+        shown = b" ".join(terminal.seen.split())
+        assert b"left could not be kept: the secret `key` is in `/work/copied`" in shown
+    assert json.loads(project.run("cache", "du", "--json").stdout)["failed"]["count"] == 0
 
 
 def test_a_signal_ends_the_build_and_gives_the_terminal_back(project: World) -> None:

@@ -79,6 +79,25 @@ def test_a_step_that_leaves_nothing_of_it_is_kept(project: World) -> None:
     assert holds(project.store, TOKEN, ENCODED) == []
 
 
+@pytest.mark.parametrize("form", WRITTEN)
+def test_nothing_is_kept_of_a_failed_step_that_wrote_one(project: World, form: str) -> None:
+    command, place = WRITTEN[form]
+    said = build(project, f"{MOUNT} {command}; exit 3\n", code=1).stderr
+    assert "ended with exit code 3" in said
+    assert "what the step left could not be kept: the secret `token` is in" in said
+    assert place in said
+    assert TOKEN not in said
+    assert holds(project.store, TOKEN, ENCODED) == []
+    assert json.loads(project.run("cache", "du", "--json").stdout)["failed"]["count"] == 0
+
+
+def test_a_failed_step_that_wrote_none_is_kept(project: World) -> None:
+    build(project, f'{MOUNT} printf "%s" "$TOKEN" | wc -c > /count; exit 3\n', code=1)
+    assert json.loads(project.run("cache", "du", "--json").stdout)["failed"]["count"] == 1
+    build(project, f'{MOUNT} echo "$TOKEN" > /leak; exit 3\n', "--no-secret-scan", code=1)
+    assert holds(project.store / "failed", TOKEN) != []
+
+
 def test_all_files_with_it_are_named(project: World) -> None:
     said = build(project, f'{MOUNT} for i in 1 2 3; do echo "$TOKEN" > /$i; done\n', code=LEAKED).stderr
     assert "is in `/1`" in said
