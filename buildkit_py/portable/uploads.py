@@ -102,7 +102,7 @@ class Uploads:
                 continue  # the export asks for it, too, and says what is wrong
             try:
                 self._send(layer, blob, seconds)
-            except _TooSlow:
+            except (_TooSlow, _Unreadable):
                 continue
             except PybuildError as problem:
                 self._problem, self._over = problem, True  # a server that fails would fail for each blob
@@ -112,13 +112,19 @@ class Uploads:
     def _send(self, layer: str, blob: LayerBlob, seconds: float) -> None:
         if self._place.has(blob) or (self._picky and self.rate.seconds(blob.size) > seconds):
             return
-        source = self._source(layer)
         limit = seconds if self._picky and blob.size >= SMALL else float("inf")
         began = time.monotonic()
-        self._place.send(blob, lambda blob: _Watched(source(blob), blob.size, limit, self))
+        self._place.send(blob, lambda blob: self._opened(layer, blob, limit))
         self.sent += blob.size
         if blob.size >= SMALL:
             self.rate.note(blob.size, time.monotonic() - began)
+
+    def _opened(self, layer: str, blob: LayerBlob, limit: float) -> _Watched:
+        try:
+            reader = self._source(layer)(blob)
+        except PybuildError as problem:
+            raise _Unreadable(problem.message) from problem
+        return _Watched(reader, blob.size, limit, self)
 
     def is_over(self) -> bool:
         """Whether nothing is to be sent any more."""
@@ -127,6 +133,10 @@ class Uploads:
 
 class _TooSlow(PybuildError):
     """A transfer was given up: it would take longer than it is worth."""
+
+
+class _Unreadable(PybuildError):
+    """A layer's blob cannot be had. It says nothing of the others: the export asks for it, too, and tells why."""
 
 
 class _Watched:
@@ -148,7 +158,10 @@ class _Watched:
         if passed > _DOUBT and passed * self._size > self._limit * max(self._done, 1):
             self._uploads.rate.note(self._done, passed)
             raise _TooSlow("it would take longer than its step did")
-        data = self._reader.read(size)
+        try:
+            data = self._reader.read(size)
+        except PybuildError as problem:
+            raise _Unreadable(problem.message) from problem
         self._done += len(data)
         return data
 

@@ -133,6 +133,41 @@ def test_a_server_that_fails_meanwhile_is_said_once(machines: Machines) -> None:
     assert len([line for line in machines.bucket.asked if line.startswith("PUT")]) == 1
 
 
+def test_a_layer_that_cannot_be_read_stops_no_other(machines: Machines) -> None:
+    """Of another cache: it is made again, and then all of them are written."""
+    other = machines.world.top / "other"
+    machines.build("one", f"--cache-to=type=local,dest={other}")
+    for path in (other / "blobs/sha256").iterdir():
+        if is_layer(path.read_bytes()):
+            path.unlink()
+    both = (f"--cache-from=type=local,src={other}", machines.to)
+    done = machines.build("two", *both, "-o", "out")
+    assert "are made again" in done.stderr
+    assert "was not written" not in done.stderr
+    assert len(document(machines)) == 3
+    done = machines.build("three", machines.source, "-o", "out")
+    assert machines.ran(done) == 0
+    assert "warning" not in done.stderr
+
+
+def test_a_layer_that_stays_away_is_told_by_the_export(machines: Machines) -> None:
+    """What can be read is on the server all the same."""
+    other = machines.world.top / "other"
+    machines.build("one", f"--cache-to=type=local,dest={other}")
+    every = [unpacked(path.read_bytes()) for path in (other / "blobs/sha256").iterdir()]
+    [found] = [data for data in every if b'"steps"' in data]
+    plain = json.loads(found)
+    first = next(step["layer"] for step in plain["steps"] if "tools" in step["name"])
+    gone = plain["layers"][first]["digest"].removeprefix("sha256:")
+    (other / "blobs/sha256" / gone).unlink()
+    done = machines.build("two", f"--cache-from=type=local,src={other}", machines.to, "--cache-policy=all")
+    assert "was not written: " in done.stderr
+    sent = [path for path, data in machines.bucket.files.items() if is_layer(data)]
+    assert len(sent) == 2
+    assert not any(gone in path for path in sent)
+    assert manifest(machines) is None
+
+
 def slowly(machines: Machines) -> None:
     """From now on the server takes a second for each MiB."""
 
