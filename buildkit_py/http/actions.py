@@ -56,23 +56,29 @@ class ActionsCache:
             return ""
         return _signed(found, "signed_download_url")
 
-    def put(self, key: str, version: str, body: Body) -> bool:
-        """Make an entry; False where there is one with that key, or another job is about to make it."""
+    def create(self, key: str, version: str) -> str:
+        """Begin an entry: the signed URL that its file goes to, "" where there is one with that key, or was begun.
+
+        The service knows of it from here on: to begin it again, for whatever reason, is a conflict.
+        """
         made = self._call("CreateCacheEntry", {"key": key, "version": version})
-        if not made.get("ok"):
-            return False
+        return _signed(made, "signed_upload_url") if made.get("ok") else ""
+
+    def send(self, url: str, body: Body) -> None:
+        """Send the file of an entry that was begun."""
         # Azure's Put Blob; the store is Azure's, or speaks as it does.
         headers = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "BlockBlob"}
-        url = _signed(made, "signed_upload_url")
         response = self._transport.request("PUT", url, headers=headers, body=body)
         response.drain()
         if response.status not in (200, 201):
             kind = Broken if response.status in PASSING else RegistryError
             raise kind(f"the server answers {response.status}", at=shown(url))
-        done = self._call("FinalizeCacheEntryUpload", {"key": key, "version": version, "size_bytes": str(body.size)})
+
+    def finish(self, key: str, version: str, size: int) -> None:
+        """End an entry whose file, of so many bytes, was sent: now it can be found."""
+        done = self._call("FinalizeCacheEntryUpload", {"key": key, "version": version, "size_bytes": str(size)})
         if not done.get("ok"):
             raise RegistryError("the cache service does not take what was sent", at=shown(self._url()))
-        return True
 
     def _url(self) -> str:
         url, token = self._env.get(URL, ""), self._env.get(TOKEN, "")

@@ -14,7 +14,7 @@ import os
 import time
 
 from buildkit_py.digest import digest_of
-from buildkit_py.errors import ImageNotFound
+from buildkit_py.errors import ImageNotFound, RegistryError
 from buildkit_py.http import actions
 from buildkit_py.http.actions import ActionsCache
 from buildkit_py.http.retry import PASSING, retrying
@@ -48,6 +48,7 @@ class ActionsEntries:
         # A key that begins as another's name does is of another version.
         self._version = actions.version(f"pybuild manifests 1 {kind} {tag}")
         self._there: set[str] = set()  # blobs, by digest
+        self._begun: dict[tuple[str, str], str] = {}  # where the file of an entry goes, by key and version
 
     def read(self) -> Signed | None:
         """See `Place`."""
@@ -76,7 +77,8 @@ class ActionsEntries:
             sent += len(document)
         elif self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning) == manifest:
             return sent
-        self._put(f"{self._beginning}{time.time_ns():020}", self._version, BytesBody(manifest))
+        if not self._put(f"{self._beginning}{time.time_ns():020}", self._version, BytesBody(manifest)):
+            raise RegistryError("the cache service says that it has this save already", at=self.name)
         return sent
 
     def has(self, blob: LayerBlob) -> bool:
@@ -96,8 +98,17 @@ class ActionsEntries:
             self._there.add(digest)
         return digest in self._there
 
-    def _put(self, key: str, version: str, body: Body) -> None:
-        retrying(lambda: self._cache().put(key, version, body), time.sleep)
+    def _put(self, key: str, version: str, body: Body) -> bool:
+        """Make an entry; False where there is one with that key, or another job is about to make it."""
+        cache = self._cache()
+        # Who began an entry must not begin it again to send its file again: that is a conflict with himself.
+        url = self._begun.get((key, version)) or retrying(lambda: cache.create(key, version), time.sleep)
+        if not url:
+            return False
+        self._begun[key, version] = url
+        retrying(lambda: cache.send(url, body), time.sleep)
+        retrying(lambda: cache.finish(key, version, body.size), time.sleep)
+        return True
 
     def _get(self, key: str, version: str, limit: int, beginning: str = "") -> bytes | None:
         def ask() -> bytes | None:

@@ -164,3 +164,57 @@ def test_a_service_that_answers_nonsense(jobs: Jobs) -> None:
     done = jobs.build("one", SOURCE, TO)
     assert jobs.ran(done) == 3
     assert "is not used: the cache service answers without `signed_download_url`" in done.stderr
+
+
+@pytest.mark.parametrize("what", ["PUT /store/", "POST /twirp/"])
+def test_what_fails_once_is_asked_again_and_nothing_is_lost(jobs: Jobs, what: str) -> None:
+    """An entry that was made is there for the service: who makes it anew is told of a conflict with himself."""
+    failed: list[str] = []
+
+    def once(handler: Handler, request: Request) -> bool:
+        asked = f"{request.method} {request.path}"
+        if not asked.startswith(what) or asked in failed:
+            return False
+        failed.append(asked)
+        handler.answer(503)
+        return True
+
+    jobs.server.fault = once
+    done = jobs.build("one", TO)
+    assert "exported cache" in done.stderr
+    assert "warning" not in done.stderr
+    assert len(failed) == {"PUT /store/": 5, "POST /twirp/": 3}[what]  # each file, or each kind of message
+    assert len(jobs.server.entries) == 5
+    done = jobs.build("two", SOURCE, "-o", "out")
+    assert jobs.ran(done) == 0
+    assert "warning" not in done.stderr
+
+
+def test_a_manifest_that_the_service_does_not_take_is_told(jobs: Jobs) -> None:
+    def conflict(handler: Handler, request: Request) -> bool:
+        is_last = jobs.server.asked.count("CreateCacheEntry") == 5 and jobs.server.asked[-1] == "CreateCacheEntry"
+        if is_last:
+            handler.answer(409)
+        return is_last
+
+    jobs.server.fault = conflict
+    done = jobs.build("one", TO)
+    assert "was not written: the cache service says that it has this save already" in done.stderr
+    assert "exported cache" not in done.stderr
+
+
+def test_an_upload_that_was_given_up_is_taken_up_again(jobs: Jobs) -> None:
+    """The entry of a layer that could not be read was begun, and is for the layer that is made again."""
+    other = jobs.world.top / "other"
+    jobs.build("one", f"--cache-to=type=local,dest={other}")
+    for path in (other / "blobs/sha256").iterdir():
+        if is_layer(path.read_bytes()):
+            path.unlink()
+    text = DOCKERFILE.replace("head -c 300000 /dev/urandom", "wc -c /tools")  # the same bytes when it is made again
+    jobs.world.write({"Dockerfile": text})
+    done = jobs.build("two", f"--cache-from=type=local,src={other}", TO, "-o", "out")
+    assert "are made again" in done.stderr
+    assert "was not written" not in done.stderr
+    done = jobs.build("three", SOURCE, "-o", "out")
+    assert jobs.ran(done) == 0
+    assert "are made again" not in done.stderr
