@@ -160,7 +160,7 @@ def _rank(record: StepRecord) -> tuple[bool, bool, int, str]:
 def _base(store: Store, image: Image) -> tuple[str, int]:
     """The image whose layers this one begins with, name@digest, and how many these are; the one that has most."""
     best, most = "", 0
-    known: dict[str, int] = {}
+    known = {image.digest: 0}  # builds may have begun with this one, too
     for name, digest in _images(store):
         if digest not in known:
             known[digest] = _shared(store, image, digest)

@@ -63,6 +63,15 @@ def test_what_this_machine_made_stands_on_a_base_image(machines: Auditing) -> No
     assert all("this machine" in line and "ago" in line for line in rest)
 
 
+def test_an_image_that_others_begin_with_is_not_its_own_base(machines: Auditing) -> None:
+    machines.build("one", "-t", "shop")
+    before = machines.layers("one")
+    machines.world.write({"Dockerfile": "FROM shop\nRUN echo more > /more\n"})
+    machines.build("one", "-t", "above")
+    assert machines.layers("one") == before
+    assert origins(before[1:]) == [("here", "", "")] * 3
+
+
 def test_what_main_made_is_told_with_its_key_and_run(machines: Auditing) -> None:
     machines.build("main", machines.to, **machines.main, **RUN)
     machines.world.write({"Dockerfile": DOCKERFILE + "RUN echo mine > /mine\n"})
