@@ -18,7 +18,10 @@ from buildkit_py.http.address import shown_url
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypeAlias
+    from collections.abc import Mapping
+    from typing import Any, Literal, TypeAlias
+
+    from obstore.store import S3Store
 
     Method: TypeAlias = Literal["GET", "HEAD", "PUT"]
 
@@ -27,6 +30,8 @@ INSTALL = "install pybuild with its extra `s3`: pip install 'buildkit-py[s3]'"
 _SIGNED_FOR = 3600
 # The role of a machine is asked of an address in its own network, which is not there elsewhere.
 _ROLE_SECONDS = 5
+# By bucket and query. One that was made has its keys, and fetches new ones when they end.
+_stores: dict[tuple[str, str], S3Store] = {}
 
 
 def base(bucket: str, prefix: str = "", *, region: str = "", endpoint: str = "", virtual: bool = False) -> str:
@@ -63,30 +68,16 @@ def signed(method: Method, url: str) -> str:
         return url
     require()
     from datetime import timedelta
-    from typing import Any
 
     import obstore
     from obstore.exceptions import BaseError
-    from obstore.store import S3Store
 
     place, _, query = url.removeprefix(SCHEME).partition("?")
     bucket, _, key = place.partition("/")
-    given = dict(parse_qsl(query))
-    options: dict[str, Any] = {name: given[name] for name in ("region", "endpoint") if name in given}
-    if "virtual" in given:
-        options["virtual_hosted_style_request"] = True
-        if "endpoint" in given:  # obstore takes it for the bucket's own then
-            scheme, separator, host = given["endpoint"].partition("://")
-            options["endpoint"] = f"{scheme}{separator}{unquote(bucket)}.{host}"
-    patience = timedelta(seconds=_ROLE_SECONDS)
     try:
-        store = S3Store(
-            unquote(bucket),
-            retry_config={"max_retries": 1, "retry_timeout": patience},
-            client_options={"allow_http": True, "connect_timeout": patience, "timeout": patience},
-            **options,
-        )
-        return str(obstore.sign(store, method, unquote(key), timedelta(seconds=_SIGNED_FOR)))
+        if (bucket, query) not in _stores:
+            _stores[bucket, query] = _store(unquote(bucket), dict(parse_qsl(query)))
+        return str(obstore.sign(_stores[bucket, query], method, unquote(key), timedelta(seconds=_SIGNED_FOR)))
     except (BaseError, ValueError) as problem:
         # The first line is for people, what follows shows obstore's own insides.
         raise RegistryError(
@@ -94,3 +85,23 @@ def signed(method: Method, url: str) -> str:
             at=shown_url(url),
             hint="set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION",
         ) from problem
+
+
+def _store(bucket: str, given: Mapping[str, str]) -> S3Store:
+    from datetime import timedelta
+
+    from obstore.store import S3Store
+
+    options: dict[str, Any] = {name: given[name] for name in ("region", "endpoint") if name in given}
+    if "virtual" in given:
+        options["virtual_hosted_style_request"] = True
+        if "endpoint" in given:  # obstore takes it for the bucket's own then
+            scheme, separator, host = given["endpoint"].partition("://")
+            options["endpoint"] = f"{scheme}{separator}{bucket}.{host}"
+    patience = timedelta(seconds=_ROLE_SECONDS)
+    return S3Store(
+        bucket,
+        retry_config={"max_retries": 1, "retry_timeout": patience},
+        client_options={"allow_http": True, "connect_timeout": patience, "timeout": patience},
+        **options,
+    )

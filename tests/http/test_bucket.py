@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import pytest
 
 from buildkit_py.errors import RegistryError, UsageError
 from buildkit_py.http import bucket
+from tests.web_server import web_server
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +18,7 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(bucket, "_stores", {})
 
 
 @pytest.mark.parametrize(
@@ -55,3 +58,24 @@ def test_keys_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         bucket.signed("GET", bucket.base("b"))
     assert "\n" not in caught.value.message
     assert "AWS_ACCESS_KEY_ID" in caught.value.hint
+
+
+def test_a_machine_is_asked_for_its_role_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not for each request: its keys are good for hours."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    keys = {"AccessKeyId": "ASIAROLE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2100-01-01T00:00:00Z"}
+    role = "/latest/meta-data/iam/security-credentials/"
+    with web_server() as web:
+        monkeypatch.setenv("AWS_METADATA_ENDPOINT", web.url)
+        web.pages |= {"/latest/api/token": b"token", role: b"role", role + "role": json.dumps(keys).encode()}
+        where = bucket.base("of-a-role", region="eu-west-1")
+        first = bucket.signed("HEAD", bucket.below(where, "x"))
+        asked = web.methods()
+        assert "ASIAROLE" in first
+        assert asked
+        assert "/of-a-role/y?" in bucket.signed("PUT", bucket.below(where, "y"))
+        assert web.methods() == []
+        # Another place may have another role.
+        bucket.signed("GET", bucket.below(bucket.base("of-a-role", region="us-east-1"), "x"))
+        assert web.methods() == asked
