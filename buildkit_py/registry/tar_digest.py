@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from buildkit_py.errors import SourceError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,10 +33,16 @@ def tar_digest(read: Callable[[int], bytes], media_type: str) -> str:
         kind = kind_of(media_type, source.peek(6))
         for piece in limited(decompress(source.read, kind), source, DEFAULT):
             hasher.update(piece)
-    finally:
-        while read(_PIECE):
-            pass
+    except SourceError:
+        _drain(read)
+        raise
+    _drain(read)
     return f"sha256:{hasher.hexdigest()}"
+
+
+def _drain(read: Callable[[int], bytes]) -> None:
+    while read(_PIECE):
+        pass
 
 
 def is_proved(store: Store, layer_id: str, digest: str) -> bool:
