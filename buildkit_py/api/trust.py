@@ -64,11 +64,11 @@ class Authority:
 
     def all(self, names: tuple[str, ...]) -> Trust:
         """Those whom any of these names stands for, and this build itself: who makes nothing worse than it is."""
-        from buildkit_py.portable.ed25519 import TrustedKeys
+        from buildkit_py.portable.signature import Either
 
-        if not names or not self._own:
+        if not names or self.signer is None:
             return self.trust(names)
-        return TrustedKeys({self._own, *self._keys(names)}, "")
+        return Either(self._usual, self.trust(names))
 
     def is_one_of(self, names: tuple[str, ...]) -> bool:
         """Whether what this build signs is believed by who trusts these names; so it is where there are none."""

@@ -60,6 +60,23 @@ class Anyone:
         return True
 
 
+class Either:
+    """Implements `Trust`: what one of two believes is believed."""
+
+    whom = ""
+
+    def __init__(self, one: Trust, other: Trust) -> None:
+        self._both = (one, other)
+
+    def admits(self, signature: str) -> bool:
+        """See `Trust`."""
+        return any(trust.admits(signature) for trust in self._both)
+
+    def proves(self, data: bytes, signature: str) -> bool:
+        """See `Trust`."""
+        return any(trust.proves(data, signature) for trust in self._both)
+
+
 class Secret:
     """Implements `Signer` and `Trust` with a secret that is not empty. `whom` is as in `Trust`."""
 

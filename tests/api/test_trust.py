@@ -67,6 +67,23 @@ def test_who_signs_believes_itself_and_whom_a_cache_names(keys: Keys) -> None:
     assert (main.name_of(keys.other), main.name_of("ed25519:x")) == ("other", "")
 
 
+def test_who_signs_with_a_secret_believes_itself_and_whom_caches_name(keys: Keys) -> None:
+    ours = Authority(keys.config, {"PYBUILD_CACHE_KEY": "ours"})
+    main = Authority(keys.config, {"PYBUILD_SIGNING_KEY_FILE": keys.main_file})
+    theirs = Authority(Config(), {"PYBUILD_CACHE_KEY": "theirs"})
+    believed = ours.all(("main",))
+    for known in (ours, main):
+        assert known.signer is not None
+        signature = known.signer.sign(DATA)
+        assert believed.admits(signature)
+        assert believed.proves(DATA, signature)
+        assert not believed.proves(DATA + b".", signature)
+    assert theirs.signer is not None
+    assert not believed.admits(theirs.signer.sign(DATA))
+    assert not believed.proves(DATA, theirs.signer.sign(DATA))
+    assert not ours.trust(("main",)).admits(ours.signer.sign(DATA) if ours.signer else "")
+
+
 def test_a_reader_without_a_key_is_one_of_nobody(keys: Keys) -> None:
     reader = Authority(keys.config, {})
     assert not reader.is_one_of(("main",))
