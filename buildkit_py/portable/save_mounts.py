@@ -100,6 +100,7 @@ def _worth_keeping(
         alive[file.pack] += file.size + _HEADER
     held = [pack.bytes for pack in old.packs]
     stay = [number for number, bytes in alive.items() if bytes * 2 > held[number]]
+    new += sum(bytes for number, bytes in alive.items() if number not in stay)
 
     def excess() -> int:
         return sum(held[number] for number in stay) + new - limit

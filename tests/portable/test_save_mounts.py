@@ -157,6 +157,18 @@ def test_packs_hold_no_more_than_may_travel(mount: Mount) -> None:
     assert {f"f{number}" for number in range(52, 60)} <= mount.names()
 
 
+def test_what_is_packed_again_counts_for_the_limit(mount: Mount) -> None:
+    for pack in ({"a": 40_000, "b": 60_000}, {"c": 70_000, "d": 30_000}):
+        for name, size in pack.items():
+            mount.write(name, size)
+        mount.save()
+    for name in ("b", "d"):
+        (mount.files / name).unlink()
+    kept = mount.save(limit=120_000)
+    assert mount.names() == {"a", "c"}
+    assert sum(pack.bytes for pack in kept.packs) <= 120_000
+
+
 def test_saving_is_no_use_of_a_file(mount: Mount) -> None:
     mount.write("a", 10, used=NOW - 500_000)
     mount.save()
