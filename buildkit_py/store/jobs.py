@@ -78,13 +78,13 @@ class Jobs:
 
     def end(self, name: str) -> None:
         """Nothing is known of the job any more."""
-        try:
-            for path in self._files(name):
+        for path in self._files(name):
+            try:
                 os.unlink(path)
-        except FileNotFoundError:
-            pass  # somebody pruned
-        except OSError as problem:
-            raise store_error(problem, self._work.root, "end a job") from problem
+            except FileNotFoundError:
+                continue  # somebody pruned
+            except OSError as problem:
+                raise store_error(problem, self._work.root, "end a job") from problem
 
     def _files(self, name: str) -> list[str]:
         """Its files: the job's own first, then those of its builds by their ids, which sort by time."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from buildkit_py.store.gc import prune
-from buildkit_py.store.jobs import Job, Outcome, job_path, read_job
+from buildkit_py.store.jobs import Job, Jobs, Outcome, job_path, read_job
 from buildkit_py.store.store import Store
 
 JOB = Job((("local", "/c", "main"),), ("local", "/c", "main"), 1_700_000_000)
@@ -36,6 +36,23 @@ def test_a_job_that_ends_leaves_nothing_and_others_alone(store: Store) -> None:
     assert store.jobs.outcomes("two") == [outcome("x")]
     store.jobs.end("two")
     store.jobs.end("two")
+    assert os.listdir(store.path("jobs")) == []
+
+
+class Pruned(Jobs):
+    """Somebody prunes the first file just after it was found."""
+
+    def _files(self, name: str) -> list[str]:
+        first, *rest = super()._files(name)
+        os.unlink(first)
+        return [first, *rest]
+
+
+def test_what_somebody_pruned_leaves_nothing_else_behind(store: Store) -> None:
+    store.jobs.begin("one", JOB)
+    for number in range(3):
+        store.jobs.note("one", f"2026010{number}", outcome("x"))
+    Pruned(store.work).end("one")
     assert os.listdir(store.path("jobs")) == []
 
 
