@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from bench import fixtures
 from bench.fresh_docker import FreshDocker
@@ -23,13 +25,12 @@ _FILES, _FILE_SIZE = 1_000, 2048
 
 def cache_cold(bench: Workbench) -> Report:
     """A build in an empty store, of which a cache elsewhere has everything."""
-    project = _Project(bench, "cache-cold")
-    for contender in project.contenders(lambda where: ("--cache-to", where + ",mode=max")):
-        project.run(contender)
-    contenders = project.contenders(lambda where: ("--cache-from", where), fresh=True)
-    samples = race(contenders, bench.rounds(3))
-    samples += [project.fetched(contender) for contender in contenders if "registry" in contender.name]
-    project.close()
+    with _Project(bench, "cache-cold") as project:
+        for contender in project.contenders(lambda where: ("--cache-to", where + ",mode=max")):
+            project.run(contender)
+        contenders = project.contenders(lambda where: ("--cache-from", where), fresh=True)
+        samples = race(contenders, bench.rounds(3))
+        samples += [project.fetched(contender) for contender in contenders if "registry" in contender.name]
     return Report(
         "cache-cold",
         f"an empty store and a full cache: {project.text}",
@@ -45,7 +46,23 @@ def cache_cold(bench: Workbench) -> Report:
 
 def cache_edit(bench: Workbench) -> Report:
     """One line of a file changes, and the cache is written again."""
-    project = _Project(bench, "cache-edit")
+    with _Project(bench, "cache-edit") as project:
+        samples = _edited(bench, project)
+    return Report(
+        "cache-edit",
+        f"one line changed and the cache written again: {project.text}",
+        samples,
+        (
+            at_least("docker, directory", "pybuild, directory", 5),
+            at_least("docker, registry", "pybuild, registry", 5),
+            at_least("docker, registry, written", "pybuild, registry, written", 5),
+        ),
+        ["two RUN steps and a COPY into the last stage follow on that file; both make an image"],
+    )
+
+
+def _edited(bench: Workbench, project: _Project) -> list[Sample]:
+    """What the builds took after each edit, and what they wrote to the cache."""
     contenders = project.contenders(lambda where: ("--cache-to", where + ",mode=max"))
     written: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     running: list[tuple[str, dict[str, int]]] = []
@@ -71,22 +88,11 @@ def cache_edit(bench: Workbench) -> Report:
     settle()
     for name, sizes in written.items():
         samples.append(Sample(f"{name}, written", tuple(sizes[1:]), unit="kB"))
-    project.close()
-    return Report(
-        "cache-edit",
-        f"one line changed and the cache written again: {project.text}",
-        samples,
-        (
-            at_least("docker, directory", "pybuild, directory", 5),
-            at_least("docker, registry", "pybuild, registry", 5),
-            at_least("docker, registry, written", "pybuild, registry, written", 5),
-        ),
-        ["two RUN steps and a COPY into the last stage follow on that file; both make an image"],
-    )
+    return samples
 
 
 class _Project:
-    """What is built, and by whom: with a cache in a directory and with one in a registry."""
+    """What is built, and by whom: with a cache in a directory and with one in a registry. Docker runs in its `with`."""
 
     def __init__(self, bench: Workbench, name: str) -> None:
         self._bench = bench
@@ -109,8 +115,6 @@ class _Project:
         self.text = f"two stages, {self._copies * 16} MB of libraries and {files:,} files"
         self.places: dict[str, str] = {}
         self._docker = FreshDocker(f"{bench.root}/engines/fresh", bench.env)
-        if bench.has("docker"):
-            self._docker.renew()
 
     def contenders(self, options: Callable[[str], tuple[str, ...]], *, fresh: bool = False) -> list[Contender]:
         """pybuild and docker, each with either cache; in a `fresh` store each round, or in one of its own."""
@@ -163,8 +167,12 @@ class _Project:
         self.run(contender)
         return Sample(f"{contender.name}, received", ((self._bench.registry.sent() - before) / 1e6,), unit="MB")
 
-    def close(self) -> None:
-        """End what runs."""
+    def __enter__(self) -> Self:
+        if self._bench.has("docker"):
+            self._docker.renew()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
         self._docker.stop()
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from bench import fixtures, verdict
 from bench.command import CASES
+from bench.private import discard
 from bench.race import Contender, Sample, race
 from bench.verdict import Report, at_least, at_most, under
-from bench.workbench import PEERS, present
+from bench.workbench import PEERS, Workbench, present
 from buildkit_py.frontend.buildfile.parse import parse_text
+from tests.needs import need
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
@@ -136,3 +140,35 @@ def test_fixtures_have_the_sizes_that_their_names_say(tmp_path: Path) -> None:
 
 def test_every_case_says_what_it_is() -> None:
     assert all(case.__doc__ for case in CASES.values())
+
+
+@pytest.mark.peers
+@pytest.mark.privileged
+def test_the_daemon_of_a_case_that_fails_is_ended(tmp_path_factory: pytest.TempPathFactory) -> None:
+    need("dockerd", "docker", "docker-registry")
+    if os.geteuid() != 0:
+        pytest.skip("a docker daemon needs root")
+    root = tmp_path_factory.mktemp("bench")  # names of sockets are short
+    bench = Workbench(str(root), str(root / "nothing"), ("docker",), 1, small=True)
+    try:
+        with pytest.raises(RuntimeError, match="nothing: No such file"):
+            CASES["cache-cold"](bench)
+        assert (root / "engines/fresh/daemon.json").exists()
+        left = daemons(root)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert left == []
+    finally:
+        bench.close()
+        discard(str(root))
+
+
+def daemons(root: Path) -> list[int]:
+    """Those that run with a docker below a directory, but not the registry."""
+    asked = f"{root}/engines/fresh/".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it ended
+            if asked in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
