@@ -43,7 +43,7 @@ def test_nothing_outside_is_read(world: World, base_layout: Path) -> None:
     out = world.project / "out"
     tried = good = 0
     try:
-        while flips.value < FLIPS or tried < 20:
+        while flips.value < FLIPS or tried < 20 or (not good and tried < 100):
             shutil.rmtree(out, ignore_errors=True)
             done = world.run(
                 "build", "-o", "out", "--build-context", f"busybox=oci-layout://{base_layout}", ".", ok=False
@@ -62,3 +62,4 @@ def test_nothing_outside_is_read(world: World, base_layout: Path) -> None:
         if path.is_file() and not path.is_symlink():
             assert CANARY.encode() not in path.read_bytes()
     assert tried >= 20
+    assert good  # of what was built the files were looked at
