@@ -203,10 +203,6 @@ def _read(fields: dict[str, tuple[str, Reader]], value: dict[str, Any], what: st
     return {name: read(value, key, what) for key, (name, read) in fields.items()}
 
 
-def _text(value: dict[str, Any], key: str, what: str) -> str:
-    return strict_json.text(value, key, what)
-
-
 def _hex(value: dict[str, Any], key: str, what: str) -> str:
     found = strict_json.text(value, key, what)
     if not is_hex(found):
@@ -263,17 +259,17 @@ _BLOB_FIELDS: dict[str, tuple[str, Reader]] = {
     "mediaType": ("media_type", _media_type),
 }
 _STEP_FIELDS: dict[str, tuple[str, Reader]] = {
-    "kind": ("kind", _text),
-    "name": ("name", _text),
+    "kind": ("kind", strict_json.text),
+    "name": ("name", strict_json.text),
     "sources": ("sources", _hex_or_none),
     "layer": ("layer", _hex),
-    "text": ("text", _text),
+    "text": ("text", strict_json.text),
     "definition": ("definition", _hex),
     "contentKey": ("content", _hex_or_none),
     "parts": ("parts", _parts_of_keys),
     "milliseconds": ("milliseconds", _count),
     "bytes": ("bytes", _count),
     "created": ("created", _count),
-    "tool": ("tool", _text),
-    "maker": ("maker", _text),
+    "tool": ("tool", strict_json.text),
+    "maker": ("maker", strict_json.text),
 }
