@@ -20,7 +20,7 @@ from buildkit_py.store.records import ELSEWHERE, StepRecord
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
 
     # Reads the field of that name out of an object, which is one of `what`.
@@ -65,6 +65,15 @@ class CacheDocument(Record):
     steps: tuple[CachedStep, ...]
     layers: tuple[CachedLayer, ...]
     complete: bool = True
+
+
+def only(document: CacheDocument, steps: Sequence[CachedStep]) -> CacheDocument:
+    """The document with these of its steps, and the layers that they name."""
+    named = {step.record.layer for step in steps}
+    layers = tuple(layer for layer in document.layers if layer.id in named)
+    # Some of them may take files from one that is not there any more.
+    is_complete = document.complete and len(steps) in (0, len(document.steps))
+    return CacheDocument(tuple(steps), layers, is_complete)
 
 
 def dump(document: CacheDocument) -> bytes:

@@ -113,10 +113,10 @@ class Imports:
 
     def believed(self) -> list[document.CacheDocument]:
         """What the places have, without the records that are not signed by whom each of them is believed."""
-        return [_proven(shelf.trust, found) for shelf, found in self._documents()]
+        return [self._proven(shelf, found) for shelf, found in self._documents()]
 
     def _documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
-        """What the places have, in their order; all are read at once."""
+        """What the places have, in their order, without the records of strangers; all are read at once."""
         from _queue import Empty, SimpleQueue
         from time import monotonic
 
@@ -143,7 +143,7 @@ class Imports:
         for number, shelf in enumerate(self._shelves):
             one = found.get(number)
             if isinstance(one, document.CacheDocument):
-                documents.append((shelf, one))
+                documents.append((shelf, self._admitted(shelf, one)))
             else:
                 self._tell(shelf.place, one, late=number not in found)
         return documents
@@ -167,23 +167,32 @@ class Imports:
         entries = self._entries
         assert entries is not None
         self._is_partial = self._is_partial or not found.complete
-        strangers = 0
         for step in found.steps:
             record = step.record
-            if not shelf.trust.admits(record.signature):
-                strangers += 1
-                continue
             entry = _Entry(step, layers[record.layer], shelf)
             for key in (record.definition, record.content):
                 if key:
                     entries.setdefault(key, []).append(entry)
             self._bases[record.snapshot] = step.base
             self._ops.add(key_of("op", record.parts[0][1]))
-        if strangers:
-            name, whom, count = shelf.place.name, shelf.trust.whom, len(found.steps)
-            whole = f"the cache {name} is not used: it is not signed {whom}"
-            some = f"of the cache {name}, {strangers} of {count} records are not used: they are not signed {whom}"
-            self._emit(Notice("warning", whole if strangers == count else some))
+
+    def _admitted(self, shelf: Shelf, found: document.CacheDocument) -> document.CacheDocument:
+        """A document without the records of strangers; that there are some is told."""
+        steps = [step for step in found.steps if shelf.trust.admits(step.record.signature)]
+        strangers, count = len(found.steps) - len(steps), len(found.steps)
+        if not strangers:
+            return found
+        name, whom = shelf.place.name, shelf.trust.whom
+        whole = f"the cache {name} is not used: it is not signed {whom}"
+        some = f"of the cache {name}, {strangers} of {count} records are not used: they are not signed {whom}"
+        self._emit(Notice("warning", whole if strangers == count else some))
+        return document.only(found, steps)
+
+    def _proven(self, shelf: Shelf, found: document.CacheDocument) -> document.CacheDocument:
+        """A document without the records whose signature is wrong."""
+        layers = {layer.id: layer for layer in found.layers}
+        entries = [_Entry(step, layers[step.record.layer], shelf) for step in found.steps]
+        return document.only(found, [entry.step for entry in entries if self._is_proven(entry)])
 
     def _is_proven(self, entry: _Entry) -> bool:
         """Whether a record is what somebody signed who is believed; the first one of a place that is not is told of."""
@@ -226,14 +235,3 @@ class Imports:
             if name == key or not store.records.has(name):
                 store.records.put(name, record)
         return record.replace(key=key)
-
-
-def _proven(trust: Trust, found: document.CacheDocument) -> document.CacheDocument:
-    layers = {layer.id: layer for layer in found.layers}
-    steps = tuple(
-        step
-        for step in found.steps
-        if trust.admits(step.record.signature)
-        and trust.proves(document.claim(step, layers[step.record.layer]), step.record.signature)
-    )
-    return found.replace(steps=steps)

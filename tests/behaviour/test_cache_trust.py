@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.report import units
 from tests.behaviour.cache_machines import Bucket
 from tests.behaviour.packed import document
 from tests.behaviour.test_portable_cache import DOCKERFILE, Machines, rewrite
@@ -288,10 +289,27 @@ def test_a_job_that_failed_keeps_what_is_believed(machines: Trusting, who: str, 
     machines.world.run("ci", "restore", f"--cache-to=type=local,dest={machines.cache}", **job)
     machines.world.write({"Dockerfile": "FROM busybox AS base\nRUN echo tools > /tools\nRUN false\n"})
     assert machines.build("job", ok=False, **machines.main).returncode == 1
-    machines.world.run("ci", "save", **job)
+    saved = machines.world.run("ci", "save", **job)
+    assert ("is not used: it is not signed by" in saved.stderr) == (who == "stranger")
     signatures = machines.signatures()
     assert len(signatures) == kept
     assert all(one.startswith(machines.keys["main"] + ":") for one in signatures)
+
+
+def test_a_job_counts_what_it_believes(machines: Trusting) -> None:
+    machines.build("main", machines.to, **machines.main)
+    layers = document(machines.document())["layers"]
+    machines.world.write({"Dockerfile": DOCKERFILE + "RUN head -c 3000000 /dev/urandom > /mine\n"})
+    machines.build("stranger", machines.trusted, machines.to, **machines.stranger)
+    job = {"PYBUILD_HOME": f"{machines.world.top}/job", **machines.main}
+    done = machines.world.run("ci", "restore", f"--cache-to=type=local,dest={machines.cache}", **job)
+    held = units.size(sum({one["digest"]: one["blobSize"] for one in layers.values()}.values()))
+    assert done.stdout == f"{machines.cache}: {ALL} steps, {len(layers)} layers ({held})\n"
+    assert "1 of 6 records are not used" in done.stderr
+    rewrite(machines, lambda value: [other_text(step) for step in value["steps"]])
+    done = machines.world.run("ci", "restore", f"--cache-to=type=local,dest={machines.cache}", **job)
+    assert done.stdout == ""
+    assert done.stderr.count("with a wrong signature, and it is not used") == 1
 
 
 def test_cache_mounts_of_a_stranger_are_not_restored(machines: Trusting) -> None:

@@ -231,3 +231,18 @@ def test_a_job_signs_what_it_saves(jobs: Jobs) -> None:
         assert "stand on what nobody trusted made" not in saved.stderr
     assert ran == [4, 0, 4]
     assert "not signed" in done.stderr
+
+
+def test_what_is_not_believed_is_said_and_not_counted(jobs: Jobs) -> None:
+    jobs.begin()
+    jobs.run("ci", "restore")
+    jobs.build("-t", "app")
+    jobs.run("ci", "save")
+    jobs.begin(PYBUILD_CACHE_KEY="ours")
+    done = jobs.run("ci", "restore")
+    assert f"the cache {jobs.cache} is not used: it is not signed with the key in PYBUILD_CACHE_KEY" in done.stderr
+    assert done.stdout == ""
+    jobs.files["Dockerfile"] += "RUN false\n"
+    jobs.world.write(jobs.files)
+    jobs.build(ok=False)
+    assert "is not used: it is not signed" in jobs.run("ci", "save").stderr

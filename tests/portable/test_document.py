@@ -10,7 +10,7 @@ import pytest
 
 from buildkit_py.digest import key_of
 from buildkit_py.image.strict_json import Malformed
-from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep, dump, load
+from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep, dump, load, only
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import StepRecord
 
@@ -49,6 +49,16 @@ def test_what_was_written_is_read_back() -> None:
 
 def test_equal_documents_have_equal_bytes() -> None:
     assert dump(load(dump(document()))) == dump(document())
+
+
+def test_some_of_the_steps_have_their_layers_and_are_not_complete() -> None:
+    one = document()
+    other = CachedStep(one.steps[0].record.replace(layer=CONTENT, definition=BASE), BASE)
+    both = CacheDocument((*one.steps, other), (*one.layers, one.layers[0].replace(id=CONTENT)))
+    assert only(both, both.steps) == both
+    assert only(both, one.steps) == one.replace(complete=False)
+    assert only(both, ()) == CacheDocument((), ())  # no step that takes files from another
+    assert only(both.replace(complete=False), both.steps).complete is False
 
 
 def step(value: dict[str, Any]) -> dict[str, Any]:
