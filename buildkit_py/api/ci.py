@@ -44,8 +44,8 @@ def restore(name: str, sources: Sequence[CacheSpec], dest: CacheSpec, emit: Emit
 def save(name: str, sources: Sequence[CacheSpec], dest: CacheSpec, emit: Emit) -> bool:
     """Write the steps and cache mounts of a job's builds; False where nothing was built. The job ends with it.
 
-    Where a build failed, what the cache has of steps that this job did not reach stays. What cannot be written is a
-    notice, as with `--cache-to`.
+    Where a build failed, what the cache has of steps that this job did not reach stays, as long as their layers are
+    there. What cannot be written is a notice, as with `--cache-to`.
     """
     with Session() as session:
         outcomes = session.store.jobs.outcomes(name)
@@ -56,7 +56,7 @@ def save(name: str, sources: Sequence[CacheSpec], dest: CacheSpec, emit: Emit) -
             caches = PortableCaches(request, session, emit)
             document = join([_gathered(session, outcome) for outcome in outcomes])
             if not all(outcome.ok for outcome in outcomes):
-                earlier = PortableCaches(BuildRequest("", cache_from=(dest,)), session, emit).documents()
+                earlier = PortableCaches(BuildRequest("", cache_from=(dest,)), session, emit).kept()
                 document = join([*earlier, document])
             caches.put(document, {step: needs for outcome in outcomes for step, needs in outcome.inputs})
             caches.save_mounts({(mount, key): id for one in outcomes for mount, key, id in one.mounts})

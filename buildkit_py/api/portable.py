@@ -158,6 +158,11 @@ class PortableCaches:
         imports = self.imports()
         return imports.believed() if imports is not None else []
 
+    def kept(self) -> list[CacheDocument]:
+        """The same, without the steps whose layers are neither in the store nor where they should be."""
+        imports = self.imports()
+        return imports.kept() if imports is not None else []
+
     def _write(self, spec: CacheSpec, solver: Solver, steps: list[Step], packer: Packer) -> str:
         """What was written, for people."""
         from buildkit_py.portable.export import export

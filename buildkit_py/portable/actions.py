@@ -66,6 +66,10 @@ class ActionsEntries:
         """See `Place`."""
         return Origin(blob.digest, blob.size, blob.media_type, url=actions.name(_key(blob.digest), _BLOBS))
 
+    def lacks(self, blob: LayerBlob) -> bool:
+        """See `Place`."""
+        return not self.has(blob)
+
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
         document = artifact.pack(signed.data)

@@ -70,6 +70,10 @@ class Directory:
         path = f"{self._path}/{_name(blob.digest)}"
         return Origin(blob.digest, blob.size, blob.media_type, piece=Piece(path, 0, blob.size))
 
+    def lacks(self, blob: LayerBlob) -> bool:
+        """See `Place`."""
+        return self._size(blob.digest) != blob.size
+
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
         try:
@@ -99,7 +103,7 @@ class Directory:
         others = [one for one in index if _tag(one) != self._tag]
         sent = 0
         for blob in blobs:
-            if self._size(blob.digest) != blob.size:
+            if self.lacks(blob):
                 with closing(source(blob)) as reader:
                     self._put(_name(blob.digest), _pieces(reader))
                 sent += blob.size

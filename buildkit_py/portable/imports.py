@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, SourceError
 from buildkit_py.events import Notice
 from buildkit_py.image.manifest import Descriptor
 from buildkit_py.portable import document
@@ -115,6 +115,10 @@ class Imports:
         """What the places have, without the records that are not signed by whom each of them is believed."""
         return [self._proven(shelf, found) for shelf, found in self._documents()]
 
+    def kept(self) -> list[document.CacheDocument]:
+        """What is believed of the places, without the steps whose layers are neither here nor there any more."""
+        return [self._kept(shelf.place, self._proven(shelf, found)) for shelf, found in self._documents()]
+
     def _documents(self) -> list[tuple[Shelf, document.CacheDocument]]:
         """What the places have, in their order, without the records of strangers; all are read at once."""
         from _queue import Empty, SimpleQueue
@@ -193,6 +197,15 @@ class Imports:
         layers = {layer.id: layer for layer in found.layers}
         entries = [_Entry(step, layers[step.record.layer], shelf) for step in found.steps]
         return document.only(found, [entry.step for entry in entries if self._is_proven(entry)])
+
+    def _kept(self, place: Place, found: document.CacheDocument) -> document.CacheDocument:
+        """A document without the steps whose layers are neither in the store nor in their place."""
+        blobs = self._store.blobs
+        try:
+            lost = {one.id for one in found.layers if not blobs.has(one.blob.digest) and place.lacks(one.blob)}
+        except SourceError:
+            return found  # who writes there asks as well, and says what is wrong
+        return document.only(found, [step for step in found.steps if step.record.layer not in lost])
 
     def _is_proven(self, entry: _Entry) -> bool:
         """Whether a record is what somebody signed who is believed; the first one of a place that is not is told of."""

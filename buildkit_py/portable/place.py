@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         def origin(self, blob: LayerBlob) -> Origin:
             """Where a blob that the document names can be had."""
 
+        def lacks(self, blob: LayerBlob) -> bool:
+            """Whether a blob that the document names is not there (any more)."""
+
         def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
             """Put a document there with its blobs, in place of the one before; how many bytes had to be sent.
 

@@ -57,6 +57,10 @@ class Repository:
         """See `Place`."""
         return Origin(blob.digest, blob.size, blob.media_type, name=self._reference.name)
 
+    def lacks(self, blob: LayerBlob) -> bool:
+        """See `Place`. It is asked: what a manifest names may be gone all the same."""
+        return not self._client.has(self._reference, blob.digest)
+
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
         document = artifact.pack(signed.data)

@@ -12,6 +12,8 @@ import pytest
 
 from tests.behaviour.packed import unpacked
 from tests.behaviour.world import World
+from tests.needs import need
+from tests.registry_server import registry_server
 
 DOCKERFILE = """\
 FROM busybox AS build
@@ -128,6 +130,63 @@ def test_a_job_that_failed_keeps_what_it_did_not_reach(jobs: Jobs) -> None:
     assert jobs.world.ran(jobs.build("-t", "app")) == []
     jobs.run("ci", "save")
     assert jobs.steps() == before  # a job that went well says anew what there is
+
+
+def lose_unique(data: bytes, blobs: Path) -> None:
+    """Let a place lose the layer of the step that nobody but the whole build reaches."""
+    found = json.loads(unpacked(data))
+    layer = next(step["layer"] for step in found["steps"] if "/unique" in step["name"])
+    digest = found["layers"][layer]["digest"].removeprefix("sha256:")
+    [path] = blobs.rglob(digest)
+    if path.is_dir():  # of a registry
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def test_a_job_that_failed_does_not_stop_at_what_the_cache_lost(jobs: Jobs) -> None:
+    jobs.begin()
+    jobs.run("ci", "restore")
+    jobs.build("-t", "app")
+    jobs.run("ci", "save")
+    before = jobs.steps()
+    blobs = jobs.cache / "blobs/sha256"
+    [document] = [data for path in blobs.iterdir() if b'"steps"' in unpacked(data := path.read_bytes())]
+    lose_unique(document, blobs)
+    jobs.files["Dockerfile"] = DOCKERFILE.replace("AS build\n", "AS build\nRUN touch /new\nRUN false\n")
+    jobs.begin()
+    jobs.run("ci", "restore")
+    jobs.build(ok=False)
+    assert "was not written" not in jobs.run("ci", "save").stderr
+    assert len(jobs.steps()) == len(before)  # one more and one less
+    assert any("touch /new" in name for name in jobs.steps())
+    assert not any("/unique" in name for name in jobs.steps())
+    jobs.files["Dockerfile"] = DOCKERFILE
+    jobs.begin()
+    jobs.run("ci", "restore")
+    assert [name for name in jobs.world.ran(jobs.build("-t", "app")) if "/unique" not in name] == []
+
+
+def test_a_registry_is_asked_what_it_lost(jobs: Jobs, tmp_path: Path) -> None:
+    """It still has the manifest that names it."""
+    need("docker-registry")
+    with registry_server(tmp_path / "registry") as registry:
+        where = f"--cache-to=type=registry,ref={registry}/team/cache:main"
+        jobs.begin()
+        jobs.run("ci", "restore", where)
+        jobs.build("-t", "app")
+        jobs.run("ci", "save")
+        store = tmp_path / "registry/data"
+        [document] = [data for path in store.rglob("data") if b'"steps"' in unpacked(data := path.read_bytes())]
+        lose_unique(document, store / "docker/registry/v2/blobs")
+        jobs.files["Dockerfile"] = DOCKERFILE.replace("AS build\n", "AS build\nRUN touch /new\nRUN false\n")
+        jobs.begin()
+        jobs.run("ci", "restore", where)
+        jobs.build(ok=False)
+        assert "was not written" not in jobs.run("ci", "save").stderr
+        jobs.begin()
+        jobs.run("ci", "restore", where)
+        assert [name for name in jobs.world.ran(jobs.build(ok=False)) if "touch /new" in name] == []
 
 
 def test_builds_outside_of_a_job_are_none_of_its(jobs: Jobs) -> None:
