@@ -26,7 +26,7 @@ from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
 from buildkit_py.sandbox.program import host_interpreters
-from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, REST, USUAL, Request, read_all, receive, send
+from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, PREPARE, REST, USUAL, Request, read_all, receive, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +75,9 @@ class _Server:
         self._pool: Pool | None = None
         self._resting = False
         self._ending: dict[int, Pool] = {}
-        # What waits for a namespace of the pool: requests and whether they are usual, and a sandbox to be prepared.
-        self._pending: list[tuple[Request, bool]] = []
+        # What waits for a namespace of the pool: requests, whether they are usual, and the number that they want, and
+        # a sandbox to be prepared.
+        self._pending: list[tuple[Request, bool, int]] = []
         self._wanted = False
 
     @property
@@ -133,8 +134,8 @@ class _Server:
         if self._pool.failed:
             self._poll.unregister(self._pool)
         pending, self._pending = self._pending, []
-        for request, usual in pending:
-            self.start(request, usual=usual, isolated=True)
+        for request, usual, number in pending:
+            self.start(request, usual=usual, isolated=True, number=number)
         if self._wanted:
             self._wanted = False
             self.prepare(isolated=True)
@@ -160,8 +161,11 @@ class _Server:
         self._next = _Waiting(*prepared, namespace)
         self._poll.register(self._next.pidfd, select.POLLIN)
 
-    def start(self, request: Request, *, usual: bool, isolated: bool) -> None:
-        """Start a sandbox, as soon as it can have its network; what it comes to is told on its channel."""
+    def start(self, request: Request, *, usual: bool, isolated: bool, number: int = 0) -> None:
+        """Start a sandbox, as soon as it can have its network; what it comes to is told on its channel.
+
+        `number` as of a spec.
+        """
         child = None
         namespace = None
         waits = False
@@ -169,10 +173,10 @@ class _Server:
             started = time.monotonic()
             ready = self._hand_over(request, isolated) if usual else None
             if ready is None:
-                namespace = self._take() if isolated else None
+                namespace = self._take(number) if isolated else None
                 if isolated and namespace is None:
                     waits = True
-                    self._pending.append((request, usual))
+                    self._pending.append((request, usual, number))
                     return
                 ready = self._spawn(request, namespace)
             child = _Running(*ready, request.channel, started, usual)
@@ -196,7 +200,7 @@ class _Server:
                     if namespace is not None:
                         namespace.give_back(reusable=True)
 
-    def _take(self) -> Namespace | None:
+    def _take(self, number: int = 0) -> Namespace | None:
         """A namespace of the pool; None if one has to be waited for. Raises `SetupFailure`."""
         if self._pool is None and self._plan:
             self.connect(self._plan)
@@ -204,8 +208,9 @@ class _Server:
             from buildkit_py.sandbox.network.pool import NO_NETWORK
 
             raise SetupFailure(NO_NETWORK, 0, "the kernel gives no process for it")
-        namespace = self._pool.take()
-        self._pool.refill()
+        namespace = self._pool.take(number)
+        if not number:
+            self._pool.refill()
         return namespace
 
     def _spawn(self, request: Request, namespace: Namespace | None) -> tuple[int, int, Namespace | None]:
@@ -308,6 +313,7 @@ def serve(control: int, parent: int) -> None:
             server.ended(fd)
             continue
         kind, descriptors = receive(sock)
+        kind, _, number = kind.partition(AT)
         isolated = kind.endswith(ISOLATED)
         kind = kind.removesuffix(ISOLATED)
         if isolated:
@@ -320,7 +326,7 @@ def serve(control: int, parent: int) -> None:
             server.connect(read_all(descriptors[0]))
             os.close(descriptors[0])
         elif descriptors:
-            server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated)
+            server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated, number=int(number or 0))
         else:
             return server.end()
 

@@ -16,7 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.request import CONNECT, ISOLATED, PREPARE, REST, UNUSUAL, USUAL, send
+from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, PREPARE, REST, UNUSUAL, USUAL, send
 from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
@@ -197,7 +197,9 @@ class Launcher:
         """Start `spec`. `stdin` -1 is /dev/null; the descriptors stay the caller's. Raises `SandboxError`."""
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         memory = _in_memory(marshal.dumps(spec.wire()))
-        kind = (USUAL if spec.usual else UNUSUAL) + (ISOLATED if spec.network == "isolated" else b"")
+        kind = USUAL if spec.usual else UNUSUAL
+        if spec.network == "isolated":
+            kind += ISOLATED + (AT + b"%d" % spec.number if spec.number else b"")
         try:
             descriptors = [theirs.fileno(), memory, *([stdin] if stdin >= 0 else []), stdout, stderr]
             send(self._control, kind, descriptors)

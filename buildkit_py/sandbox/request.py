@@ -19,7 +19,9 @@ from buildkit_py.sandbox.spec import SandboxSpec
 
 USUAL, UNUSUAL, PREPARE, CONNECT, REST = b"usual", b"unusual", b"prepare", b"connect", b"rest"
 ISOLATED = b", isolated"
-"""What follows the text of a message that is about a sandbox on the isolated network."""
+"""What follows the text of a message that is about a sandbox on the isolated network; then may follow:"""
+AT = b" at "
+"""and the number that its addresses are of."""
 
 _MOST_DESCRIPTORS = 8
 

@@ -65,7 +65,9 @@ class SandboxSpec(Record):
     """`user` is `name[:group]` or numbers, looked up in the root's own /etc/passwd and /etc/group;
     HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
     `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
-    `writable_etc`. `network` is "host", "none", or "isolated": a namespace of its own that reaches out.
+    `writable_etc`. `network` is "host", "none", or "isolated": a namespace of its own that reaches out;
+    with a `number` (from `network.plan.SERVICES` on, 0: none), one whose addresses are those of the number
+    (`network.plan.Plan.address`), at which the other sandboxes of its hub reach it.
     `capabilities` is the bounding set as a bit mask.
     `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
     control groups that the first process joins before all else. `insecure`: nothing of /proc and /sys is covered or
@@ -100,6 +102,7 @@ class SandboxSpec(Record):
     open_ports: bool = False
     runtime: tuple[str, ...] = ()
     screen: tuple[int, int] = (0, 0)
+    number: int = 0
 
     @property
     def usual(self) -> bool:
@@ -109,6 +112,7 @@ class SandboxSpec(Record):
             not self.insecure
             and not self.open_ports  # its network namespace is no longer as those of others
             and self.network in ("host", "isolated")
+            and not self.number
             and not self.cgroups
             and not self.shm
             and not self.runtime

@@ -2,8 +2,9 @@
 
 It lies between the sandboxes and this machine, whose own network is left as
 it is: bridge, rules and forwarding are the hub's, and gone with it. A sandbox
-reaches the hub's bridge and what is behind it, and no other sandbox; nothing
-reaches a sandbox that did not ask for it.
+reaches the hub's bridge and what is behind it, and no other sandbox but the
+*services*: those whose number says that the others of the hub reach them.
+Nothing else reaches a sandbox that did not ask for it.
 
 A hub is for a process with one thread, which is in the hub's namespace while
 it does not do anything in another.
@@ -16,6 +17,7 @@ import select
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network import netlink, nftables
+from buildkit_py.sandbox.network.plan import SERVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +40,6 @@ _FIRST_PORT = 100
 # How often it is looked whether an interface is ready, and how many seconds lie between.
 _TRIES, _PAUSE = 2000, 0.0005
 _GATEWAY = 1  # the hub's number among the addresses
-LAST = (1 << 15) - 2
-"""The last number that a sandbox can have; the first is 2."""
 
 
 class Connected:
@@ -98,7 +98,8 @@ class Hub:
     def connect(self, number: int) -> Connected:
         """Make the network namespace of a sandbox and connect it. Raises `OSError`.
 
-        `number`, from 2 to `LAST`, decides its addresses; no other that is connected has the same.
+        `number`, from 2 to `plan.LAST`, decides its addresses and whether the others reach it; no other that is
+        connected has the same.
         """
         plan, mac, port, index = self._plan, _mac(number), f"port{number}", _FIRST_PORT + number
         syscalls.unshare(syscalls.CLONE_NEWNET)
@@ -116,7 +117,7 @@ class Hub:
         self._netlink.ask(
             *self._silence(port),
             netlink.join_bridge(port, _BRIDGE_INDEX),
-            netlink.isolate_port(port),
+            netlink.set_port(port, isolated=number < SERVICES),
             netlink.add_bridge_entry(index, mac),
             netlink.add_neighbour(_BRIDGE_INDEX, plan.address(number), mac),
         )
@@ -147,15 +148,15 @@ class Hub:
 
     def _forward(self) -> None:
         """Pass packets on between bridge and uplink. Of this namespace alone: /proc/sys/net shows each its own."""
-        paths = ["/proc/sys/net/ipv4/ip_forward"]
+        _set("/proc/sys/net/ipv4/ip_forward", b"1")
         if self._plan.ipv6:
-            paths.append("/proc/sys/net/ipv6/conf/all/forwarding")
-        for path in paths:
-            fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                os.write(fd, b"1")
-            finally:
-                os.close(fd)
+            _set("/proc/sys/net/ipv6/conf/all/forwarding", b"1")
+        # Where this machine has br_netfilter, as docker wants it, the rules below would be asked of what the bridge
+        # itself passes on, too.
+        for family in ("ip", "ip6"):
+            path = f"/proc/sys/net/bridge/bridge-nf-call-{family}tables"
+            if os.path.exists(path):
+                _set(path, b"0")
 
     def _filter(self) -> None:
         table = nftables.Table(
@@ -178,6 +179,14 @@ def _await(*interfaces: tuple[netlink.Netlink, int]) -> None:
         if all(netlink.is_ready(kernel, index) for kernel, index in interfaces):
             return
         select.select([], [], [], _PAUSE)
+
+
+def _set(path: str, value: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, value)
+    finally:
+        os.close(fd)
 
 
 def here() -> int:

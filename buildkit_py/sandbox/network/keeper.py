@@ -5,8 +5,10 @@ the kernel. The gate forks it and gives it a way out. To those who start
 sandboxes (`pool`) it speaks by marshalled tuples:
 
     ("namespace", number)          from here, with its descriptor: it is ready
+    ("service", number)            from here, the same of a service
     ("failed", text)               from here: there is none and will be none
     ("more",)                      to here: another will be wanted
+    ("service", number)            to here: that of a service is wanted, with the addresses of `number`
     ("back", number, reusable)     to here: its sandbox has ended
 """
 
@@ -19,8 +21,9 @@ import select
 import sys
 
 from buildkit_py.sandbox.network import relay
-from buildkit_py.sandbox.network.hub import LAST, Hub
+from buildkit_py.sandbox.network.hub import Hub
 from buildkit_py.sandbox.network.namespace import State
+from buildkit_py.sandbox.network.plan import SERVICES
 from buildkit_py.sandbox.network.uplink import LARGEST_MTU, call_oneself
 
 TYPE_CHECKING = False
@@ -111,6 +114,10 @@ class _Keeper:
         match message:
             case ("more",):
                 self._offer()
+            case ("service", number):
+                if number in self._connected:  # that of the one before, whose end is not told yet
+                    self._hub.disconnect(number, self._connected.pop(number))
+                self._connect(number)
             case ("back", number, reusable):
                 self._take_back(number, reusable)
             case ("ended", text):
@@ -118,17 +125,24 @@ class _Keeper:
 
     def _offer(self) -> None:
         """Connect a namespace that nobody had, under the addresses that were used the longest ago."""
-        self._last = self._last + 1 if self._last < LAST else _FIRST
+        self._last = self._last + 1 if self._last < SERVICES - 1 else _FIRST
         while self._last in self._connected:
-            self._last = self._last + 1 if self._last < LAST else _FIRST
+            self._last = self._last + 1 if self._last < SERVICES - 1 else _FIRST
+        self._connect(self._last)
+
+    def _connect(self, number: int) -> None:
         try:
-            connected = self._connected[self._last] = self._hub.connect(self._last)
+            connected = self._connected[number] = self._hub.connect(number)
         except OSError as error:
             _tell(self._pool, ("failed", f"the kernel gives no network: {error.strerror}"), [])
             os._exit(1)
-        _tell(self._pool, ("namespace", self._last), [connected.namespace])
+        _tell(self._pool, ("service" if number >= SERVICES else "namespace", number), [connected.namespace])
 
     def _take_back(self, number: int, reusable: bool) -> None:
+        if number >= SERVICES:
+            if (service := self._connected.pop(number, None)) is not None:
+                self._hub.disconnect(number, service)
+            return
         connected = self._connected[number]
         if reusable and State(connected.namespace, self._hub.namespace).is_as_new():
             _tell(self._pool, ("namespace", number), [connected.namespace])

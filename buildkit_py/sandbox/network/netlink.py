@@ -116,9 +116,9 @@ def join_bridge(name: str, bridge: int) -> Message:
     return Message(_NEWLINK, _link(text(3, name), number(10, bridge), up=True))
 
 
-def isolate_port(name: str) -> Message:
-    """A bridge's port that reaches no other port so isolated, and of which the bridge learns no hardware address."""
-    settings = attribute(33, b"\1") + attribute(8, b"\0")  # IFLA_BRPORT_ISOLATED, IFLA_BRPORT_LEARNING
+def set_port(name: str, *, isolated: bool) -> Message:
+    """A bridge's port, of which the bridge learns no hardware address. Isolated ones do not reach each other."""
+    settings = attribute(33, b"\1" if isolated else b"\0") + attribute(8, b"\0")  # IFLA_BRPORT_{ISOLATED,LEARNING}
     return Message(_NEWLINK, _link(text(3, name), nested(18, text(4, "bridge"), nested(5, settings))))
 
 

@@ -24,6 +24,10 @@ _TUN = "/dev/net/tun"
 _CANDIDATES = (*[(10, second) for second in (219, 187, 157, 127, 97, 67)], (172, 29), (172, 23), (198, 18))
 # A network of our own (ULA, RFC 4193), numbered as IPv4 is.
 _IPV6 = bytes.fromhex("fd70796275690001")
+SERVICES = 1 << 14
+"""From this number on sandboxes are services, which the others of their hub reach; the first number is 2."""
+LAST = (1 << 15) - 2
+"""The last number that a sandbox can have."""
 # The numbers from which on addresses are not of sandboxes.
 OUTER = 1 << 15
 

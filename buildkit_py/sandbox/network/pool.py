@@ -1,7 +1,8 @@
 """The pool: namespaces that a keeper has ready, as the process that starts sandboxes sees them.
 
 It hands one to each sandbox that wants the isolated network, and gives it
-back when the sandbox has ended; one more than are in use lies ready.
+back when the sandbox has ended; one more than are in use lies ready. Those of
+services are made when they are asked for, by their numbers.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ _MESSAGE = 1 << 12
 
 
 class Namespace:
-    """A network namespace for one sandbox: `fd` is its descriptor, which who took it closes."""
+    """A network namespace for one sandbox: `fd` is its descriptor, which who took it closes.
 
-    __slots__ = ("_number", "_pool", "fd")
+    `number` is what its addresses are of (`Plan.address`).
+    """
+
+    __slots__ = ("_pool", "fd", "number")
 
     def __init__(self, pool: Pool, number: int, fd: int) -> None:
         self._pool = pool
-        self._number = number
+        self.number = number
         self.fd = fd
 
     def give_back(self, *, reusable: bool) -> None:
         """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
-        self._pool.say(("back", self._number, reusable))
+        self._pool.take_back(self, reusable)
 
 
 class Pool:
@@ -61,6 +65,8 @@ class Pool:
         self._pidfd = pidfd
         theirs.close()
         self._ready: list[Namespace] = []
+        self._services: dict[int, Namespace | None] = {}  # those asked for, by number; None: not there yet
+        self._latest: dict[int, Namespace | None] = {}  # of each service
         self._failure = ""
         self._asked = True
 
@@ -68,24 +74,41 @@ class Pool:
         """What is to be watched: `receive` is to be called when there is something to read."""
         return self._sock.fileno()
 
-    def take(self) -> Namespace | None:
-        """A namespace that is ready, for one sandbox; None if one has to be waited for. Raises `SetupFailure`."""
+    def take(self, number: int = 0) -> Namespace | None:
+        """A namespace that is ready, for one sandbox; None if one has to be waited for. Raises `SetupFailure`.
+
+        With a `number`, from `plan.SERVICES` on, that of the service.
+        """
         if self._failure:  # those that are ready lead nowhere any more
             raise SetupFailure(NO_NETWORK, 0, self._failure)
+        if number:
+            service = self._services.get(number)
+            if service is not None:
+                del self._services[number]
+            elif number not in self._services:
+                self._services[number] = self._latest[number] = None
+                self.say(("service", number))
+            return service
         if self._ready:
             return self._ready.pop()
         self._want()
         return None
+
+    def take_back(self, namespace: Namespace, reusable: bool) -> None:
+        """For `Namespace.give_back`. That of a service may have been replaced since by the next one's."""
+        if self._latest.get(namespace.number, namespace) is namespace:
+            self._latest.pop(namespace.number, None)
+            self.say(("back", namespace.number, reusable))
 
     def refill(self) -> None:
         """Have another made if none lies ready: a sandbox may come before the others end."""
         if not self._ready and not self._failure:
             self._want()
 
-    def wait(self) -> Namespace:
-        """A namespace, as soon as there is one. Raises `SetupFailure`."""
+    def wait(self, number: int = 0) -> Namespace:
+        """As `take`, as soon as there is one. Raises `SetupFailure`."""
         while True:
-            namespace = self.take()
+            namespace = self.take(number)
             if namespace is not None:
                 return namespace
             self.receive()
@@ -110,8 +133,12 @@ class Pool:
         if message[0] == "failed":
             self._failure = message[1]
             return
+        namespace = Namespace(self, message[1], int.from_bytes(ancillary[0][2], sys.byteorder))
+        if message[0] == "service":
+            self._services[namespace.number] = self._latest[namespace.number] = namespace
+            return
         self._asked = False
-        self._ready.append(Namespace(self, message[1], int.from_bytes(ancillary[0][2], sys.byteorder)))
+        self._ready.append(namespace)
 
     @property
     def failed(self) -> bool:
@@ -126,8 +153,9 @@ class Pool:
     def kill(self) -> int:
         """Begin to end them: a descriptor that is readable once they are gone."""
         self._sock.close()
-        for namespace in self._ready:
-            os.close(namespace.fd)
+        for namespace in (*self._ready, *self._services.values()):
+            if namespace is not None:
+                os.close(namespace.fd)
         try:
             _signal.pidfd_send_signal(self._pidfd, SIGKILL)
         except ProcessLookupError:

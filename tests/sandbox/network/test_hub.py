@@ -11,7 +11,7 @@ from typing import Any
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network.hub import Connected, Hub
 from buildkit_py.sandbox.network.namespace import State
-from buildkit_py.sandbox.network.plan import Plan
+from buildkit_py.sandbox.network.plan import LAST, SERVICES, Plan, as_text
 from tests.sandbox.network.inside import inside
 
 PLAN = Plan(uplinks=(), missing=(), ipv4=(10, 219), ipv6=True, mtu=1500, relayed=(), resolv_conf=b"", privileged=True)
@@ -98,6 +98,28 @@ def test_nothing_gets_from_one_to_the_other_by_way_of_the_hub() -> None:
         return reached
 
     assert inside(look) is False
+
+
+def test_services_are_reached_by_all_and_nobody_else_is() -> None:
+    """Who may answer a service may be reached by it, as the kernel's bridge has it: its port is no isolated one."""
+
+    def look() -> list[list[bool]]:
+        hub = _hub()
+        numbers = (2, 3, SERVICES, LAST)
+        all_of = {number: hub.connect(number) for number in numbers}
+        kept = [_within(hub, connected, lambda: _listen("::")) for connected in all_of.values()]
+        found = []
+        for source in numbers:
+            addresses = [as_text(PLAN.address(number)) for number in numbers]
+            found.append([_within(hub, all_of[source], lambda a=a: _connects(a, 1)) for a in addresses])
+            addresses = [as_text(PLAN.ipv6_address(number)) for number in numbers]
+            assert found[-1] == [_within(hub, all_of[source], lambda a=a: _connects(a, 1)) for a in addresses]
+        for sock in kept:
+            sock.close()
+        return found
+
+    yes, no = True, False
+    assert inside(look) == [[yes, no, yes, yes], [no, yes, yes, yes], [yes] * 4, [yes] * 4]
 
 
 def test_one_that_forges_the_address_of_another_gets_nothing_of_its_traffic() -> None:

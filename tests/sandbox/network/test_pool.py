@@ -142,3 +142,38 @@ for number in range(30):
 print(run("nc -w 5 203.0.113.10 7000 </dev/null"))
 """
     assert _said(script, rootfs, place / "again") == ["world 192.0.2.2"]
+
+
+SERVE = """
+from buildkit_py.sandbox.network.plan import SERVICES, as_text
+plan = draw()
+def serve(number, says):
+    script = f"while :; do echo {says} | nc -l -p 80 >/dev/null; done"
+    for name in ("upper", "work"):
+        os.makedirs(f"{base}/{name}-{number}-{says}")
+    root = RootFilesystem(
+        layers=(layer,), upper=f"{base}/upper-{number}-{says}", work=f"{base}/work-{number}-{says}"
+    )
+    argv = ("sh", "-c", script)
+    spec = SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated", number=number)
+    return launcher.spawn(spec, stdin=-1, stdout=2, stderr=2)
+def ask(number):
+    address = as_text(plan.address(number))
+    return f"for i in 1 2 3 4 5 6 7 8 9; do nc -w 2 {address} 80 </dev/null && break; sleep 0.1; done"
+"""
+
+
+def test_services_are_reached_by_the_others_at_addresses_that_are_known_before(rootfs: Path, place: Path) -> None:
+    script = """
+one, two = serve(SERVICES, "one"), serve(SERVICES + 1, "two")
+print(run(ask(SERVICES)), run(ask(SERVICES + 1)))
+print(run(ask(SERVICES), number=SERVICES + 2))
+print(run("cat /sys/class/net/eth0/address; nc -w 5 203.0.113.10 7000 </dev/null", number=SERVICES + 2))
+one.destroy()
+again = serve(SERVICES, "again")
+print(run(ask(SERVICES)))
+for service in (two, again):
+    service.destroy()
+"""
+    lines = _said(SERVE + script, rootfs, place / "services")
+    assert lines == ["one two", "one", "02:70:62:00:40:02", "world 192.0.2.2", "again"]
