@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.launch import Launcher
     from buildkit_py.sandbox.limits import Limits
+    from buildkit_py.sandbox.oci.runtimes import Runtime
     from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.work import WorkDir
 
@@ -84,16 +85,17 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     Raises whatever building does, `ImageNotFound` and other `SourceError`s, `UsageError`, `StoreError`,
     `SandboxError`.
     """
+    runtime = _runtime(request, emit)
     place = buildfile_place(request.what)
     if place is None:
-        return _first_of_all(request, lambda session: image_runnable(request, session, emit), emit)
+        return _first_of_all(request, runtime, lambda session: image_runnable(request, session, emit), emit)
     built = built_runnable(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
     networks = _networks(session, emit)
     try:
         _connect(request, networks, session.launcher())
-        return _container(request, session, built, emit, session.launcher(), networks)
+        return _container(request, runtime, session, built, emit, session.launcher(), networks)
     except BaseException:
         session.__exit__(None, None, None)
         raise
@@ -101,10 +103,12 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
 
 def prepare_built(request: RunRequest, built: Runnable, emit: Emit) -> Container:
     """The container of a target that another process built, not yet started. Raises as `prepare` does."""
-    return _first_of_all(request, lambda _: built, emit)
+    return _first_of_all(request, _runtime(request, emit), lambda _: built, emit)
 
 
-def _first_of_all(request: RunRequest, runnable: Callable[[Session], Runnable], emit: Emit) -> Container:
+def _first_of_all(
+    request: RunRequest, runtime: Runtime | None, runnable: Callable[[Session], Runnable], emit: Emit
+) -> Container:
     """The container in a process that has done nothing yet, and so has no threads."""
     session = Session(request.store)
     networks = _networks(session, emit)
@@ -112,7 +116,7 @@ def _first_of_all(request: RunRequest, runnable: Callable[[Session], Runnable], 
     try:
         # It takes about as long as all that is done until the sandbox starts.
         _connect(request, networks, starter)
-        return _container(request, session, runnable(session), emit, starter, networks)
+        return _container(request, runtime, session, runnable(session), emit, starter, networks)
     except BaseException:
         starter.close()
         session.__exit__(None, None, None)
@@ -219,8 +223,23 @@ def _connect(request: RunRequest, networks: Choice, starter: Foreground | Launch
         starter.connect(networks.plan())
 
 
+def _runtime(request: RunRequest, emit: Emit) -> Runtime | None:
+    """What is to run the container in our place. Asked before anything is built or pulled, which may take long."""
+    if not request.runtime:
+        return None
+    from buildkit_py.sandbox.oci.runtimes import find_runtime
+
+    found = find_runtime(request.runtime)
+    if found.advice:
+        from buildkit_py.events import Notice
+
+        emit(Notice("warning", found.advice, hint=f"leave `--runtime` out, or use a newer {found.kind}"))
+    return found
+
+
 def _container(
     request: RunRequest,
+    runtime: Runtime | None,
     session: Session,
     runnable: Runnable,
     emit: Emit,
@@ -253,16 +272,9 @@ def _container(
         )
         hostname = request.hostname or os.urandom(6).hex()
         spec = container_spec(runnable.config, request, root, hostname, networks)
-        if request.runtime:
-            from buildkit_py.sandbox.oci.runtimes import find_runtime
-
-            found = find_runtime(request.runtime)
-            if found.advice:
-                from buildkit_py.events import Notice
-
-                emit(Notice("warning", found.advice, hint=f"leave `--runtime` out, or use a newer {found.kind}"))
+        if runtime is not None:
             os.mkdir(f"{work.path}/bundle", 0o700)
-            spec = spec.replace(runtime=(found.kind, found.path, f"{work.path}/bundle"), screen=_screen())
+            spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"), screen=_screen())
         limits = request.bounds.enforce()
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)

@@ -122,6 +122,10 @@ def test_commands_and_entrypoints(machine, argv, expected):
         (("-u", "nobody-here", "box", "true"), 125, "unable to find user nobody-here"),
         (("-w", "relative", "box", "true"), 125, "is not absolute"),
         (("-v", "./gone:/x", "box", "true"), 125, "there is no"),
+        (("-v", ".:/x", "-v", "/etc:/x/", "box", "true"), 125, "two mounts are to be at `/x`"),
+        (("-v", "named:/x", "--tmpfs=/x", "box", "true"), 125, "two mounts are to be at `/x`"),
+        # Asked for a runtime before a registry is for the image.
+        (("--runtime=kata", "registry.invalid/none", "true"), 125, "`kata` is no runtime"),
         (("--network", "bridge", "box", "true"), 125, "cannot be `bridge`"),
         (("./gone.py", "true"), 125, "there is no file `./gone.py`"),
         (("UPPER", "true"), 125, "is not an image name"),
@@ -135,6 +139,14 @@ def test_exit_codes_are_docker_s(machine, argv, code, message):
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert machine.leftovers() == []
+
+
+def test_nothing_is_built_for_a_runtime_that_is_not_there(machine):
+    (machine.home / "Buildfile").write_text("FROM box\nRUN exit 3\n")
+    done = machine.run("--runtime=/no/such/crun", "Buildfile")
+    assert done.returncode == 125
+    assert "the runtime is not there" in done.stderr
+    assert "exit 3" not in done.stderr
 
 
 def test_a_target_of_a_buildfile_is_built_first(machine):
