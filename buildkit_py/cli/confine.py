@@ -30,11 +30,7 @@ def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
     if hardened and not seccomp:
         raise UsageError("`--hardened` and `--security-opt seccomp=unconfined` contradict each other")
     tmpfs = [_tmpfs(text) for text in parsed.all("tmpfs")]
-    taken = [target for _, target, _ in request.volumes] + [mount.target for mount in tmpfs]
-    for position, target in enumerate(taken):
-        if target in taken[:position]:
-            raise UsageError(f"two mounts are to be at `{target}`", hint="leave one of them out")
-    if hardened and "/tmp" not in taken:
+    if hardened and "/tmp" not in (*[target for _, target, _ in request.volumes], *[mount.target for mount in tmpfs]):
         tmpfs.append(SandboxMount("tmpfs", "/tmp", mode=0o1777, executable=False))
     return request.replace(
         bounds=_bounds(parsed),

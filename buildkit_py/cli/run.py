@@ -184,5 +184,15 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
     if not _CONFINING.isdisjoint(parsed.given):
         from buildkit_py.cli.confine import confined
 
-        return confined(request, parsed)
+        request = confined(request, parsed)
+    _refuse_hidden(request)
     return request
+
+
+def _refuse_hidden(request: RunRequest) -> None:
+    """Of two mounts at one place, the first would be of no use to anybody; docker refuses them as well."""
+    taken: set[str] = set()
+    for target in (*[target for _, target, _ in request.volumes], *[mount.target for mount in request.tmpfs]):
+        if target in taken:
+            raise UsageError(f"two mounts are to be at `{target}`", hint="leave one of them out")
+        taken.add(target)
