@@ -378,7 +378,7 @@ class Build:
 
         base = self.request.context or os.path.dirname(self.request.file) or os.getcwd()
         began = self.session.clock()
-        place(directories, source, base, dest, keep_owners=self.session.identity.privileged)
+        place(directories, source, base, dest, privileged=self.session.identity.privileged)
         self.emit(Exported("save-always", os.path.join(base, dest), "", self.session.clock() - began))
 
     def ca_bundle(self) -> bytes:

@@ -98,7 +98,7 @@ def _write(request: RunRequest, session: Session, runnable: Runnable, directory:
         os.makedirs(directory, 0o700)  # set-uid programs of an image are nothing for other users of this machine
     root = f"{directory}/rootfs"
     copied = export_local(
-        layers, root, keep_owners=identity.privileged, mapped=identity.userns and not identity.single_id
+        layers, root, privileged=identity.privileged, mapped=identity.userns and not identity.single_id
     )
     for name in _OWN:
         _refuse_link(root, name)

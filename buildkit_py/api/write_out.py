@@ -305,7 +305,7 @@ class WriteOut:
     def _local(self, trees: Sequence[str], dest: str) -> None:
         from buildkit_py.exporter.local import export_local
 
-        copied = export_local(trees, dest, epoch=self.epoch, keep_owners=self.session.identity.privileged)
+        copied = export_local(trees, dest, epoch=self.epoch, privileged=self.session.identity.privileged)
         if copied.left_out:
             self.emit(
                 Notice(
@@ -322,7 +322,7 @@ class WriteOut:
         layers = self.session.store.snapshots.layers(snapshot)
         trees = self.session.materializer().trees(layers)
         began = self.session.clock()
-        for path in place(trees.roots, source, base, dest, keep_owners=self.session.identity.privileged):
+        for path in place(trees.roots, source, base, dest, privileged=self.session.identity.privileged):
             self.witness.written(path)
         self.emit(Exported("output", os.path.join(base, dest), "", self.session.clock() - began))
 

@@ -45,20 +45,20 @@ class Copied(Record):
 
 
 def export_local(
-    trees: Sequence[str], dest: str, *, epoch: int | None = None, keep_owners: bool = True, mapped: bool = False
+    trees: Sequence[str], dest: str, *, privileged: bool, epoch: int | None = None, mapped: bool = False
 ) -> Copied:
     """Copy what the layers in these directories (lowest first) come to into `dest`, which is made where missing.
 
-    `epoch`: no later time is set. `keep_owners` False: everything belongs to
-    who runs the build, whatever this process may do. `mapped`: owners are those of this process's user namespace,
+    `privileged`: owners are set, and devices made; else everything belongs to
+    who runs the build. `epoch`: no later time is set. `mapped`: owners are those of this process's user namespace,
     for a tree that is used in one like it. Raises `ExportError` where the output cannot be written, `StoreError` for a
     damaged layer.
     """
-    return copy_entries(flatten(trees), dest, epoch=epoch, keep_owners=keep_owners, mapped=mapped)
+    return copy_entries(flatten(trees), dest, privileged=privileged, epoch=epoch, mapped=mapped)
 
 
 def copy_entries(
-    entries: list[Entry], dest: str, *, epoch: int | None = None, keep_owners: bool = True, mapped: bool = False
+    entries: list[Entry], dest: str, *, privileged: bool, epoch: int | None = None, mapped: bool = False
 ) -> Copied:
     """Copy entries, parents first, into the directory `dest`, which is made where missing; as `export_local`."""
     try:
@@ -66,7 +66,7 @@ def copy_entries(
         if not os.path.isdir(dest):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         with Directories(dest) as directories:
-            return _Copy(directories, dest, epoch, keep_owners, mapped).run(entries)
+            return _Copy(directories, dest, privileged, epoch, mapped).run(entries)
     except FileExistsError as problem:
         raise ExportError(
             "the destination is a file", at=dest, hint="for an archive write -o type=tar,dest=FILE"
@@ -78,12 +78,12 @@ def copy_entries(
 class _Copy:
     """One copy. Attributes of directories are set last, for what is put into one changes its times."""
 
-    def __init__(self, directories: Directories, dest: str, epoch: int | None, keep_owners: bool, mapped: bool) -> None:
+    def __init__(self, directories: Directories, dest: str, privileged: bool, epoch: int | None, mapped: bool) -> None:
         self._directories = directories
         self._dest = dest
         self._latest = None if epoch is None else epoch * _SECOND
-        self._privileged = _is_root()
-        self._owners = self._privileged or mapped
+        self._privileged = privileged
+        self._owners = privileged or mapped
         self._files = 0
         self._bytes = 0
         self._left_out: list[str] = []
@@ -210,18 +210,6 @@ class _Copy:
             os.unlink(name, dir_fd=parent)
         except FileNotFoundError:
             pass
-
-
-def _is_root() -> bool:
-    """Whether we are the machine's root, to whom every owner is what it says (user_namespaces(7), uid_map)."""
-    if os.geteuid() != 0:
-        return False
-    try:
-        with open("/proc/self/uid_map", encoding="ascii") as file:
-            first = file.readline().split()
-    except OSError:
-        return True
-    return first[:2] == ["0", "0"] and int(first[2]) >= 1 << 31
 
 
 def _copy_bytes(source: int, target: int, size: int) -> None:

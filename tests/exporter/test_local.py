@@ -150,7 +150,7 @@ def test_a_tar(trees: list[str], tmp_path: Path) -> None:
 
 def test_a_directory(trees: list[str], tmp_path: Path) -> None:
     dest = tmp_path / "new/out"
-    copied = export_local(trees, str(dest))
+    copied = export_local(trees, str(dest), privileged=ROOT)
     assert copied.left_out == ()
     assert copied.files == 11
     found = sorted(str(path.relative_to(dest)) for path in dest.rglob("*"))
@@ -174,8 +174,8 @@ def test_what_is_there_stays_unless_it_is_in_the_way(trees: list[str], tmp_path:
     (dest / "etc").symlink_to(outside)
     (dest / "run").symlink_to(outside / "changed")
     (dest / "second").write_text("older")
-    export_local(trees, str(dest))
-    export_local(trees, str(dest))
+    export_local(trees, str(dest), privileged=ROOT)
+    export_local(trees, str(dest), privileged=ROOT)
     assert (dest / "mine/file").read_text() == "mine"
     assert (outside / "changed").read_text() == "outside"
     assert os.listdir(outside) == ["changed"]
@@ -189,7 +189,7 @@ def test_a_directory_in_the_way_is_not_removed(trees: list[str], tmp_path: Path)
     (tmp_path / "out/run").mkdir(parents=True)
     (tmp_path / "out/run/mine").write_text("mine")
     with pytest.raises(ExportError, match="`run` is a directory there"):
-        export_local(trees, str(tmp_path / "out"))
+        export_local(trees, str(tmp_path / "out"), privileged=ROOT)
     assert (tmp_path / "out/run/mine").read_text() == "mine"
     assert not [name for name in os.listdir(tmp_path / "out") if name.startswith(".pybuild-")]
 
@@ -197,7 +197,7 @@ def test_a_directory_in_the_way_is_not_removed(trees: list[str], tmp_path: Path)
 def test_a_file_where_the_directory_should_be(trees: list[str], tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(ExportError, match="the destination is a file") as caught:
-        export_local(trees, str(tmp_path / "out"))
+        export_local(trees, str(tmp_path / "out"), privileged=ROOT)
     assert "type=tar" in caught.value.hint
 
 
@@ -210,12 +210,26 @@ def test_owners_and_devices_as_root(tmp_path: Path) -> None:
     os.chown(tree / "file", 1234, 5678)
     os.setxattr(tree / "file", "user.note", b"kept")
     os.mknod(tree / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
-    copied = export_local([str(tree)], str(tmp_path / "out"))
+    copied = export_local([str(tree)], str(tmp_path / "out"), privileged=ROOT)
     assert copied.left_out == ()
     status = (tmp_path / "out/file").stat()
     assert (status.st_uid, status.st_gid) == (1234, 5678)
     assert os.getxattr(tmp_path / "out/file", "user.note") == b"kept"
     assert (tmp_path / "out/null").stat().st_rdev == os.makedev(1, 3)
+
+
+@pytest.mark.privileged
+@pytest.mark.skipif(not ROOT, reason="other owners and devices need root")
+def test_who_is_told_to_be_unprivileged_gives_nothing_away(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_text("x")
+    os.chown(tree / "file", 1234, 5678)
+    os.mknod(tree / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    copied = export_local([str(tree)], str(tmp_path / "out"), privileged=False)
+    assert copied.left_out == ("null",)
+    status = (tmp_path / "out/file").stat()
+    assert (status.st_uid, status.st_gid) == (0, 0)
 
 
 @pytest.mark.privileged
@@ -240,7 +254,7 @@ def test_owners_and_devices_as_an_ordinary_user(tmp_path: Path) -> None:
             os.setgid(65534)
             os.setuid(65534)
             for _ in range(2):
-                copied = export_local([str(tree)], str(out))
+                copied = export_local([str(tree)], str(out), privileged=False)
             found = (out / "closed/file").stat()
             status = 0 if copied.left_out == ("null",) and found.st_uid == 65534 else 2
         finally:
@@ -261,7 +275,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
     try:
         for export in (
-            lambda: export_local([str(tree)], str(small / "out")),
+            lambda: export_local([str(tree)], str(small / "out"), privileged=ROOT),
             lambda: export_tar([str(tree)], str(small / "x.tar")),
         ):
             with pytest.raises(ExportError, match="no space left"):
