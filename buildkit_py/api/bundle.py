@@ -11,10 +11,10 @@ import os
 
 from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
 from buildkit_py.api.session import Session
-from buildkit_py.errors import ExportError, SandboxError, UsageError
+from buildkit_py.errors import ExportError, UsageError
 from buildkit_py.record import Record
 from buildkit_py.sandbox.failure import SetupFailure
-from buildkit_py.sandbox.oci.config import BundleMount, Place, runtime_config
+from buildkit_py.sandbox.oci.config import BundleMount, Place, refuse_links, runtime_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from buildkit_py.runner.request import Bounds, RunRequest
     from buildkit_py.sandbox.spec import SandboxMount, SandboxSpec
     from buildkit_py.sandbox.userns import Identity
-
-_TTY_GROUP = 5
-_OWN = ("proc", "sys", "dev")
 
 
 class Bundle(Record):
@@ -100,8 +97,6 @@ def _write(request: RunRequest, session: Session, runnable: Runnable, directory:
     copied = export_local(
         layers, root, privileged=identity.privileged, mapped=identity.userns and not identity.single_id
     )
-    for name in _OWN:
-        _refuse_link(root, name)
     mounts = (*_etc(spec, directory), *_mounts(spec, directory))
     _write_file(f"{directory}/config.json", _config(spec, root, mounts, identity, request.bounds), 0o644)
     return Bundle(directory, copied.files, copied.bytes, copied.left_out)
@@ -109,11 +104,12 @@ def _write(request: RunRequest, session: Session, runnable: Runnable, directory:
 
 def _config(spec: SandboxSpec, root: str, mounts: tuple[BundleMount, ...], identity: Identity, bounds: Bounds) -> bytes:
     from buildkit_py.sandbox import passwd
-    from buildkit_py.sandbox.ground import open_ports
+    from buildkit_py.sandbox.ground import TTY_GROUP, is_mapped, open_ports
     from buildkit_py.sandbox.init import environment
 
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        refuse_links(fd)
         user = passwd.look_up(fd, spec.user)
     finally:
         os.close(fd)
@@ -126,7 +122,7 @@ def _config(spec: SandboxSpec, root: str, mounts: tuple[BundleMount, ...], ident
         machine_sys=identity.userns and spec.network != "none",
         uids=uids,
         gids=gids,
-        tty_group=not gids or any(first <= _TTY_GROUP < first + count for first, _, count in gids),
+        tty_group=is_mapped(TTY_GROUP),
         groups=not identity.single_id,
         resources=(bounds.memory, bounds.cpus, bounds.pids),
         sysctls=tuple(opened.items()),
@@ -139,13 +135,6 @@ def _id_map(kind: str) -> tuple[tuple[int, int, int], ...]:
     with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
         lines = [[int(word) for word in line.split()] for line in file]
     return tuple([(inside, outside, count) for inside, outside, count in lines])
-
-
-def _refuse_link(root: str, name: str) -> None:
-    """A link in the place of one of these is where runtimes were led out (CVE-2019-19921, CVE-2026-47766)."""
-    path = f"{root}/{name}"
-    if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
-        raise SandboxError("the image has something other than a directory where the kernel's files go", at=f"/{name}")
 
 
 def _etc(spec: SandboxSpec, directory: str) -> list[BundleMount]:

@@ -19,7 +19,7 @@ from buildkit_py.sandbox.ready_filter import ready_filter
 from buildkit_py.sandbox.system import SystemMounts
 
 SIGKILL, SIG_SETMASK = 9, 2
-_TTY_GROUP = 5
+TTY_GROUP = 5
 # icmp(7): ping_group_range takes signed numbers.
 _LAST_PING_GROUP = (1 << 31) - 1
 SETUP_FAILED = 125
@@ -84,10 +84,10 @@ class Ground:
         # Until a root is mounted, what this machine mounts and unmounts still comes through: a sandbox that waits
         # for its spec would otherwise not see the one and keep the other busy.
         set_propagation(syscalls.MS_SLAVE if waits else syscalls.MS_PRIVATE)
-        self.scaffold = _make_scaffold(_ROOM + 2 * size)
+        self.scaffold = make_scaffold(b"/", size)
         self.user_namespace = in_user_namespace()
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
-        self.system = SystemMounts(self.scaffold, tty_group=is_mapped(_TTY_GROUP), insecure=insecure, shm=shm)
+        self.system = SystemMounts(self.scaffold, tty_group=is_mapped(TTY_GROUP), insecure=insecure, shm=shm)
         self.setgroups_allowed = may_set_groups()
 
     def open_ports(self) -> None:
@@ -138,13 +138,16 @@ def set_propagation(kind: int) -> None:
         syscalls.mount(None, b"/", None, syscalls.MS_REC | kind)
 
 
-def _make_scaffold(size: int) -> int:
-    """A private tmpfs over the old root, where mounts are put together; it goes with the old root."""
+def make_scaffold(place: bytes, size: int) -> int:
+    """A private tmpfs over the directory `place`, where mounts are put together, with room for files of `size` bytes.
+
+    Over the old root it goes with that. Raises `SetupFailure`.
+    """
     with stage("mount the scaffold"):
-        scaffold = make_tmpfs(NOSUID, {b"mode": b"755", b"size": b"%d" % size})
-        old = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        syscalls.move_mount(scaffold, old)
-        os.close(old)
+        scaffold = make_tmpfs(NOSUID, {b"mode": b"755", b"size": b"%d" % (_ROOM + 2 * size)})
+        below = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        syscalls.move_mount(scaffold, below)
+        os.close(below)
     return scaffold
 
 

@@ -52,7 +52,7 @@ READ_ONLY = (b"proc/bus", b"proc/fs", b"proc/irq", b"proc/sys", b"proc/sysrq-tri
 _DIRECTORY, _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o040000, 0o020000, 0o060000
 _EPERM, _EBUSY = 1, 16
 SHM = 64 << 20
-_OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
+OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 
 class SystemMounts:
@@ -260,7 +260,7 @@ def _mount_hierarchies(tree: int, hierarchies: list[bytes], read_only: int) -> N
         os.mkdir(name, 0o755)
         try:
             # Not read-only yet: as a mount(2) flag that would be the hierarchy's own, for everybody.
-            syscalls.mount(b"cgroup", name, b"cgroup", _OLD_NOSUID_NODEV_NOEXEC, options)
+            syscalls.mount(b"cgroup", name, b"cgroup", OLD_NOSUID_NODEV_NOEXEC, options)
         except OSError:
             os.rmdir(name)
             continue

@@ -6,6 +6,8 @@ capabilities and filter, the same user and variables.
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.record import Record
 from buildkit_py.sandbox.capabilities import NAMES
 from buildkit_py.sandbox.failure import SetupFailure
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 VERSION = "1.0.2"
 """Of the specification: the oldest that has all that is used, so that old runtimes take it as well."""
+
+MOUNT_POINTS = (b"proc", b"sys", b"dev")
+"""Of the root: where the kernel's files go."""
 
 _PERIOD = 100_000  # microseconds
 _OFF = ["nosuid", "noexec", "nodev"]
@@ -90,6 +95,22 @@ def runtime_config(
             0,
             ascii(text),
         ) from error
+
+
+def refuse_links(tree: int) -> None:
+    """Raise `SetupFailure` where the root `tree` has something other than a directory at one of `MOUNT_POINTS`.
+
+    By a link there runtimes were led out (CVE-2019-19921, CVE-2026-47766). What is not there they make.
+    """
+    for name in MOUNT_POINTS:
+        try:
+            mode = os.stat(name, dir_fd=tree, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            continue
+        if mode & 0o170000 != 0o040000:
+            raise SetupFailure(
+                "the image has something other than a directory where the kernel's files go", 0, f"/{name.decode()}"
+            )
 
 
 def _process(spec: SandboxSpec, env: dict[bytes, bytes], user: User, place: Place) -> dict[str, Any]:

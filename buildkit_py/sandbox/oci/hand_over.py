@@ -16,25 +16,27 @@ import os
 import sys
 
 from buildkit_py.sandbox import passwd, syscalls
-from buildkit_py.sandbox.failure import SetupFailure, stage
+from buildkit_py.sandbox.failure import stage
 from buildkit_py.sandbox.ground import (
+    TTY_GROUP,
     become_leader,
     in_user_namespace,
     is_mapped,
     join_cgroups,
+    make_scaffold,
     may_set_groups,
     open_ports,
     set_propagation,
 )
 from buildkit_py.sandbox.init import environment, refuse_higher, report, wire
 from buildkit_py.sandbox.mounts import NODEV, NOEXEC, NOSUID, RDONLY, Prepared, Sources, encode, make_tmpfs
-from buildkit_py.sandbox.oci.config import BundleMount, Place, runtime_config
+from buildkit_py.sandbox.oci.config import MOUNT_POINTS, BundleMount, Place, refuse_links, runtime_config
 from buildkit_py.sandbox.oci.streams import keep_owners, nothing_to_read
 from buildkit_py.sandbox.overlay import Overlays
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 from buildkit_py.sandbox.request import Stdio
 from buildkit_py.sandbox.rootfs import mount_root
-from buildkit_py.sandbox.system import make_dev, make_devices
+from buildkit_py.sandbox.system import OLD_NOSUID_NODEV_NOEXEC, make_dev, make_devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,9 +48,6 @@ if TYPE_CHECKING:
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID
 """What the process is alone in; the runtime makes the container's own below them."""
 
-_TTY_GROUP = 5
-_ROOM = 8 << 20
-_OWN = (b"proc", b"sys", b"dev")
 _CGROUPS = b"/sys/fs/cgroup"
 _PACKAGE_PARENT = __file__.rpartition("/buildkit_py/")[0]
 _SEAL = (
@@ -65,20 +64,22 @@ def hand_over(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> NoRe
     for name, number, _, hard in spec.ulimits:
         refuse_higher(name, number, hard)
     set_propagation(syscalls.MS_PRIVATE)
-    scaffold = _make_scaffold(bundle, 2 * sum([len(mount.data) for mount in spec.mounts]))
+    with stage("mount the scaffold"):
+        os.mkdir(f"{bundle}/scaffold", 0o700)
+    scaffold = make_scaffold(encode(f"{bundle}/scaffold"), sum([len(mount.data) for mount in spec.mounts]))
     overlays = Overlays(scaffold, user_xattr=in_user_namespace())
     prepared = Sources(scaffold, overlays, spec.root.work).all(spec)
     points = [(item.target, item.directory) for item in prepared]
-    points += [(b"/" + name, True) for name in _OWN]
+    points += [(b"/" + name, True) for name in MOUNT_POINTS]
     tree = mount_root(spec.root, scaffold, overlays, points, user_namespace=in_user_namespace()).tree
-    _refuse_links(tree)
+    refuse_links(tree)
     _make_targets(tree, spec, prepared)
     mounts = tuple([_attach(item, number, scaffold, bundle) for number, item in enumerate(prepared)])
     user = passwd.look_up(tree, spec.user)
     place = Place(
         f"{bundle}/scaffold/root",
         machine_sys=in_user_namespace() and spec.network == "host",
-        tty_group=is_mapped(_TTY_GROUP),
+        tty_group=is_mapped(TTY_GROUP),
         groups=may_set_groups(),
         dev=_make_dev(scaffold, bundle, terminal=spec.terminal),
         screen=spec.screen,
@@ -96,7 +97,7 @@ def hand_over(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> NoRe
     )
     keep_owners(bundle, f"{bundle}/scaffold/dev/null")
     with stage("mount /proc"):
-        syscalls.mount(b"proc", b"/proc", b"proc", 2 | 4 | 8)  # mount(2)'s nosuid, nodev, noexec
+        syscalls.mount(b"proc", b"/proc", b"proc", OLD_NOSUID_NODEV_NOEXEC)
     if spec.open_ports and spec.network != "host":
         for name, value in open_ports().items():
             write(f"/proc/sys/{name.replace('.', '/')}", value.encode())
@@ -129,22 +130,6 @@ def _arguments(kind: str, bundle: str) -> list[str]:
     apart = ["--cgroup-manager=disabled"] if kind == "crun" else ["--rootless=true"]
     log = ["--log", f"{bundle}/log", "--log-format", "json"]
     return [*apart, *log, "--root", f"{bundle}/state", "run", "--bundle", bundle, "pybuild"]
-
-
-def _make_scaffold(bundle: str, size: int) -> int:
-    """A private tmpfs in the bundle, where its root and files are mounted."""
-    with stage("mount the scaffold"):
-        os.mkdir(f"{bundle}/scaffold", 0o700)
-        scaffold = make_tmpfs(NOSUID, {b"mode": b"755", b"size": b"%d" % (_ROOM + size)})
-        syscalls.move_mount(scaffold, syscalls.AT_FDCWD, encode(f"{bundle}/scaffold"))
-    return scaffold
-
-
-def _refuse_links(tree: int) -> None:
-    """A link in the place of one of these is where runtimes were led out (CVE-2019-19921, CVE-2026-47766)."""
-    for name in _OWN:
-        if os.stat(name, dir_fd=tree, follow_symlinks=False).st_mode & 0o170000 != 0o040000:
-            raise SetupFailure("mount: the image has something other than a directory at", 20, f"/{name.decode()}")
 
 
 def _make_dev(scaffold: int, bundle: str, *, terminal: bool) -> str:
