@@ -8,6 +8,7 @@ taken elsewhere: the tree in `rootfs/`, the files of /etc in `files/`.
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager, suppress
 
 from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
 from buildkit_py.api.session import Session
@@ -18,11 +19,15 @@ from buildkit_py.sandbox.oci.config import BundleMount, Place, refuse_links, run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from buildkit_py.events import Emit
     from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.request import Bounds, RunRequest
     from buildkit_py.sandbox.spec import SandboxMount, SandboxSpec
     from buildkit_py.sandbox.userns import Identity
+
+_PARTS = ("config.json", "files", "rootfs")
 
 
 class Bundle(Record):
@@ -35,7 +40,8 @@ class Bundle(Record):
 
 
 def write_bundle(request: RunRequest, directory: str, emit: Emit) -> Bundle:
-    """Write the bundle of what a request would run into `directory`, which is made, or empty.
+    """Write the bundle of what a request would run into `directory`, which is made, or empty; so it is again after an
+    error.
 
     Raises `ExportError` where it cannot be written, `UsageError` for a request that a bundle cannot hold, and
     whatever building and pulling do.
@@ -46,7 +52,8 @@ def write_bundle(request: RunRequest, directory: str, emit: Emit) -> Bundle:
     with Session(request.store) as session:
         try:
             runnable = image_runnable(request, session, emit) if built is None else built
-            return _write(request, session, runnable, directory, emit)
+            with _whole_or_not(directory):
+                return _write(request, session, runnable, directory, emit)
         except SetupFailure as failure:
             from buildkit_py.sandbox.launch import launch_error
 
@@ -66,10 +73,35 @@ def _check(request: RunRequest, directory: str) -> None:
                 f"a bundle cannot bring the volume `{source}` along", hint=f"name a directory: -v ./{source}:{target}"
             )
     if os.path.isdir(directory):
-        if os.listdir(directory):
+        try:
+            is_empty = not os.listdir(directory)
+        except OSError as problem:
+            raise ExportError(f"the directory cannot be read: {problem.strerror}", at=directory) from problem
+        if not is_empty:
             raise ExportError("the directory for the bundle is not empty", at=directory, hint="name a new one")
     elif os.path.lexists(directory):
         raise ExportError("the place for the bundle is taken by a file", at=directory, hint="name a new directory")
+
+
+@contextmanager
+def _whole_or_not(directory: str) -> Iterator[None]:
+    """Whatever is raised within, of the bundle and the directories made for it nothing is left."""
+    made = []
+    above = os.path.abspath(directory)
+    while not os.path.isdir(above):
+        made.append(above)
+        above = os.path.dirname(above)
+    try:
+        yield
+    except BaseException:
+        from buildkit_py.store.remove import remove_tree
+
+        with suppress(OSError):  # what went wrong first is what is told
+            for name in _PARTS:
+                remove_tree(f"{directory}/{name}")
+            for path in made:
+                os.rmdir(path)
+        raise
 
 
 def _write(request: RunRequest, session: Session, runnable: Runnable, directory: str, emit: Emit) -> Bundle:
@@ -91,8 +123,8 @@ def _write(request: RunRequest, session: Session, runnable: Runnable, directory:
         Choice("none", lambda message, hint: None),  # apart from this machine's, as `run` has it
     )
     identity = session.identity
-    if not os.path.isdir(directory):
-        os.makedirs(directory, 0o700)  # set-uid programs of an image are nothing for other users of this machine
+    # Set-uid programs of an image are nothing for other users; but what was there is as open as its owner likes.
+    os.makedirs(directory, 0o700, exist_ok=True)
     root = f"{directory}/rootfs"
     copied = export_local(
         layers, root, privileged=identity.privileged, mapped=identity.userns and not identity.single_id

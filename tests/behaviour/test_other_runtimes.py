@@ -179,7 +179,8 @@ def test_a_link_in_the_place_of_dev_is_refused(world: World, base_layout: Path, 
     for name in ("dev", "proc"):
         world.write(
             {
-                "Dockerfile": f"FROM busybox AS made\nRUN mkdir /r && ln -s /tmp /r/{name}\nFROM scratch\n"
+                "Dockerfile": f"FROM busybox AS made\nRUN mkdir /r && ln -s /tmp /r/{name}\n"
+                "RUN mkdir /r/closed && touch /r/closed/x && chmod 0 /r/closed\nFROM scratch\n"
                 f'COPY --from=made /r /\nCMD ["x"]\n'
             }
         )
@@ -190,6 +191,7 @@ def test_a_link_in_the_place_of_dev_is_refused(world: World, base_layout: Path, 
         done = world.run("bundle", "bad", f"bundle-{name}", ok=False)
         assert done.returncode == 6
         assert f"/{name}" in done.stderr
+        assert not (world.project / f"bundle-{name}").exists()
 
 
 @pytest.mark.privileged
@@ -273,21 +275,32 @@ def _apart(runtime: str) -> list[str]:
 
 
 def test_a_bundle_that_cannot_be(image: World) -> None:
-    image.write({"full/file": "x", "taken": "x"})
+    image.write({"full/file": "x", "taken": "x", "empty/not": "x"})
+    (image.project / "empty").chmod(0o750)
+    (image.project / "empty/not").unlink()
+    (image.project / "others").mkdir(mode=0o300)
     for argv, code, words in (
         (("box", "full"), 7, "is not empty"),
         (("box", "taken"), 7, "taken by a file"),
+        *[(("box", "others"), 7, "cannot be read: Permission denied")] * (image.mode != "root"),
         (("--network=isolated", "box", "new"), 2, "cannot bring an isolated network along"),
         (("box",), 2, "needs to be told more"),
         (("-v", "named:/data", "box", "new"), 2, "cannot bring the volume `named` along"),
         (("-e", "A=\udce9", "box", "new"), 6, "no UTF-8"),
-        (("-u", "nobody-here", "box", "newer"), 6, "unable to find user nobody-here"),
-        (("none:none", "newest"), 4, "none"),
+        (("-u", "nobody-here", "box", "deep/new/"), 6, "unable to find user nobody-here"),
+        (("-u", "nobody-here", "box", "empty"), 6, "unable to find user nobody-here"),
+        (("none:none", "new"), 4, "none"),
     ):
         done = image.run("bundle", *argv, ok=False)
         assert done.returncode == code, (argv, done.stderr)
         assert words in done.stderr
-    assert not (image.project / "newest").exists()
+    (image.project / "others").chmod(0o700)
+    assert not (image.project / "new").exists()
+    assert not (image.project / "deep").exists()
+    assert os.listdir(image.project / "empty") == []
+    image.run("bundle", "box", "empty")  # what failed before is not in the way
+    assert (image.project / "empty/config.json").exists()
+    assert stat.S_IMODE((image.project / "empty").stat().st_mode) == 0o750
 
 
 def test_info_names_them(image: World, runtime: str) -> None:
