@@ -23,6 +23,8 @@ def copy_context(source: str, target: str, *, skip: Collection[str] = (), owner:
     With an `owner` all but the directory itself and a repository of git in it is given to that user and group. Files
     of one inode stay so. Raises `ContextError` for what cannot be read or copied.
     """
+    source = os.path.realpath(source)
+    skip = {os.path.realpath(place) for place in skip}
     links: dict[tuple[int, int], str] = {}
     waiting = [("", owner)]
     modes: list[tuple[str, int]] = []

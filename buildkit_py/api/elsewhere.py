@@ -61,7 +61,7 @@ class Elsewhere:
     def __enter__(self) -> Self:
         from buildkit_py.config import store_root
 
-        self._first = os.path.abspath(self.request.store or store_root(os.environ))
+        self._first = os.path.realpath(self.request.store or store_root(os.environ))
         self._top = os.path.realpath(self._made.enter_context(_scratch(self._first, self._scratch)))
         self.request = self.request.replace(
             store=f"{self._top}/store",
@@ -69,7 +69,8 @@ class Elsewhere:
             no_cache=False,
             no_cache_filter=(),
             cache_from=(),
-            own=self.request.kept_out,
+            # Where both builds have what is theirs, they find nothing to take, whether the context is copied or not.
+            own=(*self.request.kept_out, self._first, os.path.dirname(self._top)),
             job=None,
             cache_max=_NO_LIMIT,
             limits=SizeLimits(),
@@ -118,17 +119,31 @@ class Elsewhere:
         from buildkit_py.frontend.host import FILES
 
         request = self.request
-        above = os.path.join(request.context, "")
         # A Buildfile that lies elsewhere stays there, with what is beside it: its ignore file, its lock file.
-        beside = os.path.dirname(request.file) if not request.file.startswith(above) else ""
-        known = {request.file, *FILES, *(os.path.abspath(place) for _, place in request.build_contexts)}
+        beside = "" if self._moved_file() else os.path.realpath(os.path.dirname(request.file))
+        places = (request.file, *FILES, *(place for _, place in request.build_contexts))
+        known = {os.path.realpath(place) for place in places}
         for path in sorted(looked_at):
             # Python's own files and libraries are found in any case.
             library = path.endswith((".py", ".so")) and os.path.basename(path) != "Buildfile.py"
-            inside = os.path.join(path, "").startswith(above) or (beside and os.path.dirname(path) == beside)
-            if not library and not inside and path not in known:
+            real = os.path.realpath(path)
+            inside = self._inside(real) or (beside and os.path.realpath(os.path.dirname(path)) == beside)
+            if not library and not inside and real not in known:
                 return path
         return ""
+
+    def _inside(self, real: str) -> bool:
+        """Whether a path without links lies in the context."""
+        return os.path.join(real, "").startswith(os.path.join(os.path.realpath(self.request.context), ""))
+
+    def _moved_file(self) -> str:
+        """The Buildfile in the copy of the context; "" for one that lies elsewhere, or is a link that leads there."""
+        above, name = os.path.split(self.request.file)
+        above = os.path.realpath(above)
+        if not self._inside(above) or not self._inside(os.path.realpath(self.request.file)):
+            return ""
+        inside = os.path.relpath(above, os.path.realpath(self.request.context))
+        return os.path.normpath(f"{self._top}/context/{inside}/{name}")
 
     def _move_context(self, outside: str, *, may_give: bool) -> None:
         from buildkit_py.api.copied_context import copy_context
@@ -143,12 +158,8 @@ class Elsewhere:
             return
         context = f"{self._top}/context"
         owner = 1 if may_give and OWNERS not in self._same else None
-        copy_context(request.context, context, skip=(self._first, self._top, *request.own), owner=owner)
-        inside = os.path.relpath(request.file, request.context)
-        if not inside.startswith("../"):
-            self.request = request.replace(context=context, file=os.path.join(context, inside))
-        else:
-            self.request = request.replace(context=context)
+        copy_context(request.context, context, skip=request.own, owner=owner)
+        self.request = request.replace(context=context, file=self._moved_file() or request.file)
         self.varied.append(Varied(DIRECTORY, True, "the context is a copy elsewhere, with new times"))
         if owner is not None:
             self.varied.append(Varied(OWNERS, True, "the files of the context belong to another user"))

@@ -62,6 +62,18 @@ def test_what_is_left_out(context: Path, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path / "copy")) == [".git", "link", "pipe", "program", "two"]
 
 
+def test_what_is_left_out_is_found_by_any_of_its_names(context: Path, tmp_path: Path) -> None:
+    """Also a place for the copy that lies in the context, which would be copied into itself for ever."""
+    (tmp_path / "alias").symlink_to(context)
+    (context / "copies").mkdir()
+    copy_context(str(tmp_path / "alias"), str(context / "copies" / "one"), skip=(str(context / "copies"),))
+    assert sorted(os.listdir(context / "copies" / "one")) == [".git", "link", "pipe", "program", "sub", "two"]
+    copy_context(
+        str(context), str(tmp_path / "copy"), skip=(str(tmp_path / "alias" / "copies"), str(tmp_path / "alias/sub"))
+    )
+    assert sorted(os.listdir(tmp_path / "copy")) == [".git", "link", "pipe", "program", "two"]
+
+
 @pytest.mark.privileged
 def test_owners(context: Path, tmp_path: Path) -> None:
     if os.geteuid() != 0:

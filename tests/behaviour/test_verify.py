@@ -225,3 +225,42 @@ def test_a_cache_in_the_context_is_no_difference(world: World, context: tuple[st
     world.build(*context, f"--cache-to=type=local,dest={world.project}/kept")
     answer = verified(world, *context, f"--cache-from=type=local,src={world.project}/kept", *more, code=0)
     assert set(states(answer).values()) == {"SAME"}
+
+
+@pytest.mark.parametrize("same", [(), ("--same=directory",)], ids=["copied", "not copied"])
+@pytest.mark.parametrize("where", ["context", "store", "cache"])
+def test_links_are_no_difference(world: World, context: tuple[str, str], where: str, same: tuple[str, ...]) -> None:
+    """The context, or what is part of none and lies in it, has another name through a link."""
+    world.write({"p/Dockerfile": STEADY, "p/a": "a", "p/b": "2\n1\n", "p/kept/not": "", "p/tmp/not": ""})
+    (world.project / "link").symlink_to("p")
+    argv, env = [*context, *same, "link"], {}
+    if where == "context":
+        argv += ["--scratch=p/tmp"]
+    elif where == "store":
+        env["PYBUILD_HOME"] = str(world.project / "p/.store")
+    else:
+        (world.project / "p/kept/not").unlink()
+        world.run("build", *context, "--cache-to=type=local,dest=p/kept", "p")
+        argv = [*context, *same, "--cache-from=type=local,src=link/kept", "p"]
+    done = world.run("verify", "--json", "--progress=quiet", *argv, ok=False, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    assert set(states(answer).values()) == {"SAME"}
+    assert {one["what"]: one["done"] for one in answer["varied"]}["directory"] == (not same)
+    assert os.listdir(world.project / "p/tmp") == ["not"]
+
+
+def test_a_buildfile_and_its_context_by_two_names(world: World) -> None:
+    world.write({"p/Dockerfile": "FROM ./base+base\nCOPY a /\n", "p/a": "a"})
+    world.write({"p/base/Dockerfile": "FROM scratch AS base\nCOPY b /\n", "p/base/b": "b"})
+    (world.project / "link").symlink_to("p")
+    answer = verified(world, "-f", "p/Dockerfile", "link", code=0)
+    assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
+
+
+def test_a_buildfile_that_is_a_link_out_of_its_context(world: World) -> None:
+    """The link would lead elsewhere from a copy."""
+    world.write({"shared/Dockerfile": "FROM scratch\nCOPY a /\n", "p/a": "a"})
+    (world.project / "p/Dockerfile").symlink_to("../shared/Dockerfile")
+    answer = verified(world, "p", code=0)
+    assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
