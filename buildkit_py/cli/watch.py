@@ -103,7 +103,7 @@ def main(argv: list[str]) -> int:
         if len(parsed.operands) > 2:
             raise UsageError("only one target can be run", hint="name one, or leave `--run` out")
         request = run_request(_of_run(parsed, command), os.environ, cwd)
-    Watch(ours, request, progress_of(parsed)).watch()
+    Watch(ours, request, progress_of(parsed), cwd).watch()
 
 
 def progress_of(parsed: Parsed) -> str:
@@ -137,14 +137,16 @@ def _library() -> type:
 
 
 class Watch:
-    """`argv` is the command line of the builds, `request` the run of their result, None for none.
+    """`argv` is the command line of the builds, `request` the run of their result, None for none. Paths are shown from
+    `cwd`, which may be removed.
 
     Two jobs at most: a look or a build, and a run of the last result that there was.
     """
 
-    def __init__(self, argv: list[str], request: RunRequest | None, kind: str) -> None:
+    def __init__(self, argv: list[str], request: RunRequest | None, kind: str, cwd: str) -> None:
         self._argv = argv
         self._request = request
+        self._cwd = cwd
         # A line now and then needs no drawing.
         self._kind = kind if kind in ("json", "quiet") else "plain"
         self._signal = 0
@@ -207,7 +209,10 @@ class Watch:
             while not self.is_set():
                 time.sleep(_LOOKS)
             return set()
-        found = self._notify.watch(_AT_MOST, _QUIET, 0, self)
+        try:
+            found = self._notify.watch(_AT_MOST, _QUIET, 0, self)
+        except RuntimeError as problem:  # as watchfiles' own error is: of polling, where it may not look any more
+            raise ContextError(f"the inputs cannot be watched any more: {problem}") from problem
         return {path for _, path in found} if isinstance(found, set) else set()
 
     # -- building
@@ -231,7 +236,7 @@ class Watch:
         from buildkit_py.cli.job import Job
 
         if changed:
-            self._say(f"{os.path.relpath(changed)} changed")
+            self._say(f"{os.path.relpath(changed, self._cwd)} changed")
         self._building = Job("build", tuple(self._argv))
 
     def _take(self, build: Job) -> None:
@@ -271,10 +276,10 @@ class Watch:
                 break
             except FileNotFoundError:
                 continue  # a directory went away just now, and then the one above it is to be watched
-            except OSError as problem:
+            except (OSError, RuntimeError) as problem:  # where there is no instance of inotify, watchfiles' own error
                 raise ContextError(
                     f"{len(directories)} directories cannot be watched: {problem}",
-                    hint="the kernel's limit is the sysctl fs.inotify.max_user_watches",
+                    hint="the kernel's limits are the sysctls fs.inotify.max_user_watches and max_user_instances",
                 ) from problem
         self._seen = inputs.again()
         return self._seen

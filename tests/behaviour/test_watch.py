@@ -29,14 +29,14 @@ CMD ["sh", "-c", "trap 'echo stopped; exit 0' TERM; echo serving $(cat /src/a) $
 class Watching:
     """A `pybuild watch` that runs, and all that it has said."""
 
-    def __init__(self, world: World, *argv: str) -> None:
+    def __init__(self, world: World, *argv: str, cwd: Path, env: dict[str, str]) -> None:
         self.said = ""
         self._seen = 0
         self._more = threading.Condition()
         self.process = subprocess.Popen(
             world.command("watch", *argv),
-            cwd=world.project,
-            env=world.environment(),
+            cwd=cwd,
+            env=world.environment(**env),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -62,6 +62,10 @@ class Watching:
     def end(self) -> int:
         """Send what Ctrl-C sends, and wait; the exit code."""
         self.process.send_signal(signal.SIGINT)
+        return self.over()
+
+    def over(self) -> int:
+        """Wait until it ends; the exit code."""
         code = self.process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         assert self.process.stdout is not None
@@ -78,9 +82,9 @@ class Project:
         self.base = f"--build-context=busybox=oci-layout://{base_layout}"
         self.started: list[Watching] = []
 
-    def watch(self, *argv: str) -> Watching:
+    def watch(self, *argv: str, cwd: Path | None = None, **env: str) -> Watching:
         """Begin to watch the project."""
-        watching = Watching(self.world, "--progress=plain", self.base, *argv)
+        watching = Watching(self.world, "--progress=plain", self.base, *argv, cwd=cwd or self.world.project, env=env)
         self.started.append(watching)
         return watching
 
@@ -293,3 +297,43 @@ def test_the_library_is_asked_for_where_it_is_missing(project: Project, world: W
     assert done.returncode == 2
     assert "needs the library watchfiles" in done.stderr
     assert "pip install watchfiles" in done.stderr
+
+
+def test_the_working_directory_is_removed(project: Project, world: World) -> None:
+    (world.project / "gone").mkdir()
+    watching = project.watch(str(world.project), cwd=world.project / "gone")
+    watching.until(WAITING)
+    (world.project / "gone").rmdir()
+    world.write({"src/a": "two"})
+    watching.until("note: ../src/a changed")
+    watching.until("the working directory was removed")
+    watching.until(WAITING)
+    assert watching.end() == 128 + signal.SIGINT
+
+
+NO_INSTANCE = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
+
+
+def test_what_the_kernel_does_not_allow(project: Project, world: World) -> None:
+    argv = world.command("watch", project.base, ".")
+    start = argv.index("buildkit_py") - 2
+    argv[start:start] = ["unshare", "--user", "--map-root-user", "sh", "-c", NO_INSTANCE, "sh"]
+    done = subprocess.run(
+        argv, cwd=world.project, env=world.environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "cannot be watched" in done.stderr
+    assert "max_user_instances" in done.stderr
+
+
+def test_what_may_not_be_polled_any_more(project: Project, world: World) -> None:
+    if world.mode == "root":
+        pytest.skip("root may read everything")
+    watching = project.watch(".", WATCHFILES_FORCE_POLLING="1")
+    watching.until(WAITING)
+    try:
+        (world.project / "src").chmod(0)
+        watching.until("cannot be watched any more")
+        assert watching.over() == 4
+    finally:
+        (world.project / "src").chmod(0o755)
