@@ -38,12 +38,13 @@ _GRACE, _SHORT_GRACE = 2.0, 0.3
 _LOOKS = 0.05
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Of `pybuild build`, all but what would do the same work anew each time, and what builds nothing.
+# Of `pybuild build`, all but what would do the same work anew each time, what builds nothing or opens a shell, and
+# what is there for its exit code.
 _BUILD = frozenset(
     (
         *("file", "tag", "target", "build-arg", "build-context", "secret", "no-secret-scan", "ssh", "output"),
-        *("iidfile", "metadata-file", "label", "platform", "locked", "offline", "cache-from", "cache-max", "network"),
-        *("allow", "add-host", "jobs", "keep-going", "compression", "reproducible", "progress", "quiet"),
+        *("iidfile", "metadata-file", "label", "platform", "locked", "offline", "cache-from", "cache-max", "normalize"),
+        *("network", "allow", "add-host", "jobs", "keep-going", "compression", "reproducible", "progress", "quiet"),
     )
 )
 # Of `pybuild run`; `--network` and `--add-host` are for both.

@@ -211,6 +211,16 @@ def test_files_of_a_buildfile_py(project: Project) -> None:
     watching.end()
 
 
+def test_modes_as_git_has_them(project: Project) -> None:
+    subprocess.run(["git", "init", "-q", project.world.project], check=True)
+    subprocess.run(["git", "-C", project.world.project, "add", "src"], check=True)
+    project.world.write({"Dockerfile": "FROM busybox\nCOPY src /src\nRUN echo mode $(stat -c %a /src/a)\n"})
+    (project.world.project / "src/a").chmod(0o600)
+    watching = project.watch(".", "--normalize")
+    assert "mode 644" in watching.until(WAITING)
+    watching.end()
+
+
 def test_a_run_is_restarted_when_the_result_is_another(project: Project) -> None:
     project.world.write({"Dockerfile": SERVER})
     watching = project.watch(".", "--run", "-e", "X=x")
