@@ -13,8 +13,7 @@ import pytest
 
 from tests.behaviour.watched import leftovers, watch
 from tests.behaviour.world import World
-
-pytest.importorskip("watchfiles")
+from tests.needs import need, need_package
 
 # Nobody waits this long: it turns a hang into a message.
 PATIENCE = 60
@@ -91,6 +90,7 @@ class Project:
 
 @pytest.fixture
 def project(world: World, base_layout: Path) -> Iterator[Project]:
+    need_package("watchfiles")
     world.write({"Dockerfile": DOCKERFILE, "src/a": "one", "x.cfg": "x", "README": "r", "other/o": "o"})
     made = Project(world, base_layout)
     yield made
@@ -212,6 +212,7 @@ def test_files_of_a_buildfile_py(project: Project) -> None:
 
 
 def test_modes_as_git_has_them(project: Project) -> None:
+    need("git")
     subprocess.run(["git", "init", "-q", project.world.project], check=True)
     subprocess.run(["git", "-C", project.world.project, "add", "src"], check=True)
     project.world.write({"Dockerfile": "FROM busybox\nCOPY src /src\nRUN echo mode $(stat -c %a /src/a)\n"})
