@@ -155,7 +155,7 @@ def _build(parsed: Parsed) -> int:
     from buildkit_py.api.witness import Witness
     from buildkit_py.cli import first_tier
     from buildkit_py.cli.locate import candidates, here
-    from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.progress import kind_of, shown
     from buildkit_py.cli.remember import answer, remember
 
     cwd = here()
@@ -164,9 +164,7 @@ def _build(parsed: Parsed) -> int:
     request = build_request(parsed, os.environ, cwd)
     for looked_for in candidates(parsed.operands[0], parsed.one("file"), cwd):
         witness.file(looked_for)
-    kind = parsed.one("progress") or kind_from(os.environ)
-    if parsed.has("quiet"):
-        kind = "quiet"
+    kind = kind_of(parsed)
     result = shown(kind, lambda emit: build(request, emit, witness))
     if request.dry_run:
         from buildkit_py.cli.listing import print_plan

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
+    from buildkit_py.cli.options import Parsed
     from buildkit_py.events import Emit, Event
     from buildkit_py.report.reporter import Reporter
 
@@ -25,6 +26,11 @@ def kind_from(env: Mapping[str, str]) -> str:
     kind = env.get("BUILDKIT_PROGRESS", "auto")
     known = {"tty": "tty", "plain": "plain", "quiet": "quiet", "rawjson": "json", "json": "json"}
     return known.get(kind, "auto")
+
+
+def kind_of(parsed: Parsed) -> str:
+    """The kind of progress that a command line asks for, or else the environment."""
+    return "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
 
 
 def at_terminal() -> bool:

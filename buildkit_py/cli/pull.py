@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from buildkit_py.cli.options import Command, Option, parse
 from buildkit_py.cli.push import PROGRESS
 
@@ -29,9 +27,8 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Pull, and print the digest."""
     from buildkit_py.api.transfer import pull
-    from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.progress import kind_of, shown
 
     parsed = parse(parser(), argv)
-    kind = "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
-    print(shown(kind, lambda emit: pull(parsed.operands[0], emit, platform=parsed.one("platform"))))
+    print(shown(kind_of(parsed), lambda emit: pull(parsed.operands[0], emit, platform=parsed.one("platform"))))
     return 0

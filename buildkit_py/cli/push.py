@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from buildkit_py.cli.options import Command, Option, parse
 
 PROGRESS = ("auto", "tty", "plain", "json", "quiet")
@@ -29,9 +27,8 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Push, and print the digest."""
     from buildkit_py.api.transfer import push
-    from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.progress import kind_of, shown
 
     parsed = parse(parser(), argv)
-    kind = "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
-    print(shown(kind, lambda emit: push(parsed.operands[0], emit)))
+    print(shown(kind_of(parsed), lambda emit: push(parsed.operands[0], emit)))
     return 0

@@ -55,12 +55,12 @@ def main(argv: list[str]) -> int:
     from buildkit_py.api.build import build
     from buildkit_py.cli.build_request import build_request
     from buildkit_py.cli.locate import here, with_file
-    from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.progress import kind_of, shown
 
     cwd = here()
     parsed = with_file(parse(parser(), argv), cwd)
     request = build_request(parsed, os.environ, cwd).replace(test=True, keep_going=True)
-    kind = parsed.one("progress") or kind_from(os.environ)
+    kind = kind_of(parsed)
     result = shown(kind, lambda emit: build(request, emit))
     _tell(result, quiet=kind == "json")
     if parsed.one("junit"):

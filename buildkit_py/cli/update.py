@@ -41,14 +41,13 @@ def main(argv: list[str]) -> int:
     from buildkit_py.api.update import update
     from buildkit_py.cli.build_request import build_request
     from buildkit_py.cli.locate import here
-    from buildkit_py.cli.progress import kind_from, shown
+    from buildkit_py.cli.progress import kind_of, shown
 
     parsed = parse(parser(), argv)
     names = parsed.operands[1:]
     del parsed.operands[1:]
     request = build_request(parsed, os.environ, here())
-    kind = "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
-    done = shown(kind, lambda emit: update(request, names, emit, write=not parsed.has("dry-run")))
+    done = shown(kind_of(parsed), lambda emit: update(request, names, emit, write=not parsed.has("dry-run")))
     for move in done.moves:
         if not move.before:
             sys.stdout.write(f"{move.name} is {move.after}\n")

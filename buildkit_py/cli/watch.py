@@ -89,6 +89,7 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Watch until a signal comes; or the code of the first build, where that came to nothing that can be watched."""
     from buildkit_py.cli.locate import here, is_remote, locate
+    from buildkit_py.cli.progress import kind_of
     from buildkit_py.cli.run import run_request
 
     at = argv.index("--") if "--" in argv else len(argv)
@@ -104,14 +105,7 @@ def main(argv: list[str]) -> int:
         if len(parsed.operands) > 2:
             raise UsageError("only one target can be run", hint="name one, or leave `--run` out")
         request = run_request(_of_run(parsed, command), os.environ, cwd)
-    Watch(ours, request, progress_of(parsed), cwd).watch()
-
-
-def progress_of(parsed: Parsed) -> str:
-    """The kind of progress that a command line asks for."""
-    from buildkit_py.cli.progress import kind_from
-
-    return "quiet" if parsed.has("quiet") else parsed.one("progress") or kind_from(os.environ)
+    Watch(ours, request, kind_of(parsed), cwd).watch()
 
 
 def _of_run(parsed: Parsed, command: list[str]) -> Parsed:

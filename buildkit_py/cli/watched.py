@@ -118,13 +118,13 @@ def _look(argv: list[str], answer: int) -> int:
 
 
 def _build(argv: list[str], answer: int) -> int:
-    from buildkit_py.cli import remember, watch
-    from buildkit_py.cli.progress import shown
+    from buildkit_py.cli import remember
+    from buildkit_py.cli.progress import kind_of, shown
 
     parsed = _parsed(argv)
     witness = _Watching()
     request = _request(parsed, witness)
-    kind = watch.progress_of(parsed)
+    kind = kind_of(parsed)
     result: BuildResult | None = None
     try:
         result = shown(kind, lambda emit: _built(request, emit, witness))
