@@ -2,6 +2,7 @@
 
     PybuildError                    exit code
     ├── StepFailed                          1   a step of the build ended with a failure
+    ├── NotHealthy                          1   a container is unhealthy, has ended, or is not healthy in time
     ├── UsageError                          2   the command line asks for something that is not there
     ├── BuildfileError                      3   a Buildfile or Buildfile.py is wrong
     │   └── BuildfileSyntaxError            3   it does not parse
@@ -90,6 +91,10 @@ class StepFailed(PybuildError):
         self.step_id = step_id
         self.tail = tail
         self.reason = reason
+
+
+class NotHealthy(PybuildError):
+    """What is waited for is not to come: a container is unhealthy, has ended, or is not healthy in time."""
 
 
 class UsageError(PybuildError):

@@ -73,6 +73,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     from buildkit_py.api.volumes import mounted
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
+    from buildkit_py.runner.health import check_of
     from buildkit_py.runner.signal_number import signal_number
     from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.sandbox.spec import RootFilesystem
@@ -93,6 +94,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
         volumes = mounted(request, session, directories)
         try:
             spec = container_spec(runnable.config, volumes.request, root, request.hostname or id[:12], networks)
+            check = check_of(runnable.config.healthcheck, runnable.config.shell, request.health)
             stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")
             body = {
                 "spec": spec.wire(),
@@ -102,6 +104,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
                 "patience": wanted.patience,
                 "bounds": request.bounds.values(),
                 "volumes": volumes.names,
+                "check": check.values() if check is not None else (),
             }
             about = About(
                 id=id,

@@ -11,6 +11,7 @@ from buildkit_py.api.containers import READY
 from buildkit_py.api.run import layer_directories
 from buildkit_py.api.session import Session
 from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.runner.health import Check
 from buildkit_py.runner.request import Bounds
 from buildkit_py.runner.restart import Restart
 from buildkit_py.runner.supervisor import Supervisor
@@ -93,6 +94,13 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         limits = bounds.enforce()
         return starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
 
+    def beside(container: Sandbox, argv: tuple[str, ...], stdout: int) -> Sandbox:
+        from buildkit_py.sandbox.join import Joiner
+
+        command = spec.replace(argv=argv, terminal=False, cgroups=groups())
+        with closing(Joiner(container.pidfd)) as joiner:
+            return joiner.spawn(command, stdin=-1, stdout=stdout, stderr=stdout)
+
     def groups() -> tuple[str, ...]:
         return limits.directories if limits is not None else ()
 
@@ -118,6 +126,8 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
             ended=ended,
             stop_signal=about.body["stop"],
             patience=about.body["patience"],
+            check=Check(*check) if (check := about.body.get("check")) else None,
+            beside=beside,
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: supervisor.ask_to_stop())

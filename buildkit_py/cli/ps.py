@@ -46,10 +46,13 @@ def main(argv: list[str]) -> int:
 def _json(found: Sequence[tuple[About, State]]) -> str:
     import json
 
+    from buildkit_py.runner.health import Health
+
     rows = [
         {
             **{name: getattr(about, name) for name in ("id", "name", "what", "command", "created")},
             **{name: getattr(state, name) for name in ("status", "started", "finished", "code", "restarts", "problem")},
+            "health": dict(zip(Health.__fields__, state.health, strict=True)) if state.health else None,
         }
         for about, state in found
     ]
@@ -82,13 +85,22 @@ def _status(state: State, now: float) -> str:
     from buildkit_py.report.units import age
 
     if state.status == "running":
-        return "up for " + age(state.started, now).removesuffix(" ago")
+        return "up for " + age(state.started, now).removesuffix(" ago") + _health(state)
     if state.status == "created":
         return "never started"
     ended = f"code {state.code}" + (f", {age(state.finished, now)}" if state.finished else "")
     if state.status == "restarting":
         return f"starts again ({ended})"
     return f"ended ({state.problem or ended})"
+
+
+def _health(state: State) -> str:
+    if not state.health:
+        return ""
+    from buildkit_py.runner.health import STARTING, Health
+
+    status = Health(*state.health).status
+    return f" (health: {status})" if status == STARTING else f" ({status})"
 
 
 def _cut(text: str) -> str:

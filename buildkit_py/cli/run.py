@@ -47,6 +47,13 @@ _OPTIONS = (
     Option(("-d", "--detach"), "run it in the background, and print its id"),
     Option(("--name",), "its name; only with -d", "NAME"),
     Option(("--restart",), "start it again when it ended: no, on-failure[:N], always; only with -d", "POLICY"),
+    Option(("--health-cmd",), "the check of its health, for its shell; only with -d", "COMMAND"),
+    Option(("--health-interval",), "the time between two checks: 30s, 1m30s; only with -d", "TIME"),
+    Option(("--health-timeout",), "how long a check may take, 30s; only with -d", "TIME"),
+    Option(("--health-retries",), "how many checks in a row make it unhealthy, 3; only with -d", "N"),
+    Option(("--health-start-period",), "how long failures do not count at its start, 0s; only with -d", "TIME"),
+    Option(("--health-start-interval",), "the time between two checks then, 5s; only with -d", "TIME"),
+    Option(("--no-healthcheck",), "do not check its health, whatever the image says; only with -d"),
     Option(("--stop-signal",), "what `pybuild stop` sends it; only with -d", "SIGNAL"),
     Option(("--stop-timeout",), "how long it has then, in seconds; only with -d", "SECONDS"),
     Option(("--rm",), "remove it at its end; in the foreground it is, in any case"),
@@ -56,6 +63,11 @@ _CONFINING = frozenset(
     ("memory", "cpus", "pids-limit", "shm-size", "ulimit", "tmpfs", "cap-add", "cap-drop", "security-opt", "hardened")
 )
 _DETACHED = ("name", "restart", "stop-signal", "stop-timeout")
+# What `health` reads, of containers in the background only, too.
+_HEALTH = (
+    *("health-cmd", "health-interval", "health-timeout", "health-retries"),
+    *("health-start-period", "health-start-interval", "no-healthcheck"),
+)
 
 
 def parser() -> Command:
@@ -103,8 +115,8 @@ def main(argv: list[str]) -> int:
             id = shown("auto", lambda emit: start_detached(request, wanted, if_busy(emit)))
             sys.stdout.write(f"{id}\n")
             return 0
-        for name in _DETACHED:
-            if parsed.one(name):
+        for name in (*_DETACHED, *_HEALTH):
+            if name in parsed.given:
                 raise UsageError(f"`--{name}` is for containers in the background", hint="add `-d`")
         from buildkit_py.api.run import prepare
 
@@ -181,6 +193,10 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         pull=parsed.one("pull") in ("true", "always"),
         runtime=parsed.one("runtime"),
     )
+    if any(name in parsed.given for name in _HEALTH):
+        from buildkit_py.cli.health import health_check
+
+        request = request.replace(health=health_check(parsed))
     if not _CONFINING.isdisjoint(parsed.given):
         from buildkit_py.cli.confine import confined
 

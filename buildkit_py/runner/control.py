@@ -1,9 +1,11 @@
 """The control socket of a container: what others ask of its supervisor, and how it answers.
 
 A socket of whole messages (SOCK_SEQPACKET) in the container's directory, which is private to its user. A message is a
-tuple of plain values as `marshal` writes it: `("kill", signal)`, `("stop", signal, seconds)`, `("wait",)`, `("join",)`.
+tuple of plain values as `marshal` writes it: `("kill", signal)`, `("stop", signal, seconds)`, `("wait",)`, `("join",)`,
+`("health",)`.
 Each is answered at once with `("ok",)`, with which whoever joins gets the pidfd of the container's first process, if
-there is one; whoever waits or stops then gets `("ended", code)`.
+there is one; whoever waits or stops then gets `("ended", code)`. Whoever asks for its health gets `("health", status)`
+instead, again whenever that is another one, and the end.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 import marshal
 from _blake2 import blake2b
 
-from buildkit_py.image.config import ImageConfig
+from buildkit_py.image.config import Healthcheck, ImageConfig
 from buildkit_py.record import Record
 from buildkit_py.store.sealed import read_regular
 
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
-_FORMAT = 3
+_FORMAT = 4
 _CHECKSUM = 32
 
 
@@ -43,6 +43,8 @@ def remember(store: Store, digest: str, runnable: Runnable) -> None:
         config.user,
         config.volumes,
         config.stop_signal,
+        config.shell,
+        config.healthcheck.values() if config.healthcheck is not None else None,
     )
     data = marshal.dumps(value, 4)
     store.work.write(_path(store, digest), _checksum(data) + data)
@@ -54,7 +56,8 @@ def recall(store: Store, digest: str) -> Runnable | None:
         data = read_regular(_path(store, digest))
         if data is None or _checksum(data[_CHECKSUM:]) != data[:_CHECKSUM]:
             return None
-        number, layers, env, cmd, entrypoint, working_dir, user, volumes, stop = marshal.loads(data[_CHECKSUM:])
+        number, layers, *values, shell, health = marshal.loads(data[_CHECKSUM:])
+        env, cmd, entrypoint, working_dir, user, volumes, stop = values
     except (ValueError, EOFError, TypeError):  # damaged, or written by another Python
         return None
     if number != _FORMAT:
@@ -67,6 +70,8 @@ def recall(store: Store, digest: str) -> Runnable | None:
         user=user,
         volumes=volumes,
         stop_signal=stop,
+        shell=shell,
+        healthcheck=Healthcheck(*health) if health is not None else None,
     )
     return Runnable(layers, config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from buildkit_py.image.config import Healthcheck
 from buildkit_py.record import Record
 from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES
 
@@ -37,7 +38,8 @@ class RunRequest(Record):
     a directory or file, or the name of a volume of the store. `network` is "default", "isolated", "host" or "none".
     `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
     that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`. `runtime` is who runs it
-    instead of us: `crun`, `runc` or a path.
+    instead of us: `crun`, `runc` or a path. `health` is what is asked of the health check of one in the background: its
+    image says what this leaves open.
     """
 
     what: str
@@ -63,3 +65,4 @@ class RunRequest(Record):
     shm: int = 0
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
     runtime: str = ""
+    health: Healthcheck = Healthcheck()

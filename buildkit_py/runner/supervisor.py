@@ -13,7 +13,9 @@ import time
 
 from buildkit_py.errors import PybuildError
 from buildkit_py.runner import control
+from buildkit_py.runner.checks import Checks
 from buildkit_py.runner.container_log import LogWriter
+from buildkit_py.runner.health import STARTING, Health
 from buildkit_py.runner.restart import FIRST_PAUSE, LONGEST_PAUSE, SETTLED
 from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING, State
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable
 
+    from buildkit_py.runner.health import Check
     from buildkit_py.runner.restart import Restart
     from buildkit_py.sandbox.launch import Sandbox
 
@@ -37,6 +40,7 @@ class Supervisor:
     `ended` hears of each end with its code, and says why it came to that where the code does not, else "".
 
     `stop_signal` is what ends it at the request of this process's own SIGTERM, and `patience` how many seconds it gets.
+    `beside(sandbox, argv, stdout)` starts a command in it, as which it is checked, and raises `SandboxError`.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Supervisor:
         ended: Callable[[int], str] = lambda code: "",
         stop_signal: int = 15,
         patience: float = 10.0,
+        check: Check | None,
+        beside: Callable[[Sandbox, tuple[str, ...], int], Sandbox],
     ) -> None:
         self._start = start
         self._note = note
@@ -56,12 +62,17 @@ class Supervisor:
         self._restart = restart
         self._stop_signal = stop_signal
         self._patience = patience
+        self._check = check
+        self._beside = beside
+        self._checks: Checks | None = None
+        self._state = State()
         self._server = control.listen(directory)
         self._log = LogWriter(directory)
         self._poll = select.poll()
         self._poll.register(self._server.fileno(), select.POLLIN)
         self._clients: dict[int, _socket.socket] = {}
         self._waiting: list[_socket.socket] = []
+        self._watching: list[_socket.socket] = []  # those that wait and hear of its health, too
         self._streams: dict[int, int] = {}
         self._sandbox: Sandbox | None = None
         self._stopping = False
@@ -74,23 +85,23 @@ class Supervisor:
 
         One that does not start the first time has ended for good, whatever its policy is: whoever started it is told.
         """
-        state = State()
         has_run = False
         pause = FIRST_PAUSE
         try:
             while True:
-                state = state.replace(status=RUNNING, started=time.time(), problem="")
+                health = Health().values() if self._check is not None else ()
+                self._state = self._state.replace(status=RUNNING, started=time.time(), problem="", health=health)
                 try:
-                    code = self._once(state, ready)
+                    code = self._once(ready)
                     has_run = True
-                    state = state.replace(problem=self._said_at_end(code))
+                    self._state = self._state.replace(problem=self._said_at_end(code))
                 except PybuildError as problem:
                     code = NOT_STARTED
                     self._said_at_end(code)
-                    state = state.replace(problem=problem.message)
+                    self._state = self._state.replace(problem=problem.message)
                     ready(problem)
                 ended = time.time()
-                state = state.replace(status=EXITED, finished=ended, code=code)
+                self._state = state = self._state.replace(status=EXITED, finished=ended, code=code)
                 if not has_run or self._stopping or not self._restart.wanted(code, state.restarts):
                     return state
                 if ended - state.started >= SETTLED:
@@ -99,9 +110,9 @@ class Supervisor:
                 if not self._pause(pause):
                     return state
                 pause = min(2 * pause, LONGEST_PAUSE)
-                state = state.replace(restarts=state.restarts + 1)
+                self._state = state.replace(restarts=state.restarts + 1)
         finally:
-            self._try_note(state)
+            self._try_note(self._state)
             self._log.close()
 
     def _try_note(self, state: State) -> None:
@@ -125,7 +136,7 @@ class Supervisor:
         """From a signal handler: end the container, and do not start it again."""
         os.write(self._waker, b".")
 
-    def _once(self, state: State, ready: Callable[[PybuildError | None], None]) -> int:
+    def _once(self, ready: Callable[[PybuildError | None], None]) -> int:
         out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         try:
             sandbox = self._start(out[1], err[1])
@@ -140,7 +151,8 @@ class Supervisor:
             for fd in self._streams:
                 os.set_blocking(fd, False)
                 self._poll.register(fd, select.POLLIN)
-            self._note(state)
+            self._note(self._state)
+            self._begin_checks(sandbox)
             ready(None)
             self._serve(sandbox)
             return sandbox.wait().code
@@ -148,11 +160,51 @@ class Supervisor:
             sandbox.destroy()
             raise
         finally:
+            self._end_checks()
             self._sandbox, self._deadline = None, None
             for fd in list(self._streams):
                 self._drain(fd)
                 self._close(fd)
             self._log.end()
+
+    def _begin_checks(self, sandbox: Sandbox) -> None:
+        check = self._check
+        if check is not None:
+            self._checks = Checks(check, lambda stdout: self._beside(sandbox, check.argv, stdout), self._heard)
+
+    def _end_checks(self) -> None:
+        checks, self._checks = self._checks, None
+        if checks is not None:
+            self._watch(checks.fds, ())
+            checks.close()
+
+    def _step_checks(self, checks: Checks, ready: frozenset[int]) -> None:
+        before = checks.fds
+        checks.step(ready)
+        self._watch(before, checks.fds)
+
+    def _watch(self, before: tuple[int, ...], now: tuple[int, ...]) -> None:
+        for fd in before:
+            if fd not in now:
+                self._poll.unregister(fd)
+        for fd in now:
+            if fd not in before:
+                self._poll.register(fd, select.POLLIN)
+
+    def _heard(self, health: Health) -> None:
+        """Of the container's health, which is another one now."""
+        before = self._health()
+        self._state = self._state.replace(health=health.values())
+        self._try_note(self._state)
+        if health.status != before:
+            for client in list(self._watching):
+                self._answer(client, "health", health.status)
+
+    def _health(self) -> str:
+        """One word for its health, "" where nobody checks it. One that is to be started again is not well yet."""
+        if not self._state.health:
+            return ""
+        return Health(*self._state.health).status if self._sandbox is not None else STARTING
 
     def _serve(self, sandbox: Sandbox) -> None:
         """Until the sandbox has ended."""
@@ -176,11 +228,11 @@ class Supervisor:
 
     def _ready(self) -> list[tuple[int, int]]:
         """What is ready; output, requests and wake-ups among it are dealt with."""
-        left = None
-        if self._deadline is not None:  # poll(2) takes 24 days at most, and a person may mean "for ever"
-            left = min(max(0.0, self._deadline - time.monotonic()) * 1000 + 1, _LONGEST_LOOK)
-        found = self._poll.poll(left)
+        found = self._poll.poll(self._longest_look())
+        checks = frozenset(self._checks.fds if self._checks is not None else ())
         for fd, _ in found:
+            if fd in checks:
+                continue  # in the end: until then its number is not another one's
             if fd in self._streams:
                 self._read(fd)
             elif fd == self._server.fileno():
@@ -190,7 +242,18 @@ class Supervisor:
             elif fd == self._woken:
                 os.read(self._woken, _PIECE)
                 self._stop(self._stop_signal, self._patience)
+        if self._checks is not None:
+            self._step_checks(self._checks, checks.intersection([fd for fd, _ in found]))
         return found
+
+    def _longest_look(self) -> float | None:
+        """How many milliseconds nothing is due that is not told by a descriptor; None: for ever."""
+        due = self._deadline
+        if self._checks is not None:
+            due = min(self._checks.due, due) if due is not None else self._checks.due
+        if due is None:  # poll(2) takes 24 days at most, and a person may mean "for ever"
+            return None
+        return min(max(0.0, due - time.monotonic()) * 1000 + 1, _LONGEST_LOOK)
 
     def _read(self, fd: int) -> bool:
         """Take what a stream has; whether there may be more."""
@@ -248,11 +311,16 @@ class Supervisor:
             case ("wait",):
                 self._waiting.append(client)
                 self._answer(client, "ok")
+            case ("health",):
+                self._waiting.append(client)
+                self._watching.append(client)
+                self._answer(client, "health", self._health())
             case _:
                 self._forget(client)
 
     def _stop(self, number: int, seconds: float) -> None:
         self._stopping = True
+        self._end_checks()  # what one finds of a container that is ending says nothing
         if self._sandbox is not None:
             self._sandbox.kill(number)
             self._deadline = time.monotonic() + seconds
@@ -267,6 +335,7 @@ class Supervisor:
         fd = client.fileno()
         if self._clients.pop(fd, None) is not None:
             self._poll.unregister(fd)
-        if client in self._waiting:
-            self._waiting.remove(client)
+        for group in (self._waiting, self._watching):
+            if client in group:
+                group.remove(client)
         client.close()

@@ -57,7 +57,8 @@ class State(Record):
     """How a container fares. `status` is one of the four above; times in seconds since 1970, 0 for not yet.
 
     `code` is that of its last end, `problem` why it could not start or how it was lost; `boot` the boot of the machine
-    in which this was written, and `cgroups` are the control groups that limit it while it runs.
+    in which this was written, and `cgroups` are the control groups that limit it while it runs. `health` are the values
+    of a `runner.health.Health`, () where nobody checks it.
     """
 
     status: str = CREATED
@@ -68,6 +69,7 @@ class State(Record):
     problem: str = ""
     boot: str = ""
     cgroups: tuple[str, ...] = ()
+    health: tuple[Any, ...] = ()
 
 
 class Containers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.image.config import ImageConfig
+from buildkit_py.image.config import Healthcheck, ImageConfig
 from buildkit_py.runner.memo import Runnable, recall, remember
 from buildkit_py.store.store import Store
 
@@ -18,6 +18,8 @@ RUNNABLE = Runnable(
         working_dir="/w",
         user="alice:staff",
         volumes=("/data",),
+        shell=("/bin/bash", "-c"),
+        healthcheck=Healthcheck(("CMD", "check"), 1, 2, 3, 4, 5),
     ),
 )
 
@@ -31,6 +33,12 @@ def test_round_trip(store):
     assert recall(store, DIGEST) is None
     remember(store, DIGEST, RUNNABLE)
     assert recall(store, DIGEST) == RUNNABLE
+
+
+def test_what_an_image_does_not_say(store):
+    bare = Runnable((), ImageConfig())
+    remember(store, DIGEST, bare)
+    assert recall(store, DIGEST) == bare
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", None])

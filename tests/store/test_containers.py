@@ -60,6 +60,13 @@ def test_one_that_runs_is_one_whose_supervisor_lives(store: Store) -> None:
     assert not store.containers.delete(ID)
 
 
+def test_a_state_from_before_health_was_checked(store: Store) -> None:
+    path = store.containers.create(about())
+    Path(path, "state").write_bytes(seal(State(status=EXITED, code=3, cgroups=("/a",)).values()[:-1]))
+    state = store.containers.state(ID)
+    assert (state.status, state.code, state.problem, state.cgroups, state.health) == (EXITED, 3, "", ("/a",), ())
+
+
 def test_one_that_ran_when_the_machine_went_down(store: Store) -> None:
     path = store.containers.create(about())
     Path(path, "state").write_bytes(seal(State(status=RUNNING, boot="another").values()))
