@@ -16,9 +16,10 @@ _RUN_ONLY = ("interactive", "runtime", "detach", "name", "restart", "stop-signal
 
 def parser() -> Command:
     """The command's table."""
+    from buildkit_py.cli.run import HEALTH
     from buildkit_py.cli.run import parser as run_parser
 
-    options = [option for option in run_parser().options if option.names[-1].lstrip("-") not in _RUN_ONLY]
+    options = [option for option in run_parser().options if option.key not in (*_RUN_ONLY, *HEALTH)]
     return Command(
         "bundle",
         "write an image or a target as an OCI bundle",

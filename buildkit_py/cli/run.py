@@ -43,6 +43,7 @@ _OPTIONS = (
     Option(("--hardened",), "no capabilities, no new privileges, a read-only root, and a tmpfs on /tmp"),
     Option(("--add-host",), "add a line to its /etc/hosts", "NAME:ADDRESS", many=True),
     Option(("--pull",), "ask the registry for a newer image first", choices=("always", "missing")),
+    Option(("--init",), "let an init program of this machine be its first process, which reaps and passes signals on"),
     Option(("--runtime",), "let crun or runc run it: a name, or the program's absolute path", "RUNTIME"),
     Option(("-d", "--detach"), "run it in the background, and print its id"),
     Option(("--name",), "its name; only with -d", "NAME"),
@@ -64,7 +65,7 @@ _CONFINING = frozenset(
 )
 _DETACHED = ("name", "restart", "stop-signal", "stop-timeout")
 # What `health` reads, of containers in the background only, too.
-_HEALTH = (
+HEALTH = (
     *("health-cmd", "health-interval", "health-timeout", "health-retries"),
     *("health-start-period", "health-start-interval", "no-healthcheck"),
 )
@@ -115,7 +116,7 @@ def main(argv: list[str]) -> int:
             id = shown("auto", lambda emit: start_detached(request, wanted, if_busy(emit)))
             sys.stdout.write(f"{id}\n")
             return 0
-        for name in (*_DETACHED, *_HEALTH):
+        for name in (*_DETACHED, *HEALTH):
             if name in parsed.given:
                 raise UsageError(f"`--{name}` is for containers in the background", hint="add `-d`")
         from buildkit_py.api.run import prepare
@@ -192,8 +193,9 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         hosts=tuple(values.host(text) for text in parsed.all("add-host")),
         pull=parsed.one("pull") in ("true", "always"),
         runtime=parsed.one("runtime"),
+        init=parsed.has("init"),
     )
-    if any(name in parsed.given for name in _HEALTH):
+    if any(name in parsed.given for name in HEALTH):
         from buildkit_py.cli.health import health_check
 
         request = request.replace(health=health_check(parsed))

@@ -23,21 +23,28 @@ def container_spec(
     config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str, networks: Choice
 ) -> SandboxSpec:
     """The spec of the sandbox, on the one of `networks` that is asked for. Raises `UsageError` where there is nothing
-    to run.
+    to run, and `SandboxError` where an init program is wanted and this machine has none.
 
     `root` has a writable upper even where the request says read-only: mount points that the image
     lacks are made there.
     """
     network = networks.network(request.network)
+    command = argv(config, request)
+    mounts = [*_image_volumes(config, request, root), *_asked_mounts(request), _hostname_file(hostname)]
+    if request.init:
+        from buildkit_py.runner.init_program import with_init
+
+        command, init = with_init(command, [mount.target for mount in mounts])
+        mounts.append(init)
     return SandboxSpec(
         root=root,
-        argv=argv(config, request),
+        argv=command,
         env=environment(config, request, hostname),
         cwd=request.workdir or config.working_dir or "/",
         user=request.user or config.user,
         hostname=hostname,
         network=network,
-        mounts=(*_image_volumes(config, request, root), *_asked_mounts(request), _hostname_file(hostname)),
+        mounts=tuple(mounts),
         hosts=hosts_file(hostname, request.hosts),
         resolv_conf=networks.resolv_conf(network),
         writable_etc=True,

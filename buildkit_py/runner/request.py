@@ -39,7 +39,7 @@ class RunRequest(Record):
     `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
     that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`. `runtime` is who runs it
     instead of us: `crun`, `runc` or a path. `health` is what is asked of the health check of one in the background: its
-    image says what this leaves open.
+    image says what this leaves open. `init`: an init program of this machine is its first process.
     """
 
     what: str
@@ -66,3 +66,4 @@ class RunRequest(Record):
     ulimits: tuple[tuple[str, int, int, int], ...] = ()
     runtime: str = ""
     health: Healthcheck = Healthcheck()
+    init: bool = False
