@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildkit_py.events import Emit
     from buildkit_py.runner.container_log import Line
     from buildkit_py.runner.request import RunRequest
+    from buildkit_py.sandbox.spec import RootFilesystem
 
 _BOOT = "import sys; sys.path[:] = sys.argv[4:]; from buildkit_py.api.supervise import main; main(*sys.argv[1:4])"
 # Where the supervisor says that it is ready, or why not.
@@ -219,12 +220,7 @@ def execute(text: str, wanted: Execute, *, store: str = "") -> int:
 
     containers = _containers(store)
     about = containers.find(text)
-    supervisor = control.connect(containers.path(about.id))
-    pidfd = -1
-    if supervisor is not None:
-        with closing(supervisor), suppress(OSError):  # it may just have ended
-            control.send(supervisor, "join")
-            pidfd = control.receive_descriptor(supervisor)
+    pidfd = first_process(containers, about)
     if pidfd < 0:
         raise UsageError(f"the container `{about.name}` is not running", hint=f"`pybuild start {about.name}` starts it")
     spec = SandboxSpec.from_wire(about.body["spec"])
@@ -284,6 +280,30 @@ def log(text: str, *, tail: int = -1, follow: bool = False, store: str = "") -> 
     id = containers.find(text).id
     alive = (lambda: containers.is_supervised(id)) if follow else None
     return read_log(containers.path(id), tail=tail, follow=alive)
+
+
+def first_process(containers: Containers, about: About) -> int:
+    """A pidfd of the first process of a container, which the caller closes; -1 where it does not run."""
+    supervisor = control.connect(containers.path(about.id))
+    if supervisor is not None:
+        with closing(supervisor), suppress(OSError):  # it may just have ended
+            control.send(supervisor, "join")
+            return control.receive_descriptor(supervisor)
+    return -1
+
+
+def writable_root(path: str, layers: tuple[str, ...], *, host: bool, store: str) -> RootFilesystem:
+    """The root of the container in the directory `path` of a store; the rest is as `layer_directories` gives it."""
+    from buildkit_py.sandbox.spec import RootFilesystem
+
+    return RootFilesystem(
+        layers=layers,
+        upper=f"{path}/upper",
+        work=f"{path}/work",
+        host=host,
+        volatile=False,  # what it writes outlives it, and a kernel takes no volatile layer for a second mount
+        hide=(store,) if host else (),
+    )
 
 
 def is_running(state: State) -> bool:

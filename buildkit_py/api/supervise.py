@@ -7,7 +7,7 @@ import os
 import signal
 from contextlib import ExitStack, closing
 
-from buildkit_py.api.containers import READY
+from buildkit_py.api.containers import READY, writable_root
 from buildkit_py.api.run import layer_directories
 from buildkit_py.api.session import Session
 from buildkit_py.errors import PybuildError, UsageError
@@ -17,7 +17,7 @@ from buildkit_py.runner.restart import Restart
 from buildkit_py.runner.supervisor import Supervisor
 from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.network.choice import Choice
-from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+from buildkit_py.sandbox.spec import SandboxSpec
 from buildkit_py.sandbox.userns import take_over
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.remove import remove_tree
@@ -138,14 +138,7 @@ def _spec(
     about: About, path: str, directories: tuple[str, ...], host: bool, store: str, starter: Foreground
 ) -> SandboxSpec:
     """The sandbox as it was asked for, on the files and the network that there are now."""
-    root = RootFilesystem(
-        layers=directories,
-        upper=f"{path}/upper",
-        work=f"{path}/work",
-        host=host,
-        volatile=False,  # what it writes outlives it, and a kernel takes no volatile layer for a second mount
-        hide=(store,) if host else (),
-    )
+    root = writable_root(path, directories, host=host, store=store)
     spec = SandboxSpec.from_wire(about.body["spec"]).replace(root=root)
     networks = Choice("", lambda message, hint: None)  # the spec says which
     if networks.network(spec.network) == "isolated":

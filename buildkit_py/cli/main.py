@@ -30,6 +30,7 @@ COMMANDS = {
     "bundle": "write an image or a target as an OCI bundle",
     "ps": "list the containers in the background",
     "exec": "run a command in a container that runs",
+    "cp": "copy files between a container and here",
     "start": "start containers that have ended",
     "stop": "end containers, and wait until they have",
     "kill": "send containers a signal",

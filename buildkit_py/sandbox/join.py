@@ -14,6 +14,7 @@ import _socket
 import os
 
 from buildkit_py.sandbox import passwd, syscalls
+from buildkit_py.sandbox.container_root import pid_of
 from buildkit_py.sandbox.failure import SetupFailure, stage
 from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent, join_cgroups
 from buildkit_py.sandbox.init import (
@@ -86,7 +87,7 @@ class Joiner:
     def _enter(self, spec: SandboxSpec, program: bytes, channel: int, stdio: Stdio) -> NoReturn:
         """In a process between: enter, and fork the command."""
         with stage("look at the container's namespaces"):
-            flags = _other_namespaces(_pid_of(self._target))
+            flags = _other_namespaces(pid_of(self._target))
         switch_off_imports()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         join_cgroups(spec.cgroups)
@@ -142,17 +143,10 @@ def _other_namespaces(pid: str) -> int:
     """Which namespaces of a process are not this one's own: the kernel lets nobody enter his own user namespace, and
     an ordinary user no network of the machine, where he is already.
     """
+    if not pid:
+        raise SetupFailure("enter the container: it has ended")
     flags = 0
     for name, flag in _NAMESPACES:
         if not os.path.samestat(os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")):
             flags |= flag
     return flags
-
-
-def _pid_of(pidfd: int) -> str:
-    """The number of a process, from what /proc says of its pidfd."""
-    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pid:"):
-                return line.split()[1].decode()
-    raise SetupFailure("enter the container: it has ended")

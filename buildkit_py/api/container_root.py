@@ -1,0 +1,86 @@
+"""Getting at the files of a container, whether it runs or not."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+
+from buildkit_py.api.containers import first_process, writable_root
+from buildkit_py.errors import UsageError
+from buildkit_py.store.containers import RESTARTING
+from buildkit_py.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from buildkit_py.store.containers import About, Containers
+
+_PAUSE = 0.01
+
+
+@contextmanager
+def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
+    """A container and the descriptor of its root, as what runs in it has it.
+
+    One that does not run has its layers and the directories of this machine that it mounts put together for as long,
+    and cannot be started meanwhile. Only for a process with one thread, which may get other namespaces. Raises
+    `UsageError`, `StoreError`, `SandboxError`.
+    """
+    from buildkit_py.sandbox.container_root import running_root
+
+    containers = Store.open(store).containers
+    about = containers.find(text)
+    pidfd = first_process(containers, about)
+    while pidfd < 0 and not _at_rest(containers, about):
+        time.sleep(_PAUSE)  # it is just being started, or somebody else has it as we would
+        pidfd = first_process(containers, about)
+    if pidfd < 0:
+        with _resting(about, store) as root:
+            yield about, root
+        return
+    try:
+        root = running_root(pidfd)
+    finally:
+        os.close(pidfd)
+    try:
+        yield about, root
+    finally:
+        os.close(root)
+
+
+def _at_rest(containers: Containers, about: About) -> bool:
+    if not containers.is_supervised(about.id):
+        return True
+    if containers.state(about.id).status == RESTARTING:
+        raise UsageError(
+            f"the container `{about.name}` is about to be started again",
+            hint=f"`pybuild stop {about.name}` first, or try again when it runs",
+        )
+    return False
+
+
+@contextmanager
+def _resting(about: About, store: str) -> Iterator[int]:
+    from buildkit_py.api.run import layer_directories
+    from buildkit_py.api.session import Session
+    from buildkit_py.sandbox.container_root import RestingRoot
+    from buildkit_py.sandbox.spec import SandboxSpec
+    from buildkit_py.store.remove import remove_tree
+
+    with Session(store) as session:
+        containers = session.store.containers
+        lock = containers.take(about.id)
+        if lock is None:
+            raise UsageError(f"the container `{about.name}` was just started", hint="try again")
+        try:
+            path = containers.path(about.id)
+            directories, host = layer_directories(session, about.layers, lambda event: None)
+            root = writable_root(path, directories, host=host, store=session.store.root)
+            remove_tree(root.work)  # each mount wants an empty one
+            os.mkdir(root.work, 0o700)
+            with RestingRoot(SandboxSpec.from_wire(about.body["spec"]).replace(root=root)) as fd:
+                yield fd
+        finally:
+            lock.release()

@@ -1,0 +1,1 @@
+"""Tests of buildkit_py/runner/copying."""
