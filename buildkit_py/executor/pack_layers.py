@@ -43,10 +43,6 @@ class _Task:
         self._got = got
         self._running.release()
 
-    def is_settled(self) -> bool:
-        """Whether nobody works on it any more."""
-        return self._got is not None
-
     def result(self) -> LayerBlob:
         """The blob, once it is there. Raises what packing raised."""
         while not self._running.acquire(timeout=_WAKES):
@@ -111,9 +107,9 @@ class Packer:
         return task.result()
 
     def forget(self) -> None:
-        """Ask the store again for each blob: some cannot be had after all. Not while one is being made."""
+        """Ask the store again for each blob, some cannot be had after all; also for those that are being made now."""
         with self._lock:
-            self._tasks = {layer: task for layer, task in self._tasks.items() if not task.is_settled()}
+            self._tasks = {layer: self._tasks[layer] for layer in self._queue}
 
     def _work(self) -> None:
         while True:
@@ -128,7 +124,10 @@ class Packer:
     def _settle(self, layer: str, task: _Task) -> None:
         try:
             task.settle(self._make(layer))
-        except BaseException as problem:  # of whoever asks for this blob
+        except BaseException as problem:  # of whoever waits for this blob
+            with self._lock:
+                if self._tasks.get(layer) is task:
+                    del self._tasks[layer]  # who asks later may ask for one that was made again since
             task.settle(problem)
 
     def _make(self, layer: str) -> LayerBlob:
