@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import private, verdict, workbench
-from bench.cases import caches, explain, growth, layers, memory, noop, parse, start, steps
+from bench.cases import caches, containers, explain, growth, layers, memory, noop, parse, start, steps
 from bench.race import Sample
 from bench.verdict import Report
 from bench.workbench import Workbench
@@ -37,6 +37,7 @@ CASES: dict[str, Callable[[Workbench], Report]] = {
     "why-100": explain.why_100,
     "lookup-100k": explain.lookup_100k,
     "memory": memory.memory,
+    "supervisor": containers.supervisor,
     "cache-cold": caches.cache_cold,
     "cache-edit": caches.cache_edit,
 }

@@ -24,7 +24,7 @@ def peak(command: Sequence[str], cwd: str, env: Mapping[str, str], program: str)
     try:
         process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while process.poll() is None:
-            most = max(most, sum(_held(number) for number in _family(process.pid) if _runs(number, program)))
+            most = max(most, sum(held(number) for number in _family(process.pid) if _runs(number, program)))
             time.sleep(_PAUSE)
         if process.returncode:
             tail = os.pread(log, 1500, max(0, os.fstat(log).st_size - 1500)).decode(errors="replace").strip()
@@ -57,11 +57,12 @@ def _runs(number: int, program: str) -> bool:
         return False
 
 
-def _held(number: int) -> int:
+def held(number: int, kind: str = "Pss") -> int:
+    """The bytes of a kind of /proc/PID/smaps_rollup (proc_pid_smaps(5)) that a process has; 0 where it has ended."""
     try:
         with open(f"/proc/{number}/smaps_rollup", "rb") as file:
             for line in file:
-                if line.startswith(b"Pss:"):
+                if line.startswith(f"{kind}:".encode()):
                     return int(line.split()[1]) * 1024
     except OSError:
         return 0

@@ -6,7 +6,6 @@ import marshal
 import os
 import sys
 import time
-from contextlib import closing, suppress
 
 from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
 from buildkit_py.api.session import Session
@@ -192,7 +191,7 @@ def stop(text: str, *, signal: int = 0, seconds: float = -1.0, store: str = "") 
 
 def _stop(containers: Containers, about: About, signal: int, seconds: float) -> None:
     if (supervisor := control.connect(containers.path(about.id))) is not None:
-        with closing(supervisor):
+        with supervisor:
             _ask(supervisor, "stop", signal, seconds)
             _ended(supervisor)
 
@@ -204,7 +203,7 @@ def kill(text: str, signal: int = _SIGKILL, *, store: str = "") -> str:
     supervisor = control.connect(containers.path(about.id))
     if supervisor is None:
         raise UsageError(f"the container `{about.name}` is not running")
-    with closing(supervisor):
+    with supervisor:
         _ask(supervisor, "kill", signal)
     return about.name
 
@@ -247,7 +246,7 @@ def wait(text: str, *, store: str = "") -> int:
     containers = _containers(store)
     about = containers.find(text)
     if (supervisor := control.connect(containers.path(about.id))) is not None:
-        with closing(supervisor):
+        with supervisor:
             _ask(supervisor, "wait")
             if (code := _ended(supervisor)) is not None:
                 return code
@@ -286,9 +285,12 @@ def first_process(containers: Containers, about: About) -> int:
     """A pidfd of the first process of a container, which the caller closes; -1 where it does not run."""
     supervisor = control.connect(containers.path(about.id))
     if supervisor is not None:
-        with closing(supervisor), suppress(OSError):  # it may just have ended
-            control.send(supervisor, "join")
-            return control.receive_descriptor(supervisor)
+        with supervisor:
+            try:
+                control.send(supervisor, "join")
+                return control.receive_descriptor(supervisor)
+            except OSError:
+                pass  # it has just ended
     return -1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 
 from buildkit_py.errors import NotHealthy, UsageError
 from buildkit_py.runner import control
@@ -33,7 +32,7 @@ def wait_for_health(text: str, *, seconds: float | None = None, store: str = "")
         )
     end = None if seconds is None else time.monotonic() + seconds
     if (supervisor := control.connect(containers.path(about.id))) is not None:
-        with closing(supervisor):
+        with supervisor:
             _await(supervisor, containers, about, end)
             return about.name
     raise _ended(containers, about)

@@ -1,11 +1,13 @@
-"""The program of a supervisor: from the store's directory and a container's id to the container's end."""
+"""The program of a supervisor: from the store's directory and a container's id to the container's end.
+
+Each container has one for as long as it runs, so what it loads counts as many times: nothing big of Python's own.
+"""
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
 import marshal
 import os
-import signal
-from contextlib import ExitStack, closing
 
 from buildkit_py.api.containers import READY, writable_root
 from buildkit_py.api.run import layer_directories
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.launch import Sandbox
     from buildkit_py.sandbox.limits import Limits
     from buildkit_py.store.containers import About, State
+    from buildkit_py.store.locks import InUse
+
+_ASKING = (2, 15)  # SIGINT, SIGTERM
 
 
 def main(root: str, id: str, identity: str) -> None:
@@ -98,8 +103,11 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         from buildkit_py.sandbox.join import Joiner
 
         command = spec.replace(argv=argv, terminal=False, cgroups=groups())
-        with closing(Joiner(container.pidfd)) as joiner:
+        joiner = Joiner(container.pidfd)
+        try:
             return joiner.spawn(command, stdin=-1, stdout=stdout, stderr=stdout)
+        finally:
+            joiner.close()
 
     def groups() -> tuple[str, ...]:
         return limits.directories if limits is not None else ()
@@ -113,10 +121,11 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         gone.remove()
         return said
 
-    with ExitStack() as held:
+    held: list[InUse] = []
+    starter = Foreground()
+    try:
         for name in about.body.get("volumes", ()):
-            held.enter_context(session.store.volumes.hold(name))
-        starter = held.enter_context(closing(Foreground()))
+            held.append(session.store.volumes.hold(name))
         spec = _spec(about, path, directories, host, session.store.root, starter)
         supervisor = Supervisor(
             path,
@@ -129,9 +138,13 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
             check=Check(*check) if (check := about.body.get("check")) else None,
             beside=beside,
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: supervisor.ask_to_stop())
+        for number in _ASKING:
+            _signal.signal(number, lambda *_: supervisor.ask_to_stop())
         return supervisor, supervisor.run(ready)
+    finally:
+        starter.close()
+        for volume in held:
+            volume.release()
 
 
 def _spec(

@@ -8,13 +8,12 @@ it becomes `log.1`, and the `log.1` from before goes.
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections import deque
-from contextlib import ExitStack
+from _json import encode_basestring_ascii
 from itertools import chain
 
+from buildkit_py import json_text
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -109,7 +108,9 @@ def _as_json(stream: int, lines: list[bytes]) -> bytes:
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
     end = f', "stream": "{STREAMS[stream]}", "time": "{stamp}"}}\n'
-    return "".join(['{"log": ' + json.dumps(line.decode("utf-8", "surrogateescape")) + end for line in lines]).encode()
+    return "".join(
+        ['{"log": ' + encode_basestring_ascii(line.decode("utf-8", "surrogateescape")) + end for line in lines]
+    ).encode()
 
 
 def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | None = None) -> Iterator[Line]:
@@ -117,6 +118,9 @@ def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | Non
 
     While `follow` says that more may come, wait for it. A log that is removed meanwhile is read to its end.
     """
+    from collections import deque
+    from contextlib import ExitStack
+
     with ExitStack() as opened:
         files = [opened.enter_context(file) for name in ("/log.1", "/log") if (file := _open(directory + name))]
         lines = chain.from_iterable(_lines(file) for file in files)
@@ -156,7 +160,7 @@ def _lines(file: BinaryIO) -> Iterator[Line]:
     streams = {name: number for number, name in STREAMS.items()}
     while (line := file.readline()).endswith(b"\n"):
         try:
-            value = json.loads(line)
+            value = json_text.load(line.decode())
             yield Line(streams[value["stream"]], value["time"], value["log"].encode("utf-8", "surrogateescape"))
         except (ValueError, KeyError, TypeError):
             continue  # torn when the machine went down

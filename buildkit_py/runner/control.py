@@ -17,11 +17,20 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Self
 
 LARGEST = 4096
-Socket = _socket.socket
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+
+
+class Socket(_socket.socket):
+    """A connection, which a `with` closes. (`socket.socket` would, and imports enum.)"""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def listen(directory: str) -> _socket.socket:
@@ -37,9 +46,9 @@ def listen(directory: str) -> _socket.socket:
     return server
 
 
-def connect(directory: str) -> _socket.socket | None:
+def connect(directory: str) -> Socket | None:
     """A connection to the supervisor; None where none listens."""
-    client = _socket.socket(_socket.AF_UNIX, _KIND)
+    client = Socket(_socket.AF_UNIX, _KIND)
     try:
         with _Short(directory) as path:
             client.connect(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 from tests.behaviour.world import World
@@ -44,6 +45,17 @@ def test_a_usual_build_loads_little(world: World, base_layout: Path) -> None:
 def _loaded_by_version(world: World) -> set[str]:
     done = world.run("--version", PYTHONPROFILEIMPORTTIME="1")
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+
+
+def test_a_supervisor_loads_little(world: World) -> None:
+    """There is one for each container in the background, for as long as that runs."""
+    python, *_ = (word for word in world.command() if "python" in word)
+    script = "import sys; known = set(sys.modules); sys.path[:0] = sys.argv[1].split(':'); "
+    script += "import buildkit_py.api.supervise; print(*sorted(set(sys.modules) - known))"
+    command = [python, "-I", "-S", "-c", script, world.environment()["PYTHONPATH"]]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert "buildkit_py.runner.supervisor" in loaded
+    assert sorted(HEAVY & loaded) == []
 
 
 def test_a_cache_in_a_directory_needs_no_network(world: World, base_layout: Path) -> None:
