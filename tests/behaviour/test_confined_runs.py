@@ -180,6 +180,19 @@ def test_processes(limited: World) -> None:
     assert inside(limited, "sleep 0 & sleep 0 & wait; echo all", "--pids-limit=4") == "all\n"
 
 
+def test_checks_of_health_count(limited: World) -> None:
+    """One that the limits end, or keep from starting, has failed; the container goes on."""
+    often = ("--health-interval=50ms", "--health-retries=1")
+    hungry = ("--memory=32m", "--health-cmd=tail /dev/zero", *often)
+    limited.run("run", "-d", "--name=hungry", *hungry, "svc", "sleep", "1000")
+    limited.run("run", "-d", "--name=crowded", "--pids-limit=1", "--health-cmd=true", *often, "svc", "sleep", "1000")
+    for name, code, said in (("hungry", 137, "unhealthy"), ("crowded", -1, "cannot start a process in the container")):
+        done = limited.run("wait", "--healthy", name, ok=False)
+        assert (done.returncode, said in done.stderr) == (1, True), done.stderr
+        state = listed(limited, name)
+        assert (state["status"], state["health"]["code"]) == ("running", code)
+
+
 def test_in_the_background(limited: World) -> None:
     """The limits are those of all that runs in it, and are said to be what ended it."""
     rights = ("--memory=48m", "--pids-limit=30", "--cap-drop=ALL", "--security-opt=no-new-privileges")

@@ -222,6 +222,14 @@ def test_a_command_that_does_not_exist(world: World, base_layout: Path) -> None:
         assert health(world, "web")["status"] == "unhealthy"
 
 
+def test_a_check_that_is_killed_alone(svc: World) -> None:
+    """It looks as if the container were ending, which it is not."""
+    sh(svc, "web", LOOP, "--health-cmd=echo so; kill -9 $$", OFTEN, "--health-retries=1")
+    done = svc.run("wait", "--healthy", "web", ok=False)
+    assert "its last check ended with the code 137:\nnote: so" in done.stderr
+    assert listed(svc, "web")["status"] == "running"
+
+
 def test_one_whose_directory_is_gone(svc: World) -> None:
     """What is wrong before its command runs is a failure with its reason."""
     sh(svc, "web", f"rmdir /gone; {LOOP}", "-w", "/gone", "--health-cmd=true", OFTEN, "--health-retries=1")
