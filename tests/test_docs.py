@@ -122,7 +122,7 @@ def test_every_command_shown_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["pybuild biuld .", "pybuild build --squash .", "A=1 pybuild cache prnue", "ls | pybuild run -p 80 x"]
+    "line", ["pybuild biuld .", "pybuild build --squash .", "A=1 pybuild cache prnue", "ls | pybuild run --port=80 x"]
 )
 def test_a_wrong_command_is_found(line: str) -> None:
     (command,) = commands_of(line)

@@ -7,7 +7,14 @@ import os
 import sys
 import time
 
-from buildkit_py.api.run import buildfile_place, built_runnable, image_runnable, layer_directories
+from buildkit_py.api.run import (
+    buildfile_place,
+    built_runnable,
+    check_ports,
+    image_runnable,
+    layer_directories,
+    published,
+)
 from buildkit_py.api.session import Session
 from buildkit_py.config import store_root
 from buildkit_py.errors import SandboxError, UsageError
@@ -80,6 +87,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
 
     if wanted.name:  # what can be refused is refused before anything is built
         _containers(request.store).check_name(wanted.name)
+    check_ports(request)
     place = buildfile_place(request.what)
     runnable = built_runnable(request, *place, emit) if place is not None else None
     with Session(request.store) as session:
@@ -105,6 +113,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
                 "bounds": request.bounds.values(),
                 "volumes": volumes.names,
                 "check": check.values() if check is not None else (),
+                "ports": [port.values() for port in published(request, runnable, spec.network, emit)],
             }
             about = About(
                 id=id,

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from buildkit_py.api.request import TargetResult
     from buildkit_py.events import Emit
     from buildkit_py.executor.materialize import Trees
+    from buildkit_py.runner.publication import Publication
+    from buildkit_py.runner.published import Published
     from buildkit_py.runner.request import RunRequest
-    from buildkit_py.sandbox.launch import Launcher
+    from buildkit_py.sandbox.launch import Launcher, Sandbox
     from buildkit_py.sandbox.limits import Limits
     from buildkit_py.sandbox.oci.runtimes import Runtime
     from buildkit_py.sandbox.spec import SandboxSpec
@@ -45,9 +47,11 @@ class Container:
         spec: SandboxSpec,
         starter: Foreground | Launcher,
         limits: Limits | None,
+        publication: Publication | None,
         release: Callable[[], None],
     ) -> None:
         self.spec = spec
+        self._publication = publication
         self.out_of_memory = False
         self._limits = limits
         self._release = release
@@ -63,15 +67,24 @@ class Container:
         interactive = self._request.interactive
         with Forwarding() as forwarding, self._session:
             try:
-                code = run_in_foreground(self._starter.spawn, self.spec, forwarding, interactive=interactive)
+                start = self._starter.spawn if self._publication is None else self._published
+                code = run_in_foreground(start, self.spec, forwarding, interactive=interactive)
                 self.out_of_memory = code != 0 and self._limits is not None and self._limits.out_of_memory()
                 return code
             finally:
+                if self._publication is not None:
+                    self._publication.close()
                 self._work.discard()
                 self._starter.close()
                 if self._limits is not None:
                     self._limits.remove()
                 self._release()
+
+    def _published(self, spec: SandboxSpec, *, stdin: int, stdout: int, stderr: int) -> Sandbox:
+        assert self._publication is not None
+        sandbox = self._starter.spawn(spec, stdin=stdin, stdout=stdout, stderr=stderr)
+        self._publication.begin(sandbox)
+        return sandbox
 
 
 def run(request: RunRequest, emit: Emit) -> int:
@@ -86,6 +99,7 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     `SandboxError`.
     """
     runtime = _runtime(request, emit)
+    check_ports(request)
     place = buildfile_place(request.what)
     if place is None:
         return _first_of_all(request, runtime, lambda session: image_runnable(request, session, emit), emit)
@@ -104,6 +118,30 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
 def prepare_built(request: RunRequest, built: Runnable, emit: Emit) -> Container:
     """The container of a target that another process built, not yet started. Raises as `prepare` does."""
     return _first_of_all(request, _runtime(request, emit), lambda _: built, emit)
+
+
+def check_ports(request: RunRequest) -> None:
+    """Raise `UsageError` where a port is taken that is to be published, and `SandboxError` where it cannot be had."""
+    if request.ports:
+        from buildkit_py.runner.publication import check_free
+
+        check_free(request.ports, ports_of_containers(request.store))
+
+
+def ports_of_containers(store: str) -> Callable[[int, str], str]:
+    """Who has a port of this machine: the name of a container of the store, "" where it is none of them."""
+
+    def container_at(port: int, protocol: str) -> str:
+        from buildkit_py.store.store import Store
+
+        containers = Store.open(store).containers
+        for about in containers.all():
+            for _, host_port, _, kind in containers.state(about.id).ports:
+                if (host_port, kind) == (port, protocol):
+                    return about.name
+        return ""
+
+    return container_at
 
 
 def _first_of_all(
@@ -255,6 +293,7 @@ def _container(
     directories, host = layer_directories(session, runnable.layers, emit)
     work = store.work_dir("run")
     release: Callable[[], None] = _nothing
+    publication: Publication | None = None
     try:
         if not all(source.startswith("/") for source, _, _ in request.volumes):
             from buildkit_py.api.volumes import mounted
@@ -275,14 +314,38 @@ def _container(
         if runtime is not None:
             os.mkdir(f"{work.path}/bundle", 0o700)
             spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"), screen=_screen())
+        publication = _publication(request, runnable, spec.network, emit)
         limits = request.bounds.enforce()
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
     except BaseException:
+        if publication is not None:
+            publication.close()
         release()
         work.discard()
         raise
-    return Container(request, session, work, spec, starter, limits, release)
+    return Container(request, session, work, spec, starter, limits, publication, release)
+
+
+def _publication(request: RunRequest, runnable: Runnable, network: str, emit: Emit) -> Publication | None:
+    """The ports that are asked for, if any are."""
+    if not request.ports and not request.publish_all:
+        return None
+    from buildkit_py.runner.publication import Publication
+
+    return Publication(published(request, runnable, network, emit), ports_of_containers(request.store))
+
+
+def published(request: RunRequest, runnable: Runnable, network: str, emit: Emit) -> tuple[Published, ...]:
+    """The ports to be published of a container on `network`. Raises `UsageError`."""
+    if not request.ports and not request.publish_all:
+        return ()
+    from buildkit_py.events import Notice
+    from buildkit_py.runner.publication import wanted_ports
+
+    return wanted_ports(
+        request, runnable.config, network, lambda message, hint: emit(Notice("warning", message, hint=hint))
+    )
 
 
 def _screen() -> tuple[int, int]:

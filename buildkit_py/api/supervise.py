@@ -21,6 +21,7 @@ from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import SandboxSpec
 from buildkit_py.sandbox.userns import take_over
+from buildkit_py.store.containers import EXITED
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.remove import remove_tree
 
@@ -28,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.runner.publication import Publication
     from buildkit_py.sandbox.launch import Sandbox
     from buildkit_py.sandbox.limits import Limits
     from buildkit_py.store.containers import About, State
@@ -97,7 +99,10 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         remove_tree(spec.root.work)
         os.mkdir(spec.root.work, 0o700)
         limits = bounds.enforce()
-        return starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
+        sandbox = starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
+        if publication is not None:
+            publication.begin(sandbox)
+        return sandbox
 
     def beside(container: Sandbox, argv: tuple[str, ...], stdout: int) -> Sandbox:
         from buildkit_py.sandbox.join import Joiner
@@ -114,6 +119,8 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
 
     def ended(code: int) -> str:
         nonlocal limits
+        if publication is not None:
+            publication.end()
         gone, limits = limits, None
         if gone is None:
             return ""
@@ -122,15 +129,20 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         return said
 
     held: list[InUse] = []
+    publication: Publication | None = None
     starter = Foreground()
     try:
         for name in about.body.get("volumes", ()):
             held.append(session.store.volumes.hold(name))
+        publication = _publication(about, session.store.root)
+        reached_at = publication.places if publication is not None else ()
         spec = _spec(about, path, directories, host, session.store.root, starter)
         supervisor = Supervisor(
             path,
             start,
-            lambda state: containers.set_state(about.id, state.replace(cgroups=groups())),
+            lambda state: containers.set_state(
+                about.id, state.replace(cgroups=groups(), ports=reached_at if state.status != EXITED else ())
+            ),
             Restart(*about.body["restart"]),
             ended=ended,
             stop_signal=about.body["stop"],
@@ -143,8 +155,21 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         return supervisor, supervisor.run(ready)
     finally:
         starter.close()
+        if publication is not None:
+            publication.close()
         for volume in held:
             volume.release()
+
+
+def _publication(about: About, store: str) -> Publication | None:
+    """The published ports of a container, if it has any."""
+    if not about.body.get("ports"):
+        return None
+    from buildkit_py.api.run import ports_of_containers
+    from buildkit_py.runner.publication import Publication
+    from buildkit_py.runner.published import Published
+
+    return Publication(tuple([Published(*values) for values in about.body["ports"]]), ports_of_containers(store))
 
 
 def _spec(

@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "run a command in an image or a target",
     "bundle": "write an image or a target as an OCI bundle",
     "ps": "list the containers in the background",
+    "port": "show where the ports of a container are reached",
     "exec": "run a command in a container that runs",
     "cp": "copy files between a container and here",
     "start": "start containers that have ended",

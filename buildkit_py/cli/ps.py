@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from buildkit_py.store.containers import About, State
 
 
+_PORT = ("host_ip", "host_port", "container_port", "protocol")
+
+
 def parser() -> Command:
     """The command's table."""
     return Command(
@@ -53,6 +56,7 @@ def _json(found: Sequence[tuple[About, State]]) -> str:
             **{name: getattr(about, name) for name in ("id", "name", "what", "command", "created")},
             **{name: getattr(state, name) for name in ("status", "started", "finished", "code", "restarts", "problem")},
             "health": dict(zip(Health.__fields__, state.health, strict=True)) if state.health else None,
+            "ports": [dict(zip(_PORT, port, strict=True)) for port in state.ports],
         }
         for about, state in found
     ]
@@ -75,10 +79,11 @@ def _table(found: Sequence[tuple[About, State]]) -> str:
             _cut(shlex.join(about.command)),
             age(about.created, now),
             _status(state, now),
+            ", ".join([f"{ip}:{port}->{inner}/{kind}" for ip, port, inner, kind in state.ports]),
         )
         for about, state in found
     ]
-    return table(("CONTAINER", "NAME", "IMAGE", "COMMAND", "CREATED", "STATUS"), rows)
+    return table(("CONTAINER", "NAME", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS"), rows)
 
 
 def _status(state: State, now: float) -> str:

@@ -30,6 +30,8 @@ _OPTIONS = (
     Option(("-t", "--tty"), "give it a terminal"),
     Option(("--read-only",), "let nothing of the image be written to"),
     Option(("--network",), "its network", "NETWORK", choices=("isolated", "host", "none")),
+    Option(("-p", "--publish"), "reach a port of it at one of this machine", "[[IP:]PORT:]PORT[/udp]", many=True),
+    Option(("-P", "--publish-all"), "the same for all that the image exposes, at any that are free"),
     Option(("-h", "--hostname"), "its host name", "NAME"),
     Option(("-m", "--memory"), "the most memory that it gets, swap included", "SIZE"),
     Option(("--cpus",), "the most processors that it gets: 1.5", "NUMBER"),
@@ -194,6 +196,8 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         pull=parsed.one("pull") in ("true", "always"),
         runtime=parsed.one("runtime"),
         init=parsed.has("init"),
+        ports=tuple(port for text in parsed.all("publish") for port in values.published(text)),
+        publish_all=parsed.has("publish-all"),
     )
     if any(name in parsed.given for name in HEALTH):
         from buildkit_py.cli.health import health_check

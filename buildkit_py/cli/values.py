@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from buildkit_py.runner.published import Published
+
 
 def pair(text: str, option: str) -> tuple[str, str]:
     """`NAME=value`. Raises `UsageError` without a name or without a value."""
@@ -136,6 +138,16 @@ def host(text: str) -> tuple[str, str]:
     except ValueError:
         raise UsageError(f"`--add-host {text}`: `{address}` is no address") from None
     return name, address
+
+
+def published(text: str) -> tuple[Published, ...]:
+    """What a `-p` publishes. Raises `UsageError`."""
+    from buildkit_py.runner.published import parse_published
+
+    try:
+        return parse_published(text)
+    except ValueError as problem:
+        raise UsageError(f"`-p {text}`: {problem}", hint="write -p 8080:80, -p 0.0.0.0:53:53/udp, or -p 80") from None
 
 
 def volume(text: str, cwd: str) -> tuple[str, str, bool]:

@@ -8,6 +8,7 @@ from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.runner.published import Published
     from buildkit_py.sandbox.limits import Limits
     from buildkit_py.sandbox.spec import SandboxMount
 
@@ -39,7 +40,8 @@ class RunRequest(Record):
     `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
     that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`. `runtime` is who runs it
     instead of us: `crun`, `runc` or a path. `health` is what is asked of the health check of one in the background: its
-    image says what this leaves open. `init`: an init program of this machine is its first process.
+    image says what this leaves open. `init`: an init program of this machine is its first process. `ports` are
+    published, and with `publish_all` those, too, that the image exposes.
     """
 
     what: str
@@ -67,3 +69,5 @@ class RunRequest(Record):
     runtime: str = ""
     health: Healthcheck = Healthcheck()
     init: bool = False
+    ports: tuple[Published, ...] = ()
+    publish_all: bool = False

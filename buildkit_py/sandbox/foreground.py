@@ -42,7 +42,7 @@ class Foreground:
 
     def connect(self, plan: Plan) -> None:
         """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`."""
-        _await_other_threads()
+        await_other_threads()
         self._plan = marshal.dumps(plan.wire())
         self._reconnect()
 
@@ -51,7 +51,7 @@ class Foreground:
 
         Raises `SandboxError`.
         """
-        _await_other_threads()
+        await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         network = -1
         try:
@@ -102,7 +102,7 @@ class Foreground:
             _ending.append(self._pool)
 
 
-def _await_other_threads() -> None:
+def await_other_threads() -> None:
     """Wait until those that have ended for Python are gone for the kernel, too.
 
     A thread that unpacked a layer may still be on its way out, with a lock of the memory allocator: a child by a

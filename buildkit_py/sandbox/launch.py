@@ -67,11 +67,7 @@ class Sandbox:
     @property
     def terminal_fd(self) -> int:
         """The builder's side of the sandbox's terminal; the caller closes it. Raises `SandboxError`."""
-        with self._lock:
-            while not self._ready and not self._ended:
-                self._receive()
-        if self._failure is not None:
-            raise launch_error(*self._failure)
+        self.await_ready()
         return self._terminal
 
     @property
@@ -130,6 +126,14 @@ class Sandbox:
     def destroy(self) -> None:
         """Kill the whole process tree; `wait` then returns."""
         self.kill(_SIGKILL)
+
+    def await_ready(self) -> None:
+        """Block until all is set up inside, and only the command is to come. Raises `SandboxError`."""
+        with self._lock:
+            while not self._ready and not self._ended:
+                self._receive()
+        if self._failure is not None:
+            raise launch_error(*self._failure)
 
     def await_start(self) -> None:
         """Block until the process exists or has failed to. Raises `SandboxError` for the latter."""

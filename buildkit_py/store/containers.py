@@ -57,7 +57,8 @@ class State(Record):
     """How a container fares. `status` is one of the four above; times in seconds since 1970, 0 for not yet.
 
     `code` is that of its last end, `problem` why it could not start or how it was lost; `boot` the boot of the machine
-    in which this was written, and `cgroups` are the control groups that limit it while it runs. `health` are the values
+    in which this was written. `cgroups` are the control groups that limit it while it runs, and `ports` those of this
+    machine at which it is reached then, each (address, port, port of the container, protocol). `health` are the values
     of a `runner.health.Health`, () where nobody checks it.
     """
 
@@ -70,6 +71,7 @@ class State(Record):
     boot: str = ""
     cgroups: tuple[str, ...] = ()
     health: tuple[Any, ...] = ()
+    ports: tuple[tuple[str, int, int, str], ...] = ()
 
 
 class Containers:
@@ -142,7 +144,7 @@ class Containers:
             state = self._state(id)  # what a supervisor writes last it writes before it leaves
             if state.status in _ALIVE:
                 lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
-                return state.replace(status=EXITED, code=137, problem=lost)
+                return state.replace(status=EXITED, code=137, problem=lost, ports=())
         return state
 
     def _state(self, id: str) -> State:

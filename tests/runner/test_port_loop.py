@@ -1,0 +1,255 @@
+"""The port loop alone, before a server of the test: what is sent arrives, whole, in both directions, and ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from buildkit_py.runner.port_loop import PortLoop
+from buildkit_py.runner.published import Published, bind
+
+Serve = Callable[[socket.socket], None]
+
+
+def until_equal(look: Callable[[], object], wanted: object) -> None:
+    for _ in range(600):
+        if look() == wanted:
+            return
+        threading.Event().wait(0.05)
+    assert look() == wanted
+
+
+class Passed:
+    """A port that a loop passes on to a server; `limit` are the descriptors that the loop may have."""
+
+    def __init__(self, serve: Serve | None, *, limit: int = 1000, protocol: str = "tcp") -> None:
+        kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+        self.server = socket.socket(socket.AF_INET, kind)
+        self.server.bind(("127.0.0.1", 0))
+        inner = self.server.getsockname()[1]
+        if serve is None:
+            self.server.close()
+        elif protocol == "tcp":
+            self.server.listen(1000)
+            threading.Thread(target=self._accept, args=(serve,), daemon=True).start()
+        else:
+            threading.Thread(target=serve, args=(self.server,), daemon=True).start()
+        (self.bound,) = bind((Published("127.0.0.1", (0, 0), inner, protocol),), lambda port, kind: "")
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                PortLoop([self.bound], "127.0.0.1", limit).run()
+            finally:
+                os._exit(1)
+        self.port = self.bound.port
+        until_equal(lambda: "anon_inode:[eventpoll]" in self.links(), True)
+        self.at_rest = self.descriptors()
+
+    def _accept(self, serve: Serve) -> None:
+        while True:
+            try:
+                sock, _ = self.server.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(sock,), daemon=True).start()
+
+    def connect(self) -> socket.socket:
+        sock = socket.create_connection(("127.0.0.1", self.port), 30)
+        sock.settimeout(30)
+        return sock
+
+    def links(self) -> list[str]:
+        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{self.pid}/fd")]
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def ticks(self) -> int:
+        """Of processor time."""
+        with open(f"/proc/{self.pid}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+
+@pytest.fixture
+def passing() -> Iterator[Callable[..., Passed]]:
+    made: list[Passed] = []
+
+    def make(*args: object, **kwargs: object) -> Passed:
+        made.append(Passed(*args, **kwargs))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for one in made:
+        os.kill(one.pid, signal.SIGKILL)
+        os.waitpid(one.pid, 0)
+        one.bound.socket.close()
+        one.server.close()
+
+
+def all_of(sock: socket.socket) -> bytes:
+    out = []
+    while piece := sock.recv(1 << 16):
+        out.append(piece)
+    return b"".join(out)
+
+
+def echo(sock: socket.socket) -> None:
+    with closing(sock):
+        while piece := sock.recv(1 << 16):
+            sock.sendall(piece)
+
+
+def test_much_in_both_directions_at_once(passing: Callable[..., Passed]) -> None:
+    passed = passing(echo)
+    data = os.urandom(1 << 20) * 20
+    with passed.connect() as sock:
+
+        def send() -> None:
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        assert all_of(sock) == data
+        sender.join()
+
+
+def test_one_side_may_end_before_the_other(passing: Callable[..., Passed]) -> None:
+    """As `nc -N` and HTTP/1.0 clients have it: the request's end is the end of what the client sends."""
+
+    def answer(sock: socket.socket) -> None:
+        with closing(sock):
+            sock.sendall(b"got %d" % len(all_of(sock)))
+
+    with passing(answer).connect() as sock:
+        sock.sendall(b"x" * 100_000)
+        sock.shutdown(socket.SHUT_WR)
+        assert all_of(sock) == b"got 100000"
+
+    def say_first(sock: socket.socket) -> None:
+        sock.sendall(b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        heard.append(all_of(sock))
+        sock.close()
+
+    heard: list[bytes] = []
+    with passing(say_first).connect() as sock:
+        assert all_of(sock) == b"hello"
+        sock.sendall(b"y" * 5_000_000)
+    until_equal(lambda: [len(one) for one in heard], [5_000_000])
+
+
+def test_a_slow_reader_holds_up_nobody_else(passing: Callable[..., Passed]) -> None:
+    def pour(sock: socket.socket) -> None:
+        with closing(sock):
+            sock.sendall(b"z" * 30_000_000)
+
+    passed = passing(lambda sock: pour(sock) if sock.recv(1) == b"p" else echo(sock))
+    with passed.connect() as slow, passed.connect() as quick:
+        slow.sendall(b"p")
+        quick.sendall(b"e")
+        threading.Event().wait(0.3)
+        before = passed.ticks()
+        for _ in range(50):
+            quick.sendall(b"ping")
+            assert quick.recv(4) == b"ping"
+        threading.Event().wait(0.5)
+        assert passed.ticks() - before < 30, "it does not spin on what nobody takes"
+        assert len(all_of(slow)) == 30_000_000
+
+
+def test_nobody_listens(passing: Callable[..., Passed]) -> None:
+    passed = passing(None)
+    for _ in range(20):
+        with passed.connect() as sock:
+            assert sock.recv(1) == b""
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_a_connection_that_is_reset(passing: Callable[..., Passed]) -> None:
+    ended = threading.Event()
+
+    def serve(sock: socket.socket) -> None:
+        with closing(sock):
+            try:
+                all_of(sock)
+            except ConnectionError:
+                pass
+            ended.set()
+
+    passed = passing(serve)
+    sock = passed.connect()
+    sock.sendall(b"x")
+    until_equal(passed.descriptors, passed.at_rest + 2)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+    assert ended.wait(30)
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_more_than_it_may_have_open_wait(passing: Callable[..., Passed]) -> None:
+    """With 64 descriptors for other things, 36 are for connections: 18, until some of them end."""
+    passed = passing(echo, limit=100)
+    socks = [passed.connect() for _ in range(40)]
+    for sock in socks[:18]:
+        sock.sendall(b"a")
+        assert sock.recv(1) == b"a"
+    waits = socks[30]
+    waits.sendall(b"b")
+    waits.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        waits.recv(1)
+    for sock in socks[:30]:
+        sock.close()
+    waits.settimeout(30)
+    assert waits.recv(1) == b"b"
+    for sock in socks:
+        sock.close()
+
+
+def test_many_connections_leave_nothing(passing: Callable[..., Passed]) -> None:
+    passed = passing(echo)
+    for _ in range(20):
+        socks = [passed.connect() for _ in range(100)]
+        for number, sock in enumerate(socks):
+            sock.sendall(b"%03d" % number)
+        for number, sock in enumerate(socks):
+            assert sock.recv(3) == b"%03d" % number
+            sock.close()
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_datagrams_go_back_to_who_sent_them(passing: Callable[..., Passed]) -> None:
+    def serve(sock: socket.socket) -> None:
+        seen = set()
+        while True:
+            try:
+                data, sender = sock.recvfrom(1 << 16)
+            except OSError:
+                return
+            seen.add(sender)
+            sock.sendto(b"%d %b" % (len(seen), data), sender)
+
+    passed = passing(serve, protocol="udp")
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as two,
+    ):
+        for sock in (one, two):
+            sock.settimeout(30)
+            sock.connect(("127.0.0.1", passed.port))
+        for _ in range(2):
+            one.send(b"one")
+            assert one.recv(100) in (b"1 one", b"2 one")
+            two.send(b"two" * 10_000)
+            assert two.recv(1 << 16) == b"2 " + b"two" * 10_000
+        one.send(b"")
+        assert one.recv(100) == b"2 "
