@@ -32,33 +32,45 @@ def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
 
     containers = Store.open(store).containers
     about = containers.find(text)
-    pidfd = first_process(containers, about)
-    while pidfd < 0 and not _at_rest(containers, about):
-        time.sleep(_PAUSE)  # it is just being started, or somebody else has it as we would
-        pidfd = first_process(containers, about)
-    if pidfd < 0:
-        with _resting(about, store) as root:
-            yield about, root
-        return
-    try:
+    with as_it_is(containers, about) as pidfd:
+        if pidfd < 0:
+            with _resting(about, store) as root:
+                yield about, root
+            return
         root = running_root(pidfd)
-    finally:
-        os.close(pidfd)
-    try:
-        yield about, root
-    finally:
-        os.close(root)
+        try:
+            yield about, root
+        finally:
+            os.close(root)
 
 
-def _at_rest(containers: Containers, about: About) -> bool:
-    if not containers.is_supervised(about.id):
-        return True
-    if containers.state(about.id).status == RESTARTING:
-        raise UsageError(
-            f"the container `{about.name}` is about to be started again",
-            hint=f"`pybuild stop {about.name}` first, or try again when it runs",
-        )
-    return False
+@contextmanager
+def as_it_is(containers: Containers, about: About) -> Iterator[int]:
+    """A pidfd of a container's first process, or -1 for one that does not run, and does not start meanwhile.
+
+    Raises `UsageError` for one between two starts, `StoreError`.
+    """
+    while True:
+        pidfd = first_process(containers, about)
+        if pidfd >= 0:
+            try:
+                yield pidfd
+            finally:
+                os.close(pidfd)
+            return
+        lock = containers.take(about.id)
+        if lock is not None:
+            try:
+                yield -1
+            finally:
+                lock.release()
+            return
+        if containers.state(about.id).status == RESTARTING:
+            raise UsageError(
+                f"the container `{about.name}` is about to be started again",
+                hint=f"`pybuild stop {about.name}` first, or try again when it runs",
+            )
+        time.sleep(_PAUSE)  # it is just being started, or somebody else has it as we would
 
 
 @contextmanager
@@ -70,17 +82,10 @@ def _resting(about: About, store: str) -> Iterator[int]:
     from buildkit_py.store.remove import remove_tree
 
     with Session(store) as session:
-        containers = session.store.containers
-        lock = containers.take(about.id)
-        if lock is None:
-            raise UsageError(f"the container `{about.name}` was just started", hint="try again")
-        try:
-            path = containers.path(about.id)
-            directories, host = layer_directories(session, about.layers, lambda event: None)
-            root = writable_root(path, directories, host=host, store=session.store.root)
-            remove_tree(root.work)  # each mount wants an empty one
-            os.mkdir(root.work, 0o700)
-            with RestingRoot(SandboxSpec.from_wire(about.body["spec"]).replace(root=root)) as fd:
-                yield fd
-        finally:
-            lock.release()
+        path = session.store.containers.path(about.id)
+        directories, host = layer_directories(session, about.layers, lambda event: None)
+        root = writable_root(path, directories, host=host, store=session.store.root)
+        remove_tree(root.work)  # each mount wants an empty one
+        os.mkdir(root.work, 0o700)
+        with RestingRoot(SandboxSpec.from_wire(about.body["spec"]).replace(root=root)) as fd:
+            yield fd

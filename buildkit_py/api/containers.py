@@ -17,7 +17,7 @@ from buildkit_py.api.run import (
 )
 from buildkit_py.api.session import Session
 from buildkit_py.config import store_root
-from buildkit_py.errors import SandboxError, UsageError
+from buildkit_py.errors import SandboxError, StoreError, UsageError
 from buildkit_py.record import Record
 from buildkit_py.runner import control
 from buildkit_py.runner.restart import Restart
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.events import Emit
     from buildkit_py.runner.container_log import Line
+    from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.spec import RootFilesystem
 
@@ -114,6 +115,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
                 "volumes": volumes.names,
                 "check": check.values() if check is not None else (),
                 "ports": [port.values() for port in published(request, runnable, spec.network, emit)],
+                "document": _document(session, runnable),
             }
             about = About(
                 id=id,
@@ -128,6 +130,22 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
             return id
         finally:
             volumes.release()  # they stay now because the container is there
+
+
+def _document(session: Session, runnable: Runnable) -> bytes:
+    """The configuration document of what a container is made of: its image may go before somebody commits it."""
+    from buildkit_py.image import document, platform
+    from buildkit_py.image.config import ImageDocument
+
+    if runnable.image:
+        from buildkit_py.exporter.image import load
+
+        try:
+            return load(session.store, runnable.image).config_data
+        except StoreError:
+            pass  # only what a container runs is known of it
+    here = platform.local()
+    return document.dump(runnable.document or ImageDocument(here.architecture, here.os, runnable.config))
 
 
 def start(text: str, *, store: str = "") -> str:

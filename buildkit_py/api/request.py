@@ -7,7 +7,7 @@ from buildkit_py.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.errors import PybuildError
-    from buildkit_py.image.config import ImageConfig
+    from buildkit_py.image.config import ImageConfig, ImageDocument
 
 
 class Secret(Record):
@@ -184,8 +184,9 @@ class TargetResult(Record):
     image: str = ""
     tags: tuple[str, ...] = ()
     plan: tuple[Planned, ...] = ()  # of a dry run
-    # what a container of this target runs
+    # what a container of this target runs, and the document of an image of it, which has no layers yet
     config: ImageConfig | None = None
+    document: ImageDocument | None = None
 
 
 class TestResult(Record):

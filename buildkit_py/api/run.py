@@ -202,7 +202,7 @@ def runnable_of(built: TargetResult, store: str) -> Runnable:
     from buildkit_py.store.store import Store
 
     layers = Store.open(store).snapshots.layers(built.snapshot) if built.snapshot else ()
-    return Runnable(layers, built.config or ImageConfig())
+    return Runnable(layers, built.config or ImageConfig(), document=built.document)
 
 
 def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnable:
@@ -223,7 +223,7 @@ def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnabl
     if digest is not None:
         known = recall(store, digest)
         if known is not None:
-            return known
+            return known.replace(image=digest)
     return _resolve(request, session, emit, digest)
 
 
@@ -244,7 +244,7 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
                 raise
     runnable = Runnable(found.layers, found.document.config)
     remember(session.store, found.digest, runnable)
-    return runnable
+    return runnable.replace(image=found.digest)
 
 
 def _networks(session: Session, emit: Emit) -> Choice:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildkit_py.exporter.output import Output
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
+    from buildkit_py.image.config import ImageDocument
 
 _IMAGES = ("oci", "docker", "registry", "image")
 # What the command line calls compressions, and what layers call them.
@@ -132,7 +133,7 @@ class WriteOut:
             except PybuildError as problem:
                 problem.place(placed.position)
                 raise
-        return TargetResult(target.name, snapshot, digest, tags, config=target.config)
+        return TargetResult(target.name, snapshot, digest, tags, config=target.config, document=_document(target))
 
     def metadata(self, results: Sequence[TargetResult]) -> None:
         """Write the files that the command line asked for about what was built."""
@@ -352,6 +353,16 @@ def _count_layers(step: Step | None) -> int:
         layers += len(step.op.layers) if isinstance(step.op, ImageSource) else 1
         step = step.base
     return layers
+
+
+def _document(target: Target) -> ImageDocument:
+    from buildkit_py.image import platform
+    from buildkit_py.image.config import ImageDocument
+
+    on = platform.parse(target.platform)
+    return ImageDocument(
+        on.architecture, on.os, target.config, history=target.history, variant=on.variant, author=target.author
+    )
 
 
 def _full(tag: str) -> str:

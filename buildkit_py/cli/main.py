@@ -32,6 +32,7 @@ COMMANDS = {
     "port": "show where the ports of a container are reached",
     "exec": "run a command in a container that runs",
     "cp": "copy files between a container and here",
+    "commit": "make an image of a container with what it wrote",
     "start": "start containers that have ended",
     "stop": "end containers, and wait until they have",
     "kill": "send containers a signal",

@@ -17,6 +17,7 @@ from buildkit_py.store.sealed import read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from buildkit_py.image.config import ImageDocument
     from buildkit_py.store.store import Store
 
 _FORMAT = 4
@@ -24,10 +25,15 @@ _CHECKSUM = 32
 
 
 class Runnable(Record):
-    """Layers by their ids, lowest first, and the part of the configuration that a container is made from."""
+    """Layers by their ids, lowest first, and the part of the configuration that a container is made from.
+
+    Not remembered, for only few ask: `image` is the manifest digest of an image, `document` that of a target.
+    """
 
     layers: tuple[str, ...]
     config: ImageConfig
+    image: str = ""
+    document: ImageDocument | None = None
 
 
 def remember(store: Store, digest: str, runnable: Runnable) -> None:

@@ -20,7 +20,7 @@ from buildkit_py.sandbox.mounts import NOSUID, Sources, encode, make_tmpfs
 from buildkit_py.sandbox.overlay import Overlays
 from buildkit_py.sandbox.paths import MountPoints, Stub, remove_stubs
 from buildkit_py.sandbox.rootfs import mount_root
-from buildkit_py.sandbox.userns import overlay_xattr
+from buildkit_py.sandbox.userns import joined, overlay_xattr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,9 +38,11 @@ def enter_user_namespace(pidfd: int) -> str:
     Only for a process with one thread. Raises `SandboxError`.
     """
     pid = pid_of(pidfd)
+    uid, gid = os.geteuid(), os.getegid()
     try:
         if pid and not os.path.samestat(os.stat(f"/proc/{pid}/ns/user"), os.stat("/proc/self/ns/user")):
             syscalls.setns(pidfd, syscalls.CLONE_NEWUSER)
+            joined(uid, gid)
     except OSError as problem:
         raise SandboxError(f"cannot enter the container's user namespace: {problem.strerror}") from problem
     return pid

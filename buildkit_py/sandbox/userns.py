@@ -112,6 +112,13 @@ def take_over(text: str) -> None:
         _entered.append(Identity(*marshal.loads(bytes.fromhex(text))))
 
 
+def joined(uid: int, gid: int) -> None:
+    """Note that this process, of that user and group, is now in a namespace that `enter` made in another one."""
+    single = mapped_ids() == 1
+    why = "only one id is mapped in the namespace of the container" if single else ""
+    _entered.append(Identity(False, True, single, uid, gid, why, "one id" if single else _mapped()))
+
+
 def _mapped() -> str:
     """The ids of this process's namespace, as the kernel tells: `0 1000 1 1 100000 65536`, of users and of groups."""
     return ", ".join([" ".join(_read(f"/proc/self/{kind}_map").split()) for kind in ("uid", "gid")])
