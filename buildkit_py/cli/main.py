@@ -30,6 +30,7 @@ COMMANDS = {
     "bundle": "write an image or a target as an OCI bundle",
     "ps": "list the containers in the background",
     "port": "show where the ports of a container are reached",
+    "top": "list the processes of a container",
     "exec": "run a command in a container that runs",
     "cp": "copy files between a container and here",
     "commit": "make an image of a container with what it wrote",
