@@ -92,8 +92,8 @@ def test_the_tests_mirror_the_package() -> None:
         return {str(path.parent.relative_to(top)) for path in top.rglob(pattern)}
 
     package, tests = folders(PACKAGE, "*.py"), folders(ROOT / "tests", "test_*.py")
-    # Tests of the whole: what it does, how fast, keys and messages that must stay, any input, any change, and others.
-    assert tests - package == {"behaviour", "bench", "fuzz", "golden", "mutations", "peers"}
+    # Tests of the whole: attacks, what it does, how fast, what must stay as it is, any input, any change, and others.
+    assert tests - package == {"attacks", "behaviour", "bench", "fuzz", "golden", "mutations", "peers"}
     assert package - tests <= {"graph"}, "golden/ has the tests of graph"
 
 

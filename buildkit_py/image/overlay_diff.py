@@ -11,6 +11,7 @@ part of a layer; of the others a layer keeps `security.capability` and
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -33,7 +34,8 @@ def diff(upper: str, *, hash_files: bool) -> list[Entry]:
     attributes belong to the overlay, not to the step. Sockets are left out,
     for a tar cannot hold them. `hash_files` reads every file for its digest.
     Raises `StoreError` for an overlay made with features that would lose
-    files (redirect_dir, metacopy), `OSError` where something cannot be read.
+    files (redirect_dir, metacopy) and for paths that the kernel takes from
+    nobody, `OSError` where something cannot be read.
     """
     upper = os.path.realpath(upper)
     entries: list[Entry] = []
@@ -42,11 +44,16 @@ def diff(upper: str, *, hash_files: bool) -> list[Entry]:
     pending = [(upper, "")]
     while pending:
         where, prefix = pending.pop()
-        fd = os.open(where, _DIRECTORY)
         try:
-            below = _list(fd, where, prefix, entries, links, hash_files)
-        finally:
-            os.close(fd)
+            fd = os.open(where, _DIRECTORY)
+            try:
+                below = _list(fd, where, prefix, entries, links, hash_files)
+            finally:
+                os.close(fd)
+        except OSError as problem:
+            if problem.errno != errno.ENAMETOOLONG:
+                raise
+            raise _too_deep(prefix) from problem
         pending += [(f"{where}/{name}", f"{prefix}{name}/") for name in below]
     return in_order(entries)
 
@@ -145,6 +152,13 @@ def read_xattrs(path: str, names: list[str]) -> tuple[tuple[tuple[str, bytes], .
             kept.append((name, os.getxattr(path, name, follow_symlinks=False)))
     kept.sort()
     return tuple(kept), marks
+
+
+def _too_deep(directory: str) -> StoreError:
+    return StoreError(
+        f"what was written nests too deeply: {directory[:40]}… has files whose whole path is longer than 4095 bytes",
+        hint="the path in the store, in front of the one inside, counts as well: PYBUILD_HOME may be a shorter one",
+    )
 
 
 def _unusable(path: str) -> StoreError:

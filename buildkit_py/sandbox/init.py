@@ -199,7 +199,8 @@ def _enter(
         with stage("make the root read-only"):
             syscalls.mount_setattr(root.tree, RDONLY)
     wire(stdio, terminal=spec.terminal)
-    command = Program(spec.argv, environment(spec, user), host.interpreters)
+    shared = any(mount.kind == "bind" for mount in spec.mounts)
+    command = Program(spec.argv, environment(spec, user), host.interpreters, shared=shared)
     if program is None:
         program = _read_filter(reader)
 

@@ -123,7 +123,7 @@ class Joiner:
             if not os.getcwdb().startswith(b"/"):
                 raise SetupFailure("enter the working directory: it is outside of the root", 0, spec.cwd)
         wire(stdio, terminal=spec.terminal)
-        command = Program(spec.argv, environment(spec, user), self._host.interpreters)
+        command = Program(spec.argv, environment(spec, user), self._host.interpreters, shared=True)
         report(channel, ("ready", []), master)
         try:
             command.inspect()

@@ -5,6 +5,12 @@ Until the exec, this process is this machine's Python interpreter, and
 a script with it as interpreter, would come to run with a handle on that file,
 and could write to it (CVE-2019-5736). So whatever the exec would open is
 looked at first, and a way through a magic link of /proc is refused.
+
+Where somebody else may change a file between the look and the exec (a command
+that joins a sandbox, or has files of others mounted) no path is handed to the
+kernel, only the descriptor of the very file that was looked at. One that is
+closed by the exec is never run as a script (execveat(2)), so scripts are taken
+apart here, as the kernel does it, and their interpreters opened the same way.
 """
 
 from __future__ import annotations
@@ -20,7 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-_ENOENT, _EACCES, _ENOTDIR, _ELOOP = 2, 13, 20, 40
+_ENOENT, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 2, 8, 13, 20, 40
 _MOST_INTERPRETERS = 5  # the kernel's limit for scripts of scripts
 _SHEBANG_BYTES = 256  # the kernel's BINPRM_BUF_SIZE
 
@@ -32,10 +38,13 @@ class Refused(Exception):
 class Program:
     """A command to start: its arguments, environment and where its name may be found.
 
-    `interpreters` are the binfmt_misc interpreters that the kernel would look up inside.
+    `interpreters` are the binfmt_misc interpreters that the kernel would look up inside. `shared`: others may
+    change files of the sandbox before the exec.
     """
 
-    def __init__(self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...], *, shared: bool
+    ) -> None:
         self._argv = [encode(argument) for argument in argv]
         self._env = env
         name = self._argv[0]
@@ -45,6 +54,7 @@ class Program:
         if not name:
             self._candidates = []
         self._interpreters = interpreters
+        self._shared = shared
 
     def inspect(self) -> None:
         """Refuse magic links, with the rights of root and inside the root. Raises `Refused`."""
@@ -58,7 +68,11 @@ class Program:
         denied = 0
         for path in self._candidates:
             try:
+                if self._shared:
+                    self._start_opened(path)
                 os.execve(path, self._argv, self._env)
+            except Refused as refused:
+                self.refuse(refused)
             except OSError as error:
                 if error.errno not in (_ENOENT, _ENOTDIR):
                     denied = error.errno or _EACCES
@@ -67,6 +81,30 @@ class Program:
         if denied:
             self._fail(os.strerror(denied).lower(), NOT_EXECUTABLE)
         self._fail("executable file not found in $PATH" if self._bare else "no such file or directory", NOT_FOUND)
+
+    def _start_opened(self, path: bytes) -> NoReturn:
+        """Exec the file that is there now and no other. Raises `OSError` and `Refused`."""
+        argv = self._argv
+        for _ in range(_MOST_INTERPRETERS + 1):
+            fd = _open_program(path)
+            try:
+                head = os.pread(fd, _SHEBANG_BYTES, 0)
+            except OSError:  # not for this user to read, but perhaps to run
+                head = b""
+            if not head.startswith(b"#!"):
+                _exec_opened(fd, argv, self._env, foreign=head.startswith(b"\x7fELF"))
+            os.close(fd)
+            # What the kernel asks of a script, too. Who changes it now has gained no more than that it is read.
+            if not os.access(path, os.X_OK):
+                raise OSError(_EACCES, "not executable")
+            line = head[2:].split(b"\n", 1)[0].split(b"\0", 1)[0].strip(b" \t")
+            interpreter = line.split(b" ", 1)[0].split(b"\t", 1)[0]
+            if not interpreter:
+                raise OSError(_ENOEXEC, "a script without an interpreter")
+            argument = line[len(interpreter) :].strip(b" \t")
+            argv = [interpreter, *([argument] if argument else []), path, *argv[1:]]
+            path = interpreter
+        raise OSError(_ELOOP, "scripts of scripts")
 
     def refuse(self, refused: Refused) -> NoReturn:
         self._fail(f"refused, {refused} leads out of the sandbox", NOT_EXECUTABLE)
@@ -97,6 +135,36 @@ def _inspect(path: bytes) -> None:
         if not words:
             return
         path = words[0]
+
+
+def _open_program(path: bytes) -> int:
+    """A descriptor that the exec closes; it can be read if the user may. Raises `OSError` and `Refused`."""
+    for flags in (os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY, os.O_PATH):
+        try:
+            return syscalls.openat2(syscalls.AT_FDCWD, path, flags | os.O_CLOEXEC, syscalls.RESOLVE_NO_MAGICLINKS)
+        except OSError as error:
+            if error.errno == _ELOOP:
+                raise Refused(os.fsdecode(path)) from error
+            if error.errno != _EACCES or flags & os.O_PATH:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _exec_opened(fd: int, argv: list[bytes], env: dict[bytes, bytes], *, foreign: bool) -> NoReturn:
+    """Exec an open file, which may be a program for another processor. Raises `OSError`."""
+    try:
+        os.execve(fd, argv, env)
+    except OSError as error:
+        if error.errno != _ENOENT or not foreign:
+            raise
+    # An interpreter of binfmt_misc has to open it, so the exec may not close it: it gets a copy, which nobody changes.
+    copy = os.memfd_create("program")
+    while piece := os.read(fd, 1 << 20):
+        os.write(copy, piece)
+    program = os.open(b"/proc/self/fd/%d" % copy, os.O_RDONLY)
+    os.close(copy)  # what is open for writing is not run
+    os.set_inheritable(program, True)
+    os.execve(program, argv, env)
 
 
 def host_interpreters() -> tuple[bytes, ...]:

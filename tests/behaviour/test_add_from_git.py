@@ -196,6 +196,7 @@ def test_submodules(project: Project) -> None:
     assert os.listdir(project.add(f"{url}?submodules=false") / "sub") == []
 
 
+@pytest.mark.attack("C13")
 def test_a_repository_cannot_reach_this_machine(project: Project) -> None:
     """Submodules of local paths and of helper protocols, and links out of it, get nothing of the builder's."""
     secret = project.world.project / "secret"
@@ -215,6 +216,7 @@ def test_a_repository_cannot_reach_this_machine(project: Project) -> None:
     assert "has no directory `out`" in project.refused("URL#links:out")
 
 
+@pytest.mark.attack("C13")
 def test_an_address_that_is_refused_is_not_asked(project: Project) -> None:
     assert "does not begin with `-`" in project.refused("URL#--upload-pack=touch${IFS}x", BUILDFILE)
     assert "knows no `unknown`" in project.refused("URL?unknown=1", BUILDFILE)

@@ -96,6 +96,7 @@ def test_a_checksum_needs_no_server_again(project: World, web: Web) -> None:
     assert web.requests == []
 
 
+@pytest.mark.attack("C14")
 def test_a_wrong_checksum(project: World, web: Web) -> None:
     web.pages["/f"] = b"other\n"
     project.write({"Dockerfile": f"FROM scratch\nADD --checksum={sha256(b'')} {web.url}/f /f\n"})
@@ -163,6 +164,7 @@ def test_a_body_too_long_to_be_fetched(project: World, web: Web) -> None:
     assert not any(list(path.iterdir()) for path in (project.store / "work").iterdir())
 
 
+@pytest.mark.attack("C14")
 def test_redirects(project: World, web: Web) -> None:
     web.pages["/here"] = redirect("/there/renamed.txt")
     web.pages["/there/renamed.txt"] = b"moved\n"
@@ -192,6 +194,7 @@ def test_what_servers_refuse(project: World, web: Web, status: int) -> None:
     assert ("HTTP_AUTH_TOKEN_127.0.0.1" in done.stderr) == (status in (401, 403))
 
 
+@pytest.mark.attack("C14")
 def test_credentials_are_secrets_and_stay_with_their_host(project: World, web: Web) -> None:
     with web_server() as other:
         other.pages["/f"] = b"f"
@@ -269,6 +272,7 @@ def asked(tmp_path: Path) -> Iterator[Asked]:
     made.transport.close()
 
 
+@pytest.mark.attack("C14")
 def test_a_body_without_end_is_cut(asked: Asked, web: Web) -> None:
     def endless(handler: Handler, request: Request) -> None:
         handler.send_response(200)

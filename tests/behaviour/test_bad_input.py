@@ -214,6 +214,7 @@ LEAVING = {
 }
 
 
+@pytest.mark.attack("C1", "C2", "C3", "C4", "C5", "S5")
 def test_a_path_that_leaves_the_context(world: World, busybox: str) -> None:
     outside = world.top / "outside"
     outside.mkdir()
@@ -233,6 +234,7 @@ def test_a_path_that_leaves_the_context(world: World, busybox: str) -> None:
     assert {name: os.readlink(copied / name) for name in links} == links, "links are copied, never followed"
 
 
+@pytest.mark.attack("C8")
 def test_a_buildfile_and_an_ignore_file_may_be_links(world: World) -> None:
     """Of a local context, whose owner could name them with `-f` as well."""
     for name, text in {"Shared": "FROM scratch\nCOPY . /x/\n", "ignored": "file\n"}.items():
@@ -263,6 +265,7 @@ def test_what_may_not_be_read(world: World, busybox: str) -> None:
     good(world, busybox)
 
 
+@pytest.mark.attack("R1", "H6")
 def test_registries_that_misbehave(world: World, busybox: str) -> None:
     with fake_registry() as registry:
         image = sample()
@@ -325,6 +328,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.attack("K5")
 def test_a_damaged_store_heals(world: World, busybox: str, damage: str) -> None:
     world.env["SOURCE_DATE_EPOCH"] = "0"
     world.write({"Dockerfile": GOOD, "file": "content\n"})

@@ -155,6 +155,7 @@ def no_base64(step: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("forge", [other_text, other_maker, younger, other_key, other_signature, no_base64])
+@pytest.mark.attack("H9")
 def test_a_forged_record_is_not_used_and_said_once(machines: Trusting, forge: object) -> None:
     assert callable(forge)
     machines.build("main", machines.to, **machines.main)
@@ -167,6 +168,7 @@ def test_a_forged_record_is_not_used_and_said_once(machines: Trusting, forge: ob
 
 
 @pytest.mark.parametrize("field", ["diffId", "digest", "content"])
+@pytest.mark.attack("H9")
 def test_files_that_main_did_not_sign_do_not_get_into_a_result(machines: Trusting, field: str) -> None:
     """The description of a layer is part of what is signed: another layer's bytes do not stand in for it."""
     machines.build("main", machines.to, **machines.main)

@@ -74,6 +74,7 @@ def runs(world: World, busybox: str) -> list[str]:
     return sorted((world.project / "seen/log").read_text().split())
 
 
+@pytest.mark.attack("K1")
 def test_builds_of_one_project_share_the_work(project: World, busybox: str) -> None:
     argv = ("build", "-q", busybox, "-t", "shared", "-o", "type=oci,dest=x.tar", "--iidfile", "iid", ".")
     digests = outcomes([start(project, *argv) for _ in range(AT_ONCE)])
@@ -84,6 +85,7 @@ def test_builds_of_one_project_share_the_work(project: World, busybox: str) -> N
     assert leftovers(project) == []
 
 
+@pytest.mark.attack("K2")
 def test_prune_takes_nothing_from_builds_that_run(project: World, busybox: str) -> None:
     argv = ("build", "-q", busybox, "-t", "kept", "--iidfile", "iid", ".")
     (wanted,) = outcomes([start(project, *argv)])

@@ -67,6 +67,7 @@ def test_all_capabilities_but_one(svc: World) -> None:
     assert found["CapBnd"] == possible & ~mask("SYS_BOOT")
 
 
+@pytest.mark.attack("S9", by="run")
 def test_a_capability_that_pybuild_lacks_is_refused(svc: World) -> None:
     if svc.mode != "root":
         pytest.skip("an ordinary user's namespace has all capabilities")
@@ -172,6 +173,7 @@ def test_the_container_sees_its_limits(limited: World) -> None:
     assert found in (["67108864", "50000", "20"], ["67108864", "50000", "100000", "20"])
 
 
+@pytest.mark.attack("S14", by="run")
 def test_processes(limited: World) -> None:
     script = "for n in 1 2 3 4 5 6; do sleep 5 & done; echo all"
     done = limited.run("run", "--pids-limit=4", "svc", "sh", "-c", script, ok=False)

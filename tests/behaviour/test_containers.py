@@ -70,6 +70,7 @@ def test_bytes_and_escapes_in_a_log(svc: World) -> None:
     assert raw.stdout == b"a\xffb\x1b[2J\n"
 
 
+@pytest.mark.attack("S16", by="run")
 def test_a_container_that_does_not_hear_is_killed_when_its_time_is_up(svc: World) -> None:
     sh(svc, "deaf", f"trap '' TERM; {LOOP}")
     svc.run("stop", "-t", "0.3", "deaf")

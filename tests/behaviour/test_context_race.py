@@ -29,6 +29,7 @@ def flip(top: Path, stop: Event, flips: object) -> None:
         flips.value += 1  # type: ignore[attr-defined]
 
 
+@pytest.mark.attack("C9")
 def test_nothing_outside_is_read(world: World, base_layout: Path) -> None:
     outside = world.top / "outside"
     outside.mkdir()

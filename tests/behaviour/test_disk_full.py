@@ -94,6 +94,7 @@ VERIFY = ["cache", "verify"]
 USED = ["cache", "du", "--json"]
 
 
+@pytest.mark.attack("S14", "K4")
 def test_in_a_step(world: World, busybox: str) -> None:
     world.write({"Dockerfile": "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=40 2>/dev/null || exit 9\n"})
     build = ["build", "--progress=plain", busybox, "."]
@@ -148,6 +149,7 @@ def test_while_a_base_is_unpacked(world: World, base_layout: Path, busybox: str)
         healed(one)
 
 
+@pytest.mark.attack("K4")
 def test_at_every_size(world: World, busybox: str) -> None:
     world.write({"Dockerfile": "FROM busybox\nCOPY file /\nRUN cp /file /copy\n", "file": os.urandom(200_000)})
     build = ["build", "--progress=plain", busybox, "-t", "x", "."]

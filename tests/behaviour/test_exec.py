@@ -122,6 +122,7 @@ def test_a_terminal_of_the_containers_own_kind(web: World) -> None:
     assert web.run("exec", "-t", "other", "sh", "-c", "echo $TERM").stdout.split() == ["vt100"]
 
 
+@pytest.mark.attack("S2", by="run")
 def test_nobody_in_there_gets_at_the_interpreter_that_starts_it(web: World) -> None:
     """CVE-2019-5736: until its exec the new process is this machine's Python, and `/proc/PID/exe` leads to its file."""
     watch = "while :; do for p in /proc/[0-9]*; do readlink $p/exe; cat $p/maps; done 2>/dev/null; done"

@@ -186,6 +186,7 @@ def attacked(world: World) -> Attacked:
     return Attacked(world)
 
 
+@pytest.mark.attack("T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9", "T10", "T11", "T12", "T13", "T14")
 def test_tricks_through_add(attacked: Attacked) -> None:
     for name, trick in tricks(os.fsencode(attacked.canary)).items():
         with named(name):
@@ -197,6 +198,7 @@ def test_tricks_through_add(attacked: Attacked) -> None:
     attacked.world.run("cache", "verify")
 
 
+@pytest.mark.attack("T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9", "T10", "T11", "T12", "T13", "T14")
 def test_tricks_through_a_base_image(attacked: Attacked) -> None:
     for name, trick in tricks(os.fsencode(attacked.canary)).items():
         with named(name):
@@ -210,6 +212,7 @@ def test_tricks_through_a_base_image(attacked: Attacked) -> None:
     attacked.world.run("cache", "verify")
 
 
+@pytest.mark.attack("R2", "H9")
 def test_a_blob_that_was_passed_on_is_not_another_images_layer(attacked: Attacked) -> None:
     """An image claims the diff_id of another one's layer, and nothing unpacks it: it is no less refused."""
     world = attacked.world

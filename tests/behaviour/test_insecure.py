@@ -27,6 +27,7 @@ def said(world: World, run: str, *options: str) -> list[str]:
     return re.findall(r"^#2 \d+\.\d+ (.*)$", done.stderr, re.MULTILINE)
 
 
+@pytest.mark.attack("S9")
 def test_without_being_allowed_nothing_runs(project: World) -> None:
     project.write({"Dockerfile": f"FROM {project.env['BASE']}\nRUN true\nRUN --security=insecure true\n"})
     done = project.build(ok=False)
@@ -109,6 +110,7 @@ def test_other_entitlements(project: World) -> None:
     assert "option `--allow` cannot be `device`" in done.stderr
 
 
+@pytest.mark.attack("S9")
 def test_devices_of_cdi_are_refused(project: World) -> None:
     project.write({"Dockerfile": f"FROM {project.env['BASE']}\nRUN --device=vendor.com/gpu=0 true\n"})
     done = project.build(ok=False)

@@ -68,6 +68,7 @@ def test_no_cache_is_written_after_it(world: World, busybox: str) -> None:
     assert leftovers(world) == []
 
 
+@pytest.mark.attack("K10")
 def test_ctrl_c_in_a_terminal(world: World, busybox: str) -> None:
     world.write({"Dockerfile": SLEEP})
     end = watch(world, "build", busybox, ".", until="begun", terminal=True, signals=[INT])
@@ -158,6 +159,7 @@ def test_while_pulling(
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.attack("K10")
 def test_a_reader_of_the_progress_goes_away(world: World, busybox: str, stream: str) -> None:
     script = {"stderr": "while sleep 0.1; do echo more; done", "stdout": "truncate -s 2G /huge"}[stream]
     world.write({"Dockerfile": f"FROM busybox\nRUN echo begun; {script}\n"})
@@ -168,6 +170,7 @@ def test_a_reader_of_the_progress_goes_away(world: World, busybox: str, stream: 
     good(world, busybox)
 
 
+@pytest.mark.attack("S17", "K10")
 def test_kill_of_the_command_line_takes_everything_along(world: World, busybox: str) -> None:
     world.write({"Dockerfile": SLEEP})
     end = watch(world, "build", "--progress=plain", busybox, ".", until="begun\n", signals=[KILL], alone=True)

@@ -72,6 +72,7 @@ def test_what_the_image_says_and_what_is_given(image: World) -> None:
     assert run(image, "--entrypoint", "/bin/echo", "box", "words").stdout == "words\n"
 
 
+@pytest.mark.attack("S11", by="run")
 def test_two_runs_see_nothing_of_each_other(image: World) -> None:
     assert run(image, "box", "sh", "-c", "echo x > /work/left; rm /data/seed; ps | wc -l").returncode == 0
     assert run(
@@ -113,6 +114,7 @@ def test_signals_are_passed_on(image: World, signum: signal.Signals) -> None:
     assert leftovers(image) == []
 
 
+@pytest.mark.attack("S17", by="run")
 def test_kill_takes_the_container_along(image: World) -> None:
     script = "sleep 300 & echo begun; sleep 300"
     end = watch(image, "run", "box", "sh", "-c", script, until="begun\n", signals=[signal.SIGKILL], alone=True)

@@ -59,6 +59,7 @@ def part(world: World, chunk: int) -> tuple[int, int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
+@pytest.mark.attack("K8", "K10")
 def test_killed_at_any_moment(world: World, base_layout: Path, chunk: int) -> None:
     first, step = part(world, chunk)
     kills, broken = killed(world, base_layout, "moments", str(first), str(step), str(MOMENTS))

@@ -63,6 +63,7 @@ def _build(project: World, steps: str, base_layout: Path, *options: str, ok: boo
     return done.stderr
 
 
+@pytest.mark.attack("S13")
 def test_a_step_reaches_the_machine_and_not_its_loopback(
     project: World, base_layout: Path, ports: tuple[int, int]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_step_reaches_the_machine_and_not_its_loopback(
     assert "warning" not in said
 
 
+@pytest.mark.attack("S9")
 def test_the_hosts_network_by_choice(project: World, base_layout: Path, ports: tuple[int, int]) -> None:
     ask = f"nc -w 3 127.0.0.1 {ports[0]} </dev/null\n"
     assert " loopback\n" in _build(project, f"RUN {ask}", base_layout, "--network=host")
@@ -98,6 +100,7 @@ def test_no_network_by_choice(project: World, base_layout: Path) -> None:
         assert [line.split()[-1] for line in said.splitlines() if line.split()[2:] in (["lo"], ["eth0"])] == ["lo"]
 
 
+@pytest.mark.attack("S13", by="run")
 def test_a_run_reaches_the_machine_and_not_its_loopback(project: World, ports: tuple[int, int]) -> None:
     ask = ("sh", "-c", f"nc -w 3 127.0.0.1 {ports[0]} </dev/null; nc -w 3 {_own_address()} {ports[1]} </dev/null")
     assert project.run("run", "box", *ask).stdout == "machine\n"

@@ -205,6 +205,7 @@ def test_what_is_no_context(project: Project, argv: tuple[str, ...], stdin: byte
 
 
 @pytest.mark.parametrize("target", ["TOP/Shared", "../../../../../../../../../../../../TOP/Shared"])
+@pytest.mark.attack("C8", "C13")
 def test_a_buildfile_that_is_a_link_out_of_such_a_context(project: Project, target: str) -> None:
     top = project.world.top
     (top / "Shared").write_text("FROM scratch\n")

@@ -59,6 +59,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("form", WRITTEN)
+@pytest.mark.attack("H1")
 def test_a_secret_in_a_layer_fails_the_build(project: World, form: str) -> None:
     command, place = WRITTEN[form]
     said = build(project, f"{MOUNT} {command}\n", code=LEAKED).stderr
@@ -164,6 +165,7 @@ def app():
     assert holds(project.store, TOKEN, ENCODED) == []
 
 
+@pytest.mark.attack("H3")
 def test_logs_and_progress_are_masked(project: World) -> None:
     text = f"""{MOUNT} echo "say $TOKEN"; printf '%s' "$TOKEN" | cut -c 1-9 | tr -d '\\n'; sleep 0.3; \\
   printf '%s' "$TOKEN" | cut -c 10-; printf '%s' "$TOKEN" | base64 >&2

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.behaviour.world import World
 
 DOCKERFILE = """\
@@ -98,6 +100,7 @@ def test_a_file_may_make_them_errors(world: World, base_layout: Path) -> None:
     assert warnings(done.stderr) == []
 
 
+@pytest.mark.attack("H5")
 def test_a_secret_that_appears_in_the_context_is_noticed(world: World, base_layout: Path) -> None:
     """A rule that looks through the context keeps the first tier from answering."""
     prepared(world, base_layout)

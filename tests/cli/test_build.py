@@ -99,6 +99,7 @@ def test_a_buildfile_on_standard_input(project):
     assert " from stdin\n" in done.stderr
 
 
+@pytest.mark.attack("H6")
 def test_step_output_is_shown_and_not_obeyed(project):
     (project / "Evil").write_text("FROM box\nRUN printf '\\033[2J\\033]0;owned\\007#1 DONE 0.1s\\n'\n")
     done = pybuild(project, "Evil", "--progress=plain")

@@ -66,6 +66,7 @@ def test_targets_and_their_parameters(project, argv, targets):
     assert request(project, "Dockerfile", *argv).targets == targets
 
 
+@pytest.mark.attack("K9")
 def test_the_epoch(project):
     assert request(project, ".").epoch is None
     assert request(project, ".", SOURCE_DATE_EPOCH="7").epoch == 7

@@ -96,6 +96,7 @@ def test_a_loop_of_links_is_an_error(root: Path) -> None:
         ContextTree(str(root)).lookup("loop")
 
 
+@pytest.mark.attack("C15")
 def test_hard_links_within_a_walk_stay_links(root: Path) -> None:
     os.link(root / "src" / "a.py", root / "src" / "z.py")
     found = {entry.path: entry for entry in ContextTree(str(root)).walk("src")}
@@ -123,6 +124,7 @@ def test_equal_inodes_on_two_file_systems_are_two_files(root: Path) -> None:
     assert found["two/b"] == (HARDLINK, "two/a")
 
 
+@pytest.mark.attack("C11")
 def test_a_socket_is_an_empty_file_and_a_fifo_a_fifo(root: Path) -> None:
     import socket
 
@@ -313,6 +315,7 @@ def test_what_was_fresh_is_not_believed_when_other_bytes_were_used(root: Path) -
     assert not scan.holds()
 
 
+@pytest.mark.attack("C10")
 def test_a_file_that_changes_while_it_is_hashed_is_an_error(root: Path) -> None:
     settle()
     tree = ContextTree(str(root))

@@ -86,6 +86,7 @@ def test_content_key() -> None:
     )
 
 
+@pytest.mark.attack("H10")
 def test_canonical_bytes() -> None:
     value = (None, True, False, -12, "é\udcff", b"\x00", ("a", ()), {"b": 1, "a": 2})
     encoded = canonical(value)
@@ -116,6 +117,7 @@ def test_canonical_bytes() -> None:
         {"test": True},
     ],
 )
+@pytest.mark.attack("H9", "H10")
 def test_every_field_that_decides_a_run_is_in_its_key(field: dict[str, object]) -> None:
     assert keys.op_parts(RUN.replace(**field)) != keys.op_parts(RUN)
 

@@ -82,6 +82,7 @@ def test_this_machine_may_speak_either(secure: FakeRegistry, tmp_path: Path) -> 
     client.close()
 
 
+@pytest.mark.attack("R6")
 def test_https_does_not_lead_to_http(secure: FakeRegistry) -> None:
     with fake_registry() as plain:
         secure.faults.append(lambda handler, request: handler.reply(307, Location=f"http://{plain.address}/x"))
@@ -172,6 +173,7 @@ def trickle(pair: tuple[socket.socket, socket.socket], stop: threading.Event) ->
 
 
 @pytest.mark.parametrize("in_body", [False, True], ids=["header", "body"])
+@pytest.mark.attack("R9", "C14")
 def test_a_peer_that_trickles_is_given_up(in_body: bool) -> None:
     pair, stop = socket.socketpair(), threading.Event()
     thread = trickle(pair, stop)
@@ -323,6 +325,7 @@ for chain in (f"{public}/to/{private}/metadata", f"{public}/to/{other}/to/{priva
 """
 
 
+@pytest.mark.attack("C14", "R6")
 def test_no_redirect_leads_from_a_public_address_into_a_private_network() -> None:
     need("unshare", "ip")
     own = [] if os.geteuid() == 0 else ["--map-root-user"]

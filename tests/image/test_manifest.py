@@ -78,6 +78,7 @@ def test_the_media_type_may_be_missing() -> None:
         (data(annotations={"a": 1}), "", "not a text"),
     ],
 )
+@pytest.mark.attack("R3", "R4")
 def test_what_is_refused(raw: bytes, said: str, message: str) -> None:
     with pytest.raises(Malformed, match=message):
         manifest.parse(raw, said)
@@ -103,6 +104,7 @@ def test_what_is_refused(raw: bytes, said: str, message: str) -> None:
         {"mediaType": "x", "digest": DIGEST, "size": 1, "platform": "linux"},
     ],
 )
+@pytest.mark.attack("R5")
 def test_descriptors_that_are_refused(descriptor: dict[str, Any]) -> None:
     with pytest.raises(Malformed):
         manifest.parse(data(layers=[descriptor]))

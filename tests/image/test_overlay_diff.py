@@ -145,3 +145,16 @@ def test_directories_nested_deeper_than_python_nests_calls(tmp_path: Path) -> No
     os.close(fd)
     assert len(diff(str(tmp_path), hash_files=False)) == 1200
     subprocess.run(["rm", "-rf", str(tmp_path / "d")], check=True)
+
+
+def test_paths_longer_than_the_kernel_takes_are_an_error(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=fd)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    os.close(fd)
+    with pytest.raises(StoreError, match="nests too deeply"):
+        diff(str(tmp_path), hash_files=False)
+    subprocess.run(["rm", "-rf", str(tmp_path / ("d" * 200))], check=True)

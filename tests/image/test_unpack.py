@@ -515,6 +515,7 @@ def test_t14_truncated_at_any_point_is_an_error(tmp_path: Path, compression: str
             unpacked(blob[:length], tmp_path / f"out{number}", result.media_type, diff_id=result.diff_id)
 
 
+@pytest.mark.attack("T15")
 def test_t15_a_sparse_claim_makes_no_large_file(tmp_path: Path) -> None:
     header = member(b"huge", size=b"\x80" + (1 << 39).to_bytes(11, "big"))
     with pytest.raises(SourceError, match="truncated"):
@@ -541,6 +542,7 @@ TARGETS = [b"a", b"l", b"..", b"../../canary", b"/", b"a/b", b"l/x", b"../canary
         max_size=12,
     )
 )
+@pytest.mark.attack("T18")
 def test_no_combination_gets_out(tmp_path_factory: pytest.TempPathFactory, members: list[bytes]) -> None:
     base = tmp_path_factory.mktemp("attack")
     canary = base / "canary"

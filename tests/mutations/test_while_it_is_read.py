@@ -100,6 +100,7 @@ def as_files(entry: Entry, work: Path) -> bytes:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("read", [packed, packed_with_digest, hashed, as_files])
+@pytest.mark.attack("C10")
 def test_no_reader_gives_what_never_was(tmp_path: Path, size: str, read: Callable[[Entry, Path], bytes]) -> None:
     path = tmp_path / "context" / "f"
     path.parent.mkdir()

@@ -39,6 +39,7 @@ def test_the_page_says_of_each_difference_where_and_why() -> None:
 
 
 @pytest.mark.parametrize("what", ["build", "run"])
+@pytest.mark.attack("S11", "S12", by="both")
 def test_each_difference_is_listed_with_its_reason(what: str, world: World, tmp_path: Path) -> None:
     compile_probe(tmp_path / "probe")
     write_context(world.project, tmp_path / "probe")

@@ -124,6 +124,7 @@ def test_a_token_that_ran_out_is_renewed(fake: FakeRegistry, store: Store, tmp_p
     client.close()
 
 
+@pytest.mark.attack("R9")
 def test_a_registry_that_always_says_401(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     fake.add(sample())
     client = client_with(tmp_path, {"auths": {fake.address: basic()}})
@@ -145,6 +146,7 @@ def test_a_registry_that_always_says_401(fake: FakeRegistry, store: Store, tmp_p
 
 
 @pytest.mark.parametrize("realm", ["http://192.0.2.1/token", "file:///etc/passwd", "ftp://x/y", "http://[", "token"])
+@pytest.mark.attack("R7")
 def test_a_realm_elsewhere_without_encryption_gets_nothing(
     fake: FakeRegistry, store: Store, tmp_path: Path, realm: str
 ) -> None:
@@ -158,6 +160,7 @@ def test_a_realm_elsewhere_without_encryption_gets_nothing(
 
 
 @pytest.mark.parametrize("answer", [b"{", b"[]", b'{"token": 5}', b'{"token": "a\\r\\nX-Evil: 1"}', b"{}"])
+@pytest.mark.attack("R7")
 def test_a_token_server_that_talks_nonsense(fake: FakeRegistry, store: Store, tmp_path: Path, answer: bytes) -> None:
     fake.add(sample())
     client = client_with(tmp_path, {})
@@ -168,6 +171,7 @@ def test_a_token_server_that_talks_nonsense(fake: FakeRegistry, store: Store, tm
     client.close()
 
 
+@pytest.mark.attack("R6")
 def test_a_redirect_to_another_host_leaves_the_token_behind(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     image = sample()
     fake.add(image)
@@ -213,6 +217,7 @@ def test_a_redirect_on_the_same_host_keeps_it(fake: FakeRegistry, store: Store, 
         ("http://[broken", "cannot be read"),
     ],
 )
+@pytest.mark.attack("R6")
 def test_redirects_that_are_not_followed(
     fake: FakeRegistry, store: Store, tmp_path: Path, target: str, message: str
 ) -> None:
@@ -277,6 +282,7 @@ def test_a_credential_helper_is_asked(fake: FakeRegistry, store: Store, tmp_path
         (f"echo '{SECRET}'", "no proper answer"),
     ],
 )
+@pytest.mark.attack("R13")
 def test_a_helper_that_fails_tells_no_secret(
     fake: FakeRegistry, store: Store, tmp_path: Path, script: str, message: str
 ) -> None:
@@ -318,6 +324,7 @@ def test_a_broken_file_of_logins(fake: FakeRegistry, store: Store, tmp_path: Pat
     client.close()
 
 
+@pytest.mark.attack("R10")
 def test_an_upload_elsewhere_gets_no_token(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     image = sample()
     image.put(store)

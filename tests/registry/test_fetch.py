@@ -84,6 +84,7 @@ def test_pull_asks_again_and_sees_a_moved_tag(fake: FakeRegistry, store: Store, 
     assert found.digest == new.digest
 
 
+@pytest.mark.attack("R11")
 def test_a_tag_that_moves_between_requests_does_not_matter(fake: FakeRegistry, store: Store, client: Client) -> None:
     image, other = sample({"a": b"1"}), sample({"a": b"2"})
     fake.add(image)
@@ -171,6 +172,7 @@ def _broken_off(handler: Handler, request: Request, after: int) -> None:
     handler.close_connection = True
 
 
+@pytest.mark.attack("R1")
 def test_a_broken_transfer_goes_on_where_it_stopped(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.add(LARGE)
     layer = LARGE.layers[0]
@@ -209,6 +211,7 @@ def test_a_transfer_that_always_breaks_off_is_given_up(fake: FakeRegistry, store
     ],
     ids=["flipped", "longer", "shorter", "empty"],
 )
+@pytest.mark.attack("R1")
 def test_wrong_bytes_are_refused_and_leave_nothing(fake: FakeRegistry, store: Store, client: Client, lie) -> None:  # type: ignore[no-untyped-def]
     fake.add(LARGE)
     layer = LARGE.layers[0]
@@ -221,6 +224,7 @@ def test_wrong_bytes_are_refused_and_leave_nothing(fake: FakeRegistry, store: St
     assert pull(store, client, fake) == LARGE.blobs[layer]
 
 
+@pytest.mark.attack("R2")
 def test_a_layer_of_another_content_than_the_config_says_is_not_passed_on(
     fake: FakeRegistry, store: Store, client: Client
 ) -> None:
@@ -324,6 +328,7 @@ def test_a_lasting_failure_is_not(fake: FakeRegistry, store: Store, client: Clie
     assert len(fake.seen("/manifests/")) == 1
 
 
+@pytest.mark.attack("R9")
 def test_retry_after_is_believed_only_so_far(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     fake.add(sample())
     waits: list[float] = []
@@ -347,6 +352,7 @@ def test_a_connection_that_is_hung_up_on_is_tried_again(fake: FakeRegistry, stor
     assert resolve(store, client, fake).digest == image.digest
 
 
+@pytest.mark.attack("R9")
 def test_no_proper_http(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.add(sample())
 
@@ -359,6 +365,7 @@ def test_no_proper_http(fake: FakeRegistry, store: Store, client: Client) -> Non
         resolve(store, client, fake)
 
 
+@pytest.mark.attack("R9")
 def test_huge_headers(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.add(sample())
 
@@ -371,6 +378,7 @@ def test_huge_headers(fake: FakeRegistry, store: Store, client: Client) -> None:
         resolve(store, client, fake)
 
 
+@pytest.mark.attack("R3")
 def test_an_oversized_manifest_and_config(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.put("latest", b" " * (5 << 20))
     with pytest.raises(RegistryError, match="longer than 4096 KiB"):
@@ -385,6 +393,7 @@ def test_an_oversized_manifest_and_config(fake: FakeRegistry, store: Store, clie
     assert fake.seen(image.config) == []
 
 
+@pytest.mark.attack("R3")
 def test_indexes_that_lead_to_each_other(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample()
     fake.add(image)
@@ -399,6 +408,7 @@ def test_indexes_that_lead_to_each_other(fake: FakeRegistry, store: Store, clien
         resolve(store, client, fake)
 
 
+@pytest.mark.attack("R2")
 def test_more_diff_ids_than_layers(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample({"a": b"1"}, {"b": b"2"})
     fake.add(image)
@@ -491,6 +501,7 @@ def test_a_stream_tees_into_the_store_only_when_read_to_its_end(
 
 
 @pytest.mark.parametrize("name", ["../x", "a/UPPER", "a:b:c", "x@sha256:12", "", "a//b", "x" * 300])
+@pytest.mark.attack("R5")
 def test_bad_names(store: Store, client: Client, name: str) -> None:
     with pytest.raises(PybuildError, match="not an image name") as caught:
         ImageResolver(store, lambda: client).resolve(name, "linux/amd64", Position("Buildfile", 1))

@@ -106,6 +106,7 @@ def test_a_layout_that_changes_is_read_anew(store: Store, client: Client, tmp_pa
 @pytest.mark.parametrize(
     "name", ["oci-layout", "index.json", "blobs/sha256/" + IMAGE.config[7:], "blobs/sha256/" + IMAGE.layers[0][7:]]
 )
+@pytest.mark.attack("R12")
 def test_links_in_a_layout_are_not_followed(store: Store, client: Client, tmp_path: Path, name: str) -> None:
     path = written(tmp_path, IMAGE)
     (path / name).rename(tmp_path / "moved")
@@ -114,6 +115,7 @@ def test_links_in_a_layout_are_not_followed(store: Store, client: Client, tmp_pa
         check(store, client, f"oci-layout://{path}")
 
 
+@pytest.mark.attack("R12")
 def test_a_linked_blob_directory_is_not_followed(store: Store, client: Client, tmp_path: Path) -> None:
     path = written(tmp_path, IMAGE)
     (path / "blobs/sha256").rename(tmp_path / "moved")
@@ -122,6 +124,7 @@ def test_a_linked_blob_directory_is_not_followed(store: Store, client: Client, t
         check(store, client, f"oci-layout://{path}")
 
 
+@pytest.mark.attack("R12")
 def test_a_fifo_does_not_hang(store: Store, client: Client, tmp_path: Path) -> None:
     path = written(tmp_path, IMAGE)
     blob = path / "blobs/sha256" / IMAGE.config[7:]
@@ -218,6 +221,7 @@ def test_an_old_docker_archive(store: Store, client: Client, tmp_path: Path, lin
     check(store, client, f"docker-archive://{tmp_path}/x.tar")
 
 
+@pytest.mark.attack("R12")
 def test_an_archive_that_links_out(store: Store, client: Client, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"x" * 2000)
     with tarfile.open(tmp_path / "x.tar", "w") as archive:

@@ -37,6 +37,7 @@ def test_the_return_of_a_crlf_is_no_text():
 
 
 @given(st.text(alphabet=st.characters()))
+@pytest.mark.attack("H6")
 def test_no_control_character_survives(text):
     for char in visible(text):
         assert char == "\t" or unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import pytest
+
 from buildkit_py.events import StepFinished, StepOutput, StepProgress, StepQueued, StepStarted
 from buildkit_py.report.plain import PlainReporter
 from buildkit_py.report.stream import Stream
@@ -74,6 +76,7 @@ hint: `--no-cache` does not help
     assert expected == rendered(FAILED, failure())
 
 
+@pytest.mark.attack("H7")
 def test_a_step_cannot_fake_our_lines():
     events = [
         StepQueued("s", "RUN liar"),

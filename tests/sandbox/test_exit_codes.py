@@ -55,6 +55,7 @@ def test_a_program_in_a_later_directory_of_the_path(box: Box) -> None:
 @pytest.mark.parametrize(
     "link", ["/proc/self/exe", "/proc/1/exe", "/proc/self/fd/7", "/proc/thread-self/exe", "/proc/self/cwd/bin/sh"]
 )
+@pytest.mark.attack("S2")
 def test_programs_behind_magic_links_are_refused(box: Box, link: str) -> None:
     layer = {
         "bin/link": b"->" + link.encode(),
@@ -68,6 +69,7 @@ def test_programs_behind_magic_links_are_refused(box: Box, link: str) -> None:
         assert "leads out of the sandbox" in result.err
 
 
+@pytest.mark.attack("S18")
 def test_unknown_users(box: Box) -> None:
     result = box.sh("true", user="bob")
     assert result.error == "unable to find user bob: no matching entries in passwd file"

@@ -208,6 +208,7 @@ def test_read_only_parts_of_proc_and_sys(box: Box) -> None:
         "mount -o bind / /tmp",
     ],
 )
+@pytest.mark.attack("S11", "S12")
 def test_mounting_is_refused(box: Box, attempt: str) -> None:
     assert box.sh(attempt, hosts=b"").code != 0
 
@@ -272,6 +273,7 @@ def test_read_only_roots(box: Box) -> None:
     assert "Read-only file system" in result.err
 
 
+@pytest.mark.attack("S10")
 def test_set_user_id_programs_gain_no_more_than_the_bounding_set(box: Box) -> None:
     if box.single_id:
         pytest.skip("no other user is mapped")

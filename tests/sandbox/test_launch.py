@@ -141,6 +141,7 @@ def test_a_broken_pipe_kills_the_writer_quietly(launcher: Launcher, steps: Steps
     assert _output(launcher, steps("sh", "-c", "yes | head -n 2")) == (0, b"y\ny\n")
 
 
+@pytest.mark.attack("S15")
 def test_a_background_process_does_not_hold_the_step(launcher: Launcher, steps: Steps) -> None:
     mark = f"PYBUILD_TEST_MARK={os.getpid()}-background"
     spec = steps("sh", "-c", "sleep 1000 & sh -c 'sleep 1000 & sleep 1000' & echo on", env=(tuple(mark.split("=")),))  # type: ignore[arg-type]

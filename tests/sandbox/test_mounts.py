@@ -64,6 +64,7 @@ def test_trees(box: Box, place: Path) -> None:
     assert not (place / f"tree-{box.mode}/low/new").exists()
 
 
+@pytest.mark.attack("S5")
 def test_paths_in_a_tree_stay_in_it(box: Box, place: Path) -> None:
     tree = place / f"links-{box.mode}"
     tree.mkdir()
@@ -114,6 +115,7 @@ def test_the_owner_of_a_file(box: Box) -> None:
     assert box.lines("stat -c '%u %g' /s; cat /s; echo", user="1000", mounts=(mount,)) == ["1000 1001", "x"]
 
 
+@pytest.mark.attack("S7")
 def test_mount_points_behind_links_of_the_image(box: Box) -> None:
     layer = {
         "etc/resolv.conf": b"->../run/stub/resolv.conf",
@@ -152,6 +154,7 @@ def test_nothing_is_mounted_in_proc(box: Box, target: str) -> None:
 
 @pytest.mark.parametrize("name", ["proc", "sys", "dev"])
 @pytest.mark.parametrize("what", [b"->/etc", b"a file", b"->/proc/self/root"])
+@pytest.mark.attack("S3")
 def test_images_with_traps_for_mount_points(box: Box, name: str, what: bytes) -> None:
     result = box.sh("true", layers=[{name: what}])
     assert result.error.startswith("cannot mount: the image has something other than a directory at")

@@ -70,6 +70,7 @@ def _poison() -> dict[str, bytes]:
         {"network": "none", "read_only_root": True},
     ],
 )
+@pytest.mark.attack("S19", "S20")
 def test_an_image_with_poisoned_modules(box: Box, fields: dict[str, Any]) -> None:
     if fields.get("user") == "alice:staff" and box.single_id:
         pytest.skip("no other user is mapped")

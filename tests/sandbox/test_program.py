@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.sandbox.program import Program, Refused
+from tests.sandbox.conftest import interpreter
 
 
 def _inspect(path: str, interpreters: tuple[bytes, ...] = ()) -> None:
-    Program((path,), {b"PATH": b"/bin"}, interpreters).inspect()
+    Program((path,), {b"PATH": b"/bin"}, interpreters, shared=False).inspect()
 
 
 @pytest.mark.parametrize("path", ["/proc/self/exe", "/proc/self/root/bin/sh", "/proc/self/fd/0", "/proc/self/cwd/x"])
@@ -54,26 +56,71 @@ def test_a_script_that_is_its_own_interpreter_ends(tmp_path: Path) -> None:
 _START = """
 import sys; sys.path.insert(0, sys.argv[1])
 from buildkit_py.sandbox.program import Program
-Program(tuple(sys.argv[3:]), {b"PATH": sys.argv[2].encode()}, ()).start()
+Program(tuple(sys.argv[4:]), {b"PATH": sys.argv[3].encode()}, (), shared=sys.argv[2] == "shared").start()
 """
 
 
-def _start(path: str, *argv: str) -> subprocess.CompletedProcess[str]:
+def _start(path: str, *argv: str, how: str) -> subprocess.CompletedProcess[str]:
     root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", _START, root, path, *argv]
+    command = [sys.executable, "-c", _START, root, how, path, *argv]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_search_skips_what_cannot_be_executed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["alone", "shared"])
+def test_the_search_skips_what_cannot_be_executed(tmp_path: Path, how: str) -> None:
     (tmp_path / "a/tool").mkdir(parents=True)
     (tmp_path / "b").mkdir()
     (tmp_path / "b/tool").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "c").mkdir()
     (tmp_path / "c/tool").write_text("#!/bin/sh\necho ran $1\n")
     (tmp_path / "c/tool").chmod(0o755)
-    found = _start(f"{tmp_path}/none:{tmp_path}/a::{tmp_path}/b:{tmp_path}/c", "tool", "it")
+    found = _start(f"{tmp_path}/none:{tmp_path}/a::{tmp_path}/b:{tmp_path}/c", "tool", "it", how=how)
     assert (found.returncode, found.stdout) == (0, "ran it\n")
-    denied = _start(f"{tmp_path}/a:{tmp_path}/b:{tmp_path}/none", "tool")
+    denied = _start(f"{tmp_path}/a:{tmp_path}/b:{tmp_path}/none", "tool", how=how)
     assert (denied.returncode, denied.stderr) == (126, 'exec: "tool": permission denied\n')
-    missing = _start(f"{tmp_path}/none", "tool")
+    missing = _start(f"{tmp_path}/none", "tool", how=how)
     assert (missing.returncode, missing.stderr) == (127, 'exec: "tool": executable file not found in $PATH\n')
+
+
+def test_what_others_may_change_is_started_as_the_kernel_would_start_it(tmp_path: Path) -> None:
+    """From descriptors: programs, scripts with one argument or none, scripts of scripts, and what cannot be run."""
+    files = {
+        "show": '#!/bin/sh\nfor word; do echo "[$word]"; done\n',
+        "one": f"#! \t{tmp_path}/show  -a  b\t c \t\nrest\n",
+        "two": f"#!{tmp_path}/one\n",
+        "loop": f"#!{tmp_path}/loop\n",
+        "carriage": "#!/bin/sh\r\n",
+        "none": "#! \t\n",
+        "gone": "#!/no/such/interpreter\n",
+        "text": "echo no script\n",
+        "elf": "\x7fELF and no more",
+        "plain": "#!/bin/sh\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o644 if name == "plain" else 0o755)
+    # What no kernel runs, but says so: a program whose own loader is not there.
+    data = Path(os.path.realpath("/bin/sh")).read_bytes()
+    (tmp_path / "lost").write_bytes(data.replace(b"/ld-linux", b"/xx-linux"))
+    (tmp_path / "lost").chmod(0o755)
+    cases = [("/bin/echo", "a"), *((f"{tmp_path}/{name}", "x", "y") for name in [*files, "lost", "absent"])]
+    for argv in cases:
+        kernels, ours = (_start("/bin", *argv, how=how) for how in ("alone", "shared"))
+        assert (ours.returncode, ours.stdout, ours.stderr) == (kernels.returncode, kernels.stdout, kernels.stderr), argv
+    assert (
+        _start("/bin", f"{tmp_path}/two", "x", how="shared").stdout
+        == f"[-a  b\t c]\n[{tmp_path}/one]\n[{tmp_path}/two]\n[x]\n"
+    )
+
+
+def test_a_program_that_may_be_run_and_not_read(place: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes another user")
+    tool = place / "not-to-be-read"
+    shutil.copy("/bin/echo", tool)
+    tool.chmod(0o711)
+    before = "import os; os.setgid(77); os.setuid(77)\n"
+    root = str(Path(__file__).parents[2])
+    command = [interpreter(), "-c", before + _START, root, "shared", "/bin", str(tool), "it runs"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "it runs\n", "")

@@ -34,6 +34,7 @@ def test_many_layers(box: Box, many: list[str], count: int) -> None:
     assert lines == [str(len(numbers)), str(numbers[-1])]
 
 
+@pytest.mark.attack("K7")
 def test_more_layers_than_the_kernel_can_stack(box: Box, many: list[str]) -> None:
     result = box.sh("true", root=RootFilesystem(layers=tuple(many), upper="@"))
     assert result.error == "mount the layers: there are more than 979"

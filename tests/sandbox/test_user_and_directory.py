@@ -43,6 +43,7 @@ def test_the_host_database_is_not_asked(box: Box) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\n:::\nroot\nroot:x:zero:0::/:\n", b"\xff\xfe:x:1:1::/:\n" * 10])
+@pytest.mark.attack("S18")
 def test_odd_passwd_files(box: Box, data: bytes) -> None:
     assert box.lines("id -u", layers=[{"etc/passwd": data, "etc/group": data}], user="0") == ["0"]
 
@@ -68,6 +69,7 @@ def test_a_directory_behind_links(box: Box) -> None:
 
 
 @pytest.mark.parametrize("cwd", ["/proc/self/fd/8", "/proc/1/cwd", "/proc/self/root/etc", "/link", "relative"])
+@pytest.mark.attack("S1")
 def test_no_way_out_through_the_directory(box: Box, cwd: str) -> None:
     result = box.sh("pwd; ls ..", cwd=cwd, layers=[{"link": b"->/proc/self/fd/9"}])
     assert result.error.startswith(("cannot enter the working directory", "enter the working directory"))

@@ -85,6 +85,7 @@ def test_a_shorter_ttl_judges_what_is_there(bench: Bench) -> None:
     assert bench.ran == ["fetch"]
 
 
+@pytest.mark.attack("S22", "K9")
 def test_a_clock_set_back_makes_a_result_too_old(bench: Bench) -> None:
     bench.solve(run("fetch", image(), ttl=60))
     bench.cache.time -= 10

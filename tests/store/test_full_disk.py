@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.needs import need
 
 SCRIPT = """
@@ -67,6 +69,7 @@ print("good")
 """
 
 
+@pytest.mark.attack("K4")
 def test_every_write_meets_a_full_disk_once(tmp_path: Path) -> None:
     need("unshare", "mount")
     command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]

@@ -5,6 +5,8 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from buildkit_py.store.gc import prune
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
@@ -183,6 +185,7 @@ def test_the_hold_of_a_killed_build_is_none(store: Store) -> None:
     assert not path.exists()
 
 
+@pytest.mark.attack("S22", "K9")
 def test_nothing_goes_when_the_clock_ran_backwards_under_a_build(store: Store) -> None:
     fill(store)
     age(store)

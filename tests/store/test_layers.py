@@ -196,6 +196,7 @@ def _race(root: str, number: int, gate: object) -> None:
     os._exit(0)
 
 
+@pytest.mark.attack("K1")
 def test_sixteen_processes_race_for_the_same_layers(store: Store) -> None:
     context = multiprocessing.get_context("fork")
     gate = context.Barrier(16)

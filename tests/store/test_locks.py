@@ -69,6 +69,7 @@ def test_shared_holders_come_together_and_alone_not(tmp_path: Path) -> None:
     assert os.path.exists(path)
 
 
+@pytest.mark.attack("K3")
 def test_who_waits_hears_who_holds_and_may_give_up(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     heard: list[int] = []
@@ -85,6 +86,7 @@ def test_who_waits_hears_who_holds_and_may_give_up(tmp_path: Path) -> None:
     assert Lock(path).acquire(wait=False)
 
 
+@pytest.mark.attack("K3")
 def test_the_lock_of_a_killed_process_is_free(tmp_path: Path) -> None:
     path = str(tmp_path / "lock")
     script = (

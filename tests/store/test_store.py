@@ -35,6 +35,7 @@ def test_it_is_where_the_environment_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["with space", "new\nline", "co:lon,comma\\back", "ümläut", b"\xff\xfe".decode(errors="surrogateescape")]
 )
+@pytest.mark.attack("K6")
 def test_any_path_will_do(tmp_path: Path, name: str) -> None:
     store = Store.open(str(tmp_path / name))
     digest = store.blobs.put(b"x")
@@ -82,6 +83,7 @@ def test_what_is_no_store_is_left_alone(tmp_path: Path) -> None:
         Store.open(str(tmp_path / "loop"))
 
 
+@pytest.mark.attack("T8", "K6")
 def test_others_may_not_look_in(tmp_path: Path) -> None:
     root = tmp_path / "store"
     root.mkdir()
@@ -97,6 +99,7 @@ def test_others_may_not_look_in(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+@pytest.mark.attack("K6")
 def test_the_store_of_another_user_is_refused(store: Store) -> None:
     os.chown(store.root, 1234, 1234)
     with pytest.raises(StoreError, match="belongs to user 1234"):

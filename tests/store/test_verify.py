@@ -67,6 +67,7 @@ def test_a_sound_store(full: Store) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("what", ["blob", "manifest", "meta", "note", "snapshot", "record", "image"])
+@pytest.mark.attack("K5")
 def test_damage_is_found_once_and_then_the_store_is_sound(
     full: Store, what: str, damage: Callable[[Path], None]
 ) -> None:

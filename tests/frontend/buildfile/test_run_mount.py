@@ -75,6 +75,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "message"), BAD)
+@pytest.mark.attack("S8")
 def test_what_is_no_mount(text, message):
     with pytest.raises(BuildfileError) as caught:
         parse(text)

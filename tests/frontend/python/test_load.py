@@ -101,6 +101,7 @@ def test_files_whose_targets_are_unclear(tmp_path, text, message, place):
     assert (problem.message, str(problem.at)) == (message, place)
 
 
+@pytest.mark.attack("H8")
 def test_the_files_directory_cannot_be_imported_from(tmp_path, monkeypatch):
     (tmp_path / "neighbour.py").write_text("raise SystemError('imported from the context')\n")
     monkeypatch.chdir(tmp_path)

@@ -182,10 +182,12 @@ def test_shadowed(body: str, lines: list[int]) -> None:
         ("environment", False),
     ],
 )
+@pytest.mark.attack("H4")
 def test_names_of_secrets(name: str, wanted: bool) -> None:
     assert is_secret(name) is wanted
 
 
+@pytest.mark.attack("H5")
 def test_secrets_in_directories(tmp_path: Path) -> None:
     (tmp_path / "app" / "conf").mkdir(parents=True)
     (tmp_path / "app" / "conf" / "server.pem").touch()
