@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import marshal
 import os
-import sys
 import time
 
+from buildkit_py.api.background import begin
+from buildkit_py.api.project_network import go_to, project_of, release
 from buildkit_py.api.run import (
     buildfile_place,
     built_runnable,
@@ -17,11 +17,10 @@ from buildkit_py.api.run import (
 )
 from buildkit_py.api.session import Session
 from buildkit_py.config import store_root
-from buildkit_py.errors import SandboxError, StoreError, UsageError
+from buildkit_py.errors import StoreError, UsageError
 from buildkit_py.record import Record
 from buildkit_py.runner import control
 from buildkit_py.runner.restart import Restart
-from buildkit_py.sandbox.userns import handed_on
 from buildkit_py.store.containers import EXITED, About, Containers, State
 from buildkit_py.store.store import Store
 
@@ -35,12 +34,6 @@ if TYPE_CHECKING:
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.spec import RootFilesystem
 
-_BOOT = "import sys; sys.path[:] = sys.argv[4:]; from buildkit_py.api.supervise import main; main(*sys.argv[1:4])"
-# Where the supervisor says that it is ready, or why not.
-READY = 3
-_MESSAGE = 1 << 16
-# What a supervisor needs of the environment: programs, the configuration, and the interpreter's own libraries.
-_KEPT = ("PATH", "HOME", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH")
 _SIGKILL = 9
 
 
@@ -78,6 +71,18 @@ def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
 
 def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     """Make a container that does not run yet; its id. Raises as `start_detached`."""
+
+    if wanted.name:  # what can be refused is refused before anything is built
+        _containers(request.store).check_name(wanted.name)
+    check_ports(request)
+    project = project_of(request.network)
+    if project:
+        with go_to(project, store=request.store):
+            return _create(request.replace(network="isolated"), wanted, emit, project)
+    return _create(request, wanted, emit, "")
+
+
+def _create(request: RunRequest, wanted: Detached, emit: Emit, project: str) -> str:
     from buildkit_py.api.volumes import mounted
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
@@ -86,9 +91,6 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.sandbox.spec import RootFilesystem
 
-    if wanted.name:  # what can be refused is refused before anything is built
-        _containers(request.store).check_name(wanted.name)
-    check_ports(request)
     place = buildfile_place(request.what)
     runnable = built_runnable(request, *place, emit) if place is not None else None
     with Session(request.store) as session:
@@ -114,6 +116,7 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
                 "bounds": request.bounds.values(),
                 "volumes": volumes.names,
                 "check": check.values() if check is not None else (),
+                "project": project,
                 "ports": [port.values() for port in published(request, runnable, spec.network, emit)],
                 "document": _document(session, runnable),
             }
@@ -127,6 +130,8 @@ def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
                 body=body,
             )
             session.store.containers.create(about)
+            if project:
+                session.store.networks.join(project, {about.name: request.aliases})
             return id
         finally:
             volumes.release()  # they stay now because the container is there
@@ -155,39 +160,11 @@ def start(text: str, *, store: str = "") -> str:
     about = containers.find(text)
     if containers.is_supervised(about.id):
         raise UsageError(f"the container `{about.name}` is running")
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    argv = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-X",
-        "utf8",
-        "-c",
-        _BOOT,
-        root,
-        about.id,
-        handed_on(),
-        *map(os.path.abspath, sys.path),
-    ]
-    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
-    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    try:
-        # Its own session: neither this terminal's Ctrl-C nor its end reaches it.
-        pid = os.posix_spawn(
-            sys.executable, argv, env, file_actions=[*actions, (os.POSIX_SPAWN_DUP2, writer, READY)], setsid=True
-        )
-    except OSError as problem:
-        os.close(reader)
-        raise SandboxError(f"cannot start the container's supervisor: {problem.strerror}") from problem
-    finally:
-        os.close(writer)
-    with open(reader, "rb") as stream:
-        data = stream.read(_MESSAGE)
-    answer = marshal.loads(data) if data else ("error", "the container's supervisor ended before the container", "", "")
-    if answer[0] != "ok":
-        os.waitpid(pid, 0)
-        _, message, hint, at = answer
-        raise SandboxError(message, hint=hint, at=at or None)
+    if project := about.body.get("project"):
+        with go_to(project, store=root):
+            begin("buildkit_py.api.supervise", root, about.id, "the container's supervisor")
+    else:
+        begin("buildkit_py.api.supervise", root, about.id, "the container's supervisor")
     return about.id
 
 
@@ -292,6 +269,8 @@ def remove(text: str, *, force: bool = False, store: str = "") -> str:
     if force:
         _stop(containers, about, _SIGKILL, 0)
     owned(store).containers.delete(about.id)  # unless it removed itself
+    if project := about.body.get("project"):
+        release(project, [about.name], store=store)
     return about.name
 
 

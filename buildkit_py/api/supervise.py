@@ -6,13 +6,12 @@ Each container has one for as long as it runs, so what it loads counts as many t
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
-import marshal
 import os
 
-from buildkit_py.api.containers import READY, writable_root
+from buildkit_py.api.containers import writable_root
 from buildkit_py.api.run import layer_directories
 from buildkit_py.api.session import Session
-from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.errors import UsageError
 from buildkit_py.runner.health import Check
 from buildkit_py.runner.request import Bounds
 from buildkit_py.runner.restart import Restart
@@ -20,15 +19,15 @@ from buildkit_py.runner.supervisor import Supervisor
 from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.network.choice import Choice
 from buildkit_py.sandbox.spec import SandboxSpec
-from buildkit_py.sandbox.userns import take_over
 from buildkit_py.store.containers import EXITED
-from buildkit_py.store.faults import store_error
 from buildkit_py.store.remove import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.api.project_network import Place
+    from buildkit_py.errors import PybuildError
     from buildkit_py.runner.publication import Publication
     from buildkit_py.sandbox.launch import Sandbox
     from buildkit_py.sandbox.limits import Limits
@@ -38,35 +37,8 @@ if TYPE_CHECKING:
 _ASKING = (2, 15)  # SIGINT, SIGTERM
 
 
-def main(root: str, id: str, identity: str) -> None:
-    """Run the container to its end. `identity` is that of who starts it (`userns.handed_on`).
-
-    What cannot be done is said on `READY`, where whoever starts it listens.
-    """
-    told = False
-
-    def ready(problem: PybuildError | None) -> None:
-        nonlocal told
-        if told:
-            return
-        told = True
-        said = ("ok",) if problem is None else ("error", problem.message, problem.hint, str(problem.at or ""))
-        os.write(READY, marshal.dumps(said))
-        os.close(READY)
-
-    # Neither a directory nor a file of who starts it is kept in use for as long as the container runs.
-    os.chdir("/")
-    os.closerange(READY + 1, os.sysconf("SC_OPEN_MAX"))
-    take_over(identity)
-    try:
-        _supervise(root, id, ready)
-    except PybuildError as problem:
-        ready(problem)
-    except OSError as problem:
-        ready(store_error(problem, root, "look after a container"))
-
-
-def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> None:
+def run(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> None:
+    """Run the container to its end, for `background.begin`."""
     with Session(root) as session:
         containers = session.store.containers
         about = containers.about(id)
@@ -80,6 +52,8 @@ def _supervise(root: str, id: str, ready: Callable[[PybuildError | None], None])
         finally:
             if about.body["remove"]:
                 session.store.work.remove(containers.path(id))
+                if project := about.body.get("project"):
+                    session.store.networks.leave(project, [about.name])
             lock.release()
         supervisor.tell(state)
 
@@ -99,7 +73,9 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         remove_tree(spec.root.work)
         os.mkdir(spec.root.work, 0o700)
         limits = bounds.enforce()
-        sandbox = starter.spawn(spec.replace(cgroups=groups()), stdin=-1, stdout=stdout, stderr=stderr)
+        started, network = place.take(spec) if place is not None else (spec, -1)
+        started = started.replace(cgroups=groups())
+        sandbox = starter.spawn(started, stdin=-1, stdout=stdout, stderr=stderr, network=network)
         if publication is not None:
             publication.begin(sandbox)
         return sandbox
@@ -122,21 +98,26 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         if publication is not None:
             publication.end()
         gone, limits = limits, None
-        if gone is None:
-            return ""
-        said = "out of memory" if code != 0 and gone.out_of_memory() else ""
-        gone.remove()
+        said = "the network of its project has ended" if place is not None and place.has_ended() else ""
+        if gone is not None:
+            said = "out of memory" if code != 0 and gone.out_of_memory() else said
+            gone.remove()
         return said
 
     held: list[InUse] = []
     publication: Publication | None = None
+    place: Place | None = None
     starter = Foreground()
     try:
         for name in about.body.get("volumes", ()):
             held.append(session.store.volumes.hold(name))
         publication = _publication(about, session.store.root)
         reached_at = publication.places if publication is not None else ()
-        spec = _spec(about, path, directories, host, session.store.root, starter)
+        if about.body.get("project"):
+            from buildkit_py.api.project_network import Place
+
+            place = Place(about.body["project"], about.name, session.store.root)
+        spec = _spec(about, path, directories, host, session.store.root, starter if place is None else None)
         supervisor = Supervisor(
             path,
             start,
@@ -149,6 +130,7 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
             patience=about.body["patience"],
             check=Check(*check) if (check := about.body.get("check")) else None,
             beside=beside,
+            lifeline=place.fileno if place is not None else None,
         )
         for number in _ASKING:
             _signal.signal(number, lambda *_: supervisor.ask_to_stop())
@@ -157,6 +139,8 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         starter.close()
         if publication is not None:
             publication.close()
+        if place is not None:
+            place.close()
         for volume in held:
             volume.release()
 
@@ -173,11 +157,13 @@ def _publication(about: About, store: str) -> Publication | None:
 
 
 def _spec(
-    about: About, path: str, directories: tuple[str, ...], host: bool, store: str, starter: Foreground
+    about: About, path: str, directories: tuple[str, ...], host: bool, store: str, starter: Foreground | None
 ) -> SandboxSpec:
-    """The sandbox as it was asked for, on the files and the network that there are now."""
+    """The sandbox as it was asked for, on the files that there are now, and the network that `starter` is to make."""
     root = writable_root(path, directories, host=host, store=store)
     spec = SandboxSpec.from_wire(about.body["spec"]).replace(root=root)
+    if starter is None:
+        return spec
     networks = Choice("", lambda message, hint: None)  # the spec says which
     if networks.network(spec.network) == "isolated":
         starter.connect(networks.plan())

@@ -29,7 +29,10 @@ _OPTIONS = (
     Option(("-i", "--interactive"), "connect standard input"),
     Option(("-t", "--tty"), "give it a terminal"),
     Option(("--read-only",), "let nothing of the image be written to"),
-    Option(("--network",), "its network", "NETWORK", choices=("isolated", "host", "none")),
+    Option(
+        ("--network",), "its network: isolated, host, none; with -d also project:NAME, that of a project", "NETWORK"
+    ),
+    Option(("--network-alias",), "another name under which the others of its project find it", "NAME", many=True),
     Option(("-p", "--publish"), "reach a port of it at one of this machine", "[[IP:]PORT:]PORT[/udp]", many=True),
     Option(("-P", "--publish-all"), "the same for all that the image exposes, at any that are free"),
     Option(("-h", "--hostname"), "its host name", "NAME"),
@@ -165,6 +168,22 @@ def _detached(parsed: Parsed, request: RunRequest) -> Detached:
     )
 
 
+def _network(parsed: Parsed) -> str:
+    """What `--network` asks for. Raises `UsageError`."""
+    network = parsed.one("network", "default")
+    of_a_project = network.startswith("project:") and len(network) > len("project:")
+    if network not in ("default", "isolated", "host", "none") and not of_a_project:
+        raise UsageError(
+            f"`--network {network}` is no network",
+            hint="it takes `isolated`, `host`, `none`, and with -d `project:NAME`",
+        )
+    if of_a_project and not parsed.has("detach"):
+        raise UsageError("the network of a project is for containers in the background", hint="add `-d`")
+    if parsed.all("network-alias") and not of_a_project:
+        raise UsageError("`--network-alias` is for the network of a project", hint="add `--network=project:NAME`")
+    return network
+
+
 def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
     """The request that a command line makes. Raises `UsageError`."""
     from buildkit_py.cli import values
@@ -188,7 +207,8 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         workdir=workdir,
         user=parsed.one("user"),
         hostname=parsed.one("hostname"),
-        network=parsed.one("network", "default"),
+        network=_network(parsed),
+        aliases=tuple(parsed.all("network-alias")),
         read_only=parsed.has("read-only"),
         interactive=parsed.has("interactive"),
         terminal=parsed.has("tty"),

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Self
 
-LARGEST = 4096
+LARGEST = 1 << 14
 _KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
 
 
@@ -75,6 +75,17 @@ def receive(of: _socket.socket) -> tuple[Any, ...]:
     except (OSError, ValueError, EOFError, TypeError):
         return ()
     return message if isinstance(message, tuple) else ()
+
+
+def receive_with(of: _socket.socket) -> tuple[tuple[Any, ...], int]:
+    """The next message and the descriptor that comes with it, as `receive`; -1 where none does."""
+    try:
+        data, ancillary, _, _ = of.recvmsg(LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        fd = int.from_bytes(ancillary[0][2], sys.byteorder) if ancillary else -1
+        message = marshal.loads(data) if data else ()
+    except (OSError, ValueError, EOFError, TypeError):
+        return (), -1
+    return (message if isinstance(message, tuple) else ()), fd
 
 
 def receive_descriptor(of: _socket.socket) -> int:

@@ -36,7 +36,8 @@ class RunRequest(Record):
     """What `pybuild run` runs: `what` is an image reference, or `FILE:TARGET` / `FILE` of a Buildfile.
 
     None in `entrypoint` keeps the image's. `volumes` are (source, target, read_only); a source is the absolute path of
-    a directory or file, or the name of a volume of the store. `network` is "default", "isolated", "host" or "none".
+    a directory or file, or the name of a volume of the store. `network` is "default", "isolated", "host", "none",
+    or "project:NAME", where the others find it by its name and its `aliases`.
     `interactive` keeps standard input, `terminal` allocates one. `capabilities` is a bit mask, `tmpfs` are mounts of
     that kind, `shm` the bytes of /dev/shm (0: 64 MiB), and `ulimits` as of a `SandboxSpec`. `runtime` is who runs it
     instead of us: `crun`, `runc` or a path. `health` is what is asked of the health check of one in the background: its
@@ -71,3 +72,4 @@ class RunRequest(Record):
     init: bool = False
     ports: tuple[Published, ...] = ()
     publish_all: bool = False
+    aliases: tuple[str, ...] = ()

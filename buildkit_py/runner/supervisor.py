@@ -41,6 +41,7 @@ class Supervisor:
 
     `stop_signal` is what ends it at the request of this process's own SIGTERM, and `patience` how many seconds it gets.
     `beside(sandbox, argv, stdout)` starts a command in it, as which it is checked, and raises `SandboxError`.
+    `lifeline()` is a descriptor, asked for after each start: once it is readable the container is ended.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Supervisor:
         patience: float = 10.0,
         check: Check | None,
         beside: Callable[[Sandbox, tuple[str, ...], int], Sandbox],
+        lifeline: Callable[[], int] | None = None,
     ) -> None:
         self._start = start
         self._note = note
@@ -64,6 +66,7 @@ class Supervisor:
         self._patience = patience
         self._check = check
         self._beside = beside
+        self._lifeline = lifeline
         self._checks: Checks | None = None
         self._state = State()
         self._server = control.listen(directory)
@@ -209,14 +212,26 @@ class Supervisor:
     def _serve(self, sandbox: Sandbox) -> None:
         """Until the sandbox has ended."""
         gone = sandbox.pidfd
+        life = self._lifeline() if self._lifeline is not None else -1
         self._poll.register(gone, select.POLLIN)
+        if life >= 0:
+            self._poll.register(life, select.POLLIN)
         try:
-            while not any(fd == gone for fd, _ in self._ready()):
+            while True:
+                ready = [fd for fd, _ in self._ready()]
+                if gone in ready:
+                    break
+                if life in ready:
+                    self._poll.unregister(life)
+                    life = -1
+                    sandbox.destroy()
                 if self._deadline is not None and time.monotonic() >= self._deadline:
                     self._deadline = None
                     sandbox.destroy()
         finally:
             self._poll.unregister(gone)
+            if life >= 0:
+                self._poll.unregister(life)
 
     def _pause(self, seconds: float) -> bool:
         """Serve for so long; False where the container was asked to end meanwhile."""

@@ -46,16 +46,19 @@ class Foreground:
         self._plan = marshal.dumps(plan.wire())
         self._reconnect()
 
-    def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
+    def spawn(
+        self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2, network: int = -1
+    ) -> Sandbox:
         """Start `spec`, once the one before has ended. How much memory it used is not told at its end.
+
+        `network`, if given, is the namespace for one that wants the isolated network, and is closed.
 
         Raises `SandboxError`.
         """
         await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        network = -1
         try:
-            if spec.network == "isolated" and self._plan:
+            if spec.network == "isolated" and self._plan and network < 0:
                 network = self._take()
             pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), Stdio(stdin, stdout, stderr), network)
         except SetupFailure as failure:

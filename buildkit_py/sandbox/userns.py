@@ -97,6 +97,29 @@ def enter() -> Identity:
     return _entered[0]
 
 
+def join(pidfd: int, text: str) -> None:
+    """Be in the user namespace of another process of this user, who is as `handed_on` says; nothing for root.
+
+    Only for a process with one thread. Raises `SandboxError` where this one is in a namespace of its own already.
+    """
+    if not text:
+        return
+    from buildkit_py.sandbox import syscalls
+
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as file:
+        pid = next((line.split()[1].decode() for line in file if line.startswith(b"Pid:")), "-1")
+    try:
+        if os.path.samestat(os.stat(f"/proc/{pid}/ns/user"), os.stat("/proc/self/ns/user")):
+            return
+        if _entered:
+            raise SandboxError("this process is in another user namespace already")
+        syscalls.setns(pidfd, syscalls.CLONE_NEWUSER)
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+    except OSError as error:
+        raise SandboxError(f"cannot enter the user namespace of process {pid}: {error.strerror}") from error
+    take_over(text)
+
+
 def handed_on() -> str:
     """Who this process became, for another that it starts, which is in its namespace then; "" for nobody else."""
     import marshal

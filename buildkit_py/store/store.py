@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.jobs import Jobs
     from buildkit_py.store.layers import Layers
     from buildkit_py.store.leases import Hold
+    from buildkit_py.store.networks import Networks
     from buildkit_py.store.records import Records
     from buildkit_py.store.snapshots import Snapshots
     from buildkit_py.store.volumes import Volumes
@@ -48,6 +49,7 @@ _DIRS = frozenset(
         "locks",
         "memo",
         "mounts",
+        "networks",
         "quarantine",
         "records",
         "scans",
@@ -73,6 +75,7 @@ class Store:
         failed: FailedStates
         images: Images
         jobs: Jobs
+        networks: Networks
         layers: Layers
         mounts: CacheMounts
         records: Records
@@ -199,6 +202,10 @@ class Store:
             from buildkit_py.store.containers import Containers
 
             part = Containers(self.work)
+        elif name == "networks":
+            from buildkit_py.store.networks import Networks
+
+            part = Networks(self.work)
         elif name == "failed":
             from buildkit_py.store.failed_states import FailedStates
 

@@ -126,7 +126,7 @@ def test_commands_and_entrypoints(machine, argv, expected):
         (("-v", "named:/x", "--tmpfs=/x", "box", "true"), 125, "two mounts are to be at `/x`"),
         # Asked for a runtime before a registry is for the image.
         (("--runtime=kata", "registry.invalid/none", "true"), 125, "`kata` is no runtime"),
-        (("--network", "bridge", "box", "true"), 125, "cannot be `bridge`"),
+        (("--network", "bridge", "box", "true"), 125, "`--network bridge` is no network"),
         (("./gone.py", "true"), 125, "there is no file `./gone.py`"),
         (("UPPER", "true"), 125, "is not an image name"),
         (("-it", "box", "true"), 125, "`-it` needs standard input to be a terminal"),

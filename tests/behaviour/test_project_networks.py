@@ -1,0 +1,122 @@
+"""The network of a project: who finds whom by which name, and what is left when they are gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.containers import LOOP, listed, log, removed_at_the_end, sh, supervisors, until
+from tests.behaviour.test_ports import free_port, said
+from tests.behaviour.world import World
+from tests.needs import everybody_reaches_out, need
+
+SERVE = "while :; do echo hello of $(hostname) | nc -l -p 80 >/dev/null; done"
+SHOP = "--network=project:shop"
+
+
+@pytest.fixture
+def svc(svc: World) -> Iterator[World]:
+    if not everybody_reaches_out() and (svc.mode == "user" or os.geteuid() != 0):
+        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
+    need("pasta")
+    svc.env["PYBUILD_NETWORK"] = ""
+    with removed_at_the_end(svc):
+        yield svc
+    until(lambda: not networks(svc))
+
+
+def networks(world: World) -> list[int]:
+    """The processes that have networks of projects of this world."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            name = (entry / "comm").read_text()
+        except OSError:
+            continue
+        if str(world.store).encode() in words and name == "pybuild-network\n":
+            found.append(int(entry.name))
+    return found
+
+
+def asks(name: str) -> str:
+    return f"until nc -w 2 {name} 80 </dev/null; do sleep 0.1; done"
+
+
+def test_they_find_each_other_by_name(svc: World) -> None:
+    sh(svc, "shop-db", SERVE, SHOP, "--network-alias=db", "-h", "database")
+    sh(svc, "shop-web", f"{asks('db')}; {asks('shop-db')}; {LOOP}", SHOP)
+    until(lambda: log(svc, "shop-web") == "hello of database\n" * 2)
+    sh(svc, "stranger", f"nc -w 1 10.219.64.0 80 </dev/null || echo nothing; cat /etc/hosts; {LOOP}")
+    until(lambda: "nothing" in log(svc, "stranger"))
+    assert "db" not in log(svc, "stranger").replace("stranger", "")
+
+
+def test_one_that_is_started_again_has_its_address_again(svc: World) -> None:
+    sh(svc, "db", SERVE, SHOP, "-h", "db")
+    sh(svc, "web", "while :; do nc -w 1 db 80 </dev/null; sleep 0.1; done", SHOP)
+    until(lambda: "hello of db" in log(svc, "web"))
+    for command in (("stop", "-t", "0", "db"), ("start", "db")):
+        svc.run(*command)
+    before = log(svc, "web").count("hello")
+    until(lambda: log(svc, "web").count("hello") > before + 2)
+    # With all of them stopped the network ends; the next start makes it anew.
+    svc.run("stop", "-t", "0", "db", "web")
+    until(lambda: not networks(svc))
+    before = log(svc, "web").count("hello")
+    svc.run("start", "web")
+    svc.run("start", "db")
+    until(lambda: log(svc, "web").count("hello") > before)
+
+
+def test_they_reach_out_and_are_published(svc: World) -> None:
+    port = free_port()
+    sh(svc, "web", SERVE, SHOP, "-h", "web", "-p", f"{port}:80")
+    assert until(lambda: said(port)) == "hello of web\n"
+    assert svc.run("exec", "web", "ip", "-4", "route").stdout.startswith("default via 10.")
+
+
+def test_two_projects_are_apart(svc: World) -> None:
+    for project in ("one", "two"):
+        sh(svc, f"{project}-db", SERVE, f"--network=project:{project}", "--network-alias=db", "-h", project)
+        sh(svc, f"{project}-web", f"{asks('db')}; {LOOP}", f"--network=project:{project}")
+    for project in ("one", "two"):
+        assert until(lambda project=project: log(svc, f"{project}-web")) == f"hello of {project}\n"
+
+
+def test_a_network_that_is_killed_ends_its_containers_and_says_so(svc: World) -> None:
+    sh(svc, "gone", LOOP, SHOP)
+    sh(svc, "again", SERVE, SHOP, "--restart=always", "-h", "again")
+    (network,) = networks(svc)
+    os.kill(network, signal.SIGKILL)
+    until(lambda: listed(svc, "gone")["status"] == "exited")
+    assert listed(svc, "gone")["problem"] == "the network of its project has ended"
+    until(lambda: listed(svc, "again")["restarts"] > 0 and listed(svc, "again")["status"] == "running")
+    sh(svc, "web", f"{asks('again')}; {LOOP}", SHOP)
+    assert until(lambda: log(svc, "web")) == "hello of again\n"
+
+
+def test_one_that_is_removed_leaves_the_network(svc: World) -> None:
+    sh(svc, "one", "exit 0", SHOP, "--rm")
+    sh(svc, "two", LOOP, SHOP)
+    until(lambda: not [line for line in svc.run("ps", "-a").stdout.splitlines() if "one" in line])
+    svc.run("rm", "-f", "two")
+    until(lambda: not (svc.store / "networks" / "shop").exists())
+    until(lambda: not supervisors(svc) and not networks(svc))
+
+
+def test_what_is_asked_for_wrongly(svc: World) -> None:
+    for options, message in (
+        (("--network=projct:x",), "`--network projct:x` is no network"),
+        (("--network=project:",), "is no network"),
+        (("--network=project:a/b", "-d"), "`a/b` cannot be the name of a project"),
+        ((SHOP,), "for containers in the background"),
+        (("--network-alias=x", "-d"), "is for the network of a project"),
+    ):
+        done = svc.run("run", *options, "svc", "true", ok=False)
+        assert done.returncode == 125
+        assert message in done.stderr
