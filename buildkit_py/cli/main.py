@@ -31,6 +31,7 @@ COMMANDS = {
     "ps": "list the containers in the background",
     "port": "show where the ports of a container are reached",
     "top": "list the processes of a container",
+    "stats": "show what containers use of the machine",
     "exec": "run a command in a container that runs",
     "cp": "copy files between a container and here",
     "commit": "make an image of a container with what it wrote",
