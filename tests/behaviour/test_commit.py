@@ -161,15 +161,17 @@ def test_it_stands_still_meanwhile(svc: World) -> None:
     assert states.count("T (stopped)") == 1  # what it had stopped itself
 
 
-def test_a_commit_that_is_ended_lets_it_go_on(svc: World) -> None:
-    marker = f"of=/big-{svc.mode}"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_commit_that_is_ended_lets_it_go_on(svc: World, number: int) -> None:
+    marker = f"of=/big-{svc.mode}-{number}"
     sh(svc, "web", f"dd if=/dev/urandom {marker} bs=1M count=300 2>/dev/null; echo ready; {LOOP}")
     until(lambda: "ready" in log(svc, "web"))
     process = subprocess.Popen(svc.command("commit", "web", "mine"), cwd=svc.project, env=svc.environment())
     until(lambda: _stopped(marker) or process.poll() is not None)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    assert not _stopped(marker)
+    assert process.poll() is None
+    process.send_signal(number)
+    assert process.wait(60) == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    until(lambda: not _stopped(marker))
     assert svc.run("exec", "web", "echo", "on").stdout == "on\n"
     assert svc.run("inspect", "mine", ok=False).returncode == 4
 
