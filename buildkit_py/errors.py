@@ -5,7 +5,8 @@
     ├── NotHealthy                          1   a container is unhealthy, has ended, or is not healthy in time
     ├── UsageError                          2   the command line asks for something that is not there
     ├── BuildfileError                      3   a Buildfile or Buildfile.py is wrong
-    │   └── BuildfileSyntaxError            3   it does not parse
+    │   ├── BuildfileSyntaxError            3   it does not parse
+    │   └── ComposeError                    3   a compose file is wrong
     ├── SourceError                         4   something a build starts from cannot be had
     │   ├── ContextError                    4   a local file or directory
     │   ├── ImageNotFound                   4   an image that no one has
@@ -106,6 +107,10 @@ class BuildfileError(PybuildError):
 
 
 class BuildfileSyntaxError(BuildfileError):
+    pass
+
+
+class ComposeError(BuildfileError):
     pass
 
 

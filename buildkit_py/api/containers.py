@@ -26,7 +26,7 @@ from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from buildkit_py.events import Emit
     from buildkit_py.runner.container_log import Line
@@ -69,20 +69,32 @@ def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     return id
 
 
-def create(request: RunRequest, wanted: Detached, emit: Emit) -> str:
-    """Make a container that does not run yet; its id. Raises as `start_detached`."""
+def create(
+    request: RunRequest,
+    wanted: Detached,
+    emit: Emit,
+    *,
+    built: Runnable | None = None,
+    more: Mapping[str, object] | None = None,
+) -> str:
+    """Make a container that does not run yet; its id. Raises as `start_detached`.
 
+    `built` is what it runs where that is known, and `more` is kept in the `body` of what is known about it.
+    """
     if wanted.name:  # what can be refused is refused before anything is built
         _containers(request.store).check_name(wanted.name)
     check_ports(request)
     project = project_of(request.network)
+    about = {**(more or {}), "project": project}
     if project:
         with go_to(project, store=request.store):
-            return _create(request.replace(network="isolated"), wanted, emit, project)
-    return _create(request, wanted, emit, "")
+            return _create(request.replace(network="isolated"), wanted, emit, built, about)
+    return _create(request, wanted, emit, built, about)
 
 
-def _create(request: RunRequest, wanted: Detached, emit: Emit, project: str) -> str:
+def _create(
+    request: RunRequest, wanted: Detached, emit: Emit, built: Runnable | None, more: Mapping[str, object]
+) -> str:
     from buildkit_py.api.volumes import mounted
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
@@ -91,8 +103,8 @@ def _create(request: RunRequest, wanted: Detached, emit: Emit, project: str) -> 
     from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.sandbox.spec import RootFilesystem
 
-    place = buildfile_place(request.what)
-    runnable = built_runnable(request, *place, emit) if place is not None else None
+    place = buildfile_place(request.what) if built is None else None
+    runnable = built_runnable(request, *place, emit) if place is not None else built
     with Session(request.store) as session:
         if runnable is None:
             runnable = image_runnable(request, session, emit)
@@ -116,9 +128,9 @@ def _create(request: RunRequest, wanted: Detached, emit: Emit, project: str) -> 
                 "bounds": request.bounds.values(),
                 "volumes": volumes.names,
                 "check": check.values() if check is not None else (),
-                "project": project,
                 "ports": [port.values() for port in published(request, runnable, spec.network, emit)],
                 "document": _document(session, runnable),
+                **more,
             }
             about = About(
                 id=id,
@@ -130,8 +142,8 @@ def _create(request: RunRequest, wanted: Detached, emit: Emit, project: str) -> 
                 body=body,
             )
             session.store.containers.create(about)
-            if project:
-                session.store.networks.join(project, {about.name: request.aliases})
+            if more["project"]:
+                session.store.networks.join(str(more["project"]), {about.name: request.aliases})
             return id
         finally:
             volumes.release()  # they stay now because the container is there
@@ -191,6 +203,14 @@ def stop(text: str, *, signal: int = 0, seconds: float = -1.0, store: str = "") 
     about = containers.find(text)
     _stop(containers, about, signal, seconds)
     return about.name
+
+
+def ask_to_stop(id: str, *, store: str = "") -> None:
+    """Begin to end a container as `stop` does; whoever asks looks by itself when it has ended."""
+    supervisor = control.connect(_containers(store).path(id))
+    if supervisor is not None:
+        with supervisor:
+            _ask(supervisor, "stop", 0, -1.0)
 
 
 def _stop(containers: Containers, about: About, signal: int, seconds: float) -> None:
@@ -260,8 +280,11 @@ def wait(text: str, *, store: str = "") -> int:
     return state.code
 
 
-def remove(text: str, *, force: bool = False, store: str = "") -> str:
-    """Remove a container with all it wrote, with `force` also one that runs; its name. Raises `UsageError`."""
+def remove(text: str, *, force: bool = False, leave: bool = True, store: str = "") -> str:
+    """Remove a container with all it wrote, with `force` also one that runs; its name. Raises `UsageError`.
+
+    Where it does not `leave` the network of its project, its place there is for the next one of its name.
+    """
     from buildkit_py.api.cache import owned
 
     containers = _containers(store)
@@ -269,7 +292,7 @@ def remove(text: str, *, force: bool = False, store: str = "") -> str:
     if force:
         _stop(containers, about, _SIGKILL, 0)
     owned(store).containers.delete(about.id)  # unless it removed itself
-    if project := about.body.get("project"):
+    if leave and (project := about.body.get("project")):
         release(project, [about.name], store=store)
     return about.name
 
@@ -312,6 +335,16 @@ def writable_root(path: str, layers: tuple[str, ...], *, host: bool, store: str)
         volatile=False,  # what it writes outlives it, and a kernel takes no volatile layer for a second mount
         hide=(store,) if host else (),
     )
+
+
+def directory(id: str, *, store: str = "") -> str:
+    """Where a container is, by its whole id."""
+    return _containers(store).path(id)
+
+
+def is_alive(id: str, *, store: str = "") -> bool:
+    """Whether somebody looks after a container, by its whole id."""
+    return _containers(store).is_supervised(id)
 
 
 def is_running(state: State) -> bool:

@@ -7,6 +7,7 @@ import os
 from buildkit_py.cli import values
 from buildkit_py.errors import UsageError
 from buildkit_py.runner.request import Bounds
+from buildkit_py.runner.rights import capabilities, check_ulimit
 from buildkit_py.sandbox.spec import SandboxMount
 
 TYPE_CHECKING = False
@@ -34,8 +35,10 @@ def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
         tmpfs.append(SandboxMount("tmpfs", "/tmp", mode=0o1777, executable=False))
     return request.replace(
         bounds=_bounds(parsed),
-        capabilities=_capabilities(
-            request.capabilities, parsed.all("cap-add"), [*parsed.all("cap-drop"), *["ALL"] * hardened]
+        capabilities=capabilities(
+            request.capabilities,
+            _mask(parsed.all("cap-add"), "--cap-add"),
+            _mask([*parsed.all("cap-drop"), *["ALL"] * hardened], "--cap-drop"),
         ),
         seccomp=seccomp,
         no_new_privileges=no_new_privileges or hardened,
@@ -72,34 +75,6 @@ def _processes(text: str) -> int:
     if number > _MOST_PROCESSES:
         raise UsageError(f"`--pids-limit {text}` is more than the kernel has: {_MOST_PROCESSES}")
     return number
-
-
-def _capabilities(usual: int, added: Sequence[str], dropped: Sequence[str]) -> int:
-    """docker's rule: ALL among the dropped ones leaves those that are added, ALL among the added ones is all but the
-    dropped ones, else what is added wins.
-    """
-    from buildkit_py.sandbox.capabilities import ALL
-
-    add, drop = _mask(added, "--cap-add"), _mask(dropped, "--cap-drop")
-    if add == drop == ALL:
-        raise UsageError("all capabilities are to be added and dropped", hint="leave one of the two out")
-    if add == ALL:
-        return ALL & ~drop
-    _check_own(add)
-    return usual & ~drop | add
-
-
-def _check_own(wanted: int) -> None:
-    """Root can give nobody what it was not left itself; an ordinary user has all in a namespace of their own."""
-    from buildkit_py.sandbox import syscalls
-    from buildkit_py.sandbox.capabilities import NAMES
-
-    if os.geteuid() == 0 and (lacking := wanted & ~syscalls.permitted_capabilities()):
-        names = ", ".join([name for number, name in enumerate(NAMES) if lacking >> number & 1])
-        raise UsageError(
-            f"`--cap-add`: pybuild itself does not have {names} here",
-            hint="what started it kept that back, as a container or a unit of systemd does",
-        )
 
 
 def _mask(names: Sequence[str], option: str) -> int:
@@ -181,10 +156,5 @@ def _ulimit(text: str) -> tuple[str, int, int, int]:
     soft, hard = found
     if soft > hard:
         raise UsageError(f"`--ulimit {text}`: the soft limit is above the hard one")
-    most = ulimits.highest(name)
-    if hard > most:
-        raise UsageError(
-            f"`--ulimit {text}` is above the hard limit here, {most}",
-            hint="raise that of pybuild first: `ulimit -H` in the shell, LimitNOFILE= and the like of systemd",
-        )
+    check_ulimit(name, hard)
     return name, number, soft, hard

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.cli.project import FILE, PROJECT
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -20,20 +21,27 @@ def parser() -> Command:
     return Command(
         "logs",
         "print what the steps of a build, or a container, wrote",
-        ("pybuild logs [options] [BUILD [STEP]]", "pybuild logs [options] CONTAINER"),
+        (
+            "pybuild logs [options] [BUILD [STEP]]",
+            "pybuild logs [options] CONTAINER",
+            "pybuild logs [options] -p PROJECT|--file=FILE [SERVICE…]",
+        ),
         (
             Option(("--raw",), "print the bytes as they were written, terminal escapes and all"),
             Option(("--list",), "list the steps of a build instead"),
             Option(("-f", "--follow"), "wait for what a container is still going to write"),
             Option(("-n", "--tail"), "only so many of a container's last lines", "N"),
             Option(("-t", "--timestamps"), "put the time before each of a container's lines"),
+            PROJECT,
+            Option(FILE.names[1:], "the project of this compose file", FILE.value, many=True, completes=FILE.completes),
         ),
         about=(
             "Without BUILD it is the last one (`pybuild builds` lists them); STEP is the number of a step or a part of "
             "its text. The log of one step is printed alone, several with a heading each. CONTAINER is the name or the "
-            "id of a container; what it wrote to standard error comes out there."
+            "id of a container; what it wrote to standard error comes out there. Of a project's containers each line "
+            "stands behind the name of its service."
         ),
-        most=2,
+        most=-1,
         operands="container",
     )
 
@@ -43,6 +51,10 @@ def main(argv: list[str]) -> int:
     from buildkit_py.report.escape import visible
 
     parsed = parse(parser(), argv)
+    if "project" in parsed.given or "file" in parsed.given:
+        return _project(parsed)
+    if len(parsed.operands) > 2:
+        raise UsageError(f"`pybuild logs` cannot take `{parsed.operands[2]}`", hint="a build, and a step of it")
     id, step = (*parsed.operands, "", "")[:2]
     if _means_container(parsed, id, step):
         return _container(parsed, id)
@@ -80,13 +92,30 @@ def _means_container(parsed: Parsed, name: str, step: str) -> bool:
     return any(name == about.name or (len(name) >= _ID and about.id.startswith(name)) for about, _ in listed())
 
 
-def _container(parsed: Parsed, name: str) -> int:
-    from buildkit_py.api.containers import log
+def _project(parsed: Parsed) -> int:
+    from buildkit_py.api.project import chosen
+    from buildkit_py.cli.project import name_of
+    from buildkit_py.cli.project_logs import show_logs
+
+    if parsed.has("raw") or parsed.has("list"):
+        raise UsageError("`--raw` and `--list` are not for a project", hint="leave them out, or name one container")
+    found = chosen(name_of(parsed), parsed.operands)
+    show_logs(found, tail=_tail(parsed), follow=parsed.has("follow"), timestamps=parsed.has("timestamps"))
+    return 0
+
+
+def _tail(parsed: Parsed) -> int:
     from buildkit_py.cli.values import count
-    from buildkit_py.report.escape import visible
 
     tail = parsed.one("tail", "-1")
-    lines = log(name, tail=count(tail, "--tail") if tail not in ("0", "-1") else int(tail), follow=parsed.has("follow"))
+    return count(tail, "--tail") if tail not in ("0", "-1") else int(tail)
+
+
+def _container(parsed: Parsed, name: str) -> int:
+    from buildkit_py.api.containers import log
+    from buildkit_py.report.escape import visible
+
+    lines = log(name, tail=_tail(parsed), follow=parsed.has("follow"))
     for line in lines:
         out = sys.stdout if line.stream == 1 else sys.stderr
         time = f"{line.time} " if parsed.has("timestamps") else ""

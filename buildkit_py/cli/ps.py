@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.cli.project import FILE, PROJECT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +28,13 @@ def parser() -> Command:
             Option(("--format",), "how they are listed", "KIND", choices=("table", "json", "name", "id")),
             Option(("--json",), "the same as --format=json"),
             Option(("-q", "--quiet"), "the same as --format=id"),
+            PROJECT,
+            FILE,
         ),
-        about="A container that somebody runs in the foreground is not listed: it is there for as long as its command.",
+        about=(
+            "A container that somebody runs in the foreground is not listed: it is there for as long as its command. "
+            "`-p NAME` lists those of one project, and `-f FILE` those of the project of a compose file."
+        ),
     )
 
 
@@ -38,6 +44,11 @@ def main(argv: list[str]) -> int:
 
     parsed = parse(parser(), argv)
     found = [one for one in listed() if parsed.has("all") or is_running(one[1])]
+    if "project" in parsed.given or "file" in parsed.given:
+        from buildkit_py.cli.project import name_of
+
+        project = name_of(parsed)
+        found = [one for one in found if one[0].body.get("compose", {}).get("name") == project]
     kind = "json" if parsed.has("json") else "id" if parsed.has("quiet") else parsed.one("format", "table")
     if kind in ("id", "name"):
         sys.stdout.write("".join([getattr(about, kind) + "\n" for about, _ in found]))
@@ -55,6 +66,11 @@ def _json(found: Sequence[tuple[About, State]]) -> str:
         {
             **{name: getattr(about, name) for name in ("id", "name", "what", "command", "created")},
             **{name: getattr(state, name) for name in ("status", "started", "finished", "code", "restarts", "problem")},
+            **{
+                name: about.body.get("compose", {}).get(of, "")
+                for name, of in (("project", "name"), ("service", "service"))
+            },
+            "labels": dict(about.body.get("labels", ())),
             "health": dict(zip(Health.__fields__, state.health, strict=True)) if state.health else None,
             "ports": [dict(zip(_PORT, port, strict=True)) for port in state.ports],
         }

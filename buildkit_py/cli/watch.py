@@ -5,34 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 
+from buildkit_py.cli.listener import Listener, library
 from buildkit_py.cli.options import Command, Option, Parsed, parse
-from buildkit_py.errors import ContextError, UsageError
+from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, Protocol
+    from typing import NoReturn
 
-    from buildkit_py.api.inputs import Inputs
     from buildkit_py.cli.job import Job
     from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.request import RunRequest
 
-    class Notify(Protocol):
-        """What is used of watchfiles' `RustNotify`."""
-
-        def watch(
-            self, debounce_ms: int, step_ms: int, timeout_ms: int, stop_event: Watch
-        ) -> set[tuple[int, str]] | str:
-            """Paths that something happened to, or why there are none."""
-
-        def close(self) -> None:
-            """Watch no more."""
-
-
-# A change counts when nothing more has come for the first, or in any case after the second (milliseconds).
-_QUIET, _AT_MOST = 50, 1600
 # How long a command may take to end before it is killed: when another run takes its place, and after Ctrl-C.
 _GRACE, _SHORT_GRACE = 2.0, 0.3
 _LOOKS = 0.05
@@ -95,7 +80,7 @@ def main(argv: list[str]) -> int:
     at = argv.index("--") if "--" in argv else len(argv)
     ours, command = argv[:at], argv[at + 1 :]
     parsed = parse(parser(), ours)
-    _library()
+    library("watch")
     cwd = here()
     file, context = locate(parsed.operands[0], parsed.one("file"), cwd)
     if is_remote(context) or file == "-":
@@ -118,19 +103,6 @@ def _of_run(parsed: Parsed, command: list[str]) -> Parsed:
     return run
 
 
-def _library() -> type:
-    """What watches directories. Raises `UsageError` where it is not installed."""
-    try:
-        from watchfiles._rust_notify import RustNotify
-    except ImportError as problem:
-        raise UsageError(
-            "`pybuild watch` needs the library watchfiles, which is not installed",
-            hint="install it with `pip install watchfiles`, or pybuild with `pip install 'buildkit-py[watch]'`",
-        ) from problem
-    kind: type = RustNotify
-    return kind
-
-
 class Watch:
     """`argv` is the command line of the builds, `request` the run of their result, None for none. Paths are shown from
     `cwd`, which may be removed.
@@ -145,8 +117,7 @@ class Watch:
         # A line now and then needs no drawing.
         self._kind = kind if kind in ("json", "quiet") else "plain"
         self._signal = 0
-        self._notify: Notify | None = None
-        self._seen: Inputs | None = None
+        self._listener = Listener("watch")
         self._building: Job | None = None
         self._running: Job | None = None
         self._run_of: Runnable | None = None
@@ -161,7 +132,7 @@ class Watch:
             self._look_first()
             self._build()
             while True:
-                paths = self._wait()
+                heard = self._listener.wait(self)
                 self._end_if_asked()
                 if self._running is not None and self._running.over:
                     self._say(f"the command ended with exit code {self._running.code}")
@@ -169,7 +140,7 @@ class Watch:
                     self._running = None
                 if self._building is not None and self._building.over:
                     self._take(self._building)
-                elif any(self._may_concern(path) for path in paths):
+                elif heard:
                     self._look()
         finally:
             self._end_all()
@@ -195,20 +166,7 @@ class Watch:
             job.ask()
         for job in jobs:
             job.end(_SHORT_GRACE)
-        if self._notify is not None:
-            self._notify.close()
-
-    def _wait(self) -> set[str]:
-        """Wait for something to do; the paths that something happened to."""
-        if self._notify is None:
-            while not self.is_set():
-                time.sleep(_LOOKS)
-            return set()
-        try:
-            found = self._notify.watch(_AT_MOST, _QUIET, 0, self)
-        except RuntimeError as problem:  # as watchfiles' own error is: of polling, where it may not look any more
-            raise ContextError(f"the inputs cannot be watched any more: {problem}") from problem
-        return {path for _, path in found} if isinstance(found, set) else set()
+        self._listener.close()
 
     # -- building
 
@@ -218,14 +176,14 @@ class Watch:
         from buildkit_py.freeze import thaw
 
         self._building = Job("look", tuple(self._argv))
-        self._wait()
+        self._listener.wait(self)
         self._end_if_asked()
         frozen = self._building.answer()
         self._building.end(0)
         self._building = None
         inputs = thaw(frozen).inputs if frozen is not None else None
         if inputs is not None:
-            self._listen_to(inputs)
+            self._listener.listen(inputs)
 
     def _build(self, changed: str = "") -> None:
         from buildkit_py.cli.job import Job
@@ -243,15 +201,10 @@ class Watch:
         frozen = build.answer()
         code, self._building = build.code or 0, None
         answer: Answer = thaw(frozen) if frozen is not None else Answer(False)
-        inputs = answer.inputs or self._seen
+        inputs = answer.inputs or self._listener.seen
         if inputs is None:
             raise Reported(code)  # it said why
-        if self._seen is not None:
-            inputs = inputs.replace(written=tuple({*inputs.written, *self._seen.written}))
-            if not answer.ok:
-                inputs = inputs.with_contexts_of(self._seen)
-        now = self._listen_to(inputs)
-        changed = next(inputs.changed(now), "")
+        changed = self._listener.after(inputs, ok=answer.ok)
         if changed:
             self._build(changed)
             return
@@ -259,42 +212,11 @@ class Watch:
             self._rerun(answer.built)
         self._say("waiting for changes; Ctrl-C ends this")
 
-    def _listen_to(self, inputs: Inputs) -> Inputs:
-        """Watch some inputs from now on; they as they are when that has begun."""
-        if self._notify is not None:
-            self._notify.close()
-        polling = os.environ.get("WATCHFILES_FORCE_POLLING", "").lower() not in ("", "false", "disable", "disabled")
-        while True:
-            directories = sorted(inputs.directories())
-            try:
-                self._notify = _library()(directories, False, polling, 300, False, True)
-                break
-            except FileNotFoundError:
-                continue  # a directory went away just now, and then the one above it is to be watched
-            except (OSError, RuntimeError) as problem:  # where there is no instance of inotify, watchfiles' own error
-                raise ContextError(
-                    f"{len(directories)} directories cannot be watched: {problem}",
-                    hint="the kernel's limits are the sysctls fs.inotify.max_user_watches and max_user_instances",
-                ) from problem
-        self._seen = inputs.again()
-        return self._seen
-
-    def _may_concern(self, path: str) -> bool:
-        """Whether it is worth looking at everything when something happens to a path."""
-        assert self._seen is not None
-        if any(path == seen.directory or path.startswith(f"{seen.directory}/") for seen in self._seen.contexts):
-            return True
-        files = {place for name, _ in self._seen.files for place in (name, os.path.realpath(name))}
-        return path in files or any(name.startswith(f"{path}/") for name in files)
-
     def _look(self) -> None:
         """Look at all inputs, and build if one changed since the build under way, or the last one, began."""
-        assert self._seen is not None
-        now = self._seen.again()
-        changed = next(self._seen.changed(now), "")
+        changed = self._listener.look()
         if not changed:
             return
-        self._seen = now
         if self._building is not None:
             self._building.end(_GRACE)
         self._build(changed)

@@ -1,10 +1,11 @@
 """What `pybuild watch` has done in processes of their own: one look, one build, or one run of what was built.
+`pybuild up --watch` has projects brought up in such.
 
 So each of them can be ended as any command is, and the process that watches
 stays small however long it does. What to do comes in a file descriptor as
 `marshal` has it, and what came of it goes out in another:
 
-    python -P -c 'from buildkit_py.cli.watched import main; main()' look|build|run GIVEN ANSWER
+    python -P -c 'from buildkit_py.cli.watched import main; main()' look|build|run|up GIVEN ANSWER
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Answer(Record):
     built: Runnable | None = None
 
 
-class _Watching(Witness):
+class Watching(Witness):
     """Looks at everything, and keeps what the build writes apart from what it reads."""
 
     thorough = True
@@ -63,8 +64,8 @@ def main() -> NoReturn:
 
     kind, given, answer = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     _end_with_parent()
-    if kind in ("look", "build"):
-        do = _look if kind == "look" else _build
+    if kind in ("look", "build", "up"):
+        do = {"look": _look, "build": _build, "up": _up}[kind]
         guard.leave(guard.guarded(lambda argv: do(argv, answer), list(_given(given))))
     guard.leave(guard.guarded(lambda _: _run(*thaw(_given(given))), []))
 
@@ -84,7 +85,7 @@ def _end_with_parent() -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGTERM)
 
 
-def _request(parsed: Parsed, witness: _Watching) -> BuildRequest:
+def _request(parsed: Parsed, witness: Watching) -> BuildRequest:
     from buildkit_py.cli.build_request import build_request
     from buildkit_py.cli.locate import candidates, here
 
@@ -107,7 +108,7 @@ def _look(argv: list[str], answer: int) -> int:
     from buildkit_py.api.build import build
     from buildkit_py.errors import PybuildError
 
-    witness = _Watching()
+    witness = Watching()
     try:
         request = _request(_parsed(argv), witness)
         build(request.replace(dry_run=True), lambda event: None, witness)
@@ -122,7 +123,7 @@ def _build(argv: list[str], answer: int) -> int:
     from buildkit_py.cli.progress import kind_of, shown
 
     parsed = _parsed(argv)
-    witness = _Watching()
+    witness = Watching()
     request = _request(parsed, witness)
     kind = kind_of(parsed)
     result: BuildResult | None = None
@@ -135,7 +136,33 @@ def _build(argv: list[str], answer: int) -> int:
     return 0
 
 
-def _built(request: BuildRequest, emit: Emit, witness: _Watching) -> BuildResult:
+def _up(given: list[str], answer: int) -> int:
+    from buildkit_py.cli import up
+    from buildkit_py.sandbox.userns import take_over
+
+    identity, *argv = given
+    take_over(identity)
+    witness = Watching()
+    done = False
+    try:
+        up.bring_again(argv, witness)
+        done = True
+    finally:
+        inputs = project_inputs(witness, failed=not done)
+        with open(answer, "wb", closefd=False) as file:
+            file.write(marshal.dumps(freeze(Answer(done, inputs if inputs.files else None))))
+    return 0
+
+
+def project_inputs(witness: Watching, *, failed: bool = False) -> Inputs:
+    """The inputs of a project's builds and files."""
+    from buildkit_py.api.inputs import Inputs
+    from buildkit_py.config import store_root
+
+    return Inputs.of(witness, tuple(sorted(witness.outputs)), os.path.abspath(store_root(os.environ)), failed=failed)
+
+
+def _built(request: BuildRequest, emit: Emit, witness: Watching) -> BuildResult:
     from buildkit_py.api.build import build
     from buildkit_py.events import Exported
 
@@ -147,7 +174,7 @@ def _built(request: BuildRequest, emit: Emit, witness: _Watching) -> BuildResult
     return build(request, noting, witness)
 
 
-def _answer(fd: int, witness: _Watching, result: BuildResult | None, store: str) -> None:
+def _answer(fd: int, witness: Watching, result: BuildResult | None, store: str) -> None:
     from buildkit_py.api.inputs import Inputs
     from buildkit_py.api.run import runnable_of
     from buildkit_py.config import store_root

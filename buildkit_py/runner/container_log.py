@@ -113,35 +113,57 @@ def _as_json(stream: int, lines: list[bytes]) -> bytes:
     ).encode()
 
 
+class LogReader:
+    """Reads a log on as it is written. One that is removed meanwhile is read to its end."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._files: list[BinaryIO] = []
+
+    def first(self, tail: int = -1) -> Iterator[Line]:
+        """What is there, oldest first, of that only the last `tail` lines (below 0: all). For the first look."""
+        from collections import deque
+
+        self._files = [file for name in ("/log.1", "/log") if (file := _open(self._directory + name))]
+        lines = chain.from_iterable([_lines(file) for file in self._files])
+        return lines if tail < 0 else iter(deque(lines, tail))
+
+    def more(self) -> Iterator[Line]:
+        """What has come since the last look."""
+        current = self._files[-1] if self._files else None
+        if current is not None:
+            yield from _lines(current)
+        newest = _open(self._directory + "/log")
+        if newest is not None and current is not None and _is_same(newest, current):
+            newest.close()
+        elif newest is not None:
+            if current is not None:  # it was full, and what came last went in after the look above
+                yield from _lines(current)
+            self.close()
+            self._files = [newest]
+            yield from _lines(newest)
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
 def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | None = None) -> Iterator[Line]:
     """What a container wrote, oldest first, of that only the last `tail` lines (below 0: all).
 
-    While `follow` says that more may come, wait for it. A log that is removed meanwhile is read to its end.
+    While `follow` says that more may come, wait for it.
     """
-    from collections import deque
-    from contextlib import ExitStack
-
-    with ExitStack() as opened:
-        files = [opened.enter_context(file) for name in ("/log.1", "/log") if (file := _open(directory + name))]
-        lines = chain.from_iterable(_lines(file) for file in files)
-        yield from lines if tail < 0 else deque(lines, tail)
-        current = files[-1] if files else None
+    reader = LogReader(directory)
+    try:
+        yield from reader.first(tail)
         while follow is not None:
             more = follow()  # asked first: what is written before the end is read all the same
-            if current is not None:
-                yield from _lines(current)
-            newest = _open(directory + "/log")
-            if newest is not None and current is not None and _is_same(newest, current):
-                newest.close()
-            elif newest is not None:
-                if current is not None:  # it was full, and what came last went in after the look above
-                    yield from _lines(current)
-                    current.close()
-                current = opened.enter_context(newest)
-                yield from _lines(current)
+            yield from reader.more()
             if not more:
                 return
             time.sleep(_LOOKS)
+    finally:
+        reader.close()
 
 
 def _is_same(one: BinaryIO, other: BinaryIO) -> bool:

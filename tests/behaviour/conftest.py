@@ -143,5 +143,6 @@ def svc(world: World, base_layout: Path) -> Iterator[World]:
     """A world with the image `svc`; all its containers go at the end."""
     world.write({"Dockerfile": "FROM busybox\nRUN echo of-the-image > /file\n"})
     world.run("build", "-t", "svc", f"--build-context=busybox=oci-layout://{base_layout}", ".")
+    world.env["BASE"] = str(base_layout)
     with removed_at_the_end(world):
         yield world

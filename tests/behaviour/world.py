@@ -100,13 +100,13 @@ class World:
 
 def libraries(python: str, base: Path) -> str:
     """A PYTHONPATH for an interpreter: this repository, and the dependencies where its own lack them."""
-    packages = ("lark", "blake3", "zstandard", "typeguard", "rich", "obstore", "cryptography", "watchfiles")
+    packages = ("lark", "blake3", "zstandard", "typeguard", "rich", "obstore", "cryptography", "watchfiles", "yaml")
     done = subprocess.run([python, "-c", f"import {', '.join(packages)}"], capture_output=True, check=False)
     if done.returncode == 0:
         return str(REPOSITORY)
     target = base / "libraries"
     subprocess.run(
-        [python, "-m", "pip", "install", "-q", "--target", str(target), *packages],
+        [python, "-m", "pip", "install", "-q", "--target", str(target), *packages[:-1], "PyYAML"],
         check=True,
         capture_output=True,
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},

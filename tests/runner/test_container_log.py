@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildkit_py.runner.container_log import LogWriter, read_log
+from buildkit_py.runner.container_log import LogReader, LogWriter, read_log
 
 
 def texts(directory: Path, **options: int) -> list[tuple[int, bytes]]:
@@ -107,3 +107,25 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
         return False
 
     assert [line.data for line in read_log(str(tmp_path), follow=more)] == [b"a\n", b"b\n"]
+
+
+def test_a_reader_goes_on_where_it_was(tmp_path: Path) -> None:
+    reader = LogReader(str(tmp_path))
+    assert list(reader.first()) == []
+    assert list(reader.more()) == []
+    writer = LogWriter(str(tmp_path), limit=400)
+    writer.write(1, b"a\n")
+    assert [line.data for line in reader.more()] == [b"a\n"]
+    assert list(reader.more()) == []
+    seen = []
+    for number in range(20):  # it is full again and again meanwhile
+        writer.write(1, b"%d\n" % number)
+        seen += [line.data for line in reader.more()]
+    assert seen == [b"%d\n" % number for number in range(20)]
+    late = LogReader(str(tmp_path))
+    assert [line.data for line in late.first(tail=1)] == [b"19\n"]
+    writer.write(2, b"last\n")
+    assert [line.data for line in late.more()] == [b"last\n"]
+    for one in (reader, late):
+        one.close()
+    writer.close()

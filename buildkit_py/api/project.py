@@ -1,0 +1,197 @@
+"""The containers of a project: found, asked to end in an order, removed.
+
+Each knows what it is by its `About.body["compose"]`, so that a project is found without its files:
+
+    {"name", "service", "fingerprint", "directory", "files",
+     "after": [service…], "bound": [service…], "volumes": [own…]}
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+
+from buildkit_py.api.containers import ask_to_stop, is_running, kill, listed, remove, start
+from buildkit_py.api.project_network import go_to
+from buildkit_py.api.project_request import project_networks
+from buildkit_py.errors import UsageError
+from buildkit_py.record import Record
+from buildkit_py.runner import control
+from buildkit_py.store.store import Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from buildkit_py.store.containers import About, State
+
+KEY = "compose"
+_LOOKS = 0.05
+
+
+class Member(Record):
+    """A container of a project. `after` are the services that it was started after, `bound` those of them with which
+    it is restarted.
+    """
+
+    about: About
+    state: State
+    service: str
+    fingerprint: str = ""
+    after: tuple[str, ...] = ()
+    bound: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Of its container."""
+        return self.about.id
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody looks after it."""
+        return is_running(self.state)
+
+
+def members(project: str, *, store: str = "") -> tuple[Member, ...]:
+    """The containers of a project, in the order in which they were made."""
+    found = []
+    for about, state in reversed(listed(store=store)):
+        mine = about.body.get(KEY)
+        if mine and mine["name"] == project:
+            lists = [tuple(mine[name]) for name in ("after", "bound")]
+            found.append(Member(about, state, mine["service"], mine["fingerprint"], *lists))
+    return tuple(found)
+
+
+def own_volumes(project: str, *, store: str = "") -> tuple[str, ...]:
+    """The volumes that belong to a project, as its containers know them."""
+    names = [name for one in members(project, store=store) for name in one.about.body[KEY]["volumes"]]
+    return tuple(dict.fromkeys(names))
+
+
+def chosen(project: str, services: Sequence[str], *, store: str = "") -> tuple[Member, ...]:
+    """The containers of some services, all of them where none is named. Raises `UsageError`."""
+    found = members(project, store=store)
+    for name in services:
+        if not any(one.service == name for one in found):
+            raise UsageError(
+                f"the project `{project}` has no container of a service `{name}`",
+                hint="`pybuild up` starts it" if found else f"`pybuild up -p {project}` starts it",
+            )
+    return tuple([one for one in found if not services or one.service in services])
+
+
+class Ending:
+    """Ends containers of a project, what others were started after behind these; those that are unrelated together.
+
+    `step` does what can be done now and is called again until `over`.
+    """
+
+    def __init__(self, wanted: Iterable[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
+        self._store = store
+        self._ended = ended
+        self._left = {one.id: one for one in wanted if one.running}
+        self._asked: set[str] = set()
+
+    @property
+    def over(self) -> bool:
+        """Whether all have ended."""
+        return not self._left
+
+    def step(self) -> None:
+        """Ask those to end of which none is left that was started after them."""
+        alive = {about.id for about, state in listed(store=self._store) if is_running(state)}
+        for id in [id for id in self._left if id not in alive]:
+            self._ended(self._left.pop(id))
+        needed = {name for one in self._left.values() for name in one.after}
+        for id, one in self._left.items():
+            if id not in self._asked and one.service not in needed:
+                self._asked.add(id)
+                ask_to_stop(id, store=self._store)
+
+    def kill(self) -> None:
+        """Kill all that are left."""
+        for id in self._left:
+            self._asked.add(id)
+            try:
+                kill(id, store=self._store)
+            except UsageError:
+                continue  # it has ended
+
+
+def end(wanted: Iterable[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
+    """End containers of a project, and wait until they have."""
+    ending = Ending(wanted, store=store, ended=ended)
+    while True:
+        ending.step()
+        if ending.over:
+            return
+        time.sleep(_LOOKS)
+
+
+def restart(wanted: Sequence[Member], *, store: str = "", told: Callable[[Member], None]) -> None:
+    """End containers of a project and start them again, those first that others were started after.
+
+    Raises what starting raises.
+    """
+    end(wanted, store=store, ended=lambda one: None)
+    left = list(wanted)
+    while left:
+        names = {one.service for one in left}
+        # Where a cycle could be, which no file has, any is as good as another.
+        first = next((one for one in left if names.isdisjoint(one.after)), left[0])
+        left.remove(first)
+        start(first.id, store=store)
+        told(first)
+
+
+def with_bound(wanted: Sequence[Member], every: Sequence[Member]) -> tuple[Member, ...]:
+    """Some containers of a project, and all that are restarted with them."""
+    names = {one.service for one in wanted}
+    while more := {one.service for one in every if not names.isdisjoint(one.bound)} - names:
+        names |= more
+    return tuple([one for one in every if one.service in names])
+
+
+@contextmanager
+def in_networks(seats: Mapping[str, Mapping[str, Iterable[str]]], *, store: str = "") -> Iterator[None]:
+    """Have networks of a project, in which containers have their places: by network, their names with those that the
+    others find each under.
+
+    This comes before all else that the process of an ordinary user does with the store. Raises as `go_to`.
+    """
+    networks = Store.open(store).networks
+
+    def is_to_be_made(name: str) -> bool:
+        found = control.connect(networks.path(name))
+        if found is not None:
+            found.close()
+        return found is None
+
+    with ExitStack() as held:
+        # An ordinary user's process goes to where those are that there are; the others are made where it is then.
+        for name in sorted(seats, key=is_to_be_made):
+            held.enter_context(go_to(name, store=store))
+        for name, wanted in seats.items():
+            networks.join(name, wanted)
+        yield
+
+
+def forget_networks(project: str, *, store: str = "") -> None:
+    """Take away the places that are kept in the networks of a project which has no containers any more."""
+    networks = Store.open(store).networks
+    try:
+        names = os.listdir(networks.dir)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if name == project or name.startswith(project_networks(project)):
+            networks.leave(name, tuple(networks.members(name)))
+
+
+def take_down(wanted: Sequence[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
+    """End and remove containers of a project."""
+    end(wanted, store=store, ended=ended)
+    for one in reversed(wanted):
+        remove(one.id, force=True, store=store)

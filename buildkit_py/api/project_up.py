@@ -1,0 +1,281 @@
+"""Bringing a project up: its containers made, replaced where they have changed, and started in dependency order."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from contextlib import contextmanager
+
+from buildkit_py.api.containers import create, find, remove, start
+from buildkit_py.api.containers import log as container_log
+from buildkit_py.api.containers import stop as stop_container
+from buildkit_py.api.project import KEY, members
+from buildkit_py.api.project_network import PREFIX
+from buildkit_py.api.project_request import container_name, fingerprint, make_sources, requests
+from buildkit_py.errors import ComposeError, NotHealthy, PybuildError, UsageError
+from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED
+from buildkit_py.runner.health import HEALTHY as IS_HEALTHY
+from buildkit_py.runner.health import UNHEALTHY, Health
+from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from buildkit_py.api.project import Member
+    from buildkit_py.events import Emit
+    from buildkit_py.frontend.compose.project import Dependency, Project, Service
+    from buildkit_py.runner.memo import Runnable
+
+    Shown = Callable[[Callable[[Emit], str]], str]
+
+_LOOKS = 0.02
+_LAST_LINES = 20
+_WANTED = {STARTED: "to start", HEALTHY: "to be healthy", COMPLETED: "to end well"}
+
+
+class Up:
+    """Brings services of a project up.
+
+    `runnables` are what their containers run, by service; `shown` calls what it is given with an `emit`; `tell` hears
+    of each service what was done; `tick` is called again and again while something is waited for, and may raise.
+    `seconds` is the most that is waited for what others depend on, None for any time. `recreate`: all are replaced.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        runnables: dict[str, Runnable],
+        *,
+        shown: Shown,
+        tell: Callable[[str, str], None],
+        tick: Callable[[], None] = lambda: None,
+        seconds: float | None = None,
+        recreate: bool = False,
+        store: str = "",
+    ) -> None:
+        self._project = project
+        self._runnables = runnables
+        self._shown = shown
+        self._tell = tell
+        self._tick = tick
+        self._seconds = seconds
+        self._recreate = recreate
+        self._store = store
+        self._services = {one.name: one for one in project.services}
+        # By service: the id of the container that is there, and whether it was replaced or started by this.
+        self.placed: dict[str, str] = {}
+        self.changed: list[str] = []
+
+    def bring(self, names: Sequence[str], *, until_ready: bool = False) -> None:
+        """Bring some services up, in the order of their dependencies among them.
+
+        With `until_ready` wait until all are healthy, or run where nobody checks that. Raises `NotHealthy` with the
+        last lines of its log where a service does not come to what another one waits for, and what creating and
+        starting raise, with the place of the service.
+        """
+        self._check_volumes()
+        old = {one.service: one for one in members(self._project.name, store=self._store)}
+        pending = [self._services[name] for name in self._services if name in names]
+        began = time.monotonic()
+        for one in old.values():
+            if one.service not in names:
+                self.placed[one.service] = one.id
+        while pending:
+            ready = [one for one in pending if self._may_start(one, pending)]
+            for service in ready:
+                self._place(service, old.get(service.name))
+                pending.remove(service)
+                self._tick()
+            if not ready:
+                self._wait(began, lambda: self._blocked(pending))
+        if until_ready:
+            self._until_ready(names, began)
+
+    def _check_volumes(self) -> None:
+        from buildkit_py.api.volumes import listed
+
+        there = {one.name for one in listed(store=self._store)} if self._project.external_volumes else set()
+        for name in self._project.external_volumes:
+            if name not in there:
+                raise UsageError(
+                    f"the volume `{name}` is external, and it is not there",
+                    hint="`pybuild volume ls` lists those that are",
+                )
+
+    # -- waiting
+
+    def _may_start(self, service: Service, pending: Sequence[Service]) -> bool:
+        waiting = {one.name for one in pending}
+        return all(
+            dependency.service not in waiting and self._has_come(service, dependency)
+            for dependency in service.depends_on
+            if dependency.service in self._services
+        )
+
+    def _has_come(self, service: Service, dependency: Dependency) -> bool:
+        """Whether a dependency is as far as it is to be. Raises `NotHealthy` where it never will."""
+        id = self.placed.get(dependency.service)
+        if id is None:
+            return not dependency.required  # it is not wanted, or could not be had
+        about, state = find(id, store=self._store)
+        if dependency.condition == STARTED:
+            return True
+        if dependency.condition == COMPLETED:
+            if state.status != EXITED or not state.started:
+                return False
+            if state.code == 0:
+                return True
+            raise self._failed(service, dependency, f"it ended with the code {state.code}")
+        if not about.body.get("check"):
+            raise ComposeError(
+                f"`{service.name}` waits for `{dependency.service}` to be healthy, and nobody checks that",
+                at=dependency.at,
+                hint=f"give `{dependency.service}` a `healthcheck`, or its image a HEALTHCHECK",
+            )
+        if state.status == EXITED:
+            raise self._failed(service, dependency, f"it ended with the code {state.code}")
+        health = Health(*state.health) if state.health else Health()
+        if health.status == UNHEALTHY:
+            raise self._failed(service, dependency, "it is unhealthy")
+        return state.status == RUNNING and health.status == IS_HEALTHY
+
+    def _blocked(self, pending: Sequence[Service]) -> PybuildError:
+        """The error for the first that waits too long."""
+        for service in pending:
+            for dependency in service.depends_on:
+                if dependency.service in self.placed and not self._has_come(service, dependency):
+                    return self._failed(service, dependency, f"that did not come in {self._seconds:g} seconds")
+        return NotHealthy(f"`{pending[0].name}` could not be started in time")
+
+    def _failed(self, service: Service, dependency: Dependency, why: str) -> NotHealthy:
+        name = container_name(self._project.name, self._services[dependency.service])
+        return NotHealthy(
+            f"`{service.name}` waits for `{dependency.service}` {_WANTED[dependency.condition]}, and {why}",
+            at=dependency.at,
+            notes=self._why(self.placed[dependency.service], name),
+            hint=f"`pybuild logs {name}` shows all that it wrote",
+        )
+
+    def _why(self, id: str, name: str) -> tuple[str, ...]:
+        """What is known of a container that is not as it should be: its last check, the last lines of its log."""
+        notes: list[str] = []
+        _, state = find(id, store=self._store)
+        health = Health(*state.health) if state.health else Health()
+        if health != Health():
+            notes.append(
+                "its last check wrote:" if health.output.strip() else f"its last check ended with {health.code}"
+            )
+            notes += health.output.splitlines()[-_LAST_LINES:]
+        if state.problem:
+            notes.append(state.problem)
+        lines = deque(container_log(id, tail=_LAST_LINES, store=self._store))
+        if lines:
+            notes.append(f"the last lines of {name}:")
+            notes += [line.data.decode("utf-8", "replace").rstrip("\r\n") for line in lines]
+        return tuple(notes)
+
+    def _until_ready(self, names: Sequence[str], began: float) -> None:
+        left = [name for name in names if name in self.placed]
+
+        def too_late() -> PybuildError:
+            return self._not_ready(left[0], f"is not healthy after {self._seconds:g} seconds")
+
+        while left := [name for name in left if not self._is_ready(name)]:
+            self._wait(began, too_late)
+
+    def _is_ready(self, name: str) -> bool:
+        """Whether a service is healthy, or runs where nobody checks that, or has ended well."""
+        about, state = find(self.placed[name], store=self._store)
+        health = Health(*state.health) if state.health else Health()
+        if state.status == EXITED and state.code != 0:
+            raise self._not_ready(name, f"ended with the code {state.code}")
+        if not about.body.get("check") or state.status == EXITED:
+            return state.status != RESTARTING
+        if health.status == UNHEALTHY:
+            raise self._not_ready(name, "is unhealthy")
+        return health.status == IS_HEALTHY
+
+    def _not_ready(self, service: str, why: str) -> NotHealthy:
+        name = container_name(self._project.name, self._services[service])
+        return NotHealthy(
+            f"`{service}` {why}",
+            at=self._services[service].at,
+            notes=self._why(self.placed[service], name),
+            hint=f"`pybuild logs {name}` shows all that it wrote",
+        )
+
+    def _wait(self, began: float, too_late: Callable[[], PybuildError]) -> None:
+        self._tick()
+        if self._seconds is not None and time.monotonic() - began > self._seconds:
+            raise too_late()
+        time.sleep(_LOOKS)
+
+    # -- starting
+
+    def _place(self, service: Service, old: Member | None) -> None:
+        """Let the container of a service run as it is to be."""
+        make_sources(service)
+        request, wanted = requests(self._project, service, self._store)
+        runnable = self._runnables[service.name]
+        print_of = fingerprint(request, wanted, runnable)
+        restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
+        same = old is not None and old.fingerprint == print_of and not self._recreate
+        with _at(service):
+            if old is not None and same and not restarted:
+                self.placed[service.name] = old.id
+                if old.running:
+                    self._tell(service.name, "runs as it is to be")
+                else:
+                    start(old.id, store=self._store)
+                    self.changed.append(service.name)
+                    self._tell(service.name, "started")
+                return
+            if old is not None:
+                stop_container(old.id, store=self._store)
+                if same:
+                    self.placed[service.name] = start(old.id, store=self._store)
+                    self.changed.append(service.name)
+                    self._tell(service.name, "restarted")
+                    return
+                remove(old.id, force=True, leave=self._moves(old, request.network), store=self._store)
+            more = {KEY: self._about(service, print_of), "labels": service.labels}
+
+            def made(emit: Emit) -> str:
+                with _at(service):  # whoever shows it shows errors, too
+                    return create(request, wanted, emit, built=runnable, more=more)
+
+            id = self._shown(made)
+            self.placed[service.name] = id
+            self.changed.append(service.name)
+            start(id, store=self._store)
+            self._tell(service.name, "started" if old is None else "replaced")
+
+    @staticmethod
+    def _moves(old: Member, network: str) -> bool:
+        """Whether the next container of a service is elsewhere than the last one: else it has that one's address."""
+        return network != f"{PREFIX}{old.about.body['project']}"
+
+    def _about(self, service: Service, print_of: str) -> dict[str, object]:
+        project = self._project
+        return {
+            "name": project.name,
+            "service": service.name,
+            "fingerprint": print_of,
+            "directory": project.directory,
+            "files": project.files,
+            "after": tuple([one.service for one in service.depends_on]),
+            "bound": tuple([one.service for one in service.depends_on if one.restart]),
+            "volumes": project.volumes,
+        }
+
+
+@contextmanager
+def _at(service: Service) -> Iterator[None]:
+    """What goes wrong in it has the place of a service, unless it has one in a file."""
+    try:
+        yield
+    except PybuildError as problem:
+        if not hasattr(problem.at, "line"):
+            problem.place(service.at)
+        raise

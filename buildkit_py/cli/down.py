@@ -1,0 +1,59 @@
+"""`pybuild down`: the containers of a project are ended and removed."""
+
+from __future__ import annotations
+
+import sys
+
+from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.cli.project import OPTIONS
+
+
+def parser() -> Command:
+    """The command's table."""
+    return Command(
+        "down",
+        "end and remove the containers of a project",
+        ("pybuild down [options] [SERVICE…]",),
+        (
+            *OPTIONS,
+            Option(("-v", "--volumes"), "remove the volumes of the project, too, with all data in them"),
+        ),
+        about=(
+            "All containers of the project go, or those of the services that are named; what others depend on ends "
+            "last. With `-p` alone no compose file is needed. Volumes that are `external` are never removed."
+        ),
+        examples=(("pybuild down", "the project of this directory"), ("pybuild down -v -p shop", "another one")),
+        most=-1,
+    )
+
+
+def main(argv: list[str]) -> int:
+    """End and remove them. Raises `UsageError` for a service without a container."""
+    from buildkit_py.api import project as projects
+    from buildkit_py.api.volumes import listed, remove
+    from buildkit_py.cli.project import project_of, tell
+    from buildkit_py.errors import UsageError
+    from buildkit_py.frontend.compose.load import check_name
+
+    parsed = parse(parser(), argv)
+    if parsed.has("volumes") and parsed.operands:
+        raise UsageError("`-v` removes the volumes of all services", hint="leave the services or `-v` out")
+    volumes: tuple[str, ...] = ()
+    if parsed.one("project") and "file" not in parsed.given:
+        name = parsed.one("project")
+        check_name(name)
+    else:
+        project = project_of(parsed)
+        name, volumes = project.name, project.volumes
+    found = projects.chosen(name, parsed.operands)
+    volumes = tuple(dict.fromkeys((*volumes, *projects.own_volumes(name))))
+    projects.take_down(found, ended=lambda one: tell(one.service, "ended"))
+    if not parsed.operands:
+        projects.forget_networks(name)
+    if parsed.has("volumes"):
+        there = {one.name for one in listed()}
+        for volume in volumes:
+            if volume in there:
+                remove(volume)
+                sys.stderr.write(f"the volume {volume} was removed\n")
+    return 0

@@ -1,0 +1,84 @@
+"""The logs of a project's containers on standard output and error, each line behind its service's name."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack, closing
+
+from buildkit_py.report.prefixed import Prefixed
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from buildkit_py.api.project import Member
+    from buildkit_py.runner.container_log import Line, LogReader
+
+_LOOKS = 0.1
+
+
+class ProjectLogs:
+    """Shows what the containers of some services write, as it comes."""
+
+    def __init__(self, services: Sequence[str], *, timestamps: bool = False) -> None:
+        self._prefixed = Prefixed(services)
+        self._timestamps = timestamps
+        self._readers: dict[str, tuple[str, LogReader]] = {}
+        self._opened = ExitStack()
+        # What goes on, since its newline has not come: a line of a service is shown in one piece.
+        self._parts: dict[tuple[str, int], bytes] = {}
+
+    def add(self, member: Member, directory: str, tail: int = -1) -> None:
+        """Show a container's log from here on, with its last `tail` lines, all of them below 0."""
+        if member.id not in self._readers:
+            from buildkit_py.runner.container_log import LogReader
+
+            reader = self._opened.enter_context(closing(LogReader(directory)))
+            self._readers[member.id] = (member.service, reader)
+            self._show(member.service, reader.first(tail))
+
+    def show(self) -> None:
+        """Show what has come. Raises `BrokenPipeError` where nobody reads any more."""
+        for service, reader in self._readers.values():
+            self._show(service, reader.more())
+        sys.stdout.flush()
+
+    def close(self) -> None:
+        """Show what no newline ended."""
+        for (service, stream), data in list(self._parts.items()):
+            self._write(service, stream, data)
+        self._parts.clear()
+        self._opened.close()
+        sys.stdout.flush()
+
+    def _show(self, service: str, lines: Iterable[Line]) -> None:
+        for one in lines:
+            data = self._parts.pop((service, one.stream), b"") + one.data
+            if self._timestamps and not data.startswith(one.time.encode()):
+                data = f"{one.time} ".encode() + data
+            if data.endswith(b"\n"):
+                self._write(service, one.stream, data[:-1])
+            else:
+                self._parts[service, one.stream] = data
+
+    def _write(self, service: str, stream: int, data: bytes) -> None:
+        self._prefixed.write(service, data.decode("utf-8", "replace"), sys.stdout if stream == 1 else sys.stderr)
+
+
+def show_logs(found: Sequence[Member], *, tail: int, follow: bool, timestamps: bool) -> None:
+    """Show the logs of containers of a project; with `follow` until none of them runs."""
+    from buildkit_py.api.containers import directory, is_alive
+
+    logs = ProjectLogs([one.service for one in found], timestamps=timestamps)
+    try:
+        for one in found:
+            logs.add(one, directory(one.id), tail)
+        while follow:
+            more = any(is_alive(one.id) for one in found)
+            logs.show()
+            if not more:
+                break
+            time.sleep(_LOOKS)
+    finally:
+        logs.close()

@@ -1,0 +1,126 @@
+"""How a service's image is built: `build`, by the Compose Specification's build section.
+
+`dockerfile` may name a Buildfile or a Buildfile.py, too: then `target` is a target of it, and `args` are parameters.
+"""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ComposeError
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.compose.document import Value
+from buildkit_py.frontend.compose.project import Build, BuildSecret
+from buildkit_py.frontend.compose.reader import Fields, items, text
+from buildkit_py.frontend.compose.values import hosts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from buildkit_py.frontend.compose.resources import GivenText
+
+FIELDS = (
+    *("context", "dockerfile", "dockerfile_inline", "args", "ssh", "labels", "cache_from", "cache_to", "no_cache"),
+    *("additional_contexts", "network", "pull", "target", "extra_hosts", "secrets", "tags", "platforms"),
+    "entitlements",
+)
+REFUSED = {
+    "shm_size": "a step's /dev/shm has 64 MiB; leave it out",
+    "isolation": "it is for another system; leave it out",
+    "privileged": "write `RUN --security=insecure` in the Buildfile, and `entitlements: [security.insecure]`",
+    "ulimits": "write `RUN --ulimit` in the Buildfile",
+    "provenance": "leave it out: no attestation is made of the image",
+    "sbom": "leave it out: no attestation is made of the image",
+}
+
+
+def build(
+    value: Value | None, base: Callable[[Value], str], env: Mapping[str, str], secrets: dict[str, GivenText]
+) -> Build | None:
+    """What a service's `build` says; None where there is none. Raises `ComposeError`."""
+    if value is None:
+        return None
+    if isinstance(value.data, str):
+        return Build(_context(value.data, base(value)), value.at)
+    fields = Fields(value, "`build`", FIELDS, REFUSED, "build")
+    inline = fields.text("dockerfile_inline")
+    if inline and "dockerfile" in fields:
+        raise ComposeError("`build` has a `dockerfile` and a `dockerfile_inline`", at=fields.needs("dockerfile").place)
+    context = fields.get("context")
+    platforms = fields.texts("platforms")
+    if len(platforms) > 1:
+        raise ComposeError(
+            "a service is built for one platform", at=fields.needs("platforms").at, hint="name this machine's alone"
+        )
+    network = fields.text("network", "default")
+    if network not in ("default", "none", "host"):
+        raise ComposeError(
+            f"a build cannot be on the network `{network}`",
+            at=fields.needs("network").at,
+            hint="it is `default`, `none` or `host`",
+        )
+    return Build(
+        context=_context(text(context, "build.context") if context is not None else ".", base(context or value)),
+        at=value.at,
+        dockerfile=os.path.expanduser(fields.text("dockerfile")),
+        inline=inline,
+        target=fields.text("target"),
+        args=fields.pairs("args", env),
+        contexts=tuple([(name, _named(said, base(value))) for name, said in fields.pairs("additional_contexts")]),
+        cache_from=fields.texts("cache_from"),
+        cache_to=fields.texts("cache_to"),
+        labels=fields.pairs("labels"),
+        hosts=hosts(fields.get("extra_hosts"), "build.extra_hosts"),
+        tags=fields.texts("tags"),
+        ssh=_ssh(fields),
+        secrets=_secrets(fields.get("secrets"), secrets, env),
+        entitlements=fields.texts("entitlements"),
+        network=network,
+        platform=platforms[0] if platforms else "",
+        no_cache=fields.boolean("no_cache"),
+        pull=fields.boolean("pull"),
+    )
+
+
+def is_address(text: str) -> bool:
+    """Whether a context is an address of git or of the web, and no directory."""
+    return "://" in text or text.startswith(("git@", "github.com/"))
+
+
+def _context(said: str, base: str) -> str:
+    return said if is_address(said) else os.path.normpath(os.path.join(base, os.path.expanduser(said)))
+
+
+def _named(said: str, base: str) -> str:
+    """A named context: a path is made absolute, anything else says itself what it is."""
+    if "://" in said or said.startswith("git@"):
+        return said
+    return _context(said, base)
+
+
+def _ssh(fields: Fields) -> tuple[str, ...]:
+    value = fields.get("ssh")
+    if value is None:
+        return ()
+    if isinstance(value.data, dict):
+        return tuple([f"{name}={said}" if said else name for name, said in fields.pairs("ssh")])
+    return fields.texts("ssh", alone=True)
+
+
+def _secrets(value: Value | None, known: dict[str, GivenText], env: Mapping[str, str]) -> tuple[BuildSecret, ...]:
+    if value is None:
+        return ()
+    found = []
+    for item in items(value, "build.secrets"):
+        place, target = item, ""
+        if isinstance(item.data, dict):
+            fields = Fields(item, "a build's secret", ("source", "target", "uid", "gid", "mode"))
+            place, target = fields.needs("source"), fields.text("target")
+        name = text(place, "build.secrets")
+        if name not in known:
+            hint = did_you_mean(name, known) or "declare it at the top, below `secrets:`"
+            raise ComposeError(f"there is no secret `{name}`", at=place.at, hint=hint)
+        given = known[name]
+        found.append(BuildSecret(target or name, given.source, "" if given.source else given.variable))
+    return tuple(found)

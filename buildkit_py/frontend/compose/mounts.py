@@ -1,0 +1,224 @@
+"""What is mounted in a service: `volumes`, `tmpfs`, `secrets` and `configs`, by the Compose Specification."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import ComposeError
+from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.compose.project import GivenFile, Mount
+from buildkit_py.frontend.compose.reader import Fields, integer, items, size, text, texts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildkit_py.frontend.compose.document import Value
+    from buildkit_py.frontend.compose.resources import GivenText, Resources
+
+_VOLUME_FIELDS = ("type", "source", "target", "read_only", "consistency", "bind", "volume", "tmpfs")
+_KINDS = ("bind", "volume", "tmpfs")
+# Of the short form; those that other systems than this one need change nothing.
+_FLAGS = ("ro", "rw", "z", "Z", "cached", "delegated", "consistent")
+_NO_PROPAGATION = "mounts that are made later do not show in a container; leave it out"
+_MODE = 0o444
+
+
+def mounts(
+    volumes: Value | None, tmpfs: Value | None, service: str, resources: Resources, base: Callable[[Value], str]
+) -> tuple[Mount, ...]:
+    """All mounts of a service but those of secrets. `base` is the directory that paths in a value are relative to.
+
+    Raises `ComposeError`, also for two at one place.
+    """
+    found = []
+    for item in items(volumes, "volumes") if volumes is not None else ():
+        if isinstance(item.data, dict):
+            found.append(_long(item, service, resources, base))
+        else:
+            found.append(_short(item, service, resources, base))
+    if tmpfs is not None:
+        # One alone is a string.
+        for item in (tmpfs,) if isinstance(tmpfs.data, str) else items(tmpfs, "tmpfs"):
+            found.append(_tmpfs(item))
+    taken: dict[str, Mount] = {}
+    for mount in found:
+        if mount.target in taken:
+            raise ComposeError(
+                f"two mounts are to be at `{mount.target}`",
+                at=mount.at,
+                notes=(f"the first one is at {taken[mount.target].at}",),
+            )
+        taken[mount.target] = mount
+    return tuple(found)
+
+
+def _short(value: Value, service: str, resources: Resources, base: Callable[[Value], str]) -> Mount:
+    said = text(value, "volumes")
+    parts = said.split(":")
+    if not all(parts) or len(parts) > 3:
+        raise ComposeError(f"`{said}` is no mount", at=value.at, hint="write `SOURCE:TARGET`, `SOURCE:TARGET:ro`")
+    if len(parts) == 1:
+        target = _target(parts[0], value)
+        return Mount("volume", target, value.at, resources.anonymous(service, target))
+    source, target = parts[0], _target(parts[1], value)
+    read_only = False
+    for flag in parts[2].split(",") if len(parts) == 3 else ():
+        if flag not in _FLAGS:
+            hint = did_you_mean(flag, _FLAGS) or "it takes `ro` and `rw`"
+            raise ComposeError(f"`{said}`: `{flag}` is not understood", at=value.at, hint=hint)
+        read_only = flag == "ro" or (read_only and flag != "rw")
+    if source[0] in "./~":
+        return Mount("bind", target, value.at, _path(source, base(value)), read_only, create=True)
+    return Mount("volume", target, value.at, resources.volume(source, value), read_only)
+
+
+def _long(value: Value, service: str, resources: Resources, base: Callable[[Value], str]) -> Mount:
+    fields = Fields(value, "a mount", _VOLUME_FIELDS)
+    kind = fields.needs("type")
+    if text(kind, "type") not in _KINDS:
+        hint = did_you_mean(kind.data, _KINDS) or "it is `bind`, `volume` or `tmpfs`"
+        raise ComposeError(f"a mount of the type `{kind.data}` is not supported", at=kind.at, hint=hint)
+    for other in _KINDS:
+        other_value = fields.get(other)
+        if other != kind.data and other_value is not None:
+            raise ComposeError(f"a {kind.data} has no `{other}`", at=other_value.place)
+    needed = fields.needs("target")
+    target = _target(text(needed, "target"), needed)
+    read_only = fields.boolean("read_only")
+    source = fields.get("source")
+    if kind.data == "tmpfs":
+        return _long_tmpfs(fields, target, value)
+    if kind.data == "volume":
+        options = fields.get("volume")
+        if options is not None:
+            refused = {
+                "nocopy": "a new volume begins with what the image has there; use another target",
+                "subpath": "mount the whole volume",
+            }
+            Fields(options, "a volume's mount", ("labels",), refused)
+        if source is None:
+            return Mount("volume", target, value.at, resources.anonymous(service, target), read_only)
+        return Mount("volume", target, value.at, resources.volume(text(source, "source"), source), read_only)
+    if source is None:
+        source = fields.needs("source")
+    create = True
+    bind = fields.get("bind")
+    if bind is not None:
+        known = ("create_host_path", "selinux")
+        refused = {"propagation": _NO_PROPAGATION, "recursive": "mounts below the source come along; leave it out"}
+        create = Fields(bind, "a bind mount", known, refused, "bind").boolean("create_host_path", True)
+    return Mount("bind", target, value.at, _path(text(source, "source"), base(source)), read_only, create=create)
+
+
+def _long_tmpfs(fields: Fields, target: str, value: Value) -> Mount:
+    options = fields.get("tmpfs")
+    most, mode = 0, None
+    if options is not None:
+        inner = Fields(options, "a tmpfs", ("size", "mode"), path="tmpfs")
+        most = inner.size("size")
+        given = inner.get("mode")
+        mode = _mode(given, "tmpfs.mode") if given is not None else None
+    return Mount("tmpfs", target, value.at, size=most, mode=mode)
+
+
+def _tmpfs(value: Value) -> Mount:
+    """`PATH[:OPTION,…]`."""
+    path, _, options = text(value, "tmpfs").partition(":")
+    most, mode, executable = 0, None, False
+    for option in options.split(",") if options else ():
+        name, _, said = option.partition("=")
+        if name == "size" and said:
+            most = size(value.replace(data=said, text=said), "tmpfs")
+        elif name == "mode" and said and len(said) <= 4 and set(said) <= set("01234567"):
+            mode = int(said, 8)
+        elif option in ("exec", "noexec"):
+            executable = option == "exec"
+        elif option not in ("rw", "nosuid", "nodev"):
+            raise ComposeError(
+                f"`{option}` of a tmpfs is not understood", at=value.at, hint="it takes `size=64m`, `mode=1777`, `exec`"
+            )
+    return Mount("tmpfs", _target(path, value), value.at, size=most, mode=mode, executable=executable)
+
+
+def _target(path: str, value: Value) -> str:
+    normal = os.path.normpath(path)
+    if not path.startswith("/") or normal.strip("/") == "":
+        raise ComposeError(f"`{path}` is no absolute path below `/`", at=value.at)
+    return normal.replace("//", "/")
+
+
+def _path(path: str, base: str) -> str:
+    return os.path.normpath(os.path.join(base, os.path.expanduser(path)))
+
+
+def given_files(value: Value | None, what: str, known: dict[str, GivenText]) -> tuple[GivenFile, ...]:
+    """The secrets or configs of a service, of those that the project has. Raises `ComposeError`.
+
+    `what` is `secrets`, which are at /run/secrets/NAME where nothing is said, or `configs`, at /NAME.
+    """
+    if value is None:
+        return ()
+    found: dict[str, GivenFile] = {}
+    single = what[:-1]
+    for item in items(value, what):
+        target, owner, place = "", None, item
+        if isinstance(item.data, dict):
+            fields = Fields(item, f"a {single}", ("source", "target", "uid", "gid", "mode"))
+            place = fields.needs("source")
+            target = fields.text("target")
+            if any(name in fields for name in ("uid", "gid", "mode")):
+                mode = fields.get("mode")
+                owner = (
+                    _id(fields.get("uid"), "uid"),
+                    _id(fields.get("gid"), "gid"),
+                    _mode(mode, "mode") if mode is not None else _MODE,
+                )
+        name = text(place, what)
+        if name not in known:
+            raise ComposeError(
+                f"there is no {single} `{name}`",
+                at=place.at,
+                hint=did_you_mean(name, known) or f"declare it at the top, below `{what}:`",
+            )
+        target = target or name
+        if not target.startswith("/"):
+            target = f"/run/secrets/{target}" if what == "secrets" else f"/{target}"
+        target = _target(target, item)
+        if target in found:
+            raise ComposeError(f"two {what} are to be at `{target}`", at=item.at)
+        given = known[name]
+        missing = given.variable if given.missing else ""
+        found[target] = GivenFile(target, given.at, given.source, given.data, missing, owner)
+    return tuple(found.values())
+
+
+def _id(value: Value | None, what: str) -> int:
+    return integer(value, what) if value is not None else 0
+
+
+def _mode(value: Value, what: str) -> int:
+    """A mode: a number, which is octal where it begins with 0 as YAML has it, or a string of octal digits."""
+    mode = value.data
+    if isinstance(mode, str) and mode and set(mode) <= set("01234567"):
+        mode = int(mode, 8)
+    if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= 0o7777:
+        raise ComposeError(f"`{what}` is no mode of a file", at=value.at, hint="write `0440`")
+    return mode
+
+
+def paths(value: Value | None, what: str, base: Callable[[Value], str]) -> tuple[tuple[str, bool, str, Value], ...]:
+    """The files of `env_file`: path, whether it has to be there, its format, and where it is named."""
+    if value is None:
+        return ()
+    found = []
+    for item in (value,) if isinstance(value.data, str) else items(value, what):
+        if isinstance(item.data, dict):
+            fields = Fields(item, "an env_file", ("path", "required", "format"), path=what)
+            form = fields.choice("format", ("raw", "dotenv"))
+            path = text(fields.needs("path"), f"{what}.path")
+            found.append((_path(path, base(item)), fields.boolean("required", True), form, item))
+        else:
+            (path,) = texts(item, what, alone=True)
+            found.append((_path(path, base(item)), True, "", item))
+    return tuple(found)

@@ -1,0 +1,39 @@
+"""What a container may do and use beyond its image: capabilities and resource limits that can be had here."""
+
+from __future__ import annotations
+
+import os
+
+from buildkit_py.errors import UsageError
+from buildkit_py.sandbox import syscalls, ulimits
+from buildkit_py.sandbox.capabilities import ALL, NAMES
+
+
+def capabilities(usual: int, add: int, drop: int) -> int:
+    """The bit mask of what a container has, by docker's rule: ALL among the dropped ones leaves those that are added,
+    ALL among the added ones is all but the dropped ones, else what is added wins.
+
+    Raises `UsageError` for what contradicts itself, and for what pybuild does not have itself.
+    """
+    if add == drop == ALL:
+        raise UsageError("all capabilities are to be added and dropped", hint="leave one of the two out")
+    if add == ALL:
+        return ALL & ~drop
+    # Root can give nobody what it was not left itself; an ordinary user has all in a namespace of their own.
+    if os.geteuid() == 0 and (lacking := add & ~syscalls.permitted_capabilities()):
+        names = ", ".join([name for number, name in enumerate(NAMES) if lacking >> number & 1])
+        raise UsageError(
+            f"pybuild itself does not have {names} here",
+            hint="what started it kept that back, as a container or a unit of systemd does",
+        )
+    return usual & ~drop | add
+
+
+def check_ulimit(name: str, hard: int) -> None:
+    """Raise `UsageError` for a limit that is above what this process has itself."""
+    most = ulimits.highest(name)
+    if hard > most:
+        raise UsageError(
+            f"the limit `{name}` is above the hard limit here, {most}",
+            hint="raise that of pybuild first: `ulimit -H` in the shell, LimitNOFILE= and the like of systemd",
+        )
