@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.mounts import ssh as ssh
     from buildkit_py.frontend.python.mounts import tmpfs as tmpfs
     from buildkit_py.frontend.python.remote import remote as remote
+    from buildkit_py.frontend.python.service import Service as Service
+    from buildkit_py.frontend.python.service import service as service
     from buildkit_py.frontend.python.target import target as target
     from buildkit_py.frontend.python.template import Template as Template
     from buildkit_py.frontend.python.template import expand as expand
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "File": "file",
     "Image": "image",
+    "Service": "service",
     "Template": "template",
     "Text": "text",
     "Tree": "tree",
@@ -52,6 +55,7 @@ _PUBLIC = {
     "remote": "remote",
     "scratch": "image",
     "secret": "mounts",
+    "service": "service",
     "ssh": "mounts",
     "target": "target",
     "tmpfs": "mounts",
@@ -61,6 +65,7 @@ _PUBLIC = {
 __all__ = [
     "File",
     "Image",
+    "Service",
     "Template",
     "Text",
     "Tree",
@@ -79,6 +84,7 @@ __all__ = [
     "remote",
     "scratch",
     "secret",
+    "service",
     "ssh",
     "target",
     "tmpfs",

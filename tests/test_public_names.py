@@ -8,8 +8,23 @@ import pytest
 
 import buildkit_py
 
-NAMES = ["File", "Image", "Template", "Text", "Tree", "bind", "cache", "context", "env", "expand", "file", "fmt", "git"]
-NAMES += ["host", "platform_arg", "read", "remote", "scratch", "secret", "ssh", "target", "tmpfs"]
+NAMES = [
+    "File",
+    "Image",
+    "Service",
+    "Template",
+    "Text",
+    "Tree",
+    "bind",
+    "cache",
+    "context",
+    "env",
+    "expand",
+    "file",
+    "fmt",
+    "git",
+]
+NAMES += ["host", "platform_arg", "read", "remote", "scratch", "secret", "service", "ssh", "target", "tmpfs"]
 
 
 @pytest.mark.parametrize("name", NAMES)

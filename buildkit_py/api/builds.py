@@ -19,8 +19,9 @@ def list_builds(store: str = "") -> tuple[BuildRecord, ...]:
     return tuple(Store.open(store or store_root(os.environ)).builds.records())
 
 
-def logs(id: str = "", step: str = "", store: str = "") -> tuple[BuildRecord, tuple[tuple[StepSeen, bytes], ...]]:
-    """A build ("": the last one) and what its steps wrote, of those that wrote something, in their order.
+def logs(id: str = "", step: str = "", store: str = "") -> tuple[BuildRecord, tuple[tuple[StepSeen, str, bytes], ...]]:
+    """A build ("": the last one) and what its steps wrote, of those that wrote something, in their order; behind each
+    what its services wrote, by their names ("": the step itself).
 
     `step` is the number of a step or a part of its text. Raises `UsageError`.
     """
@@ -35,7 +36,9 @@ def logs(id: str = "", step: str = "", store: str = "") -> tuple[BuildRecord, tu
     for one in chosen:
         data = opened.builds.log(record.id, one.id) if one.id else None
         if data:
-            found.append((one, data))
+            found.append((one, "", data))
+        if one.id:
+            found += [(one, name, data) for name, data in opened.builds.service_logs(record.id, one.id) if data]
     return record, tuple(found)
 
 

@@ -99,8 +99,8 @@ def _create(
     from buildkit_py.events import Notice
     from buildkit_py.runner.container import argv, container_spec
     from buildkit_py.runner.health import check_of
-    from buildkit_py.runner.signal_number import signal_number
     from buildkit_py.sandbox.network.choice import Choice
+    from buildkit_py.sandbox.signal_number import signal_number
     from buildkit_py.sandbox.spec import RootFilesystem
 
     place = buildfile_place(request.what) if built is None else None

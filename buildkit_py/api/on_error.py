@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, suppress
+
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, ShellClosed, ShellOpened
 from buildkit_py.executor.result import Made
@@ -88,10 +90,16 @@ class ShellOnError:
         from buildkit_py.runner.foreground import run_in_foreground
         from buildkit_py.runner.shell_kit import ShellKit
 
-        with self._session.store.work_dir("shell") as work:
+        with self._session.store.work_dir("shell") as work, ExitStack() as held:
             kit = ShellKit(f"{work.path}/kit", mending.roots, words)
             try:
-                run_in_foreground(self._session.launcher().spawn, kit.equip(mending.sandbox()), kit, interactive=True)
+                spec = mending.sandbox()
+                if mending.place.services:
+                    runs = self._executor.runs
+                    beside = held.enter_context(runs.beside(mending.asked.step, mending.step_id, shown=False))
+                    with suppress(StepFailed):  # which may be why the step failed, and somebody wants to look
+                        spec = beside.surround(mending.place.services, spec)
+                run_in_foreground(self._session.launcher().spawn, kit.equip(spec), kit, interactive=True)
             finally:
                 kit.close()
         return kit.said

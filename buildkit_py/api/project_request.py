@@ -17,9 +17,9 @@ from buildkit_py.runner.published import DEFAULT_ADDRESS, Published
 from buildkit_py.runner.request import Bounds, RunRequest
 from buildkit_py.runner.restart import parse_restart
 from buildkit_py.runner.rights import capabilities, check_ulimit
-from buildkit_py.runner.signal_number import signal_number
 from buildkit_py.sandbox import ulimits
 from buildkit_py.sandbox.capabilities import mask
+from buildkit_py.sandbox.signal_number import signal_number
 from buildkit_py.sandbox.spec import SandboxMount
 
 TYPE_CHECKING = False

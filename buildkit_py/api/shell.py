@@ -98,6 +98,9 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
         elif wanted.files == AS_LEFT and not wanted.step:
             note = f"what `{step.name}` left is not kept any more, and these are the files before it"
         spec = place.sandbox(work, layers)
+        if place.services:
+            beside = held.enter_context(executor.runs.beside(step, "shell", shown=False))
+            spec = beside.surround(place.services, spec)
         if wanted.argv:
             terminal = (("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ()
             spec = spec.replace(argv=wanted.argv, env=(*spec.env, *terminal), terminal=wanted.terminal)

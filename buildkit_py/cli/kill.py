@@ -26,7 +26,7 @@ def main(argv: list[str]) -> int:
     """Send it and print their names."""
     from buildkit_py.api.containers import kill
     from buildkit_py.cli.each import for_each
-    from buildkit_py.runner.signal_number import signal_number
+    from buildkit_py.sandbox.signal_number import signal_number
 
     parsed = parse(parser(), argv)
     number = signal_number(parsed.one("signal", "KILL"))

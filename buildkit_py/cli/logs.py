@@ -66,9 +66,10 @@ def main(argv: list[str]) -> int:
             if one.id and one.state:
                 sys.stdout.write(f"{one.id:>4}  {one.state:<8}{visible(one.name)}\n")
         return 0
-    for one, data in found:
+    for one, service, data in found:
         if len(found) > 1 or not step:
-            sys.stdout.write(f"==> {one.id} {visible(one.name)}\n")
+            beside = f", service {visible(service)}" if service else ""
+            sys.stdout.write(f"==> {one.id} {visible(one.name)}{beside}\n")
         if parsed.has("raw"):
             sys.stdout.flush()
             sys.stdout.buffer.write(data)

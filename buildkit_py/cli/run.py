@@ -149,7 +149,7 @@ def _detached(parsed: Parsed, request: RunRequest) -> Detached:
     from buildkit_py.api.containers import Detached
     from buildkit_py.cli import values
     from buildkit_py.runner.restart import parse_restart
-    from buildkit_py.runner.signal_number import signal_number
+    from buildkit_py.sandbox.signal_number import signal_number
 
     if request.runtime:
         raise UsageError("another runtime runs containers in the foreground only", hint="leave `-d` or `--runtime` out")

@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     from buildkit_py.api.containers import stop
     from buildkit_py.cli import values
     from buildkit_py.cli.each import for_each
-    from buildkit_py.runner.signal_number import signal_number
+    from buildkit_py.sandbox.signal_number import signal_number
 
     parsed = parse(parser(), argv)
     number = signal_number(parsed.one("signal")) if parsed.one("signal") else 0

@@ -165,7 +165,7 @@ class LocalExecutor:
         """Hear which steps are to be performed; the sandbox of the first Run is begun while nobody waits for it."""
         runs = [step for step in steps if isinstance(step.op, Run)]
         self.runs.running.coming.update(runs)
-        networks = [self.places.networks.network(step.op.network) for step in runs if isinstance(step.op, Run)]
+        networks = [self.places.network(step.op) for step in runs if isinstance(step.op, Run)]
         if "isolated" in networks:
             self._launcher().connect(self.places.networks.plan())
         if networks:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 
+from buildkit_py.errors import SandboxError
 from buildkit_py.events import Notice
 from buildkit_py.executor.cache_mounts import Begun, CacheMounts
-from buildkit_py.executor.run_step import Mounts, sandbox_spec
+from buildkit_py.executor.run_step import Mounts, hosts_file, sandbox_spec
 from buildkit_py.graph.op import Run
 from buildkit_py.record import Record
 from buildkit_py.sandbox.network.choice import Choice
-from buildkit_py.sandbox.spec import RootFilesystem
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from buildkit_py.executor.materialize import Materializer
     from buildkit_py.executor.result import Result
     from buildkit_py.executor.settings import Given, Settings
+    from buildkit_py.graph.op import Service
     from buildkit_py.graph.step import Step
-    from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.store import Store
 
 
@@ -96,24 +97,62 @@ class Places:
             self._settings.restore,
         )
         agents = AgentMounts(self._store, self._given.agent, step)
-        network = self.networks.network(op.network)
+        network = self.network(op)
         resolv_conf = self.networks.resolv_conf(network)
         root = RootFilesystem(trees.directories, host=trees.host)
         # The last that may fail: what it takes, only the place gives back.
         mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
         spec = sandbox_spec(op, root, tuple(mounts.specs), tuple(mounts.env), network, resolv_conf)
-        return RunPlace(asked, trees.roots, spec, mounts)
+        services = [self._container(service, asked.snapshots, network, step_id) for service in op.services]
+        return RunPlace(asked, trees.roots, spec, mounts, tuple(services))
+
+    def network(self, op: Run) -> str:
+        """The network of a Run, one of those of `Choice`: with services the isolated one, for only there are they
+        reached. Raises `SandboxError`.
+        """
+        if not op.services and op.seeds is None:
+            return self.networks.network(op.network)
+        if self._settings.network == "none":
+            raise SandboxError(
+                "services need the isolated network, and this build's network is `none`",
+                hint="let `network` of the configuration, or PYBUILD_NETWORK, be `isolated`",
+            )
+        return self.networks.network("isolated")
+
+    def _container(
+        self, service: Service, snapshots: tuple[str, ...], network: str, step_id: str
+    ) -> tuple[Service, SandboxSpec]:
+        """A service with its sandbox, which is yet to get a place to write to."""
+        from buildkit_py.executor.services import container_spec
+
+        trees = self._files.trees(snapshots[service.source], step_id)
+        spec = SandboxSpec(
+            root=RootFilesystem(trees.directories, host=trees.host),
+            argv=service.argv,
+            network=network,
+            hosts=hosts_file(service.name, ()),
+            resolv_conf=self.networks.resolv_conf(network),
+        )
+        return service, container_spec(service, spec)
 
 
 class RunPlace:
     """`roots` are the directories of the filesystem that the command finds, lowest first; `layers` those of its layers
-    (the lowest of all may be this machine's own root).
+    (the lowest of all may be this machine's own root). `services` run beside it, each with its sandbox.
     """
 
-    def __init__(self, asked: Asked, roots: tuple[str, ...], spec: SandboxSpec, mounts: Mounts) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        roots: tuple[str, ...],
+        spec: SandboxSpec,
+        mounts: Mounts,
+        services: tuple[tuple[Service, SandboxSpec], ...] = (),
+    ) -> None:
         self.asked = asked
         self.roots = roots
         self.layers = spec.root.layers
+        self.services = services
         self._spec = spec
         self._mounts = mounts
 

@@ -240,13 +240,20 @@ def run_command(
     step_id: str,
     policy: Policy = NO_POLICY,
     limits: Limits | None = None,
+    inside: int = -1,
 ) -> None:
-    """Run the command and wait for it. Raises `StepFailed` if its status is not zero, or its time or memory is over."""
+    """Run the command, in a sandbox of its own or in the one that the pidfd `inside` is of, and wait for it.
+
+    Raises `StepFailed` if its status is not zero, or its time or memory is over.
+    """
     timeout = policy.timeout
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     try:
-        sandbox = launcher.spawn(spec, stdout=out_write, stderr=err_write)
+        if inside < 0:
+            sandbox = launcher.spawn(spec, stdout=out_write, stderr=err_write)
+        else:
+            sandbox = launcher.join(inside, spec, stdout=out_write, stderr=err_write)
     except BaseException:
         os.close(out_read)
         os.close(err_read)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, StepOutput, StepRetried
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from buildkit_py.events import Emit
     from buildkit_py.executor.filesystems import Filesystems
     from buildkit_py.executor.run_place import Asked, Places, RunPlace
+    from buildkit_py.executor.services import Beside, Surroundings
     from buildkit_py.executor.settings import Given, Settings
     from buildkit_py.graph.step import Step
     from buildkit_py.sandbox.launch import Launcher
+    from buildkit_py.sandbox.spec import SandboxSpec
     from buildkit_py.store.store import Store
 
 
@@ -51,6 +54,8 @@ class Runs:
         self._gate = given.gate
         self._settings = settings
         self._compression = compression
+        self._around: Surroundings | None = None
+        self._lock = allocate_lock()
         self._failed: dict[tuple[Step, str, tuple[str, ...]], StepFailed] = {}
         self._held: dict[Step, Held] = {}
 
@@ -183,10 +188,50 @@ class Runs:
         save_always(policy, step, roots, self._settings.save)
         return text
 
+    def beside(self, step: Step, step_id: str, *, append: bool = False, shown: bool = True) -> Beside:
+        """What runs services beside a step."""
+        from buildkit_py.executor.services import Beside, Surroundings
+
+        with self._lock:
+            if self._around is None:
+                self._around = Surroundings(
+                    self._store,
+                    self._launcher,
+                    self.running,
+                    self._emit,
+                    self._clock,
+                    self._gate,
+                    self._settings.log_dir,
+                    self._places.networks.plan,
+                )
+        return Beside(self._around, step, step_id, append=append, shown=shown)
+
     def _command(self, place: RunPlace, step_id: str, work: str, *, again: bool) -> str:
-        """Run the command in a sandbox over `work`; its captured output. Raises `StepFailed`."""
-        asked = place.asked
+        """Run the command in a sandbox over `work`, with its services; its captured output. Raises `StepFailed`."""
         spec = place.sandbox(work)
+        seeds = place.asked.op.seeds
+        if not place.services and seeds is None:
+            return self._run(place, step_id, spec, again=again)
+        with self.beside(place.asked.step, step_id, append=again) as beside:
+            spec = beside.surround(place.services, spec)
+            if seeds is None:
+                return self._run(place, step_id, spec, again=again)
+            from buildkit_py.executor.services import container_spec
+            from buildkit_py.sandbox.signal_number import signal_number
+
+            started = beside.start(seeds, container_spec(seeds, spec))
+            text = ""
+            if spec.argv:
+                text = self._run(place, step_id, started.spec_for(spec.argv), again=again, inside=started.pidfd)
+            started.stop(signal_number(seeds.stop_signal))
+            return text
+
+    def _run(self, place: RunPlace, step_id: str, spec: SandboxSpec, *, again: bool, inside: int = -1) -> str:
+        """Run a command in a sandbox of its own, or in the one that the pidfd `inside` is of; its captured output.
+
+        Raises `StepFailed`.
+        """
+        asked = place.asked
         limits = limits_of(asked.op.policy, asked.step)
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
@@ -199,7 +244,9 @@ class Runs:
             line, f"{self._settings.log_dir}/step-{step_id}.log", capture=asked.op.capture, append=again, mask=mask
         )
         try:
-            run_command(self._launcher(), self.running, spec, pump, asked.step, step_id, asked.op.policy, limits)
+            run_command(
+                self._launcher(), self.running, spec, pump, asked.step, step_id, asked.op.policy, limits, inside
+            )
         finally:
             if limits is not None:
                 limits.remove()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.narrow import Narrowed
     from buildkit_py.frontend.target import Options, Output, Resolved, Test
-    from buildkit_py.graph.op import Mount, Pipe, Policy
+    from buildkit_py.graph.op import Mount, Pipe, Policy, Service
     from buildkit_py.source_map import Position
 
     Pairs = tuple[tuple[str, str], ...]
@@ -199,6 +199,7 @@ def run(
     capture: bool = False,
     inputs: tuple[str, ...] = (),
     policy: Policy = NO_POLICY,
+    services: tuple[Service, ...] = (),
     label: str = "",
     position: Position | None = None,
 ) -> Stage:
@@ -207,13 +208,15 @@ def run(
     for name, value in env:
         seen = _latest(seen, name, value)
     settings = stage.settings
+    # What is reached by its services is not for whoever wants all steps on this machine's network to say.
+    given = "default" if services and settings.network == "host" else settings.network
     declared = {name for name, _ in stage.args}
     op = Run(
         argv=argv,
         env=seen,
         cwd=stage.config.working_dir or "/",
         user=user or stage.config.user,
-        network=network if network != "default" else settings.network,
+        network=network if network != "default" else given,
         hostname=settings.hostname,
         platform=stage.platform,
         mounts=mounts,
@@ -226,6 +229,7 @@ def run(
         ignore_cache=stage.ignore_cache,
         inputs=inputs,
         policy=policy,
+        services=services,
     )
     current = dict(stage.env)
     args = tuple((name, current.get(name, value)) for name, value in stage.args)

@@ -142,6 +142,26 @@ class Policy(Record):
 NO_POLICY = Policy()
 
 
+class Service(Record):
+    """A container that a Run finds running under the host name `name`, on the filesystem that is its source `source`.
+
+    It is ready when something listens on `port` (0: whatever listens) and `ready`, a command that is run in it,
+    succeeds (empty: none). It has `timeout` milliseconds for that, which are not in the key; `stop_signal` ends it,
+    and is in the key where it is seeded.
+    """
+
+    name: str
+    source: int
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str = "/"
+    user: str = ""
+    port: int = 0
+    ready: tuple[str, ...] = ()
+    timeout: int = 60_000
+    stop_signal: str = "SIGTERM"
+
+
 class Run(Record):
     """A command in a sandbox over the base filesystem.
 
@@ -152,7 +172,9 @@ class Run(Record):
     there are `inputs` (absolute paths in the language of `patterns`), the
     command stands on the last of the step's sources, the base without what they
     do not name of the context, and its changes are laid over the base itself.
-    `test`: what it changes is dropped.
+    `test`: what it changes is dropped. `services` run beside it.
+    `seeds` is a service that runs on the base itself, while the command (none, where `argv` is empty) is run in it:
+    what both write is what the op makes.
     """
 
     argv: tuple[str, ...]
@@ -172,6 +194,8 @@ class Run(Record):
     inputs: tuple[str, ...] = ()
     test: bool = False
     policy: Policy = NO_POLICY
+    services: tuple[Service, ...] = ()
+    seeds: Service | None = None
 
 
 class CopyPath(Record):

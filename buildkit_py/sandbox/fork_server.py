@@ -26,7 +26,19 @@ from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
 from buildkit_py.sandbox.program import host_interpreters
-from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, PREPARE, REST, USUAL, Request, read_all, receive, send
+from buildkit_py.sandbox.request import (
+    AT,
+    CONNECT,
+    ISOLATED,
+    JOIN,
+    PREPARE,
+    REST,
+    USUAL,
+    Request,
+    read_all,
+    receive,
+    send,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,6 +156,9 @@ class _Server:
         """Fork a process that waits for its spec, if there is none. It is no failure if that cannot be."""
         if self._next is not None:
             return
+        if self._pending:  # it would have their descriptors as well, and keep open what others wait for the end of
+            self._wanted = self._wanted or isolated
+            return
         namespace = None
         try:
             namespace = self._take() if isolated else None
@@ -180,13 +195,7 @@ class _Server:
                     return
                 ready = self._spawn(request, namespace)
             child = _Running(*ready, request.channel, started, usual)
-            pid, pidfd = child.pid, child.pidfd
-            self._running[pidfd] = child
-            self._poll.register(pidfd, select.POLLIN)
-            # A copy goes over the socket: the builder signals the process itself, whatever state this one is in.
-            sock = _socket.socket(fileno=os.dup(request.channel))
-            send(sock, marshal.dumps(("pid", pid)), [pidfd])
-            sock.close()
+            self._began(child)
         except SetupFailure as failure:
             _tell(request.channel, ("error", failure.stage, failure.errno, failure.subject))
         except OSError as error:
@@ -199,6 +208,36 @@ class _Server:
                     os.close(request.channel)
                     if namespace is not None:
                         namespace.give_back(reusable=True)
+
+    def join(self, request: Request, target: int) -> None:
+        """Start a command in the sandbox whose first process `target` is the pidfd of; tell of it as of a sandbox."""
+        from buildkit_py.sandbox.join import Joiner
+
+        child = None
+        try:
+            started = time.monotonic()
+            pid, pidfd = Joiner(target, self._host).begin(request.spec(), request.channel, request.stdio)
+            child = _Running(pid, pidfd, None, request.channel, started, False)
+            self._began(child)
+        except SetupFailure as failure:
+            _tell(request.channel, ("error", failure.stage, failure.errno, failure.subject))
+        except OSError as error:
+            if child is None:
+                _tell(request.channel, ("error", "start a process in the container", error.errno or 0, ""))
+        finally:
+            request.close()
+            os.close(target)
+            if child is None:
+                os.close(request.channel)
+
+    def _began(self, child: _Running) -> None:
+        """Look after a process from now on, and say which it is. Raises `OSError` where nobody hears it."""
+        self._running[child.pidfd] = child
+        self._poll.register(child.pidfd, select.POLLIN)
+        # A copy goes over the socket: the builder signals the process itself, whatever state this one is in.
+        sock = _socket.socket(fileno=os.dup(child.channel))
+        send(sock, marshal.dumps(("pid", child.pid)), [child.pidfd])
+        sock.close()
 
     def _take(self, number: int = 0) -> Namespace | None:
         """A namespace of the pool; None if one has to be waited for. Raises `SetupFailure`."""
@@ -280,7 +319,8 @@ class _Server:
                 pass
         if self._pool is not None:
             self._pool.kill()  # not waited for: the kernel takes 30 ms to take a network apart, and no file is in use
-        for child in children:
+        # A sandbox is gone only when all in it are waited for, those that joined it, too: they came later.
+        for child in reversed(children):
             os.waitpid(child.pid, 0)
 
 
@@ -325,6 +365,8 @@ def serve(control: int, parent: int) -> None:
         elif kind == CONNECT and descriptors:
             server.connect(read_all(descriptors[0]))
             os.close(descriptors[0])
+        elif kind == JOIN and descriptors:
+            server.join(Request(descriptors[1:]), descriptors[0])
         elif descriptors:
             server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated, number=int(number or 0))
         else:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
 import _socket
+import marshal
 import os
+import sys
 
 from buildkit_py.sandbox import passwd, syscalls
 from buildkit_py.sandbox.container_root import pid_of
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.sandbox.spec import SandboxSpec
 
+_LARGEST = 1 << 12
 _NAMESPACES = (
     ("user", syscalls.CLONE_NEWUSER),
     ("mnt", syscalls.CLONE_NEWNS),
@@ -50,11 +53,14 @@ _NAMESPACES = (
 
 
 class Joiner:
-    """Starts commands in the sandbox whose first process the pidfd is of. Only for a process with one thread."""
+    """Starts commands in the sandbox whose first process the pidfd is of. Only for a process with one thread.
 
-    def __init__(self, pidfd: int) -> None:
+    `host` is what they inherit from this process; one that is made here is let go of by `close`.
+    """
+
+    def __init__(self, pidfd: int, host: Host | None = None) -> None:
         self._target = pidfd
-        self._host = Host(os.pidfd_open(os.getpid()), host_interpreters())
+        self._host = host if host is not None else Host(os.pidfd_open(os.getpid()), host_interpreters())
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
         """Start the command of a spec, of which only what a command is counts: not its files and network.
@@ -63,28 +69,51 @@ class Joiner:
         """
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         try:
-            program = self._host.ready_filter(spec.capabilities) if spec.seccomp else b""
-            if program is None:
-                program = self._host.compile_filter(spec.capabilities)
+            self._fork(spec, theirs.fileno(), theirs.fileno(), Stdio(stdin, stdout, stderr))
         except SetupFailure as failure:
             ours.close()
-            theirs.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
-        between = os.fork()
-        if between == 0:
-            channel = theirs.fileno()
-            report_failure(lambda: self._enter(spec, program, channel, Stdio(stdin, stdout, stderr)), channel)
-        theirs.close()
-        os.waitpid(between, 0)
+        finally:
+            theirs.close()
         sandbox = Sandbox(ours, spec, stays=True)
         sandbox.await_start()
         return sandbox
+
+    def begin(self, spec: SandboxSpec, channel: int, stdio: Stdio) -> tuple[int, int]:
+        """As `spawn`, for who only looks after the process: its number and pidfd; the rest is said on the channel.
+
+        Raises `SetupFailure` where there is no process.
+        """
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        try:
+            self._fork(spec, theirs.fileno(), channel, stdio)
+            theirs.close()
+            data, ancillary, _, _ = ours.recvmsg(_LARGEST, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+        finally:
+            theirs.close()
+            ours.close()
+        match marshal.loads(data) if data else ():
+            case ("pid", pid) if ancillary:
+                return pid, int.from_bytes(ancillary[0][2], sys.byteorder)
+            case ("error", what, errno, subject):
+                raise SetupFailure(what, errno, subject)
+        raise SetupFailure("enter the container: it has ended")
+
+    def _fork(self, spec: SandboxSpec, teller: int, channel: int, stdio: Stdio) -> None:
+        """Have the command's process made: `teller` hears of that, `channel` of what becomes of it."""
+        program = self._host.ready_filter(spec.capabilities) if spec.seccomp else b""
+        if program is None:
+            program = self._host.compile_filter(spec.capabilities)
+        between = os.fork()
+        if between == 0:
+            report_failure(lambda: self._enter(spec, program, teller, channel, stdio), teller)
+        os.waitpid(between, 0)
 
     def close(self) -> None:
         """Needed no more."""
         os.close(self._host.parent)
 
-    def _enter(self, spec: SandboxSpec, program: bytes, channel: int, stdio: Stdio) -> NoReturn:
+    def _enter(self, spec: SandboxSpec, program: bytes, teller: int, channel: int, stdio: Stdio) -> NoReturn:
         """In a process between: enter, and fork the command."""
         with stage("look at the container's namespaces"):
             flags = _other_namespaces(pid_of(self._target))
@@ -97,7 +126,7 @@ class Joiner:
         with stage("start a process in the container"):
             pid, pidfd = syscalls.clone(syscalls.CLONE_PARENT)
         if pid:
-            report(channel, ("pid", pid), pidfd)
+            report(teller, ("pid", pid), pidfd)
             os._exit(0)
         report_failure(lambda: self._become(spec, program, channel, stdio, root), channel)
 

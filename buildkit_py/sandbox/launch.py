@@ -16,7 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, PREPARE, REST, UNUSUAL, USUAL, send
+from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, send
 from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
@@ -199,13 +199,23 @@ class Launcher:
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = -1, stdout: int, stderr: int) -> Sandbox:
         """Start `spec`. `stdin` -1 is /dev/null; the descriptors stay the caller's. Raises `SandboxError`."""
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        memory = _in_memory(marshal.dumps(spec.wire()))
         kind = USUAL if spec.usual else UNUSUAL
         if spec.network == "isolated":
             kind += ISOLATED + (AT + b"%d" % spec.number if spec.number else b"")
+        return self._ask(kind, spec, [], [*([stdin] if stdin >= 0 else []), stdout, stderr])
+
+    def join(self, pidfd: int, spec: SandboxSpec, *, stdout: int, stderr: int) -> Sandbox:
+        """Start another command in the sandbox whose first process the pidfd is of; standard input is /dev/null.
+
+        Of the spec only what a command is counts, as for `join.Joiner`. Raises `SandboxError`.
+        """
+        return self._ask(JOIN, spec, [pidfd], [stdout, stderr])
+
+    def _ask(self, kind: bytes, spec: SandboxSpec, before: list[int], stdio: list[int]) -> Sandbox:
+        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        memory = _in_memory(marshal.dumps(spec.wire()))
         try:
-            descriptors = [theirs.fileno(), memory, *([stdin] if stdin >= 0 else []), stdout, stderr]
+            descriptors = [*before, theirs.fileno(), memory, *stdio]
             send(self._control, kind, descriptors)
         except OSError as error:
             ours.close()

@@ -5,7 +5,8 @@ input, output and error; input may be left out. The text of the message says
 whether the spec is `usual`, and whether its network is the isolated one. A
 third kind of message, without descriptors, asks to prepare a sandbox for a
 usual spec, a fourth, with a marshalled plan (a memfd), to get the isolated
-network ready, and a fifth says that it will not be wanted again soon.
+network ready, and a fifth says that it will not be wanted again soon. A sixth asks for
+a command in a sandbox that runs: the pidfd of that comes before the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 from buildkit_py.sandbox.spec import SandboxSpec
 
 USUAL, UNUSUAL, PREPARE, CONNECT, REST = b"usual", b"unusual", b"prepare", b"connect", b"rest"
+JOIN = b"join"
 ISOLATED = b", isolated"
 """What follows the text of a message that is about a sandbox on the isolated network; then may follow:"""
 AT = b" at "

@@ -135,6 +135,10 @@ def _field_differences(name: str, old: Any, new: Any) -> list[Cause]:
             return [Cause(COMMAND, "the text of its heredoc")]
         case "mounts":
             return [Cause(OPTION, f"its mounts: {word_diff(_mounts(old), _mounts(new))}")]
+        case "services":
+            return _service_differences(old, new)
+        case "seeds":
+            return _service_differences((old,) if old else (), (new,) if new else ())
         case _ if name in _WORDS:
             return [Cause(OPTION, f"{_WORDS[name]}: {_value(old)} → {_value(new)}")]
         case _:
@@ -151,6 +155,32 @@ def _env_differences(old: dict[str, str], new: dict[str, str]) -> list[Cause]:
         elif old[name] != new[name]:
             causes.append(Cause(ENV, f"the variable {name}: {_value(old[name])} → {_value(new[name])}"))
     return causes
+
+
+# The fields of a service's key parts behind its name and the number of its source, in the order of `keys`; the last is
+# there where it is seeded.
+_SERVICE = (
+    *("the command", "env", "the working directory", "the user", "the port", "the command that says it is ready"),
+    "the stop signal",
+)
+
+
+def _service_differences(old: Sequence[tuple[Any, ...]], new: Sequence[tuple[Any, ...]]) -> list[Cause]:
+    before, after = {one[0]: one[2:] for one in old}, {one[0]: one[2:] for one in new}
+    causes = [Cause(OPTION, f"the service `{name}` is new") for name in after if name not in before]
+    causes += [Cause(OPTION, f"the service `{name}` is not asked for any more") for name in before if name not in after]
+    for name, fields in after.items():
+        for what, was, is_ in zip(_SERVICE, before.get(name, ()), fields, strict=False):
+            if was == is_:
+                continue
+            if what == "env":
+                found = _env_differences(dict(was), dict(is_))
+                causes += [cause.replace(text=f"of the service `{name}` {cause.text}") for cause in found]
+                continue
+            listed = isinstance(is_, tuple)
+            told = word_diff(_command(was), _command(is_)) if listed else f"{_value(was)} → {_value(is_)}"
+            causes.append(Cause(OPTION, f"{what} of the service `{name}`: {told}"))
+    return causes or [Cause(OPTION, "the order of its services")]
 
 
 def _command(argv: Sequence[str]) -> str:

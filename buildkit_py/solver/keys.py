@@ -26,6 +26,7 @@ from buildkit_py.graph.op import (
     Mount,
     Restack,
     Run,
+    Service,
 )
 from buildkit_py.http.address import shown_url
 
@@ -48,7 +49,7 @@ def op_parts(op: Op) -> tuple[Any, ...]:
     """What of an op decides its result, as a tuple that begins with the op's tag.
 
     Left out on purpose: values of secrets, proxy variables, addresses of extra
-    hosts, the id and sharing of cache mounts, names, positions and policies.
+    hosts and services, the id and sharing of cache mounts, names, positions and policies.
     """
     match op:
         case Run():
@@ -67,6 +68,8 @@ def op_parts(op: Op) -> tuple[Any, ...]:
                 op.security,
                 op.capture,
                 *((("inputs", op.inputs),) if op.inputs else ()),
+                *((("services", tuple(_service_parts(service) for service in op.services)),) if op.services else ()),
+                *((("seeds", (*_service_parts(op.seeds), op.seeds.stop_signal)),) if op.seeds is not None else ()),
             )
         case Copy():
             return (
@@ -112,6 +115,20 @@ def _mount_parts(mount: Mount) -> tuple[Any, ...]:
             return (*target, mount.size)
         case _:  # secret, ssh
             return (*target, mount.id, mount.env, mount.required, mount.mode, mount.uid, mount.gid)
+
+
+def _service_parts(service: Service) -> tuple[Any, ...]:
+    """Where it will be reached is in no key, nor how long it may take."""
+    return (
+        service.name,
+        service.source,
+        service.argv,
+        service.env,
+        service.cwd,
+        service.user,
+        service.port,
+        service.ready,
+    )
 
 
 def _item_parts(item: CopyPath | Inline) -> tuple[Any, ...]:

@@ -89,6 +89,20 @@ class Builds:
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a log") from problem
 
+    def service_logs(self, id: str, step: str) -> list[tuple[str, bytes]]:
+        """What the services of a step wrote in a build, by their names."""
+        begin, end = f"step-{step}.", ".log"
+        found: list[tuple[str, bytes]] = []
+        try:
+            for name in sorted(os.listdir(self.path(id))):
+                if name.startswith(begin) and name.endswith(end) and len(name) > len(begin + end):
+                    found.append((name[len(begin) : -len(end)], read_regular(f"{self.path(id)}/{name}") or b""))
+        except (ValueError, FileNotFoundError):
+            return []
+        except OSError as problem:
+            raise store_error(problem, self._work.root, "read a log") from problem
+        return found
+
     def forget_old(self, before: int, keep: int = KEPT) -> None:
         """Remove all builds but the newest so many, of those that began before a time (nanoseconds since 1970)."""
         limit = _when(before)

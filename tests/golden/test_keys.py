@@ -21,6 +21,7 @@ from buildkit_py.graph.op import (
     Policy,
     Restack,
     Run,
+    Service,
 )
 from buildkit_py.solver import keys
 
@@ -46,6 +47,7 @@ RUN = Run(
 )
 COPY = Copy((CopyPath("src"), Inline("x", b"y")), "/dst/", owner="1:2", mode="u=rwX", exclude=("*.o",), parents=True)
 
+SERVICE = Service("db", 1, ("entry", "postgres"), (("PATH", "/bin"),), "/data", "pg", 5432, ("/bin/sh", "-c", "up"))
 HTTP = HttpSource("https://h/f", "f", "sha256:" + "0" * 64)
 GIT = GitSource("https://h/r.git", "main", "/d", commit="1" * 40)
 
@@ -54,6 +56,14 @@ GOLDEN = {
     "run with inputs": (
         RUN.replace(inputs=("/src/**/*.c", "!/src/gen")),
         "ea974e018e15cbb0671e860744663ec0104cf2e5ccea4291ddaa81a9b22172bd",
+    ),
+    "run with a service": (
+        RUN.replace(services=(SERVICE,)),
+        "341bbbd37337223895a8debeed520de5ab74f5db8faf194c73f04348a5ebc115",
+    ),
+    "seed of a service": (
+        RUN.replace(seeds=SERVICE.replace(source=-1)),
+        "e45397f6e95589d437d980bc499076721a3c3925cb6cb5930ac071087fd61861",
     ),
     "test": (RUN.replace(test=True), "0a0c60cfb6eb7a259163755a6e0dcc9067407a5d573419e4abaa06bbcbe861da"),
     "copy": (COPY, "a21fa9e5a8780d9e5fc8b9245db84f4db7536d5ff337cfab8e15d3ca42633e4e"),
@@ -115,11 +125,42 @@ def test_canonical_bytes() -> None:
         {"capture": True},
         {"inputs": ("/src/**/*.c",)},
         {"test": True},
+        {"services": (SERVICE,)},
+        {"seeds": SERVICE},
     ],
 )
 @pytest.mark.attack("H9", "H10")
 def test_every_field_that_decides_a_run_is_in_its_key(field: dict[str, object]) -> None:
     assert keys.op_parts(RUN.replace(**field)) != keys.op_parts(RUN)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"name": "x"},
+        {"source": 2},
+        {"argv": ()},
+        {"env": ()},
+        {"cwd": "/"},
+        {"user": ""},
+        {"port": 1},
+        {"ready": ()},
+    ],
+)
+def test_every_field_that_decides_a_service_is_in_the_key(field: dict[str, object]) -> None:
+    one, other = (RUN.replace(services=(service,)) for service in (SERVICE, SERVICE.replace(**field)))
+    assert keys.op_parts(one) != keys.op_parts(other)
+
+
+def test_how_a_service_ends_decides_what_its_seed_comes_to() -> None:
+    one, other = (RUN.replace(seeds=SERVICE.replace(stop_signal=signal)) for signal in ("SIGINT", "SIGTERM"))
+    assert keys.op_parts(one) != keys.op_parts(other)
+
+
+@pytest.mark.parametrize("field", [{"timeout": 1}, {"stop_signal": "SIGINT"}])
+def test_what_does_not_decide_a_service_is_not(field: dict[str, object]) -> None:
+    one, other = (RUN.replace(services=(service,)) for service in (SERVICE, SERVICE.replace(**field)))
+    assert keys.op_parts(one) == keys.op_parts(other)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from buildkit_py.errors import UsageError
 from buildkit_py.runner.restart import Restart, parse_restart
-from buildkit_py.runner.signal_number import signal_number
+from buildkit_py.sandbox.signal_number import signal_number
 
 
 @pytest.mark.parametrize(

@@ -504,3 +504,69 @@ def test_threads_that_are_ending_are_waited_for(rootfs: Path, place: Path) -> No
     command = [sys.executable, "-c", _ENDING, str(Path(__file__).parents[2]), str(rootfs), str(place / "ending")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "False 7\n", done.stderr
+
+
+def _joined(launcher: Launcher, sandbox: Sandbox, spec: SandboxSpec) -> tuple[int, bytes]:
+    reader, writer = os.pipe()
+    try:
+        inside = launcher.join(sandbox.started(), spec, stdout=writer, stderr=writer)
+    finally:
+        os.close(writer)
+    data = b""
+    while chunk := os.read(reader, 1 << 16):
+        data += chunk
+    os.close(reader)
+    return inside.wait().code, data
+
+
+def _sleeping(launcher: Launcher, spec: SandboxSpec) -> Sandbox:
+    null = os.open("/dev/null", os.O_WRONLY)
+    sandbox = launcher.spawn(spec, stdout=null, stderr=null)
+    os.close(null)
+    assert sandbox.terminal_fd == -1  # it is set up
+    return sandbox
+
+
+def test_another_command_joins_a_sandbox(launcher: Launcher, steps: Steps) -> None:
+    spec = steps("sh", "-c", "echo mine > /tmp/file; sleep 300")
+    sandbox = _sleeping(launcher, spec)
+    script = (
+        "until test -s /tmp/file; do sleep 0.01; done; cat /tmp/file; echo $$; hostname; tr '\\0' ' ' < /proc/1/cmdline"
+    )
+    code, said = _joined(launcher, sandbox, spec.replace(argv=("sh", "-c", script)))
+    lines = said.decode().splitlines()
+    assert (code, lines[0], lines[2]) == (0, "mine", spec.hostname)
+    assert int(lines[1]) > 1
+    assert lines[3].split()[0] in ("sh", "sleep"), "the shell becomes its last command"
+    assert _joined(launcher, sandbox, spec.replace(argv=("sh", "-c", "exit 7")))[0] == 7
+    assert _joined(launcher, sandbox, spec.replace(argv=("/none",)))[0] == 127
+    gone = os.dup(sandbox.started())
+    sandbox.destroy()
+    assert sandbox.wait().code == 128 + signal.SIGKILL
+    with pytest.raises(SandboxError):
+        launcher.join(gone, spec, stdout=1, stderr=1)
+    os.close(gone)
+
+
+def test_who_joined_ends_with_the_sandbox(launcher: Launcher, steps: Steps) -> None:
+    spec = steps("sleep", "300")
+    sandbox = _sleeping(launcher, spec)
+    inside = launcher.join(sandbox.started(), spec.replace(argv=("sleep", "301")), stdout=1, stderr=1)
+    sandbox.destroy()
+    assert inside.wait().code == 128 + signal.SIGKILL
+    assert sandbox.wait().code == 128 + signal.SIGKILL
+
+
+def test_the_server_ends_with_sandboxes_that_were_joined(steps: Steps) -> None:
+    """The kernel holds the first process of a sandbox until all in it are waited for."""
+    mark = f"joined-{os.getpid()}-{time.monotonic_ns()}"
+    with Launcher.start() as launcher:
+        spec = steps("sleep", "300", env=(("MARK", mark),))
+        sandboxes = [_sleeping(launcher, spec)]
+        for _ in range(3):
+            asked = spec.replace(argv=("sleep", "301"))
+            sandboxes.append(launcher.join(sandboxes[0].started(), asked, stdout=1, stderr=1))
+    assert _marked(mark) == []
+    for sandbox in sandboxes:
+        with pytest.raises(SandboxError):  # nobody is left to say how it ended
+            sandbox.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.graph.op import Copy, CopyPath, Inline, Mkdir, Mount, Pipe, Restack, Run
+from buildkit_py.graph.op import Copy, CopyPath, Inline, Mkdir, Mount, Pipe, Restack, Run, Service
 from buildkit_py.image.content import content_digest
 from buildkit_py.image.entry import DIR, FILE, Entry
 from buildkit_py.solver.explain import FIELDS, Cause, Facts, differences, ranked, word_diff
@@ -48,6 +48,35 @@ def test_every_part_of_a_key_has_a_name(op: Run | Copy | Mkdir | Restack) -> Non
 )
 def test_a_changed_run(changes: dict[str, object], told: list[str]) -> None:
     assert run(**changes) == told
+
+
+USER = "the user of the service `db`: `` → `my`"
+DB = Service("db", 0, ("postgres",), (("A", "1"),), "/", "", 5432, ("/bin/sh", "-c", "is up"))
+
+
+@pytest.mark.parametrize(
+    ("services", "told"),
+    [
+        ((), ["the service `db` is not asked for any more"]),
+        ((DB, DB.replace(name="web")), ["the service `web` is new"]),
+        ((DB.replace(port=1),), ["the port of the service `db`: `5432` → `1`"]),
+        ((DB.replace(env=(("A", "2"),)),), ["of the service `db` the variable A: `1` → `2`"]),
+        (
+            (DB.replace(ready=("/bin/sh", "-c", "was up")),),
+            ["the command that says it is ready of the service `db`: [-is-] {+was+} up"],
+        ),
+        ((DB.replace(argv=("mysql",), user="my"),), ["the command of the service `db`: [-postgres-] {+mysql+}", USER]),
+        ((DB.replace(source=1),), ["the order of its services"]),
+    ],
+)
+def test_changed_services(services: tuple[Service, ...], told: list[str]) -> None:
+    before = Facts(op_parts(RUN.replace(services=(DB,))))
+    assert texts(before, Facts(op_parts(RUN.replace(services=services)))) == told
+
+
+def test_a_changed_service_of_a_seed() -> None:
+    before, now = (Facts(op_parts(RUN.replace(seeds=DB.replace(port=port)))) for port in (1, 2))
+    assert texts(before, now) == ["the port of the service `db`: `1` → `2`"]
 
 
 def test_a_changed_copy() -> None:

@@ -38,12 +38,14 @@ _RUN = {
     "memory": TEXT,
     "pool": TEXT,
     "save-always": LIST,
+    "with": LIST,
 }
 
 FLAGS: dict[str, dict[str, str]] = {
     "FROM": {"platform": TEXT},
     "RUN": _RUN,
     "TEST": {"name": TEXT, **_RUN},
+    "SERVICE": {"port": TEXT, "ready": TEXT, "env": LIST, "seed": TEXT, "timeout": TEXT},
     "COPY": {
         "from": TEXT,
         "chown": TEXT,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 # Go's \s as BuildKit splits keyword, words and the old `ENV key value`.
 BLANKS = " \t\v\f\r"
 # The rules of the grammar that are no instruction of BuildKit's.
-_OWN_WORDS = frozenset(("include", "function", "do", "if", "for", "let", "output", "tag", "test"))
+_OWN_WORDS = frozenset(("include", "function", "do", "if", "for", "let", "output", "service", "tag", "test"))
 
 
 class Node:

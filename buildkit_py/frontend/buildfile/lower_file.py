@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.expand import Expansion
+    from buildkit_py.frontend.buildfile.service_table import ServiceNode
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.frontend.files import Files
     from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
-    from buildkit_py.graph.op import GitSource, HttpSource
+    from buildkit_py.graph.op import GitSource, HttpSource, Service
     from buildkit_py.source_map import Position
 
 
@@ -88,7 +89,7 @@ class Build:
         if not needs_layout(tree):
             for arg in self.table.global_args:
                 scope.declare(arg)
-        self.table.link(self._from_words)
+        self.table.link(self._from_words, self._service_word)
         self.facts.table = self.table
         self._lowered: dict[int, Stage] = {}
         self._in_progress: set[int] = set()
@@ -98,6 +99,8 @@ class Build:
         self._images: dict[str, Step] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
         self._remotes: dict[HttpSource | GitSource, Step] = {}
+        # Each service with its filesystem, so that those who ask for it have the same.
+        self.services: dict[ServiceNode, tuple[Service, Step]] = {}
         # Sealed paths of live directories, so that two mounts of one path are one step.
         self.snapshots: dict[tuple[Step, str], Step] = {}
 
@@ -192,26 +195,50 @@ class Build:
         at, word = node.head.position, node.base_name
         if node.base is not None:
             return assemble.from_stage(node.title, self.stage(node.base))
+
+        def label() -> str:
+            return lowering.label(f"FROM {word}")
+
+        def resolved(platform: str, image: Resolved) -> None:
+            if node.unit is self.table.main:
+                self.facts.images.append(BaseImage(node.head, word, platform, image))
+
+        return self.base_of(
+            word, node.platform or self.platform, node.title, label, at, node.head.image.position, resolved
+        )
+
+    def base_of(
+        self,
+        word: str,
+        platform: str,
+        title: str,
+        label: Callable[[], str],
+        at: Position,
+        word_at: Position,
+        resolved: Callable[[str, Resolved], object] = lambda platform, image: None,
+    ) -> Stage:
+        """What a FROM starts from that names no stage: the state of a stage called `title`, before its first step.
+
+        `label` makes the name of the step that brings it, if there is one; `resolved` hears of an image.
+        """
         if word == "scratch":
-            return assemble.scratch(node.title, self.platform, self.settings)
-        platform = node.platform or self.platform
-        label = lowering.label(f"FROM {word}")
+            return assemble.scratch(title, self.platform, self.settings)
+        shown = label()
         if found := self.contexts.find(word, platform, at):
-            return found.base(node.title, platform, self.settings, label, at)
+            return found.base(title, platform, self.settings, shown, at)
         if word in ("host://", "host:///"):
-            step = host_step(self.inputs, stage=node.title, label=label, position=at)
-            return assemble.from_step(node.title, this_platform(), step, self.settings, host=True)
+            step = host_step(self.inputs, stage=title, label=shown, position=at)
+            return assemble.from_step(title, this_platform(), step, self.settings, host=True)
         if is_other(word):
-            other = self._other(word, platform, node.head.image.position)
+            other = self._other(word, platform, word_at)
             if self.others is not None and self.others.surveying:
                 self.facts.unknown.add(word)  # what a program would set
-            stage = assemble.from_stage(node.title, other)
+            stage = assemble.from_stage(title, other)
             # As of an image, its triggers run here.
             return stage.replace(config=stage.config.replace(on_build=other.config.on_build))
-        resolved = self._resolve(word, platform, at)
-        if node.unit is self.table.main:
-            self.facts.images.append(BaseImage(node.head, word, platform, resolved))
-        return assemble.from_image(node.title, resolved, self.settings, label=label, position=at)
+        image = self._resolve(word, platform, at)
+        resolved(platform, image)
+        return assemble.from_image(title, image, self.settings, label=shown, position=at)
 
     def _other(self, word: str, platform: str, at: Position) -> Stage:
         if self.others is None:
@@ -313,8 +340,12 @@ class Build:
 
     def _files_of(self, stage: Stage, user: StageNode) -> Step:
         """The files of a stage, whose tests are then tests of the stage that uses them, too."""
-        self._tests.setdefault(user.index, []).extend(stage.tests)
+        self.take_tests(stage, user)
         return assemble.files_of(stage)
+
+    def take_tests(self, stage: Stage, user: StageNode) -> None:
+        """The tests of a stage are those of a stage that uses it, too."""
+        self._tests.setdefault(user.index, []).extend(stage.tests)
 
     def remote(self, op: HttpSource | GitSource, stage: str, at: Position) -> Step:
         """The step of a source elsewhere; one for all who take the same, so that it is asked for once."""
@@ -361,6 +392,17 @@ class Build:
                 raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
             platform = normalise(value.text, flag.position)
         return image.text, platform
+
+    def _service_word(self, node: ServiceNode) -> str:
+        word = node.head.image
+        text = self.expansion(word.text, node.variables().get, word.position).text
+        if not text:
+            raise BuildfileError(
+                f"SERVICE {node.head.name} FROM {word.text} comes to nothing",
+                at=word.position,
+                hint="give the ARG above it a default, or pass --build-arg",
+            )
+        return text
 
     def expansion(
         self, word: str, lookup: Callable[[str], str | None], at: Position, *, raw: bool = False

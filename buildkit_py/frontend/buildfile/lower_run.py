@@ -8,6 +8,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.heredoc import file_name
+from buildkit_py.frontend.buildfile.lower_service import lower_services
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.entitlements import check_network, check_security
@@ -61,6 +62,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep | Test, label
                     at=at,
                     hint="devices come by CDI files of the machine, which pybuild does not read",
                 )
+    services = lower_services(lowering, stage, node.flags, network, sources)
     return assemble.run(
         stage,
         argv,
@@ -71,6 +73,7 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep | Test, label
         security=security,
         inputs=inputs,
         policy=policy,
+        services=services,
         label=label or lowering.label(_shown(node)),
         position=lowering.place(node.position),
     )

@@ -114,6 +114,12 @@ class StageLowering:
             case own_words.Tag():
                 names = [self.expand(stage, word.text, word.position) for word in node.names]
                 return results.tag(stage, names, position=where)
+            case own_words.Service():  # those outside of blocks are in the table
+                raise BuildfileError(
+                    "a SERVICE belongs to the file, and cannot stand in a block of a stage",
+                    at=where,
+                    hint="put it above the first FROM, also inside an IF or a FOR there",
+                )
         raise BuildfileError(f"{node.keyword} cannot stand here", at=where)
 
     # For the instructions that have files of their own

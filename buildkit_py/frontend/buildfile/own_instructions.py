@@ -51,6 +51,11 @@ def own_word(tree: Tree, open_node: Open, build: Build) -> OwnWord:
                 raise node.fail("OUTPUT takes a path and where it goes", node.tokens[0])
             dest = words[1] if len(words) == 2 else None
             return own_words.Output(words[0], dest, place, line_end, "OUTPUT", text)
+        case "service":
+            name, _, image = node.tokens
+            name = str(name) if "$" in name else name.lower()
+            flags = node.flags()
+            return own_words.Service(name, node.word(image), flags, place, line_end, node.doc(name), "SERVICE", text)
         case "tag":
             names = tuple(node.word(token) for token in node.tokens)
             return own_words.Tag(names, place, line_end, "TAG", text)

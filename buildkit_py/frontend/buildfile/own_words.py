@@ -105,6 +105,23 @@ class Output(Record):
     source: str = ""
 
 
+class Service(Record):
+    """`name` may hold variables, as that of a FROM. `doc` is the comment directly above.
+
+    `variables` are those of the blocks around it, with their values: the parser leaves none.
+    """
+
+    name: str
+    image: Word
+    flags: tuple[Flag, ...]
+    position: Position
+    line_end: int
+    doc: str = ""
+    keyword: str = "SERVICE"
+    source: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+
+
 class Tag(Record):
     names: tuple[Word, ...]
     position: Position
@@ -163,7 +180,7 @@ class Some(Record):
 
 if TYPE_CHECKING:
     Condition: TypeAlias = Compare | Defined | Not | All | Some
-    OwnWord: TypeAlias = Include | Function | Do | If | For | Let | Output | Tag | Test
+    OwnWord: TypeAlias = Include | Function | Do | If | For | Let | Output | Service | Tag | Test
 
     # Below the union that it is made of, for who imports these types when the program runs.
     from buildkit_py.frontend.buildfile.syntax import Instruction

@@ -37,6 +37,7 @@ USAGE = {
     "ONBUILD": "ONBUILD INSTRUCTION",
     "OUTPUT": "OUTPUT PATH [DESTINATION]",
     "RUN": 'RUN [FLAGS] COMMAND or RUN [FLAGS] ["PROGRAM", "ARGUMENT", ...]',
+    "SERVICE": "SERVICE NAME FROM IMAGE [FLAGS]",
     "SHELL": 'SHELL ["PROGRAM", "ARGUMENT", ...]',
     "STOPSIGNAL": "STOPSIGNAL SIGNAL",
     "TAG": "TAG NAME[:TAG] ...",
@@ -50,7 +51,7 @@ _NESTING = frozenset(("for", "function", "if"))
 # Each level takes some of Python's own nesting.
 _DEEPEST = 50
 _NOT_TRIGGERS = (
-    *("FROM", "MAINTAINER", "ONBUILD", "INCLUDE", "DO", "LET", "OUTPUT", "TAG", "TEST"),
+    *("FROM", "MAINTAINER", "ONBUILD", "INCLUDE", "DO", "LET", "OUTPUT", "SERVICE", "TAG", "TEST"),
     *(*_BLOCKS, "ELIF", "ELSE", "END"),
 )
 
@@ -68,6 +69,10 @@ _NAMES = {
     "INCLUDE WORD": "the path of a Buildfile",
     "LET VARIABLE": "the name of a variable",
     "OUTPUT WORD": "a path",
+    "SERVICE FLAG": "a flag",
+    "SERVICE FROM": "`FROM`",
+    "SERVICE STAGE_OF": "a name",
+    "SERVICE WORD": "an image",
     "TAG WORD": "a name",
     "VOLUME WORD": "a path",
     "MAINTAINER TEXT": "a name",
@@ -153,8 +158,6 @@ def _bad_keyword(source: Source, line: Line, offset: int, found: str, _: set[str
         return f"{keyword} cannot be an ONBUILD trigger", ""
     if keyword in ("ELIF", "ELSE", "END", "FUNCTION"):
         return _misplaced(source, line, keyword)
-    if keyword == "SERVICE":
-        return "SERVICE is not supported yet", ""
     hint = did_you_mean(found, [known for known in USAGE if _is_likely(known, trigger=offset > 0)])
     if not hint and not offset and line is not source.lines[0]:
         hint = f"if this belongs to the line above, end that line with {_escape(source)}"
@@ -247,7 +250,7 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     keyword = before[1] if before[0] == "ONBUILD" and len(before) > 1 else before[0]
     if ("STAGE" in allowed or "STAGE_OF" in allowed) and found:
         hint = "a name begins with a letter and holds letters, digits, `-`, `_` and `.`"
-        return f"`{found}` cannot be the name of a stage", hint
+        return f"`{found}` cannot be the name of a {'service' if keyword == 'SERVICE' else 'stage'}", hint
     if line.text[:offset].count("(") <= line.text[:offset].count(")"):
         allowed = allowed - {"_CLOSE"}
     wanted = _names(allowed, keyword)
@@ -257,7 +260,7 @@ def _bad_argument(source: Source, line: Line, offset: int, found: str, allowed: 
     if not found:
         return f"{keyword} expects {wanted}, but the line ends", _usage(keyword)
     hint = _usage(keyword)
-    if found.startswith("--") and keyword in flags.FLAGS:
+    if found.startswith("--") and keyword in flags.FLAGS and keyword != "SERVICE":
         hint = f"flags stand right behind {keyword}"
     elif keyword == "DO" and "=" in found:
         hint = f"write `--{found}`"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
+from buildkit_py.frontend.buildfile.service_table import ServiceNode
 from buildkit_py.frontend.buildfile.stages import StageNode, Unit, refuse_before_from
 from buildkit_py.frontend.buildfile.syntax import Arg, From, Word
 
@@ -97,6 +98,8 @@ class _File:
                 self._do(node)
             case own_words.Include():
                 self._include(node)
+            case own_words.Service():
+                self._service(node)
             case From():
                 self._from(node)
             case Arg() if self._outside():
@@ -158,6 +161,12 @@ class _File:
 
     # What is left when they are gone
 
+    def _service(self, node: own_words.Service) -> None:
+        name = self.scope.static().text(Word(node.name, node.position)).lower()
+        _refuse_name(name, node.name, "service", node.position)
+        head = node.replace(name=name, variables=self.scope.variables())
+        self.unit.services.add(name, ServiceNode(head, self.unit), node.position)
+
     def _arg(self, node: Arg) -> None:
         block = next((block for block, _, _ in reversed(self._blocks) if block.function), None)
         if block is None:
@@ -175,12 +184,7 @@ class _File:
         name = head.name
         if "$" in name:
             name = self.scope.static().text(Word(name, head.position)).lower()
-            if not ("a" <= name[:1] <= "z" and _STAGE_NAME.issuperset(name)):
-                raise BuildfileError(
-                    f"`{head.name}` comes to `{name}`, which cannot be the name of a stage",
-                    at=head.position,
-                    hint="a name begins with a letter and holds letters, digits, `-`, `_` and `.`",
-                )
+            _refuse_name(name, head.name, "stage", head.position)
         head = head.replace(name=name, variables=self.scope.variables())
         self._refuse_double(name, head, head.position)
         self._current = StageNode(0, head, self.unit)
@@ -213,6 +217,8 @@ class _File:
         prefix = f"{node.name}." if node.name else ""
         for name, function in unit.functions.items():
             self._define(prefix + name, function, at)
+        for name, service in unit.services.by_name.items():
+            self.unit.services.add(prefix + name, service, at)
         for stage in self.layout.stages:
             for name in [name for where, name in stage.names if where is unit]:
                 self._refuse_double(prefix + name, stage.head, at)
@@ -249,6 +255,16 @@ class _File:
                 raise BuildfileError(
                     f"the stage of {other.file}:{other.line} has the name `{name}`, too", at=at, hint=_APART
                 )
+
+
+def _refuse_name(name: str, written: str, what: str, at: Position) -> None:
+    """Raise where a name that holds variables comes to what cannot be one."""
+    if not ("a" <= name[:1] <= "z" and _STAGE_NAME.issuperset(name)):
+        raise BuildfileError(
+            f"`{written}` comes to `{name}`, which cannot be the name of a {what}",
+            at=at,
+            hint="a name begins with a letter and holds letters, digits, `-`, `_` and `.`",
+        )
 
 
 def for_values(node: own_words.For, words: Callable[[Word], Iterable[str]]) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
+from buildkit_py.frontend.buildfile.own_words import Service
 from buildkit_py.frontend.buildfile.run_mount import mount_origin
+from buildkit_py.frontend.buildfile.service_table import ServiceNode, ServiceTable, names_of
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
 
@@ -26,7 +28,7 @@ UNROLLED = frozenset(("DO", "IF", "FOR", "LET", "END"))
 
 
 class Unit:
-    """One file of a build: its variables outside of stages, its functions, and the stages that it can name.
+    """One file of a build: its variables outside of stages, its functions, and the stages and services it can name.
 
     `stages` are its own, in order; of several of one name the last counts.
     """
@@ -37,6 +39,7 @@ class Unit:
         self.functions: dict[str, Function] = {}
         self.stages: list[StageNode] = []
         self.by_name: dict[str, StageNode] = {}
+        self.services = ServiceTable()
 
 
 class StageNode:
@@ -80,7 +83,9 @@ class StageTable:
         self.stages: list[StageNode] = layout.stages if layout is not None else []
         self.by_name = self.main.by_name
         for node in tree.instructions if layout is None else ():
-            if isinstance(node, From):
+            if isinstance(node, Service):
+                self.main.services.add(node.name, ServiceNode(node, self.main), node.position)
+            elif isinstance(node, From):
                 self.stages.append(StageNode(len(self.stages), node, self.main))
             elif self.stages:
                 self.stages[-1].body.append(node)
@@ -127,18 +132,30 @@ class StageTable:
             raise UsageError(f"there is no target `{name}`", at=self.main.tree.path, hint=hint)
         return found
 
-    def link(self, word_of: Callable[[StageNode], tuple[str, str]]) -> None:
-        """Find each stage's base and needs. `word_of` gives the expanded image and platform of a stage's FROM.
+    def services(self) -> list[ServiceNode]:
+        """Those of all files, each once."""
+        return list(dict.fromkeys(node for unit in self.units.values() for node in unit.services.by_name.values()))
+
+    def link(
+        self,
+        word_of: Callable[[StageNode], tuple[str, str]],
+        service_word: Callable[[ServiceNode], str] = lambda service: service.head.image.text,
+    ) -> None:
+        """Find each stage's base and needs. `word_of` gives the expanded image and platform of a stage's FROM,
+        `service_word` the image of a service's.
 
         FROM looks only at earlier stages and compares case, as BuildKit does;
         `--from` finds names in any case, and later stages too, so that the
-        error can say that they come too late.
+        error can say that they come too late. So does the FROM of a service, which may stand above all stages.
         """
         for stage in self.stages:
             stage.base_name, stage.platform = word_of(stage)
             stage.base = self.unit(stage.head.position).by_name.get(stage.base_name)
             for unit, name in stage.names:
                 unit.by_name[name] = stage
+        for service in self.services():
+            service.base_name = service_word(service)
+            service.base = service.unit.by_name.get(service.base_name)
         for stage in self.stages:
             unrolled = any(node.keyword in UNROLLED for node in stage.body)
             for node in stage.body:
@@ -147,9 +164,15 @@ class StageTable:
         self._refuse_cycles()
 
     def references(self, node: Instruction) -> Iterable[tuple[StageNode, Position]]:
-        """The stages an instruction takes files from."""
+        """The stages an instruction takes files from, and those that its services start from."""
         if isinstance(node, Transfer | RunStep):
             for flag in node.flags:
+                if flag.name == "with":
+                    for name in names_of(flag):
+                        base = self.unit(flag.position).services.find(name, flag.position).base
+                        if base is not None:
+                            yield base, flag.position
+                    continue
                 origin = _origin(flag)
                 found = self.find(origin, flag.position) if origin else None
                 if found is not None:
@@ -183,6 +206,12 @@ class StageTable:
         # Every cycle holds a reference to the stage itself or to a later one, so only those start a search.
         for stage in self.stages:
             for other, at in stage.needs:
+                if other is stage and _asks_for_services(stage, at):
+                    raise BuildfileError(
+                        f"the stage `{stage.title}` asks for a service that starts from it",
+                        at=at,
+                        hint=f"ask in a stage of its own: `FROM {stage.title} AS tested`",
+                    )
                 if other is stage:
                     raise BuildfileError(
                         f"the stage `{stage.title}` takes files from itself",
@@ -196,7 +225,10 @@ class StageTable:
 
 def needs_layout(tree: Buildfile) -> bool:
     """Whether the stages of a file are known only when its blocks are decided. No Dockerfile has such words."""
-    return any(node.keyword in _LAID_OUT or (isinstance(node, From) and "$" in node.name) for node in tree.instructions)
+    return any(
+        node.keyword in _LAID_OUT or (isinstance(node, From | Service) and "$" in node.name)
+        for node in tree.instructions
+    )
 
 
 def refuse_before_from(node: Instruction) -> NoReturn:
@@ -209,7 +241,7 @@ def refuse_before_from(node: Instruction) -> NoReturn:
 def takes_from_variable(node: Instruction) -> bool:
     """Whether there may be a variable in the name of what an instruction takes files from."""
     flags = getattr(node, "flags", ())
-    return any("$" in (flag.value or "") for flag in flags if flag.name in ("from", "mount"))
+    return any("$" in (flag.value or "") for flag in flags if flag.name in ("from", "mount", "with"))
 
 
 def _origin(flag: Flag) -> str:
@@ -224,6 +256,12 @@ def _origin(flag: Flag) -> str:
             hint="name a stage with FROM …, which expands global ARGs, and use its name",
         )
     return flag.value
+
+
+def _asks_for_services(stage: StageNode, at: Position) -> bool:
+    """Whether it is a `--with` of the stage that stands at a place."""
+    flags = [flag for node in stage.body for flag in getattr(node, "flags", ())]
+    return any(flag.name == "with" and flag.position == at for flag in flags)
 
 
 def _inputs(stage: StageNode) -> list[StageNode]:

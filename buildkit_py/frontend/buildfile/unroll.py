@@ -89,13 +89,15 @@ class _Unrolling:
                 self._emit(node)
 
     def _origin(self, flag: Flag) -> Flag:
-        """A flag that names a stage, its variables expanded; only blocks have variables there."""
+        """A flag that names a stage or services, its variables expanded; only blocks have variables there."""
 
         def expand(text: str) -> str:
             return self._scope().text(syntax.Word(text, flag.position))
 
         match flag.name:
             case "from":
+                return flag.replace(value=expand(flag.value or ""))
+            case "with":
                 return flag.replace(value=expand(flag.value or ""))
             case "mount":
                 return flag.replace(value=with_origin(flag.value or "", expand, flag.position))

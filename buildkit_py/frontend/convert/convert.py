@@ -46,7 +46,7 @@ IMPORTED = frozenset(
     )
 )
 # What Python has words of its own for.
-_NO_WORDS = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR", "LET", "TEST"))
+_NO_WORDS = frozenset(("INCLUDE", "FUNCTION", "DO", "IF", "FOR", "LET", "SERVICE", "TEST"))
 _CONTEXT = "src"
 _LOCALS = ("image", "base", "stages")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.frontend.python.file import File
     from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
+    from buildkit_py.frontend.python.service import Service
     from buildkit_py.frontend.python.template import Template
     from buildkit_py.frontend.python.text import Text
     from buildkit_py.frontend.python.tree import Tree
@@ -64,6 +65,7 @@ class RunCommand(Record):
     script: File | None
     inputs: tuple[str, ...]
     policy: Policy
+    services: tuple[tuple[str, Service], ...] = ()
 
 
 class CopyFiles(Record):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, TypeAlias
 
     from buildkit_py.frontend.python.actions import AnyText, Change, Pairs, Start
+    from buildkit_py.frontend.python.service import Service
 
     Words = str | Text | File | list[str] | tuple[str, ...]
     Values = Mapping[str, AnyText] | list[tuple[str, AnyText]]
@@ -97,6 +98,7 @@ class Image:
         memory: str | int = "",
         pool: str = "",
         save_always: Mapping[str, str] | list[str] | tuple[str, ...] = (),
+        services: Mapping[str, Service] | None = None,
     ) -> Image:
         """Run a command. One `str` goes to the image's shell; a list, or several `str`, is run as it stands.
 
@@ -109,7 +111,7 @@ class Image:
         is older than `ttl` ("7d") or `always`, may use `cpus` processors and
         `memory` ("512m"), and runs beside at most n - 1 others of its `pool`
         ("name:n"). `save_always` are paths, with their places in the project,
-        that are copied out even when it fails.
+        that are copied out even when it fails. `services` run beside it, and are reached by their names.
         """
         wanted = tuple(mounts) if isinstance(mounts, list | tuple) else (mounts,)
         for mount in wanted:
@@ -136,7 +138,14 @@ class Image:
         for pattern in seen:
             read("inputs", lambda text: run_options.pattern(text, "/"), pattern or " ", "")
         line = _command(words, "run()")
-        return self._then(actions.RunCommand(line, wanted, network, security, pairs, user, script, seen, policy))
+        beside: tuple[tuple[str, Service], ...] = ()
+        if services is not None:
+            from buildkit_py.frontend.python.service import named
+
+            beside = named(services)
+        return self._then(
+            actions.RunCommand(line, wanted, network, security, pairs, user, script, seen, policy, beside)
+        )
 
     def copy(
         self,

@@ -16,6 +16,7 @@ from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.platform_args import normalise, this_platform
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions
+from buildkit_py.frontend.python.lower_service import ServiceLowering
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
 from buildkit_py.frontend.python.remote import Elsewhere
 from buildkit_py.frontend.python.template import Template
@@ -76,6 +77,7 @@ class ImageLowering:
         self._texts: dict[int, str] = {}
         # So that two mounts of one path are one step.
         self._sealed: dict[tuple[Step, str], Step] = {}
+        self._services = ServiceLowering(self._service_stage, self._seed_files)
         if others is None:
             others = OtherFiles(options, resolver, inputs, Files(inputs), runner=runner, notice=notice)
         self.others = others
@@ -123,7 +125,7 @@ class ImageLowering:
                 raise AssertionError(f"{type(action).__name__} starts no image")
         return stage.replace(name=name, ignore_cache=self._ignores_cache(name), cmd_given=False, outputs=(), tags=())
 
-    def _from_image(self, image: Image, action: actions.FromImage) -> Stage:
+    def _from_image(self, image: Image, action: actions.FromImage, *, triggered: bool = True) -> Stage:
         at, name = image.position, image.position.function
         reference = plain(action.reference)
         platform = normalise(action.platform, at) if action.platform else self.platform
@@ -136,7 +138,7 @@ class ImageLowering:
         else:
             resolved = self.resolver.resolve(reference, platform, at)
             stage = assemble.from_image(name, resolved, self.settings, label=label, position=at)
-        if not stage.config.on_build:
+        if not (stage.config.on_build and triggered):
             return stage
         # The image's ONBUILD triggers are Buildfile text and mean here what they mean there.
         from buildkit_py.frontend.buildfile.lower_file import Build
@@ -225,6 +227,7 @@ class ImageLowering:
         sources: list[Step] = []
         for mount in action.mounts:
             mounts.append(self._mount(stage, mount, image, sources, mounts))
+        services = self._services.lower(action.services, action, stage, sources) if action.services else ()
         pipes: tuple[Pipe, ...] = ()
         if action.script is not None:
             pipes = (Pipe(action.script.name, self._bytes(stage, action.script.content)),)
@@ -245,6 +248,7 @@ class ImageLowering:
             env=self._pairs(stage, action.env),
             inputs=tuple(run_options.pattern(pattern, cwd) for pattern in action.inputs),
             policy=action.policy.replace(save_always=saved),
+            services=services,
             label=_label(name, f"RUN {shown}"),
             position=at,
         )
@@ -415,6 +419,19 @@ class ImageLowering:
         if step not in sources:
             sources.append(step)
         return sources.index(step), path
+
+    def _service_stage(self, image: Image) -> Stage:
+        """The stage that a service starts from: an image of a registry as it is, without its triggers."""
+        if isinstance(image.action, actions.FromImage):
+            return self._from_image(image, image.action, triggered=False).replace(ignore_cache=self.options.no_cache)
+        stage = self.stage(image)
+        self._borrowed += stage.tests
+        return stage
+
+    def _seed_files(self, tree: Tree) -> tuple[Step, list[str]]:
+        """The step of a tree of a service, and its paths."""
+        stage = assemble.scratch("", self.platform, self.settings)
+        return self._source(stage, tree), [self._text(stage, path) for path in tree.paths]
 
     # Texts
 

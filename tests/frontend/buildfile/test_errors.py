@@ -149,7 +149,7 @@ BROKEN = [
             "  RUN --zzz x",
             "      ^^^^^",
             "hint: RUN knows `--mount`, `--network`, `--security`, `--device`, `--timeout`, `--retry`, `--ttl`, "
-            "`--always`, `--inputs`, `--cpus`, `--memory`, `--pool`, `--save-always`",
+            "`--always`, `--inputs`, `--cpus`, `--memory`, `--pool`, `--save-always`, `--with`",
         ],
     ),
     (

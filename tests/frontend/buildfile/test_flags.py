@@ -11,7 +11,7 @@ from buildkit_py.source_map import Position
 
 PLACE = Position("B", 1)
 # Of RUN, and no flags of BuildKit's.
-OWN = ("always", "cpus", "inputs", "memory", "pool", "retry", "save-always", "timeout", "ttl")
+OWN = ("always", "cpus", "inputs", "memory", "pool", "retry", "save-always", "timeout", "ttl", "with")
 
 
 def fail(message: str, width: int, hint: str) -> BuildfileSyntaxError:
@@ -29,6 +29,7 @@ def test_the_flags_are_those_of_the_current_frontend() -> None:
         "TEST": sorted(["device", "mount", "name", "network", "security", *OWN]),
         "COPY": ["chmod", "chown", "exclude", "from", "link", "parents"],
         "ADD": ["checksum", "chmod", "chown", "exclude", "keep-git-dir", "link", "unpack"],
+        "SERVICE": ["env", "port", "ready", "seed", "timeout"],
         "HEALTHCHECK": ["interval", "retries", "start-interval", "start-period", "timeout"],
     }
 

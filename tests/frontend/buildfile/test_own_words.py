@@ -215,7 +215,16 @@ BROKEN = [
     ("TEST --network=foo x", "1:6: `--network` cannot be `foo`", "it is one of default, none, host"),
     ("FROM a\nONBUILD IF a == b", "2:9: IF cannot be an ONBUILD trigger", ""),
     ("FROM a\nONBUILD TEST x", "2:9: TEST cannot be an ONBUILD trigger", ""),
-    ("SERVICE db FROM x", "1:1: SERVICE is not supported yet", ""),
+    ("SERVICE", "1:8: SERVICE expects a name, but the line ends", "usage: SERVICE NAME FROM IMAGE [FLAGS]"),
+    ("SERVICE 1 FROM x", "1:9: `1` cannot be the name of a service", "a name begins with a letter"),
+    ("SERVICE db x", "1:12: SERVICE expects `FROM`, not `x`", "usage: SERVICE"),
+    ("SERVICE db FROM", "1:16: SERVICE expects an image, but the line ends", "usage: SERVICE"),
+    ("SERVICE db FROM x y", "1:19: SERVICE expects a flag or the end of the line, not `y`", "usage: SERVICE"),
+    ("SERVICE db --port=1 FROM x", "1:12: SERVICE expects `FROM`, not `--port=1`", "usage: SERVICE"),
+    ("SERVICE db FROM x --prot=1", "1:19: SERVICE has no flag `--prot`", "did you mean `--port`?"),
+    ("SERVICE db FROM x --port=1 --port=2", "1:28: `--port` is given twice", ""),
+    ("SERVICE db FROM x --seed", "1:19: `--seed` lacks a value", "write `--seed=…`"),
+    ("FROM a\nONBUILD SERVICE db FROM x", "2:9: SERVICE cannot be an ONBUILD trigger", ""),
     ("INCLUD x", "1:1: unknown instruction `INCLUD`", "did you mean `INCLUDE`?"),
 ]
 

@@ -22,7 +22,7 @@ UPPER = frozenset(
     (
         *("ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER"),
         *("ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "DO", "ELIF", "ELSE", "END", "FOR"),
-        *("FUNCTION", "IF", "INCLUDE", "LET", "OUTPUT", "TAG", "TEST", "AS", "NONE", "HEALTH_CMD", "IN"),
+        *("FUNCTION", "IF", "INCLUDE", "LET", "OUTPUT", "SERVICE", "TAG", "TEST", "AS", "NONE", "HEALTH_CMD", "IN"),
     )
 )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def is_library(tree: Buildfile) -> bool:
     """Whether a file has functions and nothing that a build could begin with."""
-    kinds = (own_words.Function, own_words.Include, Arg)
+    kinds = (own_words.Function, own_words.Include, own_words.Service, Arg)
     return all(isinstance(node, kinds) for node in tree.instructions) and bool(_functions(tree))
 
 

@@ -49,6 +49,14 @@ RULES = (
         reach.unused_stage,
     ),
     Rule(
+        "UnusedService",
+        OWN,
+        "A service should be asked for by a step",
+        "ask for it with `RUN --with=NAME` or `TEST --with=NAME`, remove it, or describe it in a comment directly "
+        "above: `# NAME what it is for`",
+        reach.unused_service,
+    ),
+    Rule(
         "UnusedArg",
         OWN,
         "An ARG should be used",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from buildkit_py.frontend.buildfile.checks.subject import Subject
-    from buildkit_py.frontend.buildfile.stages import StageNode
+    from buildkit_py.frontend.buildfile.stages import StageNode, StageTable
 
 
 def unused_stage(subject: Subject) -> Iterator[Finding]:
@@ -18,7 +18,7 @@ def unused_stage(subject: Subject) -> Iterator[Finding]:
     table = subject.facts.table
     if table is None:
         return
-    needed = _needed_by_others(table.stages)
+    needed = _needed_by_others(table.stages) | {stage.index for stage in _of_services(table)}
     for stage in table.main.stages:
         if (
             stage is not table.last
@@ -35,11 +35,32 @@ def unreachable_target(subject: Subject) -> Iterator[Finding]:
     if table is None:
         return
     wanted = [stage for stage in table.stages if table.by_name.get(stage.name) is stage or stage is table.last]
-    reached = {stage.index for stage in table.needed_for(wanted)}
+    reached = {stage.index for stage in table.needed_for([*wanted, *_of_services(table)])}
     for stage in table.main.stages:
         if stage.index not in reached:
             why = f"a later stage has the name `{stage.name}`" if stage.name else "it has no name"
             yield _finding(stage, f"no build can reach this stage: {why}, and no other stage uses it")
+
+
+def unused_service(subject: Subject) -> Iterator[Finding]:
+    """A service that no `--with` names and that no comment describes, as one for the files that include this one."""
+    table = subject.facts.table
+    if table is None:
+        return
+    asked = {
+        name.strip().lower()
+        for node in subject.nodes
+        for flag in getattr(node, "flags", ())
+        if flag.name == "with"
+        for name in (flag.value or "").split(",")
+    }
+    if any("$" in name for name in asked):
+        return  # of a block's variable, which may be any of them
+    for name, service in table.main.services.by_name.items():
+        head = service.head
+        if service.unit is table.main and name not in asked and not head.doc:
+            message = f"the service `{name}` is asked for by no step and not described"
+            yield Finding(head, message, head.position, width=len(head.source))
 
 
 def unpinned_base_image(subject: Subject) -> Iterator[Finding]:
@@ -59,6 +80,10 @@ def unpinned_base_image(subject: Subject) -> Iterator[Finding]:
             word = stage.head.image
             message = f"the base image `{name}` is whatever is newest when it is pulled"
             yield Finding(stage.head, message, word.position, width=len(word.text))
+
+
+def _of_services(table: StageTable) -> list[StageNode]:
+    return [service.base for service in table.services() if service.base is not None]
 
 
 def _needed_by_others(stages: list[StageNode]) -> set[int]:

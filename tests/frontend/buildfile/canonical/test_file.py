@@ -90,6 +90,10 @@ FORMS = [
         "FROM a\ntest --name=x  y  z\ntag a  b\ninclude ./b  --as c",
         "FROM a\nTEST --name=x y  z\nTAG a b\nINCLUDE ./b --as c\n",
     ),
+    (
+        "service  DB  from  a   --port=1 \\\n --ready='b  c'\nfrom a\nrun  --with=db   x  y",
+        "SERVICE DB FROM a --port=1 \\\n    --ready='b  c'\nFROM a\nRUN --with=db x  y\n",
+    ),
     # what hangs on its white space
     ('FROM a\ncopy  ["a\tb",  "c"]', 'FROM a\ncopy  ["a\tb",  "c"]\n'),
     ("FROM a\ncopy  a \u00a0b c", "FROM a\ncopy  a \u00a0b c\n"),

@@ -1,0 +1,271 @@
+"""One service of a step: started, watched until it is ready, asked to end or killed, and what it wrote dropped."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from buildkit_py.errors import PybuildError, SandboxError, StepFailed
+from buildkit_py.events import Notice, StepOutput
+from buildkit_py.executor.deadline import Deadline, duration
+from buildkit_py.executor.listening import TO_ALL, TO_ITSELF, listens
+from buildkit_py.executor.output import Pump
+from buildkit_py.store.work import make_root
+from buildkit_py.threads import Thread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildkit_py.executor.services import Surroundings
+    from buildkit_py.graph.op import Service
+    from buildkit_py.graph.step import Step
+    from buildkit_py.sandbox.launch import Sandbox
+    from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+
+GRACE = 10.0
+"""How many seconds a service that is stopped cleanly has for that."""
+
+# How long it is waited between two looks at whether a service is ready, in seconds: at first, and at most.
+_PAUSE, _LONGEST_PAUSE = 0.005, 0.25
+_TAIL = 20
+_LONGEST_ANSWER = 1 << 12
+
+
+class Started:
+    """One service that runs, or has run. `pidfd` is of its first process, for who joins it."""
+
+    def __init__(
+        self, around: Surroundings, service: Service, step: Step, step_id: str, *, append: bool, shown: bool
+    ) -> None:
+        self.service = service
+        self._around = around
+        self._step = step
+        self._step_id = step_id
+        gate = around.gate
+        self._pump = Pump(
+            self._line if shown else _drop,
+            f"{around.log_dir}/step-{step_id}.{service.name}.log" if shown else os.devnull,
+            append=append,
+            mask=gate.mask if gate is not None else None,
+        )
+        self._sandbox: Sandbox | None = None
+        self._spec: SandboxSpec | None = None
+        self._reader: Thread | None = None
+        self.pidfd = -1
+        self._number = 0
+        self._ready = False
+        self._told = False  # it has failed the step itself
+        self._ending = False  # it is our doing that it ends
+        self._ended = False
+        self._code = 0
+        self._problem: PybuildError | None = None
+        self._put_away: Callable[[], object] = lambda: None
+
+    def start(self, spec: SandboxSpec) -> None:
+        """Start it. Raises `SandboxError`, `StoreError`."""
+        self._number = spec.number
+        if not spec.root.upper:
+            work = self._around.store.work_dir("service")
+            self._put_away = work.discard
+            spec = spec.replace(root=writable(spec.root, work.path))
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                sandbox = self._around.launcher().spawn(spec, stdout=out_write, stderr=err_write)
+            finally:
+                os.close(out_write)
+                os.close(err_write)
+            self._sandbox, self._spec = sandbox, spec
+            self._around.running.add(sandbox)
+            # Before it is set up, its process is still among this machine's files and on its network: not to be asked.
+            _ = sandbox.terminal_fd
+            self.pidfd = os.dup(sandbox.pidfd)  # its own is closed when it has ended, and the number another's then
+        except BaseException:
+            os.close(out_read)
+            os.close(err_read)
+            raise
+        self._reader = Thread(lambda: self._look_after(sandbox, out_read, err_read))
+
+    def _look_after(self, sandbox: Sandbox, stdout: int, stderr: int) -> None:
+        """In a thread of its own: read what it writes, until it has ended."""
+        try:
+            try:
+                self._pump.run(stdout, stderr)
+            except BaseException:
+                sandbox.destroy()
+                raise
+            finally:
+                self._code = sandbox.wait().code
+        except PybuildError as problem:
+            self._problem = problem
+        finally:
+            self._ended = True
+            self._around.running.remove(sandbox)
+        if self._ready and not (self._ending or self._around.running.cancelled):
+            self._around.emit(
+                Notice("warning", f"{self._end_in_words()} while `{self._step.name}` needs it", self._step.position)
+            )
+
+    def _end_in_words(self) -> str:
+        if self._problem is not None:
+            return f"the service `{self.service.name}` was ended: {self._problem.message}"
+        return f"the service `{self.service.name}` ended with exit code {self._code}"
+
+    def _line(self, stream: int, text: str) -> None:
+        self._around.emit(StepOutput(self._step_id, stream, f"{self.service.name} | {text}", self._around.clock()))
+
+    def wait_until_ready(self) -> None:
+        """Until it is. Raises `StepFailed` where that does not come to pass, or the service ends before."""
+        service = self.service
+        until = time.monotonic() + service.timeout / 1000
+        pause, asked, heard = _PAUSE, "", 0
+        while True:
+            if self._around.running.cancelled:
+                raise StepFailed("the build was interrupted", code=130, at=self._step.position)
+            if self._ended:
+                assert self._reader is not None
+                self._reader.join()
+                if isinstance(self._problem, SandboxError):
+                    raise self._problem
+                raise self._failed(f"{self._end_in_words()} before it was ready", reason="a service ended")
+            heard = listens(self.sandbox.pid, service.port) if service.port else TO_ALL
+            if heard == TO_ALL:
+                ready, answer = self._is_ready(until) if service.ready else (True, "")
+                asked = answer or asked
+                if ready:
+                    self._ready = True
+                    return
+            if time.monotonic() >= until:
+                raise self._late(heard, asked)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """Where it runs."""
+        assert self._sandbox is not None
+        return self._sandbox
+
+    def spec_for(self, argv: tuple[str, ...]) -> SandboxSpec:
+        """What another command in it is."""
+        assert self._spec is not None
+        return self._spec.replace(argv=argv)
+
+    def _is_ready(self, until: float) -> tuple[bool, str]:
+        """Whether the command that knows succeeds, and what it answered; "" where it was still at it in the end."""
+        read, write = os.pipe2(os.O_CLOEXEC)
+        try:
+            try:
+                asking = self._around.launcher().join(
+                    self.pidfd, self.spec_for(self.service.ready), stdout=write, stderr=write
+                )
+            finally:
+                os.close(write)
+            deadline = Deadline(max(1, int((until - time.monotonic()) * 1000)), asking.destroy)
+            try:
+                said = b""
+                while piece := os.read(read, _LONGEST_ANSWER):
+                    said = (said + piece)[-_LONGEST_ANSWER:]
+                code = asking.wait().code
+            finally:
+                deadline.end()
+        except SandboxError as problem:  # mostly it has ended meanwhile, which is seen next
+            return False, problem.message
+        finally:
+            os.close(read)
+        if deadline.passed:
+            return False, ""
+        text = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return code == 0, f"it ends with exit code {code}" + (f", and says: {text}" if text else "")
+
+    def _late(self, heard: int, asked: str) -> StepFailed:
+        service = self.service
+        if heard == TO_ITSELF:
+            note = f"it listens on port {service.port} of its loopback only, where no other reaches it"
+        elif heard != TO_ALL:
+            note = f"nothing in it listens on port {service.port}"
+        else:
+            note = f"`{' '.join(service.ready[-1:])}` did not succeed in it: {asked or 'it does not end'}"
+        return self._failed(
+            f"the service `{service.name}` was not ready within {duration(service.timeout)}",
+            note,
+            reason="a service was not ready",
+        )
+
+    def _failed(self, message: str, *notes: str, reason: str) -> StepFailed:
+        self._told = True
+        tail = tuple([f"{self.service.name} | {line}" for line in self._pump.tail[-_TAIL:]])
+        return StepFailed(
+            message,
+            code=self._code or 1,
+            step_id=self._step_id,
+            tail=tail,
+            at=self._step.position,
+            notes=notes,
+            reason=reason,
+        )
+
+    def explain(self, failed: StepFailed) -> None:
+        """Say with a failed step whether the service was still there, and its last lines."""
+        if self._told or failed.code == 130:
+            return
+        if self._reader is not None:
+            self._reader.join()  # what it still had to say
+        lines = [f"  {line}" for line in self._pump.tail[-_TAIL // 2 :]]
+        if not self._ending:
+            failed.notes = (*failed.notes, "\n".join([f"{self._end_in_words()} before the step did", *lines]))
+        elif lines and not any(line.startswith(f"{self.service.name} | ") for line in failed.tail):
+            failed.notes = (*failed.notes, "\n".join([f"the last lines of the service `{self.service.name}`:", *lines]))
+
+    def stop(self, signum: int) -> None:
+        """End it cleanly: by its own signal, and by force where it does not heed that."""
+        self._ending = True
+        assert self._reader is not None
+        self.sandbox.kill(signum)
+        if not self._reader.join(GRACE):
+            self._around.emit(
+                Notice(
+                    "warning",
+                    f"the service `{self.service.name}` did not heed its stop signal for {GRACE:g}s, and was killed",
+                    self._step.position,
+                    hint="its files are kept as they are; a process 1 hears only the signals that it has a handler for",
+                )
+            )
+        self.end()
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        self._ending = self._ending or not self._ended
+        if self._sandbox is not None:
+            self._sandbox.destroy()
+
+    def put_away(self) -> None:
+        """Wait for its end, and drop what it wrote."""
+        try:
+            if self._reader is not None:
+                self._reader.join()
+            elif self._sandbox is not None:
+                self._around.running.remove(self._sandbox)
+                with suppress(SandboxError):  # which was told already
+                    self._sandbox.wait()
+            if self.pidfd >= 0:
+                os.close(self.pidfd)
+            if self._around.gate is not None:
+                self._around.gate.masked(self._pump.masked, self._step.position)
+        finally:
+            self._around.numbers.give_back(self._number)
+            self._put_away()
+
+
+def writable(root: RootFilesystem, work: str) -> RootFilesystem:
+    """The filesystem with a new directory below `work` for what is written."""
+    make_root(f"{work}/upper")
+    os.mkdir(f"{work}/work", 0o700)
+    return root.replace(upper=f"{work}/upper", work=f"{work}/work")
+
+
+def _drop(stream: int, text: str) -> None:
+    """Nobody wants to see it."""

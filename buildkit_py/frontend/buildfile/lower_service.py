@@ -1,0 +1,113 @@
+"""`RUN --with` and the SERVICEs that it names, into what a `Run` has beside it."""
+
+from __future__ import annotations
+
+from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import run_options, services
+from buildkit_py.frontend.assemble import files_of, shell_argv
+from buildkit_py.frontend.buildfile.service_table import names_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.frontend.assemble import Stage
+    from buildkit_py.frontend.buildfile.lower_file import Build
+    from buildkit_py.frontend.buildfile.lower_stage import StageLowering
+    from buildkit_py.frontend.buildfile.service_table import ServiceNode
+    from buildkit_py.frontend.buildfile.stages import StageNode
+    from buildkit_py.frontend.buildfile.syntax import Flag
+    from buildkit_py.graph.op import Service
+    from buildkit_py.graph.step import Step
+    from buildkit_py.source_map import Position
+
+
+def lower_services(
+    lowering: StageLowering, stage: Stage, flags: tuple[Flag, ...], network: str, sources: list[Step]
+) -> tuple[Service, ...]:
+    """What the `--with`s of a RUN ask for; the filesystems are added to `sources`. Raises `BuildfileError`."""
+    found: dict[str, Service] = {}
+    for flag in flags:
+        if flag.name != "with":
+            continue
+        at = lowering.place(flag.position)
+        for name in names_of(flag):
+            if name.lower() in found:
+                raise BuildfileError(f"--with names the service `{name}` twice", at=at)
+            node = lowering.build.table.unit(flag.position).services.find(name, at)
+            service, step = lower_service(lowering.build, node, lowering.node, at)
+            sources.append(step)
+            found[name.lower()] = service.replace(name=name.lower(), source=len(sources) - 1)
+        services.check_network(network, stage.settings.network, found, at)
+    return tuple(found.values())
+
+
+def lower_service(build: Build, node: ServiceNode, user: StageNode, at: Position) -> tuple[Service, Step]:
+    """A service that an instruction of the stage `user` asks for at a place, and its filesystem; once for all users.
+
+    Raises `BuildfileError`, and what lowering or resolving its image raises.
+    """
+    stage = _stage(build, node, user, at)
+    known = build.services.get(node)
+    if known is None:
+        known = build.services[node] = _made(build, node, stage)
+    return known
+
+
+def _stage(build: Build, node: ServiceNode, user: StageNode, at: Position) -> Stage:
+    head, word = node.head, node.base_name
+    if node.base is user:
+        raise BuildfileError(
+            f"the service `{head.name}` starts from the stage `{user.title}`, which is not made yet here",
+            at=at,
+            hint=f"ask for it in a stage of its own: `FROM {user.title} AS tested`",
+        )
+    if node.base is not None:
+        stage = build.earlier_stage(node.base, user, at)
+        build.take_tests(stage, user)
+        return stage
+    label = f"[service {head.name}] FROM {word}"
+    stage = build.base_of(word, build.platform, head.name, lambda: label, head.position, head.image.position)
+    build.take_tests(stage, user)
+    return stage.replace(ignore_cache=build.options.no_cache)
+
+
+def _made(build: Build, node: ServiceNode, stage: Stage) -> tuple[Service, Step]:
+    head = node.head
+    env: list[tuple[str, str]] = []
+    seed = ""
+    fields: dict[str, object] = {}
+    for flag in head.flags:
+        text = flag.value or ""
+        if not text:
+            raise BuildfileError(f"--{flag.name} comes to nothing", at=flag.position)
+        match flag.name:
+            # Their variables are the shell's, which is in the service.
+            case "ready":
+                fields["ready"] = shell_argv(stage, text)
+                continue
+            case "seed":
+                seed = text
+                continue
+        text = build.expansion(text, node.variables().get, flag.position).text
+        try:
+            match flag.name:
+                case "port":
+                    fields["port"] = services.port(text)
+                case "timeout":
+                    fields["timeout"] = run_options.milliseconds(text)
+                case _:
+                    env.append(_pair(text))
+        except ValueError as problem:
+            raise BuildfileError(f"--{flag.name}: {problem}", at=flag.position) from problem
+    service = services.container(head.name, stage, env=tuple(env), position=head.position, **fields)  # type: ignore[arg-type]
+    if not seed:
+        return service, files_of(stage)
+    shown = " ".join(seed.split())
+    step = services.seeded(stage, service, shell_argv(stage, seed), shown=shown, position=head.position)
+    return service, step
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError(f"`{text}` is no variable; write NAME=value")
+    return name, value

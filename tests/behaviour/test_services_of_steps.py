@@ -1,0 +1,317 @@
+"""Services beside steps and tests: started for those that run, waited for, each step its own, and none left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour.watched import leftovers, watch
+from tests.behaviour.world import World
+from tests.needs import everybody_reaches_out, need
+
+INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
+WEB = """\
+SERVICE web FROM site --port=80
+FROM busybox AS site
+RUN mkdir /www && echo hello > /www/index.html
+CMD ["httpd", "-f", "-v", "-p", "80", "-h", "/www"]
+FROM busybox
+"""
+# Process 1 that says when it is up, counts its beginnings, and ends cleanly when it is asked to.
+SERVER = (
+    "trap 'echo bye; rm -f /up; exit 0' TERM; test -e /up && echo dirty; echo begin >> /data; touch /up; echo up; "
+    "while :; do sleep 0.05; done"
+)
+DATABASE = f"""\
+FROM busybox AS server
+CMD ["sh", "-c", "{SERVER}"]
+"""
+
+
+@pytest.fixture
+def project(world: World) -> World:
+    if not everybody_reaches_out() and (world.mode == "user" or os.geteuid() != 0):
+        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
+    need("pasta")
+    return world
+
+
+@pytest.fixture
+def busybox(base_layout: Path) -> str:
+    return f"--build-context=busybox=oci-layout://{base_layout}"
+
+
+def build(project: World, busybox: str, text: str, *options: str, ok: bool = True, **env: str) -> str:
+    project.write({"Dockerfile": text})
+    return project.build(busybox, *options, ok=ok, **env).stderr
+
+
+def test_a_step_reaches_it_by_its_name(project: World, busybox: str) -> None:
+    said = build(project, busybox, WEB + "RUN --with=web wget -qO- http://web/ && cat /etc/hosts\n")
+    assert " hello\n" in said
+    assert "\tweb\n" in said
+    assert " web | " in said, "what it writes is progress of the step"
+    assert "response:200" in project.run("logs", "", "wget").stdout
+    assert ", service web\n" in project.run("logs").stdout
+    again = build(project, busybox, WEB + "RUN --with=web wget -qO- http://web/ && cat /etc/hosts\n")
+    assert "web | " not in again, "a cached step starts nothing"
+
+
+def test_its_key_is_what_it_is_and_not_where(project: World, busybox: str) -> None:
+    step = "RUN --with=web wget -qO- http://web/\n"
+    build(project, busybox, WEB + step)
+    assert "all 4 steps are cached" in project.run("plan", busybox, ".").stdout
+    build(project, busybox, WEB.replace("--port=80", "--port=80 --env=A=1 --timeout=5s") + step)
+    assert "of the service `web` the variable A is new" in project.run("why").stdout
+    build(project, busybox, WEB.replace("hello", "other").replace("--port=80", "--port=80 --env=A=1") + step)
+    assert "other" in project.run("logs", "", "wget").stdout
+
+
+def test_it_is_as_a_container_would_be(project: World, busybox: str) -> None:
+    script = "id -u; pwd; hostname; echo $HOME $MODE; ls /sys/class/net | wc -l; sleep 100"
+    text = (
+        "SERVICE db FROM made --ready='test -e ready' --env=MODE=given\nFROM busybox AS made\n"
+        "WORKDIR /home/app\nRUN chown app .\nUSER app\nENV MODE=image\n"
+        f'CMD ["sh", "-c", "{script.replace("sleep", "touch ready; sleep")}"]\nFROM busybox\nRUN --with=db true\n'
+    )
+    said = build(project, busybox, text)
+    lines = [line.partition(" db | ")[2] for line in said.splitlines() if " db | " in line]
+    assert lines == ["77", "/home/app", "db", "/home/app given", "2"]
+
+
+def test_they_start_in_order_and_reach_those_before(project: World, busybox: str) -> None:
+    text = (
+        "SERVICE second FROM late --ready='test -e /seen'\nSERVICE first FROM site --port=80\n"
+        + WEB.replace("SERVICE web FROM site --port=80\n", "").removesuffix("FROM busybox\n")
+        + 'FROM busybox AS late\nCMD ["sh", "-c", "wget -qO /seen http://first/ && sleep 100"]\n'
+        "FROM busybox\nRUN --with=first,second echo it ran\n"
+    )
+    assert " it ran\n" in build(project, busybox, text)
+
+
+def test_each_step_has_its_own(project: World, busybox: str) -> None:
+    ask = "RUN --with=db nc -w 5 db 9 > /got; cat /got"
+    counts = 'CMD ["sh", "-c", "while :; do echo x >> /count; wc -l < /count | nc -l -p 9; done"]'
+    stages = "".join(f"FROM busybox AS s{number}\n{ask} # {number}\n" for number in range(3))
+    copies = "".join(f"COPY --from=s{number} /got /{number}\n" for number in range(3))
+    text = f"SERVICE db FROM counts --port=9\nFROM busybox AS counts\n{counts}\n{stages}FROM scratch\n{copies}"
+    project.write({"Dockerfile": text})
+    out = project.out(busybox, "-j3")
+    assert [(out / str(number)).read_text().strip() for number in range(3)] == ["1", "1", "1"]
+
+
+def test_what_it_writes_is_no_part_of_the_image(project: World, busybox: str) -> None:
+    text = f"SERVICE db FROM server --ready='test -e /up'\n{DATABASE}FROM busybox\nRUN --with=db echo x > /x\n"
+    project.write({"Dockerfile": text})
+    out = project.out(busybox)
+    assert (out / "x").exists()
+    assert not (out / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "command", "said", "note"),
+    [
+        ("--port=7 --timeout=1s", "sleep 100", "was not ready within 1s", "nothing in it listens on port 7"),
+        (
+            "--port=7 --timeout=1s",
+            "httpd -f -p 127.0.0.1:7",
+            "was not ready within 1s",
+            "it listens on port 7 of its loopback only, where no other reaches it",
+        ),
+        (
+            "--ready='echo not yet; exit 3' --timeout=1s",
+            "echo begun; sleep 100",
+            "was not ready within 1s",
+            "did not succeed in it: it ends with exit code 3, and says: not yet",
+        ),
+        ("--ready='sleep 100' --timeout=1s", "sleep 100", "was not ready within 1s", "it does not end"),
+        ("--port=7", "echo last words; exit 9", "ended with exit code 9 before it was ready", "db | last words"),
+    ],
+)
+def test_one_that_is_never_ready_fails_the_step(
+    project: World, busybox: str, flags: str, command: str, said: str, note: str
+) -> None:
+    stage = f'FROM busybox AS it\nCMD ["sh", "-c", "{command}"]\nFROM busybox\n'
+    text = f"SERVICE db FROM it {flags}\n{stage}RUN --with=db true\n"
+    out = build(project, busybox, text, ok=False)
+    assert f"Dockerfile:5:1: the service `db` {said}" in out
+    assert note in out
+    assert leftovers(project) == []
+
+
+def test_one_that_cannot_be_started_fails_the_step(project: World, busybox: str) -> None:
+    text = 'SERVICE db FROM it\nFROM busybox AS it\nCMD ["/nothing"]\nFROM busybox\nRUN --with=db sleep 1; exit 1\n'
+    said = build(project, busybox, text, ok=False)
+    assert "the service `db` ended with exit code 127" in said
+
+
+def test_one_that_dies_is_said(project: World, busybox: str) -> None:
+    dies = 'FROM busybox AS it\nCMD ["sh", "-c", "echo alive; sleep 0.3; exit 4"]\nFROM busybox\n'
+    said = build(project, busybox, f"SERVICE db FROM it\n{dies}RUN --with=db sleep 1; exit 2\n", ok=False)
+    assert "warning: Dockerfile:5:1: the service `db` ended with exit code 4 while" in said
+    assert "note: the service `db` ended with exit code 4 before the step did\n  alive\n" in said
+    assert "ended with exit code 2" in said
+    assert "ended with exit code 4 while" in build(
+        project, busybox, f"SERVICE db FROM it\n{dies}RUN --with=db sleep 1\n"
+    )
+
+
+def test_the_last_lines_of_one_that_lives_are_shown_when_the_step_fails(project: World, busybox: str) -> None:
+    said = build(project, busybox, WEB + "RUN --with=web wget -q http://web/none; exit 5\n", ok=False)
+    assert "note: the last lines of the service `web`:\n" in said
+    assert "url:/none" in said.partition("note:")[2] or "response:404" in said.partition("note:")[2]
+
+
+def test_a_retry_has_a_new_one(project: World, busybox: str) -> None:
+    text = (
+        f"SERVICE db FROM server --ready='test -e /up'\n{DATABASE}FROM busybox\n"
+        "RUN --mount=type=cache,target=/c --retry=1 --with=db test -e /c/second || { touch /c/second; exit 1; }\n"
+    )
+    said = build(project, busybox, text)
+    assert said.count(" db | up\n") == 2
+    assert "dirty" not in said
+
+
+def _said(shown: str, line: str) -> bool:
+    """Whether a step wrote a line, and not just has it in its name."""
+    return re.search(rf"^#\d+ [\d.]+ {line}$", shown, re.MULTILINE) is not None
+
+
+SEEDED = (
+    "SERVICE db FROM server --ready='test -e /up' --env=A=1 "
+    f"--seed='echo $(hostname) $A >> /data; echo it is done'\n{DATABASE}FROM busybox\n"
+)
+
+
+def test_a_seed_is_made_once_and_kept(project: World, busybox: str) -> None:
+    text = SEEDED + "RUN --with=db sleep 0.3\n"
+    first = build(project, busybox, text)
+    assert _said(first, "it is done")
+    assert " db | bye\n" in first, "it was asked to end"
+    assert first.count("] SEED") == 1
+    assert " dirty\n" not in first, "it ended cleanly before its files were kept"
+    assert "[service db] SEED echo $(hostname)" in project.run("plan", busybox, ".").stdout
+    second = build(project, busybox, text + "RUN --with=db echo another\n")
+    assert not _said(second, "it is done")
+    assert second.count(" db | up\n") == 1
+    third = build(project, busybox, text.replace("A=1", "A=2"))
+    assert _said(third, "it is done")
+    assert "of the service `db` the variable A: `1` → `2`" in project.run("why").stdout
+
+
+def test_each_use_begins_with_the_seed(project: World, busybox: str) -> None:
+    server = "trap 'exit 0' TERM; echo more >> /data; while :; do cat /data | nc -l -p 9 & wait; done"
+    text = (
+        "SERVICE db FROM serve --port=9 --seed='echo seeded >> /data'\n"
+        f'FROM busybox AS serve\nCMD ["sh", "-c", "{server}"]\n'
+        "FROM busybox AS a\nRUN --with=db nc -w 3 db 9 > /got\n"
+        "FROM busybox AS b\nRUN --with=db nc -w 3 db 9 > /got # b\n"
+        "FROM scratch\nCOPY --from=a /got /a\nCOPY --from=b /got /b\n"
+    )
+    project.write({"Dockerfile": text})
+    out = project.out(busybox)
+    assert [(out / name).read_text() for name in "ab"] == ["more\nseeded\nmore\n"] * 2
+
+
+def test_a_seed_that_fails_is_not_kept(project: World, busybox: str) -> None:
+    text = SEEDED.replace("echo it is done", "exit 6") + "RUN --with=db true\n"
+    said = build(project, busybox, text, ok=False)
+    assert "[service db] SEED" in said
+    assert "ended with exit code 6" in said
+    assert "the last lines of the service `db`:\n  up\n" in said
+    assert "ended with exit code 6" in build(project, busybox, text, ok=False)
+
+
+def test_files_of_a_seed_in_a_buildfile_py(project: World, busybox: str) -> None:
+    door = (
+        "from buildkit_py import Image, context, service, target\n"
+        "src = context('.')\n"
+        "@target\ndef app() -> Image:\n"
+        "    box = Image('busybox')\n"
+        "    server = box.cmd('sh', '-c', 'trap \"exit 0\" TERM; '\n"
+        "        'cat /docker-entrypoint-initdb.d/* >> /data; touch /up; '\n"
+        "        'while :; do cat /data | nc -l -p 9 & wait; done')\n"
+        "    db = service(server, port=9, ready='test -e /up', seed=src['a.sql', 'b.sql'])\n"
+        "    return box.run('nc -w 3 db 9 > /got', services={'db': db}).output('/got')\n"
+    )
+    project.write({"Buildfile.py": door, "a.sql": "first\n", "b.sql": "second\n"})
+    options = ("build", "--progress=plain", busybox, "-f", "Buildfile.py", ".")
+    project.run(*options)
+    got = project.project / "got"
+    assert got.read_text() == "first\nsecond\n", "the second time there are no files any more"
+    assert "SEED" not in "".join(project.ran(project.run(*options)))
+    project.write({"b.sql": "third\n"})
+    ran = project.ran(project.run(*options))
+    assert any("SEED with files" in name for name in ran)
+    assert got.read_text() == "first\nthird\n"
+
+
+def test_a_test_with_a_service(project: World, busybox: str) -> None:
+    text = WEB + "TEST --name=asks --with=web wget -qO- http://web/\nTEST --name=fails --with=web exit 3\n"
+    project.write({"Dockerfile": text})
+    done = project.run("test", busybox, ".", ok=False)
+    assert done.returncode == 1
+    assert "1 passed, 1 failed" in done.stdout + done.stderr
+
+
+def test_an_isolated_network_is_asked_for_whatever_the_others_have(project: World, busybox: str) -> None:
+    step = WEB + "RUN --with=web wget -qO- http://web/ # {}\n"
+    assert " hello\n" in build(project, busybox, step.format(1), PYBUILD_NETWORK="host")
+    assert " hello\n" in build(project, busybox, step.format(2), "--network=host", "--allow=network.host")
+    said = build(project, busybox, step.format(3), ok=False, PYBUILD_NETWORK="none")
+    assert "services need the isolated network, and this build's network is `none`" in said
+
+
+def test_a_shell_has_the_services_of_its_step(project: World, busybox: str) -> None:
+    project.write({"Dockerfile": WEB.removesuffix("FROM busybox\n") + "FROM busybox AS last\nRUN --with=web echo it\n"})
+    done = project.run("shell", busybox, "last@echo it", "--", "wget", "-qO-", "http://web/")
+    assert done.stdout == "hello\n"
+    assert leftovers(project) == []
+
+
+@pytest.mark.parametrize("signals", [[INT], [TERM], [INT] * 3, [KILL]], ids=str)
+@pytest.mark.parametrize("moment", ["db | up", "begun"])
+def test_nothing_is_left_when_the_build_is_ended(project: World, busybox: str, signals: list[int], moment: str) -> None:
+    ready = "false" if moment == "db | up" else "test -e /up"
+    text = f"SERVICE db FROM server --ready='{ready}'\n{DATABASE}FROM busybox\nRUN --with=db echo begun; sleep 300\n"
+    project.write({"Dockerfile": text})
+    end = watch(project, "build", "--progress=plain", busybox, ".", until=f"{moment}\n", signals=signals)
+    assert end.code in (130, 143, -KILL), end.output
+    if signals != [KILL]:  # what a killed one had in work the next one removes
+        assert leftovers(project) == []
+    assert " up\n" in build(project, busybox, text.replace("false", "true").replace("; sleep 300", ""))
+    assert leftovers(project) == []
+
+
+POSTGRES = "/usr/lib/postgresql"
+
+
+def test_debians_postgresql(project: World) -> None:
+    """The real thing, of this machine's own files."""
+    versions = sorted(os.listdir(POSTGRES)) if os.path.isdir(POSTGRES) else []
+    if not versions:
+        need("postgres")
+    need("psql")
+    if project.mode == "user":
+        pytest.skip("a cluster wants an owner of its own, whom an ordinary user's host:// does not have")
+    programs = f"{POSTGRES}/{versions[-1]}/bin"
+    seed = "psql -h 127.0.0.1 -U postgres -c 'create table t as select 7 as n'"
+    text = f"""\
+SERVICE db FROM server --port=5432 --ready="{programs}/pg_isready -q -h 127.0.0.1" --seed="{seed}"
+FROM host:// AS server
+RUN mkdir /cluster && chown postgres /cluster
+USER postgres
+RUN {programs}/initdb -A trust -D /cluster > /dev/null && echo "host all all all trust" >> /cluster/pg_hba.conf
+STOPSIGNAL SIGINT
+CMD ["{programs}/postgres", "-D", "/cluster", "-h", "*", "-k", "/cluster"]
+FROM host://
+RUN --with=db psql -h db -U postgres -tc 'select n * 6 from t'
+"""
+    project.write({"Dockerfile": text})
+    said = project.build().stderr
+    assert " 42\n" in said
+    assert "was not properly shut down" not in said
