@@ -46,7 +46,7 @@ def commit(
         raise UsageError(f"`{name}` has a digest and can be no name of a new image")
     containers = Store.open(store).containers
     about = containers.find(text)
-    if not about.layers and not about.body:
+    if not about.body:
         raise UsageError(f"the description of the container `{about.name}` is damaged")
     with as_it_is(containers, about) as pidfd:
         if pidfd >= 0:

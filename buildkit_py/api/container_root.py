@@ -32,6 +32,8 @@ def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
 
     containers = Store.open(store).containers
     about = containers.find(text)
+    if not about.body:
+        raise UsageError(f"the description of the container `{about.name}` is damaged")
     with as_it_is(containers, about) as pidfd:
         if pidfd < 0:
             with _resting(about, store) as root:

@@ -1,7 +1,8 @@
 """Places: where a path of a copy leads, on this machine or in a container, as descriptors and never as a path again.
 
-A path is resolved by the kernel below a root that it cannot leave (openat2(2),
-RESOLVE_IN_ROOT); in a container no magic link of /proc is followed either.
+A path in a container is resolved by the kernel below the container's root,
+which it cannot leave, and no magic link of /proc is followed (openat2(2),
+RESOLVE_IN_ROOT). One of this machine leads where it always does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import stat
 
 from buildkit_py.errors import UsageError
 from buildkit_py.record import Record
-from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.paths import open_inside
 
 _MOST_LINKS = 40
 _LEAF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -27,8 +28,9 @@ class Root(Record):
 
     def open(self, path: str, flags: int = os.O_PATH) -> int:
         """Open a path, links followed. Raises `OSError`."""
-        resolve = syscalls.RESOLVE_IN_ROOT | (syscalls.RESOLVE_NO_MAGICLINKS if self.container else 0)
-        return syscalls.openat2(self.fd, os.fsencode(path).lstrip(b"/") or b".", flags, resolve)
+        if not self.container:
+            return os.open(path.lstrip("/") or ".", flags | os.O_CLOEXEC, dir_fd=self.fd)
+        return open_inside(self.fd, os.fsencode(path), flags)
 
     def name(self, path: str) -> str:
         """A path as a person wrote it, with the container's name."""

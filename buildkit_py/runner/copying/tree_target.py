@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import time
 
 from buildkit_py.errors import SourceError, UsageError
 from buildkit_py.exporter.sink import failure
@@ -126,9 +127,7 @@ class TreeTarget:
             try:
                 fd = syscalls.openat2(self._top, os.fsencode(parent), _PLACE, _BENEATH)
             except FileNotFoundError:
-                above, _, name = parent.rpartition("/")
-                self._directory(Entry(parent, DIR, 0o755), self._enter(above), name)  # one that the archive leaves out
-                fd = syscalls.openat2(self._top, os.fsencode(parent), _PLACE, _BENEATH)
+                fd = self._make_directories(parent)
             except OSError as problem:
                 if problem.errno not in (errno.ELOOP, errno.ENOTDIR):
                     raise
@@ -139,6 +138,19 @@ class TreeTarget:
             self.close()
             self._at, self._parent = fd, parent
         return self._at
+
+    def _make_directories(self, path: str) -> int:
+        """Make those that an archive leaves out, as unpacking does; the last one's descriptor, for the caller."""
+        names = path.split("/")
+        at = os.dup(self._top)
+        for depth, name in enumerate(names, 1):
+            try:
+                self._directory(Entry("/".join(names[:depth]), DIR, 0o755, mtime=time.time_ns()), at, name)
+                below = os.open(name, _PLACE | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            finally:
+                os.close(at)
+            at = below
+        return at
 
     def _directory(self, entry: Entry, at: int, name: str) -> None:
         try:

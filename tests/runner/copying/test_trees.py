@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from buildkit_py.errors import UsageError
-from buildkit_py.image.entry import DIR
+from buildkit_py.image.entry import DIR, FILE, Entry
 from buildkit_py.runner.copying.place import Root, destination, given
 from buildkit_py.runner.copying.tree_source import TreeSource
 from buildkit_py.runner.copying.tree_target import TreeTarget
@@ -101,22 +102,46 @@ def test_many_levels(tmp_path: Path) -> None:
     os.close(at)
 
 
-@pytest.mark.parametrize("container", [True, False])
-def test_places(tmp_path: Path, container: bool) -> None:
+def test_directories_that_an_archive_leaves_out(tmp_path: Path) -> None:
+    top = os.open(tmp_path, os.O_PATH)
+    target = TreeTarget(top, "web:/", owner=lambda entry: None, host=False)
+    deep = "d/" * 2000
+    before = time.time_ns()
+    target.put(Entry(f"{deep}f", FILE, 0o644), [b"f"])
+    target.put(Entry("d/d/g", FILE, 0o644), [b"g"])
+    target.finish()
+    target.close()
+    os.close(top)
+    assert ((tmp_path / deep / "f").read_text(), (tmp_path / "d/d/g").read_text()) == ("f", "g")
+    made = (tmp_path / "d").stat()
+    assert (stat.S_IMODE(made.st_mode), made.st_mtime_ns >= before) == (0o755, True)
+
+
+def test_a_place_by_a_descriptor_of_this_process(tmp_path: Path) -> None:
+    """A magic link of /proc, which is followed here and not in a container."""
+    fd, top = os.open(tmp_path, os.O_PATH), os.open("/", os.O_PATH)
+    path = f"/proc/self/fd/{fd}"
+    assert destination(Root(top, False, ""), f"{path}/new", tree=True).name == "new"
+    with pytest.raises(UsageError, match="cannot be reached"):
+        destination(Root(top, True, "web"), f"{path}/new", tree=True)
+    os.close(fd)
+    os.close(top)
+
+
+def test_places(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "f").write_text("f")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "to-d").symlink_to("/d")
     (tmp_path / "to-new").symlink_to("../../d/new")
-    root = Root(os.open(tmp_path, os.O_PATH), container, "web" if container else "")
-    shown = "web:/" if container else "/"
+    root = Root(os.open(tmp_path, os.O_PATH), True, "web")
     found = destination(root, "/to-d/", tree=False)
     assert (found.directory, os.fstat(found.fd).st_ino) == (True, (tmp_path / "d").stat().st_ino)
     found = destination(root, "/to-new", tree=True)
     assert (found.directory, found.name, os.fstat(found.fd).st_ino) == (False, "new", (tmp_path / "d").stat().st_ino)
     for path in ("/../..", "/.", "/", "/d/.."):
         assert destination(root, path, tree=True).directory
-    for path, words in (("/loop", "links"), ("/f/x", "cannot be reached"), ("/no/x", f"there is no `{shown}no/`")):
+    for path, words in (("/loop", "links"), ("/f/x", "cannot be reached"), ("/no/x", "there is no `web:/no/`")):
         with pytest.raises(UsageError, match=words):
             destination(root, path, tree=True)
     for path, name, contents in (("/d", "d", False), ("/d/", "d", False), ("/d/.", "d", True), ("/", "", True)):
