@@ -226,6 +226,23 @@ def test_a_seed_that_fails_is_not_kept(project: World, busybox: str) -> None:
     assert "ended with exit code 6" in build(project, busybox, text, ok=False)
 
 
+def test_a_secret_that_a_service_writes_is_hidden(project: World, busybox: str) -> None:
+    text = WEB + "RUN --mount=type=secret,id=key --with=web wget -q http://web/$(cat /run/secrets/key) || true\n"
+    secret = project.project / "key"
+    secret.write_text("s3cr3t-value-of-it")
+    said = build(project, busybox, text, f"--secret=id=key,src={secret}")
+    assert " web | " in said
+    assert "s3cr3t" not in said
+    assert "s3cr3t" not in project.run("logs").stdout
+
+
+def test_a_shell_where_a_step_failed_has_its_services(project: World, busybox: str) -> None:
+    text = WEB.removesuffix("FROM busybox\n") + "FROM busybox AS last\nRUN --with=web touch /left; exit 3\n"
+    build(project, busybox, text, ok=False)
+    done = project.run("shell", busybox, "", "--", "sh", "-c", "ls /left; wget -qO- http://web/")
+    assert done.stdout == "/left\nhello\n"
+
+
 def test_files_of_a_seed_in_a_buildfile_py(project: World, busybox: str) -> None:
     door = (
         "from buildkit_py import Image, context, service, target\n"

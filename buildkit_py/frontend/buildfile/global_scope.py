@@ -62,9 +62,11 @@ class GlobalScope:
             merged.update(block)
         return tuple(merged.items())
 
-    def static(self) -> StaticScope:
-        """For the words and conditions of a block that stands here."""
+    def static(self, inner: Mapping[str, str] | None = None) -> StaticScope:
+        """For the words and conditions of a block that stands here, or of what stood in one with `inner` variables."""
         from buildkit_py.frontend.buildfile.static_scope import StaticScope
 
-        names = {*self.values, *(name for name, _ in self.variables())}
-        return StaticScope(self.get, self._declared, names, self.escape)
+        own = inner if inner is not None else {}
+        names = {*self.values, *(name for name, _ in self.variables()), *own}
+        lookup = (lambda name: own[name] if name in own else self.get(name)) if own else self.get
+        return StaticScope(lookup, self._declared, names, self.escape)

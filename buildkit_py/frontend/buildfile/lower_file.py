@@ -11,6 +11,7 @@ from buildkit_py.frontend.buildfile.expand import expansion
 from buildkit_py.frontend.buildfile.facts import Base, BaseImage, Facts
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.lower_stage import StageLowering, counted
+from buildkit_py.frontend.buildfile.own_words import Service
 from buildkit_py.frontend.buildfile.stages import UNROLLED, StageTable, needs_layout
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.files import Files
     from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.target import Inputs, Options, Resolved, Resolver
-    from buildkit_py.graph.op import GitSource, HttpSource, Service
+    from buildkit_py.graph import op
+    from buildkit_py.graph.op import GitSource, HttpSource
     from buildkit_py.source_map import Position
 
 
@@ -100,7 +102,7 @@ class Build:
         self._resolved: dict[tuple[str, str], Resolved] = {}
         self._remotes: dict[HttpSource | GitSource, Step] = {}
         # Each service with its filesystem, so that those who ask for it have the same.
-        self.services: dict[ServiceNode, tuple[Service, Step]] = {}
+        self.services: dict[ServiceNode, tuple[op.Service, Step]] = {}
         # Sealed paths of live directories, so that two mounts of one path are one step.
         self.snapshots: dict[tuple[Step, str], Step] = {}
 
@@ -395,7 +397,7 @@ class Build:
 
     def _service_word(self, node: ServiceNode) -> str:
         word = node.head.image
-        text = self.expansion(word.text, node.variables().get, word.position).text
+        text = node.scope().text(word)
         if not text:
             raise BuildfileError(
                 f"SERVICE {node.head.name} FROM {word.text} comes to nothing",
@@ -434,7 +436,8 @@ def instructions_of(tree: Buildfile) -> Iterable[Instruction]:
 
 def is_one_for_all_targets(tree: Buildfile) -> bool:
     """Whether a file means the same whichever target is asked for: TARGETSTAGE is the one global that differs."""
-    asks = [node for node in instructions_of(tree) if isinstance(node, Arg | From) or node.keyword in UNROLLED]
+    deciding = (Arg, From, Service)
+    asks = [node for node in instructions_of(tree) if isinstance(node, deciding) or node.keyword in UNROLLED]
     if any("TARGETSTAGE" in node.source for node in asks):
         return False
     return not any(node.keyword == "INCLUDE" for node in instructions_of(tree))

@@ -6,6 +6,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import run_options, services
 from buildkit_py.frontend.assemble import files_of, shell_argv
 from buildkit_py.frontend.buildfile.service_table import names_of
+from buildkit_py.frontend.buildfile.syntax import Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _made(build: Build, node: ServiceNode, stage: Stage) -> tuple[Service, Step]
             case "seed":
                 seed = text
                 continue
-        text = build.expansion(text, node.variables().get, flag.position).text
+        text = node.scope().text(Word(text, flag.position))
         try:
             match flag.name:
                 case "port":
@@ -98,6 +99,8 @@ def _made(build: Build, node: ServiceNode, stage: Stage) -> tuple[Service, Step]
                     env.append(_pair(text))
         except ValueError as problem:
             raise BuildfileError(f"--{flag.name}: {problem}", at=flag.position) from problem
+    if build.others is not None and build.others.surveying and not (stage.config.entrypoint or stage.config.cmd):
+        stage = stage.replace(config=stage.config.replace(cmd=("unknown",)))  # where an image is not here, all of it is
     service = services.container(head.name, stage, env=tuple(env), position=head.position, **fields)  # type: ignore[arg-type]
     if not seed:
         return service, files_of(stage)

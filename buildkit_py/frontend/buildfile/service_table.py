@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.own_words import Service
     from buildkit_py.frontend.buildfile.stages import StageNode, Unit
+    from buildkit_py.frontend.buildfile.static_scope import StaticScope
     from buildkit_py.frontend.buildfile.syntax import Flag
     from buildkit_py.source_map import Position
 
@@ -24,9 +25,9 @@ class ServiceNode:
         self.base_name = ""
         self.base: StageNode | None = None
 
-    def variables(self) -> dict[str, str]:
+    def scope(self) -> StaticScope:
         """What the words of its line may name: the global ARGs, and the variables of the blocks around."""
-        return {**self.unit.scope.values, **dict(self.head.variables)}
+        return self.unit.scope.static(dict(self.head.variables))
 
 
 class ServiceTable:
@@ -40,10 +41,11 @@ class ServiceTable:
         known = self.by_name.setdefault(name, node)
         if known is not node:
             other = known.head.position
+            apart = "INCLUDE that file with `--as NAME`, and its names begin with `NAME.`"
             raise BuildfileError(
                 f"there are two services `{name}`; the other one stands in {other.file}:{other.line}",
                 at=at,
-                hint="give one of them another name",
+                hint="give one of them another name" if at is node.head.position else apart,
             )
 
     def find(self, name: str, at: Position) -> ServiceNode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from buildkit_py.errors import BuildfileError, PybuildError
@@ -171,7 +173,16 @@ WRONG = [
     ("SERVICE db FROM postgres --env=A\n" + PLAIN[28:], "1:26: --env: `A` is no variable; write NAME=value", ""),
     ("SERVICE db FROM postgres --timeout=soon\n" + PLAIN[28:], "1:26: --timeout: `soon` is no length of time", ""),
     ("SERVICE db FROM postgres --seed=\n" + PLAIN[28:], "1:26: --seed comes to nothing", ""),
-    ("SERVICE db FROM $NONE\n" + PLAIN[28:], "1:17: SERVICE db FROM $NONE comes to nothing", "give the ARG above it"),
+    (
+        "ARG VER=1\nSERVICE db FROM postgres:$VR\n" + PLAIN[28:],
+        "2:17: the variable `VR` is not set here",
+        "did you mean `VER`?",
+    ),
+    (
+        "ARG NONE\nSERVICE db FROM $NONE\n" + PLAIN[28:],
+        "2:17: SERVICE db FROM $NONE comes to nothing",
+        "give the ARG above it",
+    ),
     ("SERVICE db FROM nothing\n" + PLAIN[28:], "1:1: the service `db` has nothing to run", "its image has neither"),
     ("SERVICE db FROM gone\n" + PLAIN[28:], "1:1: there is no image `gone`", ""),
     (PLAIN.replace("=db x", "=db,db x"), "3:5: --with names the service `db` twice", ""),
@@ -219,3 +230,50 @@ def test_a_test_of_the_stage_that_its_service_starts_from_needs_one_of_its_own()
 def test_a_network_of_no_step_does_not_go_with_services() -> None:
     with pytest.raises(BuildfileError, match="on the network `none` a step does not reach its services"):
         lower(PLAIN, network="none")
+
+
+def test_the_services_of_a_file_that_is_included(tmp_path: Path) -> None:
+    (tmp_path / "lib").write_text(
+        "ARG V=9\n# db is for others\nSERVICE db FROM postgres:$V\nSERVICE web FROM app\nFROM postgres AS app\nRUN a\n"
+    )
+    text = "INCLUDE lib{}\nARG V=1\nFROM base\nRUN --with={} x"
+    for suffix, names in (("", "db,web"), (" --as other", "other.db,other.web")):
+        (tmp_path / "Buildfile").write_text(text.format(suffix, names))
+        made = lower(text.format(suffix, names), context=str(tmp_path), file=str(tmp_path / "Buildfile"))
+        assert isinstance(made.op, Run)
+        assert [service.name for service in made.op.services] == names.split(",")
+        assert [step.name for step in made.target.step.sources] == [
+            "[service db] FROM postgres:9",
+            f"[{'other.app' if suffix else 'app'} 2/2] RUN a",
+        ]
+
+
+def test_two_services_of_one_name_in_two_files(tmp_path: Path) -> None:
+    (tmp_path / "lib").write_text("SERVICE db FROM postgres\nFROM base AS b\n")
+    text = "SERVICE db FROM postgres\nINCLUDE lib\nFROM base"
+    with pytest.raises(BuildfileError, match="the other one stands in Buildfile:1") as caught:
+        lower(text, context=str(tmp_path), file=str(tmp_path / "Buildfile"))
+    assert "INCLUDE that file with `--as NAME`" in caught.value.hint
+
+
+def test_a_target_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "Dockerfile").write_text("FROM postgres AS db\nRUN a\nTEST one\n")
+    text = "SERVICE db FROM ./other+db\nFROM base\nRUN --with=db x"
+    made = lower(text, context=str(tmp_path), file=str(tmp_path / "Buildfile"), testing=True)
+    assert [step.name for step in made.target.step.sources] == ["[2/2] RUN a"]
+    assert [test.name for test in made.target.tests] == ["one"]
+
+
+def test_what_is_in_its_place_by_a_named_context() -> None:
+    made = lower(PLAIN, build_contexts=(("postgres:16", "docker-image://checked"),))
+    (service,) = made.op.services
+    assert service.ready == ("/bin/ash", "-c", "up")
+
+
+def test_a_word_of_a_function() -> None:
+    text = (
+        "FUNCTION database\nARG name\nSERVICE $name FROM postgres --env=N=$name\nEND\nDO database --name=one\n"
+        "DO database --name=two\nFROM base\nRUN --with=one,two x"
+    )
+    assert [(one.name, dict(one.env)["N"]) for one in services(text)] == [("one", "one"), ("two", "two")]

@@ -50,7 +50,7 @@ def unused_service(subject: Subject) -> Iterator[Finding]:
     asked = {
         name.strip().lower()
         for node in subject.nodes
-        for flag in getattr(node, "flags", ())
+        for flag in getattr(getattr(node, "trigger", node), "flags", ())
         if flag.name == "with"
         for name in (flag.value or "").split(",")
     }

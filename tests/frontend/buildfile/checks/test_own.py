@@ -204,3 +204,22 @@ def test_secrets_in_directories(tmp_path: Path) -> None:
 
 def test_a_word_that_does_not_expand_ends_the_rules_that_meet_it_and_no_other() -> None:
     assert found("FROM scratch\nRUN pip install x\nCOPY il'e /\n") == [("PackageCacheKept", 2)]
+
+
+def test_services_that_no_step_asks_for() -> None:
+    service = "SERVICE db FROM unknown:1\n"
+    stage = "FROM busybox:1 AS app\nRUN true\n"
+    assert found(service + stage) == [("UnusedService", 1)]
+    assert found(f"# db is for others\n{service}{stage}") == []
+    assert found(f"{service}{stage}TEST --with=web,DB true\nSERVICE web FROM unknown:1") == []
+    assert found(f"{service}{stage}ONBUILD RUN --with=db true") == []
+    assert found(f"{service}FROM busybox:1\nFOR x IN db\nRUN --with=$x true\nEND") == []
+
+
+def test_a_stage_that_a_service_starts_from_is_used() -> None:
+    text = 'SERVICE web FROM app\nFROM busybox:1 AS app\nCMD ["serve"]\nFROM busybox:1\nTEST --with=web true'
+    assert found(text) == []
+
+
+def test_an_arg_of_a_service_is_used() -> None:
+    assert found("ARG V=1\nSERVICE db FROM unknown:$V\nFROM busybox:1\nRUN --with=db true") == []
