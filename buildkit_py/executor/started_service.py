@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """How many seconds a service that is stopped cleanly has for that."""
 
-# How long it is waited between two looks at whether a service is ready, in seconds: at first, and at most.
+# How long it is waited between two looks at whether a service is ready: a tenth of the time that it has had, and at
+# least and at most so many seconds.
 _PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 _TAIL = 20
 _LONGEST_ANSWER = 1 << 12
@@ -120,8 +121,9 @@ class Started:
     def wait_until_ready(self) -> None:
         """Until it is. Raises `StepFailed` where that does not come to pass, or the service ends before."""
         service = self.service
-        until = time.monotonic() + service.timeout / 1000
-        pause, asked, heard = _PAUSE, "", 0
+        began = time.monotonic()
+        until = began + service.timeout / 1000
+        asked, heard = "", 0
         while True:
             if self._around.running.cancelled:
                 raise StepFailed("the build was interrupted", code=130, at=self._step.position)
@@ -138,10 +140,10 @@ class Started:
                 if ready:
                     self._ready = True
                     return
-            if time.monotonic() >= until:
+            now = time.monotonic()
+            if now >= until:
                 raise self._late(heard, asked)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(min(max((now - began) / 10, _PAUSE), _LONGEST_PAUSE))
 
     @property
     def sandbox(self) -> Sandbox:
