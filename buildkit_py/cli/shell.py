@@ -34,9 +34,9 @@ def parser() -> Command:
         about=(
             "The shell has the files that the step finds, or those that it left if it failed of late, and its "
             "variables, user, network, mounts and services. STEP is its number in plain progress or a part of its "
-            "text; without one it is the step that failed in the last build. What is written is dropped at the end, but for what "
-            "goes into cache mounts. Where the image has no /bin/sh, this machine's busybox is brought in. With a "
-            "COMMAND, that runs in place of a shell; the exit code is its own."
+            "text; without one it is the step that failed in the last build. What is written is dropped at the end, "
+            "but for what goes into cache mounts. Where the image has no /bin/sh, this machine's busybox is brought "
+            "in. With a COMMAND, that runs in place of a shell; the exit code is its own."
         ),
         examples=(
             ("pybuild shell", "where the last build failed, in the files as the step left them"),
