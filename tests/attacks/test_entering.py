@@ -57,6 +57,32 @@ def test_programs_of_who_is_outside(door: Door) -> None:
     assert before == {path: hashlib.sha256(path.read_bytes()).digest() for path in programs}
 
 
+@pytest.mark.attack("S2", by="run")
+@pytest.mark.parametrize("door", ["run"], indirect=True)
+def test_the_init_program_of_this_machine(door: Door) -> None:
+    """With `--init` process 1 is a program of this machine, whose file nobody inside writes to or changes."""
+    from buildkit_py.errors import SandboxError
+    from buildkit_py.runner.init_program import init_program
+
+    try:
+        program = Path(init_program())
+    except SandboxError as problem:
+        pytest.skip(f"missing on this machine: {problem.message}")
+    before = program.read_bytes(), program.stat()
+    seen = door.sh(
+        "exec 2>/dev/null; readlink /proc/1/exe; for n in 1 2 3; do echo x > /proc/1/exe && echo WROTE; done; "
+        "echo x > /dev/init && echo WROTE; exec 3</proc/1/exe; echo x > /proc/self/fd/3 && echo WROTE; "
+        "mv /dev/init /dev/other && echo MOVED; rm -f /dev/init && echo GONE; chmod 6777 /proc/1/exe && echo CHANGED; "
+        "chown 7 /dev/init && echo CHANGED; touch -d @0 /dev/init && echo CHANGED; echo end",
+        "--init",
+    )
+    assert [line for line in seen.out if not line.startswith("/")] == ["end"], seen
+    after = program.read_bytes(), program.stat()
+    assert (after[0], after[1].st_mode, after[1].st_mtime_ns, after[1].st_uid) == (
+        before[0], before[1].st_mode, before[1].st_mtime_ns, before[1].st_uid
+    )  # fmt: skip
+
+
 TRAPS = {
     "dev": lambda out: link("dev", out),
     "proc": lambda out: link("proc", out),

@@ -53,6 +53,23 @@ def test_the_target_of_a_volume_is_inside(door: Door) -> None:
         (shared / "made").unlink()
 
 
+@pytest.mark.attack("S5")
+def test_what_a_mount_begins_with(door: Door) -> None:
+    """A cache is filled from a stage, a volume from the image: by links that lead to the canary, up, or by /proc."""
+    out = str(door.canary.directory)
+    magic = f"/proc/self/root{out}"
+    door.image(link("out", out), link("up", "../" * 40 + out[1:]), link("magic", magic), link("root", "/"))
+    for number, source in enumerate(("/out", "/up", "/magic", "/root/out", "/out/secret")):
+        if door.kind == "build":
+            mount = f"--mount=type=cache,id=c{number},target=/m,from=evil,source={source}"
+            seen = door.buildfile(f"FROM box AS evil\nFROM box\nRUN {mount} cat /m/secret /m; find /m; :\n")
+        else:
+            seen = door.sh(f"cat {source}/secret {source}; find {source}/; :", "-v", f"v{number}:{source}")
+        assert seen.code in (0, 3, 4, 6, 125), (source, seen)
+        assert door.canary.text not in seen.said
+        assert not any("secret" in line and "No such" not in line for line in seen.out if line.startswith("/m/")), seen
+
+
 @pytest.mark.attack("S7")
 def test_what_was_made_for_a_mount_goes_and_nothing_else(door: Door) -> None:
     """CVE-2024-23652: the image leads the target to a directory like the canary's; its own empty files stay."""
