@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _LOOKS = 0.02
 _LAST_LINES = 20
+_AT_ONCE = 8
 _WANTED = {STARTED: "to start", HEALTHY: "to be healthy", COMPLETED: "to end well"}
 
 
@@ -78,15 +79,12 @@ class Up:
         old = {one.service: one for one in members(self._project.name, store=self._store)}
         pending = [self._services[name] for name in self._services if name in names]
         began = time.monotonic()
-        for one in old.values():
-            if one.service not in names:
-                self.placed[one.service] = one.id
+        self.placed.update({name: member.id for name, member in old.items() if name not in names})
         while pending:
             ready = [one for one in pending if self._may_start(one, pending)]
-            for service in ready:
-                self._place(service, old.get(service.name))
-                pending.remove(service)
-                self._tick()
+            self._start([place for one in ready if (place := self._place(one, old.get(one.name))) is not None])
+            for one in ready:
+                pending.remove(one)
             if not ready:
                 self._wait(began, lambda: self._blocked(pending))
         if until_ready:
@@ -213,31 +211,23 @@ class Up:
 
     # -- starting
 
-    def _place(self, service: Service, old: Member | None) -> None:
-        """Let the container of a service run as it is to be."""
+    def _place(self, service: Service, old: Member | None) -> tuple[Service, str] | None:
+        """Have the container of a service as it is to be; None where it runs, else what is said once it is started."""
         make_sources(service)
         request, wanted = requests(self._project, service, self._store)
         runnable = self._runnables[service.name]
         print_of = fingerprint(request, wanted, runnable)
         restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
-        same = old is not None and old.fingerprint == print_of and not self._recreate
-        with _at(service):
-            if old is not None and same and not restarted:
-                self.placed[service.name] = old.id
-                if old.running:
-                    self._tell(service.name, "runs as it is to be")
-                else:
-                    start(old.id, store=self._store)
-                    self.changed.append(service.name)
-                    self._tell(service.name, "started")
-                return
+        if old is not None and old.fingerprint == print_of and not self._recreate:
+            self.placed[service.name] = old.id
+            if old.running and not restarted:
+                self._tell(service.name, "runs as it is to be")
+                return None
+            said = "restarted" if old.running else "started"
+            stop_container(old.id, store=self._store)
+        else:
             if old is not None:
                 stop_container(old.id, store=self._store)
-                if same:
-                    self.placed[service.name] = start(old.id, store=self._store)
-                    self.changed.append(service.name)
-                    self._tell(service.name, "restarted")
-                    return
                 remove(old.id, force=True, leave=self._moves(old, request.network), store=self._store)
             more = {KEY: self._about(service, print_of), "labels": service.labels}
 
@@ -245,11 +235,35 @@ class Up:
                 with _at(service):  # whoever shows it shows errors, too
                     return create(request, wanted, emit, built=runnable, more=more)
 
-            id = self._shown(made)
-            self.placed[service.name] = id
-            self.changed.append(service.name)
-            start(id, store=self._store)
-            self._tell(service.name, "started" if old is None else "replaced")
+            self.placed[service.name] = self._shown(made)
+            said = "started" if old is None else "replaced"
+        self.changed.append(service.name)
+        return service, said
+
+    def _start(self, wanted: Sequence[tuple[Service, str]]) -> None:
+        """Start the containers of services, several at a time: what takes long is that their supervisors come up."""
+        problems: list[PybuildError] = []
+
+        def one(place: tuple[Service, str]) -> None:
+            service, said = place
+            try:
+                with _at(service):
+                    start(self.placed[service.name], store=self._store)
+                self._tell(service.name, said)
+            except PybuildError as problem:
+                problems.append(problem)
+
+        if len(wanted) < 2:
+            for place in wanted:
+                one(place)
+        else:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(_AT_ONCE) as pool:
+                list(pool.map(one, wanted))
+        self._tick()
+        if problems:
+            raise problems[0]
 
     @staticmethod
     def _moves(old: Member, network: str) -> bool:

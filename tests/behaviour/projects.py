@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.behaviour.containers import LOOP
@@ -38,18 +39,22 @@ def states(world: World) -> dict[str, str]:
 
 
 @contextmanager
-def in_foreground(world: World, *argv: str, **env: str) -> Iterator[subprocess.Popen[str]]:
-    """`pybuild up …` that is still running; it is killed at the end if it is not over by then."""
-    process = subprocess.Popen(
-        world.command("up", *argv),
-        cwd=world.project,
-        env=world.environment(**env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def in_foreground(world: World, *argv: str, errors: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """`pybuild up …` that is still running; it is killed at the end if it is not over by then.
+
+    `errors` gets its standard error, if that is looked at meanwhile.
+    """
+    with ExitStack() as opened:
+        process = subprocess.Popen(
+            world.command("up", *argv),
+            cwd=world.project,
+            env=world.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=opened.enter_context(errors.open("w")) if errors is not None else subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     try:
         yield process
     finally:

@@ -133,6 +133,8 @@ class _Reader:
 
     def _scalar(self, node: Any, at: Position, tag: str) -> object:
         text: str = node.value
+        if "\0" in text:
+            raise ComposeError("this text has a zero byte", at=at)
         kind = node.tag.removeprefix(_TAG)
         if kind == "str" or (node.style not in (None, "") and (not node.tag or tag)):
             return text

@@ -7,7 +7,7 @@ import os
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.project import GivenFile, Mount
-from buildkit_py.frontend.compose.reader import Fields, integer, items, size, text, texts
+from buildkit_py.frontend.compose.reader import Fields, integer, items, size, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,6 +219,5 @@ def paths(value: Value | None, what: str, base: Callable[[Value], str]) -> tuple
             path = text(fields.needs("path"), f"{what}.path")
             found.append((_path(path, base(item)), fields.boolean("required", True), form, item))
         else:
-            (path,) = texts(item, what, alone=True)
-            found.append((_path(path, base(item)), True, "", item))
+            found.append((_path(text(item, what), base(item)), True, "", item))
     return tuple(found)
