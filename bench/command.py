@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench import private, verdict, workbench
-from bench.cases import caches, containers, explain, growth, layers, memory, noop, parse, start, steps
+from bench.cases import caches, containers, explain, growth, layers, memory, networked, noop, parse, ports, start, steps
 from bench.race import Sample
 from bench.verdict import Report
 from bench.workbench import Workbench
@@ -28,6 +28,10 @@ CASES: dict[str, Callable[[Workbench], Report]] = {
     "pull-run": start.pull_run,
     "unpack-50k": layers.unpack_50k,
     "run-true": start.run_true,
+    "run-limited": networked.run_limited,
+    "services-50": networked.services_50,
+    "port-requests": ports.port_requests,
+    "port-connections": ports.port_connections,
     "diamond": steps.diamond,
     "noop-1000-run": noop.noop_1000_run,
     "help": start.help_text,

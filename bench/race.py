@@ -65,8 +65,8 @@ class Sample:
 
     @property
     def spread(self) -> float:
-        """How much the rounds scatter: the width of their middle half, as a part of the median."""
-        if len(self.values) < 2:
+        """How much the rounds scatter: the width of their middle half, as a part of the median; 0 where that is 0."""
+        if len(self.values) < 2 or not self.median:
             return 0.0
         first, _, third = statistics.quantiles(self.values, n=4, method="inclusive")
         return (third - first) / self.median

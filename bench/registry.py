@@ -1,4 +1,4 @@
-"""The local registry of the benchmark, and the images in it: busybox, busybox with a big file, and a real Debian."""
+"""The local registry of the benchmark, and the images in it: busybox, with a big file or a web server, and a Debian."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench import web
 from bench.daemon import Daemon, free_port
 
-BUSYBOX, SEED, DEBIAN = "busybox:1", "seed:1", "debian:trixie"
+BUSYBOX, SEED, WEB, DEBIAN = "busybox:1", "seed:1", "web:1", "debian:trixie"
 # Making it takes a package mirror and some 15 s, so it outlives the benchmark.
 DEBIAN_ROOT = "/var/tmp/pybuild-bench-base.tar.gz"
 SEED_SIZE = 16 << 20
@@ -48,9 +49,9 @@ class Registry:
         self.daemon = Daemon(command, self._log, {**env, "OTEL_TRACES_EXPORTER": "none"}, self._answers)
 
     def image(self, name: str) -> str:
-        """The full reference of one of the three images, which is in the registry afterwards."""
+        """The full reference of one of the four images, which is in the registry afterwards."""
         if name not in self._layers:
-            make = {BUSYBOX: _busybox, SEED: _seed, DEBIAN: _debian}[name]
+            make = {BUSYBOX: _busybox, SEED: _seed, WEB: _web, DEBIAN: _debian}[name]
             self._push(name, make())
         return f"{self.host}/{name}"
 
@@ -137,19 +138,26 @@ def seed() -> bytes:
     )
 
 
-def _busybox(**files: bytes) -> bytes:
+def _busybox(files: Mapping[str, bytes] | None = None) -> bytes:
     out = io.BytesIO()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         busybox_root(f"{directory}/root")
-        for name, data in files.items():
-            Path(f"{directory}/root/{name}").write_bytes(data)
+        for name, data in (files or {}).items():
+            path = Path(f"{directory}/root/{name}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(0o755)
         with tarfile.open(fileobj=out, mode="w") as archive:
             archive.add(f"{directory}/root", ".")
     return gzip.compress(out.getvalue(), 6)
 
 
 def _seed() -> bytes:
-    return _busybox(seed=seed())
+    return _busybox({"seed": seed()})
+
+
+def _web() -> bytes:
+    return _busybox(web.files())
 
 
 def _debian() -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from bench.private import discard
 from bench.race import Contender, race
@@ -89,16 +90,24 @@ def help_text(bench: Workbench) -> Report:
     return Report("help", "`pybuild --help`", samples, (at_most("pybuild", "python -c pass", 4),))
 
 
+def bundle(bench: Workbench, runtime: str, directory: str) -> dict[str, Any]:
+    """The configuration that a runtime writes for busybox's `true`; the root filesystem is in the new directory."""
+    busybox_root(f"{directory}/rootfs")
+    bench.run(runtime, "spec", cwd=directory)
+    spec: dict[str, Any] = json.loads(Path(f"{directory}/config.json").read_text())
+    spec["process"] |= {"args": ["true"], "terminal": False}
+    return spec
+
+
+def run_bundle(bench: Workbench, runtime: str, directory: str, spec: dict[str, Any]) -> Contender:
+    """A runtime that runs the bundle in a directory with this configuration."""
+    Path(f"{directory}/config.json").write_text(json.dumps(spec))
+    command = (runtime, "--root", f"{directory}-state", "run", "--bundle", directory, f"bench-{runtime}")
+    return bench.other(runtime, command, cwd=directory)
+
+
 def _oci_runtime(bench: Workbench, name: str, directory: str) -> Contender:
-    bundle = f"{directory}/{name}"
-    busybox_root(f"{bundle}/rootfs")
-    bench.run(name, "spec", cwd=bundle)
-    path = Path(f"{bundle}/config.json")
-    spec = json.loads(path.read_text())
-    spec["process"]["args"] = ["true"]
-    spec["process"]["terminal"] = False
+    spec = bundle(bench, name, f"{directory}/{name}")
     namespaces = spec["linux"]["namespaces"]
     spec["linux"]["namespaces"] = [namespace for namespace in namespaces if namespace["type"] != "network"]
-    path.write_text(json.dumps(spec))
-    command = (name, "--root", f"{directory}/{name}-state", "run", "--bundle", bundle, f"bench-{name}")
-    return bench.other(name, command, cwd=directory)
+    return run_bundle(bench, name, f"{directory}/{name}", spec)

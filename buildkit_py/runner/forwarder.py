@@ -31,6 +31,7 @@ _INTERFACE = b"eth0"
 _GET_ADDRESS = 0x8915  # SIOCGIFADDR, netdevice(7)
 _PR_SET_NO_NEW_PRIVS = 38
 _NOFILE = 7  # RLIMIT_NOFILE
+_REUSE = "/proc/sys/net/ipv4/tcp_tw_reuse"
 
 
 class Forwarder:
@@ -86,6 +87,7 @@ def _become(ports: list[Bound], pidfd: int, host: Host) -> NoReturn:
         os._exit(0)  # the container has ended already
     _keep_only({port.socket.fileno() for port in ports})
     os.chdir("/")
+    _use_ports_again()
     address = own_address()
     syscalls.prctl(_PR_SET_NO_NEW_PRIVS, 1)
     syscalls.capset(0, 0)
@@ -104,6 +106,22 @@ def _keep_only(kept: set[int]) -> None:
                 os.close(int(name))
             except OSError:
                 pass  # it was what the list was read from
+
+
+def _use_ports_again() -> None:
+    """Have the port of a connection that has ended free after a second, in this network namespace (ip-sysctl).
+
+    Where the client ends first, which is what most do, the near end of the connection to the container keeps its port
+    for a minute. After 14,000 of them the kernel looks for a free one for milliseconds, after 28,000 there is none.
+    """
+    try:
+        fd = os.open(_REUSE, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"1")
+        finally:
+            os.close(fd)
+    except OSError:
+        pass  # /proc is not to be written here: so many in a minute are few people's
 
 
 def own_address() -> str:

@@ -21,6 +21,9 @@ _PIECE = 1 << 16
 _IN, _OUT, _GONE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR | select.EPOLLHUP
 # Taken in one go, so that the other process gets some, too.
 _AT_ONCE = 8
+# The interpreter keeps the tuples of the greatest answer of epoll for later, and with them all memory among which they
+# lie: where these are few, the memory of many connections is given back when they have ended.
+_EVENTS = 64
 # As docker's proxy: how long a client of UDP is known after it was heard last, and how often that is looked at.
 _FORGET, _LOOK = 90.0, 15.0
 # Descriptors that are none of a connection's.
@@ -77,7 +80,7 @@ class PortLoop:
         """Until this process is killed."""
         sides, look = self._sides, time.monotonic() + _LOOK
         while True:
-            for fd, events in self._poll.poll(_LOOK if self._clients else None):
+            for fd, events in self._poll.poll(_LOOK if self._clients else None, _EVENTS):
                 side = sides.get(fd)
                 if side is not None:
                     self._pass_on(side, events)
@@ -198,6 +201,9 @@ class PortLoop:
         for one in (side, side.other):
             del self._sides[one.sock.fileno()]
             self._closing.append(one.sock)
+            del one.other  # or the two would hold each other until all garbage is looked for
+        if not self._sides:
+            self._sides.clear()  # a table of so many as there ever were
         if self._full:
             self._full = False
             self._listen()

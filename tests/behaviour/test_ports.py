@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,6 +94,31 @@ def test_a_service_is_reached_until_it_ends(svc: World) -> None:
     assert not forwarders(svc)
     svc.run("start", "web")
     assert until(lambda: said(port)) == "hello of web\n"
+
+
+def test_its_own_ports_are_not_used_up(svc: World) -> None:
+    """The client ends first, so that the forwarder's end of the other connection keeps its port: one of four, here."""
+    if os.geteuid() != 0:
+        pytest.skip("only root changes the sysctls of a container's network from outside")
+    need("nsenter")
+    port = free_port()
+    sh(svc, "echo", "while :; do nc -l -p 80 -e cat; done", "-p", f"{port}:80")
+
+    def echoed() -> bool:
+        with socket.create_connection(("127.0.0.1", port), 30) as sock:
+            sock.settimeout(30)
+            try:
+                sock.sendall(b"x")
+                sock.shutdown(socket.SHUT_WR)
+                return sock.recv(10) == b"x" and sock.recv(10) == b""
+            except OSError:
+                return False
+
+    until(echoed)
+    inside = ("nsenter", "--net", f"--target={forwarders(svc)[0]}", "sh", "-c")
+    subprocess.run((*inside, "echo 40000 40003 > /proc/sys/net/ipv4/ip_local_port_range"), check=True)
+    for _ in range(8):
+        assert any(echoed() or threading.Event().wait(0.1) for _ in range(200)), "a port is kept for a minute"
 
 
 def test_two_want_the_same_port_inside(svc: World) -> None:

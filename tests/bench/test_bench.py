@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from bench import fixtures, verdict
+from bench import fixtures, verdict, web
 from bench.command import CASES
+from bench.connections import connections
+from bench.control_groups import version_1
 from bench.private import discard
 from bench.race import Contender, Sample, race
 from bench.verdict import Report, at_least, at_most, under
@@ -71,6 +75,7 @@ def test_the_median_and_the_scatter_of_the_middle_half() -> None:
     assert sample.median == 3.0
     assert sample.spread == 1.0
     assert Sample("one", (2.0,)).spread == 0.0
+    assert Sample("none", (0.0, 0.0, 0.0), unit="descriptors").spread == 0.0
 
 
 @pytest.mark.parametrize(
@@ -136,6 +141,59 @@ def test_fixtures_have_the_sizes_that_their_names_say(tmp_path: Path) -> None:
     assert (ladder.count("\nRUN "), ladder.count(" AS "), ladder.count("--from=")) == (120, 3, 3)
     assert len({line for line in ladder.splitlines() if line.startswith("RUN")}) == 120
     assert fixtures.ninja(20, ["a", "b"]).count("\nbuild ") == 20
+
+
+WRK = """\
+Running 1s test @ http://127.0.0.1:8000/index.html
+  1 threads and 50 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.75ms    3.44ms  47.96ms   92.50%
+    Req/Sec    45.08k    11.49k   68.29k    60.00%
+  Latency Distribution
+     50%  837.00us
+     75%    1.33ms
+     99%   17.64ms
+  45043 requests in 1.01s, 36.34MB read
+Requests/sec:  44730.54
+Transfer/sec:     36.09MB
+"""
+
+
+def test_what_wrk_says() -> None:
+    assert web.requests(WRK) == (44730.54, pytest.approx(0.000837))
+    failed = WRK.replace("Requests/sec", "  Socket errors: connect 0, read 12, write 0, timeout 0\nRequests/sec")
+    with pytest.raises(ValueError, match="Socket errors: connect 0, read 12"):
+        web.requests(failed)
+    with pytest.raises(ValueError, match="does not say how many: unable to connect"):
+        web.requests("unable to connect to 127.0.0.1:8000 Connection refused\n")
+
+
+def test_hierarchies_of_control_groups() -> None:
+    assert version_1("0::/user.slice\n") == []
+    old = "8:pids:/a:b\n4:memory:/\n2:cpu,cpuacct:/\n1:name=systemd:/\n0::/\n"
+    assert version_1(old) == ["pids", "memory", "cpu,cpuacct", "name=systemd"]
+
+
+def test_all_connections_are_served_or_counted() -> None:
+    body = b"some text"
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as server:
+
+        def serve() -> None:
+            socks = [server.accept()[0] for _ in range(10)]
+            for number, sock in enumerate(socks):
+                sock.recv(1000)
+                if number < 7:  # in two pieces
+                    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(body))
+                    sock.sendall(b"\r\n" + body)
+                sock.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with connections(server.getsockname()[1], 10) as opened:
+            assert opened.served(body) == 7
+        thread.join()
+    with pytest.raises(RuntimeError, match="more than this process may have open"), connections(1, 1 << 30):
+        pass
 
 
 def test_every_case_says_what_it_is() -> None:
