@@ -18,12 +18,15 @@ from typing import Any
 
 import pytest
 
+from tests.behaviour.conftest import USER, base_layout, shared, user_python, world
 from tests.behaviour.containers import supervisors, until
 from tests.behaviour.watched import leftovers
 from tests.behaviour.world import REPOSITORY, World, this_python
-from tests.needs import need
+from tests.needs import everybody_reaches_out, need
 from tests.peers.engines import Engines
 from tests.registry_server import free_port, registry_server
+
+__all__ = ["base_layout", "shared", "user_python", "world"]
 
 EXAMPLES = REPOSITORY / "docs" / "tutorial" / "examples"
 RELEASES = ("trixie", "bookworm")
@@ -87,17 +90,22 @@ def registry(place: Path, engines: Engines) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def tutorial(place: Path, registry: str) -> World:
-    """A project and a store for all examples, so that what they share is pulled once."""
+    """A project and a store for both Dockerfiles, so that what they share is pulled once."""
     world = World(_made(place / "world"), "root", this_python(), (), str(REPOSITORY))
+    _reach_out(world, registry)
+    for name in ("hello", "web"):
+        shutil.copytree(EXAMPLES / name, world.project / name)
+    return world
+
+
+def _reach_out(world: World, registry: str) -> None:
+    """Let it have the base images, packages of Debian and those of Python."""
     world.env["PYBUILD_REGISTRY_MIRRORS"] = f"docker.io=http://{registry}"
     if os.path.exists(CERTIFICATES):
         world.env["PYBUILD_CA_BUNDLE"] = CERTIFICATES
     for name in ("PIP_INDEX_URL", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
         if name in os.environ:
             world.env[name] = os.environ[name]
-    for name in ("hello", "web", "stack"):
-        shutil.copytree(EXAMPLES / name, world.project / name)
-    return world
 
 
 def _made(path: Path) -> Path:
@@ -176,15 +184,20 @@ def _page(port: int, running: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture
-def stack(tutorial: World) -> Iterator[World]:
-    """The world with the stack's ports at free ones of this machine. Whatever a test brought up is down at the end."""
+def stack(world: World, registry: str) -> Iterator[World]:
+    """The example, with its ports at free ones of this machine. What a test brought up is down at the end."""
     need("pasta")
-    ports = {name: str(free_port()) for name in ("WEB_PORT", "WORKER_PORT")}
-    tutorial.env.update(ports)
-    yield tutorial
-    tutorial.run("down", "-p", "shop", "-v")
-    for name in ports:
-        del tutorial.env[name]
+    if not everybody_reaches_out() and world.mode == "user":
+        pytest.skip("/dev/net/tun is not for everybody")
+    _reach_out(world, registry)
+    world.env["PYBUILD_NETWORK"] = ""
+    world.env.update({name: str(free_port()) for name in ("WEB_PORT", "WORKER_PORT")})
+    made = shutil.copytree(EXAMPLES / "stack", world.project / "stack")
+    if world.mode == "user":
+        for path in (made, *made.iterdir()):
+            shutil.chown(path, USER, USER)
+    yield world
+    world.run("down", "-p", "shop", "-v")
 
 
 def containers(world: World) -> dict[str, dict[str, Any]]:
@@ -195,6 +208,11 @@ def containers(world: World) -> dict[str, dict[str, Any]]:
 def processes(world: World, service: str) -> list[int]:
     """Those of a container, its first one first, with this machine's numbers."""
     return [int(word) for word in world.run("top", f"shop-{service}-1", "-o", "pid=").stdout.split()]
+
+
+def kill(world: World, process: int) -> None:
+    """As the user whose container it is."""
+    subprocess.run([*world.command()[:-3], "kill", "-9", str(process)], check=True)
 
 
 def test_stack(stack: World) -> None:
@@ -244,7 +262,7 @@ def test_stack(stack: World) -> None:
     assert stack.run("exec", "shop-db-1", *query).stdout == f"1|tea|{by}\n"
 
     killed = processes(stack, "db")
-    os.kill(killed[0], signal.SIGKILL)
+    kill(stack, killed[0])
     assert fetch(web, "/orders", b"item=coffee") == "taken\n", "the broker has it meanwhile"
     until(lambda: items() == ["tea", "coffee"])
     after = containers(stack)
@@ -254,7 +272,7 @@ def test_stack(stack: World) -> None:
     assert not set(killed) & set(processes(stack, "db"))
     assert "database system was not properly shut down" in stack.run("logs", "shop-db-1").stderr
 
-    os.kill(processes(stack, "web")[0], signal.SIGKILL)
+    kill(stack, processes(stack, "web")[0])
     until(lambda: items() == ["tea", "coffee"] and containers(stack)["web"]["restarts"] == 1)
     assert fetch(web, "/orders", b"item=milk") == "taken\n"
     until(lambda: items() == ["tea", "coffee", "milk"])
