@@ -106,10 +106,20 @@ class Up:
     def _may_start(self, service: Service, pending: Sequence[Service]) -> bool:
         waiting = {one.name for one in pending}
         return all(
-            dependency.service not in waiting and self._has_come(service, dependency)
+            dependency.service not in waiting and self._may_go_on(service, dependency)
             for dependency in service.depends_on
             if dependency.service in self._services
         )
+
+    def _may_go_on(self, service: Service, dependency: Dependency) -> bool:
+        """Whether a service has not to wait for a dependency, or not any more."""
+        try:
+            return self._has_come(service, dependency)
+        except NotHealthy as problem:
+            if dependency.required:
+                raise
+            self._tell(service.name, f"goes on without what it would have liked: {problem.message}")
+            return True
 
     def _has_come(self, service: Service, dependency: Dependency) -> bool:
         """Whether a dependency is as far as it is to be. Raises `NotHealthy` where it never will."""
@@ -228,7 +238,7 @@ class Up:
         else:
             if old is not None:
                 stop_container(old.id, store=self._store)
-                remove(old.id, force=True, leave=self._moves(old, request.network), store=self._store)
+                remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
             more = {KEY: self._about(service, print_of), "labels": service.labels}
 
             def made(emit: Emit) -> str:
@@ -266,9 +276,9 @@ class Up:
             raise problems[0]
 
     @staticmethod
-    def _moves(old: Member, network: str) -> bool:
+    def _moves(old: Member, name: str, network: str) -> bool:
         """Whether the next container of a service is elsewhere than the last one: else it has that one's address."""
-        return network != f"{PREFIX}{old.about.body['project']}"
+        return name != old.about.name or network != f"{PREFIX}{old.about.body['project']}"
 
     def _about(self, service: Service, print_of: str) -> dict[str, object]:
         project = self._project

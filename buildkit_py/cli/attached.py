@@ -6,7 +6,6 @@ The first Ctrl-C, TERM or HUP ends them, what others depend on last; the second 
 from __future__ import annotations
 
 import signal
-import sys
 import time
 
 from buildkit_py.cli.project import tell
@@ -150,7 +149,7 @@ class Attached:
             self._show_while_ending()
 
     def _kill(self, ending: Ending) -> None:
-        sys.stderr.write("killing what is left\n")
+        tell(self._project.name, "killing what is left")
         ending.kill()
 
     def _show_while_ending(self) -> None:

@@ -78,8 +78,11 @@ def with_dependencies(project: Project, wanted: Sequence[str]) -> tuple[str, ...
 
 
 def tell(service: str, what: str) -> None:
-    """Say on standard error what was done to a service."""
+    """Say on standard error what was done to a service. Where nobody reads that it is done all the same."""
     from buildkit_py.report.escape import visible
 
-    sys.stderr.write(f"{visible(service)}: {what}\n")
-    sys.stderr.flush()
+    try:
+        sys.stderr.write(f"{visible(service)}: {what}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass

@@ -60,4 +60,7 @@ def in_foreground(world: World, *argv: str, errors: Path | None = None) -> Itera
     finally:
         if process.poll() is None:
             process.kill()
-        process.communicate()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()

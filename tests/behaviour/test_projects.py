@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -175,6 +176,32 @@ def test_a_second_signal_kills(svc: World) -> None:
     assert up.returncode == 143
     assert "killing what is left" in err
     assert rows(svc)["web"]["code"] == 137
+
+
+def test_when_nobody_reads_any_more_all_are_ended(svc: World) -> None:
+    chatty = "trap 'exit 0' TERM; while :; do echo more; sleep 0.05; done"
+    compose(svc, web=service(chatty), db=service(SERVE))
+    with in_foreground(svc, errors=svc.top / "errors") as up:
+        assert up.stdout is not None
+        assert up.stdout.readline().startswith(("web | more", "db  | ready"))
+        until(lambda: states(svc) == {"web": "running", "db": "running"})
+        up.stdout.close()
+        assert up.wait(60) == 141
+    assert states(svc) == {"web": "exited", "db": "exited"}
+    # Neither at the messages of pybuild itself.
+    command = subprocess.list2cmdline(svc.command("up"))
+    script = f"{command} 2>&1 | head -n 1"
+    subprocess.run(["sh", "-c", script], cwd=svc.project, env=svc.environment(), check=True, capture_output=True)
+    until(lambda: states(svc) == {"web": "exited", "db": "exited"})
+
+
+def test_a_dependency_that_one_can_do_without(svc: World) -> None:
+    without = "depends_on: {db: {condition: service_healthy, required: false}}"
+    never = "healthcheck: {test: 'exit 1', interval: 100ms, retries: 2}"
+    compose(svc, web=service(SERVE, without), db=service(SERVE, never))
+    said = svc.run("up", "-d").stderr
+    assert "web: goes on without what it would have liked: `web` waits for `db` to be healthy, and it is un" in said
+    assert states(svc) == {"web": "running", "db": "running"}
 
 
 def test_colours_and_what_is_ended_by_itself(svc: World) -> None:
