@@ -38,25 +38,25 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
 
     Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is killed first.
     """
-    from buildkit_py.runner.output import Output
+    from buildkit_py.runner.streams import Streams
 
     # This machine's /dev/null stays here: the container has its own.
     stdin = 0 if interactive and not spec.terminal and not _is_null(0) else -1
-    output = Output(1, 2)
+    streams = Streams(1, 2, stdin)
     try:
-        sandbox = start(spec, stdin=stdin, stdout=output.out, stderr=output.err)
+        sandbox = start(spec, stdin=streams.stdin, stdout=streams.out, stderr=streams.err)
         try:
             minder.to(sandbox)
             if spec.terminal:
                 _serve_terminal(sandbox, interactive)
             else:
-                output.write_until(sandbox.started())
+                streams.serve_until(sandbox.started())
             return sandbox.wait().code
         except BaseException:
             sandbox.destroy()
             raise
     finally:
-        output.close()
+        streams.close()
 
 
 def _is_null(fd: int) -> bool:

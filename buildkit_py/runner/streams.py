@@ -1,0 +1,151 @@
+"""The standard streams of a container: pipes to pybuild, which reads and writes files, devices and terminals for it.
+
+Who has a descriptor of a file has the file: through /proc/self/fd root in a
+container could change its mode and owner, read what it held before, empty it,
+or write to what was to be read; and so it could with this machine's /dev/null,
+or a terminal. A pipe without a name, or a socket, is handed over as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+_PIECE = 65536
+_KIND, _PIPE, _SOCKET = 0o170000, 0o010000, 0o140000
+
+
+class Streams:
+    """What a container gets as standard output, error and input: `out`, `err` and `stdin`. Call `close` in any case.
+
+    `stdin` -1 stays so: the container has none.
+    """
+
+    def __init__(self, out: int, err: int, stdin: int = -1) -> None:
+        self._reading: dict[int, int] = {}  # our end of a pipe → what it is written to
+        self._given: list[int] = []
+        self._source = self._sink = -1  # what is read for the container, and our end of the pipe to it
+        self._pending = b""
+        places: dict[tuple[int, int], int] = {}
+        self.out = self._give(out, places)
+        self.err = self._give(err, places)
+        self.stdin = self._take(stdin)
+
+    def _give(self, fd: int, places: dict[tuple[int, int], int]) -> int:
+        try:
+            status = os.fstat(fd)
+        except OSError:  # closed, which whoever writes to it is told
+            return fd
+        if _may_be_handed_over(status):
+            return fd
+        place = (status.st_dev, status.st_ino)
+        if place not in places:  # one pipe where both are one terminal or file: what is written keeps its order
+            reader, writer = os.pipe()
+            self._reading[reader] = fd
+            self._given.append(writer)
+            places[place] = writer
+        return places[place]
+
+    def _take(self, fd: int) -> int:
+        try:
+            if fd < 0 or _may_be_handed_over(os.fstat(fd)):
+                return fd
+        except OSError:
+            return fd
+        reader, self._sink = os.pipe()
+        os.set_blocking(self._sink, False)
+        self._source = fd
+        self._given.append(reader)
+        return reader
+
+    def serve_until(self, pidfd: int) -> None:
+        """Write what it writes and read for it until it has ended. `pidfd` is that of its first process, or -1."""
+        while self._given:
+            os.close(self._given.pop())
+        poll = select.poll()
+        for fd in (pidfd, *self._reading, self._source):
+            if fd >= 0:
+                poll.register(fd, select.POLLIN)
+        if self._sink >= 0:
+            poll.register(self._sink, 0)  # that nobody reads any more is told in any case
+        ended = False
+        while (self._reading or self._sink >= 0) and not ended:
+            events = dict(poll.poll())
+            ended = pidfd in events
+            if self._sink >= 0:
+                self._feed(poll, events)
+            # Whatever else holds the pipe open, an end is an end: what has been written by then is read.
+            for fd in list(self._reading) if ended else events:
+                while fd in self._reading and _is_readable(fd):
+                    if not self._pass_on(fd):
+                        poll.unregister(fd)
+                        del self._reading[fd]
+                        os.close(fd)
+                    elif not ended:
+                        break
+
+    def _pass_on(self, fd: int) -> bool:
+        """Whether there may be more."""
+        data = os.read(fd, _PIECE)
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[os.write(self._reading[fd], left) :]
+            except BlockingIOError:  # made non-blocking by whoever shares it
+                select.select([], [self._reading[fd]], [])
+            except OSError:  # the terminal hung up; who writes on is told by the pipe
+                return False
+        return bool(data)
+
+    def _feed(self, poll: select.poll, events: dict[int, int]) -> None:
+        """Read a piece for the container, or write of the last one what there is room for."""
+        try:
+            if events.get(self._sink, 0) & select.POLLERR:
+                raise BrokenPipeError
+            if self._pending and self._sink in events:
+                self._pending = self._pending[os.write(self._sink, self._pending) :]
+            elif not self._pending and self._source in events:
+                self._pending = os.read(self._source, _PIECE)
+                if not self._pending:
+                    raise EOFError
+        except BlockingIOError:
+            return
+        except (OSError, EOFError):
+            if not self._pending:
+                poll.unregister(self._source)
+            poll.unregister(self._sink)
+            os.close(self._sink)
+            self._source = self._sink = -1
+            return
+        if self._pending:
+            poll.register(self._sink, select.POLLOUT)
+            if self._source in events:
+                poll.unregister(self._source)
+        else:
+            poll.register(self._sink, 0)
+            poll.register(self._source, select.POLLIN)
+
+    def close(self) -> None:
+        """Close our ends."""
+        for fd in (*self._given, *self._reading, self._sink):
+            if fd >= 0:
+                os.close(fd)
+        self._given, self._reading, self._sink = [], {}, -1
+
+
+def _may_be_handed_over(status: os.stat_result) -> bool:
+    """Whether who has a descriptor of this has nothing else by it: of a pipe without a name, or a socket."""
+    kind = status.st_mode & _KIND
+    if kind != _PIPE:
+        return kind == _SOCKET
+    reader, writer = os.pipe()
+    nameless = os.fstat(reader).st_dev
+    os.close(reader)
+    os.close(writer)
+    return status.st_dev == nameless
+
+
+def _is_readable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
