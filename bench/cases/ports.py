@@ -99,7 +99,7 @@ def port_connections(bench: Workbench) -> Report:
         [at_least("served", "", count), under("left open", 0), under("memory more after each round", _MORE)],
         [
             "each connection is served twice; memory is the anonymous one of the processes that pass on",
-            "after the first round they keep what the interpreter's allocator had before and had not touched yet",
+            "in the first rounds they come to keep what the interpreter had got before and had not touched yet",
         ],
     )
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.runner.published import Bound
 
-# Of one interpreter each; more would be in the way of what they serve.
-_MOST_PROCESSES = 2
+_KIND = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC | _socket.SOCK_NONBLOCK
 _SIGPIPE = 13
 _INTERFACE = b"eth0"
 _GET_ADDRESS = 0x8915  # SIOCGIFADDR, netdevice(7)
@@ -45,15 +44,17 @@ class Forwarder:
         host = Host(os.pidfd_open(os.getpid()), ())
         self._children: list[int] = []
         streams = any(port.wanted.protocol == "tcp" for port in ports)
-        count = min(_MOST_PROCESSES, len(os.sched_getaffinity(0))) if streams else 1
+        two = streams and len(os.sched_getaffinity(0)) > 1
+        # More, of one interpreter each, would be in the way of what they serve.
+        ends = _socket.socketpair(_socket.AF_UNIX, _KIND) if two else (None,)
         try:
-            for number in range(count):
+            for number, end in enumerate(ends):
                 # Datagrams of one client are for one process, which knows it.
                 mine = [port for port in ports if number == 0 or port.wanted.protocol == "tcp"]
                 child = os.fork()
                 if child == 0:
                     try:
-                        _become(mine, pidfd, host)
+                        _become(mine, pidfd, host, end)
                     finally:
                         os._exit(1)
                 self._children.append(child)
@@ -62,6 +63,9 @@ class Forwarder:
             raise
         finally:
             os.close(host.parent)
+            for end in ends:
+                if end is not None:
+                    end.close()
 
     def close(self) -> None:
         """End it, and every connection; returns when that is so."""
@@ -72,8 +76,8 @@ class Forwarder:
         self._children.clear()
 
 
-def _become(ports: list[Bound], pidfd: int, host: Host) -> NoReturn:
-    """In the child: the sockets and nothing else of who forked it; in the container's network, without rights."""
+def _become(ports: list[Bound], pidfd: int, host: Host, other: _socket.socket | None) -> NoReturn:
+    """In the child: these sockets and nothing else of who forked it; in the container's network, without rights."""
     follow_parent(host)
     os.setsid()  # Ctrl-C in a terminal is not for it
     for number in host.handled:
@@ -85,7 +89,7 @@ def _become(ports: list[Bound], pidfd: int, host: Host) -> NoReturn:
         syscalls.setns(pidfd, syscalls.CLONE_NEWNET)
     except OSError:
         os._exit(0)  # the container has ended already
-    _keep_only({port.socket.fileno() for port in ports})
+    _keep_only({port.socket.fileno() for port in ports} | ({other.fileno()} if other is not None else set()))
     os.chdir("/")
     _use_ports_again()
     address = own_address()
@@ -93,7 +97,7 @@ def _become(ports: list[Bound], pidfd: int, host: Host) -> NoReturn:
     syscalls.capset(0, 0)
     _, hard = syscalls.getrlimit(_NOFILE)
     syscalls.setrlimit(_NOFILE, hard, hard)
-    PortLoop(ports, address, hard).run()
+    PortLoop(ports, address, hard, other).run()
 
 
 def _keep_only(kept: set[int]) -> None:

@@ -3,13 +3,20 @@
 One thread, one epoll. What a side does not take is held for it, and nothing
 more is read for it meanwhile: a slow reader slows who writes to it, and
 nobody else.
+
+Two loops may have the same ports. Whichever the kernel wakes takes what is
+there, and mostly that is all of it; so each hands every second connection to
+the other one.
 """
 
 from __future__ import annotations
 
 import _socket
+import os
 import select
 import time
+
+from buildkit_py.runner import control
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,10 +64,15 @@ class _Client:
 
 
 class PortLoop:
-    """For the ports of a container whose address is `address`; `limit` descriptors may be open at once."""
+    """For the ports of a container whose address is `address`; `limit` descriptors may be open at once.
 
-    def __init__(self, ports: list[Bound], address: str, limit: int) -> None:
+    `other`: a socket of whole messages to the loop that has the same ports.
+    """
+
+    def __init__(self, ports: list[Bound], address: str, limit: int, other: _socket.socket | None = None) -> None:
         self._address = address
+        self._other = other
+        self._hands_over = False
         self._limit = limit - _OTHERS
         self._poll = select.epoll()
         self._sides: dict[int, _Side] = {}
@@ -90,6 +102,8 @@ class PortLoop:
                     self._receive(self._datagrams[fd])
                 elif fd in self._answers:
                     self._answer(self._answers[fd])
+                elif self._other is not None and fd == self._other.fileno():
+                    self._take(self._other, events)
             for sock in self._closing:
                 # Only now: its number would come again, and what the poll said of it be taken for the next one's.
                 sock.close()
@@ -104,19 +118,54 @@ class PortLoop:
         for fd in self._listening:
             # Not every process is woken for each connection.
             self._poll.register(fd, _IN | select.EPOLLEXCLUSIVE)
+        if self._other is not None:
+            self._poll.register(self._other.fileno(), _IN)
+
+    def _has_room(self) -> bool:
+        """For one more connection; where there is none, nothing more is listened to until one ends."""
+        if len(self._sides) + len(self._clients) + 2 <= self._limit:
+            return True
+        self._full = True
+        for fd in self._listening:
+            self._poll.unregister(fd)
+        if self._other is not None:
+            self._poll.unregister(self._other.fileno())
+        return False
 
     def _accept(self, port: Bound) -> None:
         for _ in range(_AT_ONCE):
-            if len(self._sides) + len(self._clients) + 2 > self._limit:
-                self._full = True
-                for fd in self._listening:
-                    self._poll.unregister(fd)
+            if self._full or not self._has_room():
                 return
             try:
                 fd, _ = port.socket._accept()  # type: ignore[attr-defined]  # the C half of `accept`
             except OSError:
                 return
+            if self._other is not None:
+                self._hands_over = not self._hands_over
+                if self._hands_over and self._hand_over(self._other, fd, port.wanted.container_port):
+                    continue
             self._connect(_socket.socket(fileno=fd), port.wanted.container_port)
+
+    def _hand_over(self, other: _socket.socket, fd: int, port: int) -> bool:
+        try:
+            control.send(other, port, fd=fd)
+        except OSError:  # it does not take more now, or there is none any more
+            return False
+        os.close(fd)
+        return True
+
+    def _take(self, other: _socket.socket, events: int) -> None:
+        for _ in range(_AT_ONCE):
+            if self._full or not self._has_room():
+                return
+            message, fd = control.receive_with(other)
+            if fd < 0:
+                if events & _GONE:
+                    self._poll.unregister(other.fileno())
+                    self._closing.append(other)
+                    self._other = None
+                return
+            self._connect(_socket.socket(fileno=fd), message[0])
 
     def _connect(self, client: _socket.socket, port: int) -> None:
         server = None

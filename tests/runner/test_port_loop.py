@@ -27,9 +27,9 @@ def until_equal(look: Callable[[], object], wanted: object) -> None:
 
 
 class Passed:
-    """A port that a loop passes on to a server; `limit` are the descriptors that the loop may have."""
+    """A port that one or two loops pass on to a server; `limit` are the descriptors that each of them may have."""
 
-    def __init__(self, serve: Serve | None, *, limit: int = 1000, protocol: str = "tcp") -> None:
+    def __init__(self, serve: Serve | None, *, limit: int = 1000, protocol: str = "tcp", loops: int = 1) -> None:
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         self.server = socket.socket(socket.AF_INET, kind)
         self.server.bind(("127.0.0.1", 0))
@@ -42,15 +42,30 @@ class Passed:
         else:
             threading.Thread(target=serve, args=(self.server,), daemon=True).start()
         (self.bound,) = bind((Published("127.0.0.1", (0, 0), inner, protocol),), lambda port, kind: "")
-        self.pid = os.fork()
-        if self.pid == 0:
+        ends = (
+            socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) if loops == 2 else (None,)
+        )
+        self.pids = [self._loop(end, [one for one in ends if one is not end], limit) for end in ends]
+        self.pid = self.pids[0]
+        for end in ends:
+            if end is not None:
+                end.close()
+        self.port = self.bound.port
+        for pid in self.pids:
+            until_equal(lambda pid=pid: "anon_inode:[eventpoll]" in self.links(pid), True)
+        self.at_rest = self.descriptors()
+
+    def _loop(self, end: socket.socket | None, others: list[socket.socket | None], limit: int) -> int:
+        pid = os.fork()
+        if pid == 0:
             try:
-                PortLoop([self.bound], "127.0.0.1", limit).run()
+                for other in others:
+                    if other is not None:
+                        other.close()
+                PortLoop([self.bound], "127.0.0.1", limit, end).run()
             finally:
                 os._exit(1)
-        self.port = self.bound.port
-        until_equal(lambda: "anon_inode:[eventpoll]" in self.links(), True)
-        self.at_rest = self.descriptors()
+        return pid
 
     def _accept(self, serve: Serve) -> None:
         while True:
@@ -65,15 +80,15 @@ class Passed:
         sock.settimeout(30)
         return sock
 
-    def links(self) -> list[str]:
-        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{self.pid}/fd")]
+    def links(self, pid: int = 0) -> list[str]:
+        return [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid or self.pid}/fd")]
 
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+    def descriptors(self, pid: int = 0) -> int:
+        return len(os.listdir(f"/proc/{pid or self.pid}/fd"))
 
-    def ticks(self) -> int:
+    def ticks(self, pid: int = 0) -> int:
         """Of processor time."""
-        with open(f"/proc/{self.pid}/stat") as file:
+        with open(f"/proc/{pid or self.pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
@@ -88,8 +103,9 @@ def passing() -> Iterator[Callable[..., Passed]]:
 
     yield make
     for one in made:
-        os.kill(one.pid, signal.SIGKILL)
-        os.waitpid(one.pid, 0)
+        for pid in one.pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
         one.bound.socket.close()
         one.server.close()
 
@@ -225,6 +241,51 @@ def test_many_connections_leave_nothing(passing: Callable[..., Passed]) -> None:
             assert sock.recv(3) == b"%03d" % number
             sock.close()
     until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_two_loops_have_half_of_the_connections_each(passing: Callable[..., Passed]) -> None:
+    passed = passing(echo, loops=2)
+    first, second = passed.pids
+    socks = [passed.connect() for _ in range(20)]
+    for sock in socks:
+        sock.sendall(b"a")
+        assert sock.recv(1) == b"a"
+    assert [passed.descriptors(pid) - passed.at_rest for pid in passed.pids] == [20, 20]
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    until_equal(lambda: sum(served(sock) for sock in socks), 10)
+    before = passed.ticks(second)
+    more = [passed.connect() for _ in range(10)]
+    assert sum(served(sock) for sock in more) == 10, "one that is alone takes all"
+    threading.Event().wait(0.5)
+    assert passed.ticks(second) - before < 30, "it does not spin on the end of the other one"
+    for sock in (*socks, *more):
+        sock.close()
+    until_equal(lambda: passed.descriptors(second), passed.at_rest - 1)
+
+
+def test_what_the_other_loop_has_no_room_for_one_keeps(passing: Callable[..., Passed]) -> None:
+    """Both have 36 descriptors for connections: 18 each. What was handed over before waits for one that ends."""
+    passed = passing(echo, limit=100, loops=2)
+    socks = [passed.connect() for _ in range(30)]
+    assert sum(served(sock) for sock in socks) == 30
+    waiting = [passed.connect() for _ in range(30)]
+    for sock in waiting:
+        sock.sendall(b"a")
+    for sock in socks:
+        sock.close()
+    for sock in waiting:
+        assert sock.recv(1) == b"a"
+        sock.close()
+    until_equal(lambda: [passed.descriptors(pid) for pid in passed.pids], [passed.at_rest] * 2)
+
+
+def served(sock: socket.socket) -> bool:
+    try:
+        sock.sendall(b"a")
+        return sock.recv(1) == b"a"
+    except OSError:
+        return False
 
 
 def test_datagrams_go_back_to_who_sent_them(passing: Callable[..., Passed]) -> None:
