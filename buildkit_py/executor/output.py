@@ -60,12 +60,17 @@ class Pump:
         """Standard output without its trailing newlines, as `$( )` of a shell gives it."""
         return self._captured.decode("utf-8", "surrogateescape").rstrip("\n")
 
-    def run(self, stdout: int, stderr: int) -> None:
-        """Read both pipes to their ends and close them. Raises `StoreError` where the log cannot be written."""
+    def run(self, stdout: int, stderr: int, gone: int = -1) -> None:
+        """Read both pipes to their ends and close them. Raises `StoreError` where the log cannot be written.
+
+        `gone` is the pidfd of who writes, where others may keep the pipes open: what it has written is all then.
+        """
         streams = {stdout: 1, stderr: 2}
         poll = select.poll()
         for fd in streams:
             poll.register(fd, select.POLLIN)
+        if gone >= 0:
+            poll.register(gone, select.POLLIN)
         try:
             self._open_log()
             while streams:
@@ -73,7 +78,14 @@ class Pump:
                 if not ready:
                     for stream, mask in self._masks.items():
                         self._show(stream, mask.lull())
+                if ready and all(fd == gone for fd, _ in ready):  # and nothing is left to be read
+                    for fd, stream in streams.items():
+                        os.close(fd)
+                        self._end_of(stream)
+                    streams.clear()
                 for fd, _ in ready:
+                    if fd not in streams:
+                        continue
                     piece = os.read(fd, 1 << 16)
                     if not piece:
                         poll.unregister(fd)

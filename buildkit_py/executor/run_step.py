@@ -265,7 +265,7 @@ def run_command(
     running.coming.discard(step)
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
-        pump.run(out_read, err_read)
+        pump.run(out_read, err_read, sandbox.started() if inside >= 0 else -1)
         ended = sandbox.wait()
         if running.coming:
             # Not while it ran: all mounts of a machine are made one after another.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import time
 from contextlib import suppress
 
@@ -166,11 +167,10 @@ class Started:
                 )
             finally:
                 os.close(write)
-            deadline = Deadline(max(1, int((until - time.monotonic()) * 1000)), asking.destroy)
+            # What the command has started would go on without it, but not without the service, which has failed then.
+            deadline = Deadline(max(1, int((until - time.monotonic()) * 1000)), self.sandbox.destroy)
             try:
-                said = b""
-                while piece := os.read(read, _LONGEST_ANSWER):
-                    said = (said + piece)[-_LONGEST_ANSWER:]
+                said = _all_said(read, asking.started())
                 code = asking.wait().code
             finally:
                 deadline.end()
@@ -260,6 +260,22 @@ class Started:
         finally:
             self._around.numbers.give_back(self._number)
             self._put_away()
+
+
+def _all_said(read: int, gone: int) -> bytes:
+    """The end of what is written to a pipe before the process of a pidfd ends, whoever else has the pipe."""
+    poll = select.poll()
+    for fd in (read, gone):
+        poll.register(fd, select.POLLIN)
+    said = b""
+    while True:
+        ready = [fd for fd, _ in poll.poll()]
+        if read not in ready:
+            return said
+        piece = os.read(read, _LONGEST_ANSWER)
+        said = (said + piece)[-_LONGEST_ANSWER:]
+        if not piece:
+            poll.unregister(read)
 
 
 def writable(root: RootFilesystem, work: str) -> RootFilesystem:

@@ -129,6 +129,7 @@ def test_what_it_writes_is_no_part_of_the_image(project: World, busybox: str) ->
             "did not succeed in it: it ends with exit code 3, and says: not yet",
         ),
         ("--ready='sleep 100' --timeout=1s", "sleep 100", "was not ready within 1s", "it does not end"),
+        ("--ready='sleep 100; true' --timeout=1s", "sleep 100", "was not ready within 1s", "it does not end"),
         ("--port=7", "echo last words; exit 9", "ended with exit code 9 before it was ready", "db | last words"),
     ],
 )
@@ -201,6 +202,15 @@ def test_a_seed_is_made_once_and_kept(project: World, busybox: str) -> None:
     third = build(project, busybox, text.replace("A=1", "A=2"))
     assert _said(third, "it is done")
     assert "of the service `db` the variable A: `1` → `2`" in project.run("why").stdout
+
+
+def test_what_a_command_in_a_service_starts_may_outlive_it(project: World, busybox: str) -> None:
+    text = (
+        "SERVICE db FROM server --ready='test -e /up && { sleep 300 & }' --seed='sleep 301 & echo seeded > /data'\n"
+        f"{DATABASE}FROM busybox\nRUN --with=db echo it ran\n"
+    )
+    assert _said(build(project, busybox, text), "it ran")
+    assert leftovers(project) == []
 
 
 def test_each_use_begins_with_the_seed(project: World, busybox: str) -> None:
