@@ -8,9 +8,10 @@ looked at first, and a way through a magic link of /proc is refused.
 
 Where somebody else may change a file between the look and the exec (a command
 that joins a sandbox, or has files of others mounted) no path is handed to the
-kernel, only the descriptor of the very file that was looked at. One that is
-closed by the exec is never run as a script (execveat(2)), so scripts are taken
-apart here, as the kernel does it, and their interpreters opened the same way.
+kernel that a link could be behind, only descriptors of the very file that was
+looked at or of its directory. By one that the exec closes no script is run
+(execveat(2)), so scripts are taken apart here, as the kernel does it, and
+their interpreters opened the same way.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-_ENOENT, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 2, 8, 13, 20, 40
+_ENOENT, _E2BIG, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 2, 7, 8, 13, 20, 40
 _MOST_INTERPRETERS = 5  # the kernel's limit for scripts of scripts
 _SHEBANG_BYTES = 256  # the kernel's BINPRM_BUF_SIZE
 
@@ -152,6 +153,17 @@ def _open_program(path: bytes) -> int:
 
 def _exec_opened(fd: int, argv: list[bytes], env: dict[bytes, bytes], *, foreign: bool) -> NoReturn:
     """Exec an open file, which may be a program for another processor. Raises `OSError`."""
+    try:
+        # By its own name in its directory, so that it is called by that one: until Linux 6.14 one that is run by its
+        # own descriptor is called by the number of that. Whatever has the name now is no link, and no script is run.
+        directory, _, name = os.readlink(b"/proc/self/fd/%d" % fd).rpartition(b"/")
+        flags = os.O_PATH | os.O_DIRECTORY
+        place = syscalls.openat2(syscalls.AT_FDCWD, directory or b"/", flags, syscalls.RESOLVE_NO_SYMLINKS)
+        if os.path.samestat(os.stat(name, dir_fd=place, follow_symlinks=False), os.fstat(fd)):
+            syscalls.execveat(place, name, argv, [key + b"=" + value for key, value in env.items()])
+    except OSError as error:
+        if error.errno in (_EACCES, _ENOEXEC, _E2BIG):
+            raise
     try:
         os.execve(fd, argv, env)
     except OSError as error:

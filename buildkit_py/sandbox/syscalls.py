@@ -26,7 +26,7 @@ from _ctypes import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, TypeAlias
+    from typing import Any, Final, TypeAlias
 
     _Number: TypeAlias = _SimpleCData[int]
     _Text: TypeAlias = _SimpleCData[bytes]
@@ -87,8 +87,24 @@ _mount, _umount2, _prctl, _ioctl, _socket, _setns, _unshare, _sethostname, _fsta
 
 MACHINE: Final = os.uname().machine
 _OLD_NUMBERS = {
-    "x86_64": {"pivot_root": 155, "clone": 56, "keyctl": 250, "seccomp": 317, "capset": 126, "capget": 125},
-    "aarch64": {"pivot_root": 41, "clone": 220, "keyctl": 219, "seccomp": 277, "capset": 91, "capget": 90},
+    "x86_64": {
+        "pivot_root": 155,
+        "clone": 56,
+        "keyctl": 250,
+        "seccomp": 317,
+        "capset": 126,
+        "capget": 125,
+        "execveat": 322,
+    },
+    "aarch64": {
+        "pivot_root": 41,
+        "clone": 220,
+        "keyctl": 219,
+        "seccomp": 277,
+        "capset": 91,
+        "capget": 90,
+        "execveat": 281,
+    },
 }
 _NR = _OLD_NUMBERS.get(MACHINE, _OLD_NUMBERS["aarch64"])  # aarch64 has the generic numbers
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
@@ -240,6 +256,17 @@ def openat2(directory: int, path: bytes, flags: int, resolve: int, mode: int = 0
             break
         os.sched_yield()
     return _checked(fd, "openat2")
+
+
+def execveat(directory: int, name: bytes, argv: list[bytes], env: list[bytes]) -> None:
+    """Exec a file of a directory that is no link (AT_SYMLINK_NOFOLLOW); returns never, or raises."""
+
+    def vector(words: list[bytes]) -> object:
+        kind: Any = type("Vector", (Array,), {"_type_": _Pointer, "_length_": len(words) + 1})
+        return kind(*words)  # and a null pointer
+
+    number = _Long(_NR["execveat"])
+    _checked(_syscall(number, directory, name, vector(argv), vector(env), AT_SYMLINK_NOFOLLOW), "execveat")
 
 
 def close_from(first: int, *, on_exec: bool) -> None:

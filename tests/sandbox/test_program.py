@@ -113,6 +113,16 @@ def test_what_others_may_change_is_started_as_the_kernel_would_start_it(tmp_path
     )
 
 
+def test_what_others_may_change_has_its_own_name(tmp_path: Path) -> None:
+    """In `ps`, as it is killed by name."""
+    (tmp_path / "link").symlink_to(shutil.which("cat", path="/bin") or "")
+    assert _start("/bin", "cat", "/proc/self/comm", how="shared").stdout == "cat\n"
+    done = _start("/bin", f"{tmp_path}/link", "/proc/self/comm", how="shared")
+    assert done.stdout == os.path.basename(os.path.realpath("/bin/cat")) + "\n"
+    found = _start("/bin", "cat", "/proc/self/environ", how="shared").stdout
+    assert found == "PATH=/bin\0"
+
+
 def test_a_program_that_may_be_run_and_not_read(place: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root becomes another user")
