@@ -19,6 +19,7 @@ from tests.attacks.images import image_layout
 from tests.behaviour.watched import leftovers
 from tests.behaviour.world import World
 from tests.image.tars import member
+from tests.processes import processes
 
 DOORS = ("build", "run")
 # Nobody waits this long: it turns what is left running into a message.
@@ -135,7 +136,7 @@ class Door:
         """Nothing outside was touched, and nothing is left."""
         self.canary.check()
         assert self.running() == []
-        for path in Path("/proc").glob("[0-9]*/mountinfo"):
+        for path in [process / "mountinfo" for process in processes()]:
             try:
                 mounts = path.read_text()
             except OSError:
@@ -148,7 +149,7 @@ class Door:
         mark, deadline = self.mark.encode(), time.monotonic() + _PATIENCE
         while True:
             found = []
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for path in [process / "cmdline" for process in processes()]:
                 try:
                     line = path.read_bytes()
                 except OSError:

@@ -16,6 +16,7 @@ from tests.attacks.doors import Door
 from tests.behaviour.world import World
 from tests.fake_registry import Handler, Request, fake_registry
 from tests.images import sample
+from tests.processes import processes
 from tests.web_server import web_server
 
 
@@ -63,7 +64,7 @@ class CommandLines(threading.Thread):
 
     def run(self) -> None:
         while self._going:
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            for path in [process / "cmdline" for process in processes()]:
                 try:
                     self.seen.add(path.read_bytes())
                 except OSError:

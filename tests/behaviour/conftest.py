@@ -19,6 +19,7 @@ from tests.behaviour.containers import removed_at_the_end
 from tests.behaviour.world import REPOSITORY, World, libraries, this_python
 from tests.conftest import SHARED
 from tests.needs import need
+from tests.processes import processes
 
 USER = "pybuildtest"
 MODES = ("root", "user")
@@ -96,7 +97,7 @@ def _wait_for_background(top: Path) -> None:
     """Until no process that tends the store in the background is left: it would write to what is being removed."""
     for _ in range(600):
         lines = []
-        for place in Path("/proc").glob("[0-9]*/cmdline"):
+        for place in [process / "cmdline" for process in processes()]:
             with suppress(OSError):  # it ended meanwhile
                 lines.append(place.read_bytes())
         if not any(os.fsencode(top) in line and b"from buildkit_py" in line for line in lines):

@@ -21,6 +21,7 @@ from bench.verdict import Report, at_least, at_most, under
 from bench.workbench import PEERS, Workbench, present
 from buildkit_py.frontend.buildfile.parse import parse_text
 from tests.needs import need
+from tests.processes import processes
 
 ENV = {"PATH": os.environ.get("PATH", os.defpath)}
 
@@ -225,7 +226,7 @@ def daemons(root: Path) -> list[int]:
     """Those that run with a docker below a directory, but not the registry."""
     asked = f"{root}/engines/fresh/".encode()
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for path in [process / "cmdline" for process in processes()]:
         with suppress(OSError):  # it ended
             if asked in path.read_bytes():
                 found.append(int(path.parent.name))
