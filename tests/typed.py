@@ -102,6 +102,8 @@ def _type_imports(path: Path) -> tuple[list[ast.stmt], list[ast.stmt]]:
 
 def _add(module: ModuleType, statement: ast.stmt) -> None:
     """Run a statement for the names that the module lacks."""
+    if isinstance(statement, ast.AnnAssign) and ast.unparse(statement.target) in vars(module):
+        return  # an alias that is another one where it is run: some classes take no parameters there
     names = dict(vars(module))
     exec(compile(ast.Module([statement], []), str(module.__file__), "exec"), names)
     for name, value in names.items():

@@ -188,9 +188,9 @@ class Packer:
             from buildkit_py.executor.patch_layer import keep_members, wants_members
 
             if wants_members(self._store, layer):
-                from array import array
+                from array import array as new_array
 
-                ends = array("Q")
+                ends = new_array("Q")
         packed = pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch, ends=ends)
         if ends is not None:
             keep_members(self._store, layer, packed.diff_id, entries, ends)
