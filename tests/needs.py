@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.util import find_spec
+from typing import NoReturn
 
 import pytest
 
@@ -18,6 +19,13 @@ def everybody_reaches_out() -> bool:
     return usable and shutil.which("pasta") is not None
 
 
+def need_way_out(mode: str) -> None:
+    """The same where who runs pybuild, "root" or "user" as of a world, cannot have an isolated network."""
+    if (mode == "user" or os.geteuid() != 0) and not everybody_reaches_out():
+        lack("/dev/net/tun is not for everybody, or pasta is not installed")
+    need("pasta")
+
+
 def need(*commands: str) -> None:
     """Skip the test where one of the commands is missing; fail it instead under PYBUILD_CI=1."""
     # Administration commands live where an ordinary user's PATH does not look.
@@ -25,16 +33,17 @@ def need(*commands: str) -> None:
     missing = [command for command in commands if shutil.which(command, path=path) is None]
     if not missing:
         return
-    _lack(f"missing commands: {', '.join(missing)}")
+    lack(f"missing commands: {', '.join(missing)}")
 
 
 def need_package(name: str) -> None:
     """The same for a package of Python."""
     if find_spec(name) is None:
-        _lack(f"missing package: {name}")
+        lack(f"missing package: {name}")
 
 
-def _lack(message: str) -> None:
+def lack(message: str) -> NoReturn:
+    """Skip the test for what is missing; fail it instead under PYBUILD_CI=1."""
     if os.environ.get("PYBUILD_CI") == "1":
         pytest.fail(message)
     pytest.skip(message)

@@ -22,7 +22,7 @@ from tests.behaviour.conftest import USER, base_layout, shared, user_python, wor
 from tests.behaviour.containers import supervisors, until
 from tests.behaviour.watched import leftovers
 from tests.behaviour.world import REPOSITORY, World, this_python
-from tests.needs import everybody_reaches_out, need
+from tests.needs import need, need_way_out
 from tests.peers.engines import Engines
 from tests.registry_server import free_port, registry_server
 
@@ -186,9 +186,7 @@ def _page(port: int, running: subprocess.Popen[bytes]) -> str:
 @pytest.fixture
 def stack(world: World, registry: str) -> Iterator[World]:
     """The example, with its ports at free ones of this machine. What a test brought up is down at the end."""
-    need("pasta")
-    if not everybody_reaches_out() and world.mode == "user":
-        pytest.skip("/dev/net/tun is not for everybody")
+    need_way_out(world.mode)
     _reach_out(world, registry)
     world.env["PYBUILD_NETWORK"] = ""
     world.env.update({name: str(free_port()) for name in ("WEB_PORT", "WORKER_PORT")})

@@ -16,7 +16,7 @@ from buildkit_py.image.config import Healthcheck
 from buildkit_py.runner.published import DEFAULT_ADDRESS, Published
 from buildkit_py.runner.request import Bounds, RunRequest
 from buildkit_py.runner.restart import parse_restart
-from buildkit_py.runner.rights import capabilities, check_ulimit
+from buildkit_py.runner.rights import LEAST_MEMORY, capabilities, check_ulimit, security
 from buildkit_py.sandbox import ulimits
 from buildkit_py.sandbox.capabilities import mask
 from buildkit_py.sandbox.signal_number import signal_number
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.compose.project import Build, GivenFile, Mount, Port, Project, Service
     from buildkit_py.runner.memo import Runnable
 
-_LEAST_MEMORY = 6 << 20  # as for `pybuild run --memory`
 _FILE_MODE = 0o444
 _UNLIMITED = -1
 
@@ -69,8 +68,8 @@ def _detached(project: Project, service: Service) -> Detached:
 
 
 def _run_request(project: Project, service: Service, store: str) -> RunRequest:
-    no_new_privileges, seccomp = _security(service.security_opt)
-    if 0 < service.memory < _LEAST_MEMORY:
+    no_new_privileges, seccomp = security(service.security_opt, "security_opt: ")
+    if 0 < service.memory < LEAST_MEMORY:
         raise UsageError("its memory is too little to start in", hint="6m is the least")
     volumes = [_volume(mount) for mount in service.mounts if mount.kind != "tmpfs"]
     volumes += [(given.source, given.target, True) for given in service.files if given.source and given.owner is None]
@@ -135,23 +134,6 @@ def _aliases(project: Project, service: Service) -> tuple[str, ...]:
     names = [service.name, container_name(project.name, service)]
     names += [alias for one in service.networks for alias in one.aliases]
     return tuple(dict.fromkeys(names))
-
-
-def _security(options: Sequence[str]) -> tuple[bool, bool]:
-    """Whether no program gets new privileges, and whether system calls are filtered."""
-    no_new_privileges, seccomp = False, True
-    for text in options:
-        name, _, value = text.replace(":", "=", 1).partition("=")
-        if name == "no-new-privileges" and value in ("", "true", "false"):
-            no_new_privileges = value != "false"
-        elif (name, value) in (("seccomp", "unconfined"), ("seccomp", "builtin")):
-            seccomp = value == "builtin"
-        else:
-            raise UsageError(
-                f"the security option `{text}` is not understood",
-                hint="it takes `no-new-privileges:true`, `seccomp:unconfined` and `seccomp:builtin`",
-            )
-    return no_new_privileges, seccomp
 
 
 def _mask(names: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ import os
 from buildkit_py.cli import values
 from buildkit_py.errors import UsageError
 from buildkit_py.runner.request import Bounds
-from buildkit_py.runner.rights import capabilities, check_ulimit
+from buildkit_py.runner.rights import LEAST_MEMORY, capabilities, check_ulimit, security
 from buildkit_py.sandbox.spec import SandboxMount
 
 TYPE_CHECKING = False
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
     from buildkit_py.runner.request import RunRequest
 
-_LEAST_MEMORY = 6 << 20  # docker's; what sets up the container has to fit in, too
 _MOST_PROCESSES = 1 << 22  # the kernel's PID_MAX_LIMIT
 _NO_ID = (1 << 32) - 1  # the kernel's word for nobody at all
 # A new tmpfs is so in any case, or as docker has it where nothing is said.
@@ -27,7 +26,7 @@ _ALWAYS = ("rw", "nosuid", "nodev", "noexec")
 def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
     """The request with what these options say. Raises `UsageError`."""
     hardened = parsed.has("hardened")
-    no_new_privileges, seccomp = _security(parsed.all("security-opt"))
+    no_new_privileges, seccomp = security(parsed.all("security-opt"), "--security-opt ")
     if hardened and not seccomp:
         raise UsageError("`--hardened` and `--security-opt seccomp=unconfined` contradict each other")
     tmpfs = [_tmpfs(text) for text in parsed.all("tmpfs")]
@@ -54,7 +53,7 @@ def _bounds(parsed: Parsed) -> Bounds:
     memory = cpus = pids = 0
     if "memory" in parsed.given:
         memory = values.byte_size(parsed.one("memory"), "--memory")
-        if memory < _LEAST_MEMORY:
+        if memory < LEAST_MEMORY:
             raise UsageError(f"`--memory {parsed.one('memory')}` is too little to start in", hint="6m is the least")
     if "cpus" in parsed.given:
         from buildkit_py.frontend.run_options import processors
@@ -91,23 +90,6 @@ def _mask(names: Sequence[str], option: str) -> int:
                 hint = near(name.upper().removeprefix("CAP_"), (*NAMES, "ALL")) or "capabilities(7) lists them"
                 raise UsageError(f"`{option} {text}`: `{name}` is no capability", hint=hint) from None
     return found
-
-
-def _security(texts: Sequence[str]) -> tuple[bool, bool]:
-    """Whether no program gets new privileges, and whether system calls are filtered."""
-    no_new_privileges, seccomp = False, True
-    for text in texts:
-        name, _, value = text.replace(":", "=", 1).partition("=")
-        if name == "no-new-privileges" and value in ("", "true", "false"):
-            no_new_privileges = value != "false"
-        elif (name, value) in (("seccomp", "unconfined"), ("seccomp", "builtin")):
-            seccomp = value == "builtin"
-        else:
-            raise UsageError(
-                f"`--security-opt {text}` is not understood",
-                hint="it takes `no-new-privileges`, `seccomp=unconfined` and `seccomp=builtin`",
-            )
-    return no_new_privileges, seccomp
 
 
 def _tmpfs(text: str) -> SandboxMount:

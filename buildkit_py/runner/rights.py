@@ -8,6 +8,13 @@ from buildkit_py.errors import UsageError
 from buildkit_py.sandbox import syscalls, ulimits
 from buildkit_py.sandbox.capabilities import ALL, NAMES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LEAST_MEMORY = 6 << 20
+"""docker's; what sets up the container has to fit in, too."""
+
 
 def capabilities(usual: int, add: int, drop: int) -> int:
     """The bit mask of what a container has, by docker's rule: ALL among the dropped ones leaves those that are added,
@@ -27,6 +34,26 @@ def capabilities(usual: int, add: int, drop: int) -> int:
             hint="what started it kept that back, as a container or a unit of systemd does",
         )
     return usual & ~drop | add
+
+
+def security(options: Sequence[str], what: str) -> tuple[bool, bool]:
+    """Whether no program gets new privileges, and whether system calls are filtered, by docker's security options.
+
+    `what` stands before an option in the message. Raises `UsageError` for one that is not understood.
+    """
+    no_new_privileges, seccomp = False, True
+    for text in options:
+        name, _, value = text.replace(":", "=", 1).partition("=")
+        if name == "no-new-privileges" and value in ("", "true", "false"):
+            no_new_privileges = value != "false"
+        elif (name, value) in (("seccomp", "unconfined"), ("seccomp", "builtin")):
+            seccomp = value == "builtin"
+        else:
+            raise UsageError(
+                f"`{what}{text}` is not understood",
+                hint="it takes `no-new-privileges`, `seccomp=unconfined` and `seccomp=builtin`",
+            )
+    return no_new_privileges, seccomp
 
 
 def check_ulimit(name: str, hard: int) -> None:

@@ -74,7 +74,7 @@ def test_how_it_is_looked_after(tmp_path: Path) -> None:
     [
         ("cap_add: [NOPE]", "compose.yaml:1:12: `web`: `NOPE` is no capability"),
         ("cap_add: [ALL], cap_drop: [ALL]", "`web`: all capabilities are to be added and dropped"),
-        ("security_opt: [apparmor=x]", "`web`: the security option `apparmor=x` is not understood"),
+        ("security_opt: [apparmor=x]", "`web`: `security_opt: apparmor=x` is not understood"),
         ("mem_limit: 1m", "`web`: its memory is too little to start in"),
         ("stop_signal: NOPE", "`web`: `NOPE` is no signal"),
         ("secrets: [s]", "`/run/secrets/s` is to come from `$S`, which is not set"),

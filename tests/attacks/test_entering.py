@@ -11,6 +11,7 @@ import pytest
 from tests.attacks.doors import Door
 from tests.attacks.images import link, member
 from tests.image.tars import CHARACTER, DIRECTORY, PIPE
+from tests.needs import lack
 
 NOT_STARTED = {"build": 6, "run": 125}
 """The exit codes of a sandbox that could not be set up."""
@@ -67,7 +68,7 @@ def test_the_init_program_of_this_machine(door: Door) -> None:
     try:
         program = Path(init_program())
     except SandboxError as problem:
-        pytest.skip(f"missing on this machine: {problem.message}")
+        lack(f"missing on this machine: {problem.message}")
     before = program.read_bytes(), program.stat()
     seen = door.sh(
         "exec 2>/dev/null; readlink /proc/1/exe; for n in 1 2 3; do echo x > /proc/1/exe && echo WROTE; done; "

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.behaviour.world import World
+from tests.processes import processes
 
 LOOP = "while :; do sleep 0.05; done"
+
+
+def hear(address: str, patience: int = 2) -> str:
+    """A command of a shell that prints what a server says, and fails where it says nothing.
+
+    Its input does not end before: `nc -l` that hears of that ends, whether it has said anything or not.
+    """
+    return f"{{ mkfifo /tmp/open; nc -w {patience} {address} <>/tmp/open | grep .; }} 2>/dev/null"
 
 
 def until(condition: Callable[[], Any]) -> Any:
@@ -27,21 +37,43 @@ def listed(world: World, name: str) -> dict[str, Any]:
 
 
 def supervisors(world: World) -> list[int]:
-    """The processes whose command line names this world's store, without those of a container's network."""
-    found = []
-    for entry in Path("/proc").iterdir():
+    """The supervisors of this world's containers, without the processes that they forked."""
+    found = of_store(world)
+    return [
+        pid for pid, (name, words) in found.items() if not name.startswith("pybuild-") and b"api.supervise" in words
+    ]
+
+
+def named(world: World, name: str) -> list[int]:
+    """The processes that work for this world's store and call themselves so."""
+    return [pid for pid, (called, _) in of_store(world).items() if called == name]
+
+
+def of_store(world: World) -> dict[int, tuple[str, bytes]]:
+    """Name and command line of all processes whose command line has this world's store as a word."""
+    found = {}
+    for process in processes():
         try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            name = (entry / "comm").read_text()
+            words = (process / "cmdline").read_bytes()
+            name = (process / "comm").read_text().rstrip("\n")
         except OSError:
             continue
-        if (
-            not name.startswith("pybuild-")
-            and str(world.store).encode() in words
-            and any(b"api.supervise" in word for word in words)
-        ):
-            found.append(int(entry.name))
+        if os.fsencode(world.store) in words.split(b"\0"):
+            found[int(process.name)] = (name, words)
     return found
+
+
+def begin(world: World, *argv: str, where: str = ".") -> subprocess.Popen[str]:
+    """Start pybuild in the project, with pipes."""
+    return subprocess.Popen(
+        world.command(*argv),
+        cwd=world.project / where,
+        env=world.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def log(world: World, name: str, *options: str) -> str:

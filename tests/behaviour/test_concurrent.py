@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.containers import begin
 from tests.behaviour.watched import leftovers
 from tests.behaviour.world import World
 
@@ -43,18 +44,6 @@ def project(world: World) -> World:
     return world
 
 
-def start(world: World, *argv: str, where: str = ".") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        world.command(*argv),
-        cwd=world.project / where,
-        env=world.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def outcomes(builds: list[subprocess.Popen[str]]) -> list[str]:
     """What each printed; all have to succeed."""
     said = []
@@ -77,7 +66,7 @@ def runs(world: World, busybox: str) -> list[str]:
 @pytest.mark.attack("K1")
 def test_builds_of_one_project_share_the_work(project: World, busybox: str) -> None:
     argv = ("build", "-q", busybox, "-t", "shared", "-o", "type=oci,dest=x.tar", "--iidfile", "iid", ".")
-    digests = outcomes([start(project, *argv) for _ in range(AT_ONCE)])
+    digests = outcomes([begin(project, *argv) for _ in range(AT_ONCE)])
     assert len(set(digests)) == 1
     assert digests[0].strip() == (project.project / "iid").read_text().strip()
     assert runs(project, busybox) == ["a", "b", "c", "d"]
@@ -88,14 +77,14 @@ def test_builds_of_one_project_share_the_work(project: World, busybox: str) -> N
 @pytest.mark.attack("K2")
 def test_prune_takes_nothing_from_builds_that_run(project: World, busybox: str) -> None:
     argv = ("build", "-q", busybox, "-t", "kept", "--iidfile", "iid", ".")
-    (wanted,) = outcomes([start(project, *argv)])
+    (wanted,) = outcomes([begin(project, *argv)])
     for _ in range(3):
-        builds = [start(project, *argv, "--no-cache") for _ in range(3)]
+        builds = [begin(project, *argv, "--no-cache") for _ in range(3)]
         while any(build.poll() is None for build in builds):
             project.run("cache", "prune", "--all")
         outcomes(builds)
     project.run("cache", "verify")
-    assert outcomes([start(project, *argv)]) == [wanted]
+    assert outcomes([begin(project, *argv)]) == [wanted]
 
 
 def test_different_projects_at_once(project: World, busybox: str) -> None:
@@ -105,7 +94,7 @@ def test_different_projects_at_once(project: World, busybox: str) -> None:
         files[f"p{number}/f"] = f"{number // 2}\n"
     project.write(files)
     argv = ("build", busybox, "-o", "out", ".")
-    outcomes([start(project, *argv, where=f"p{number}") for number in range(6)])
+    outcomes([begin(project, *argv, where=f"p{number}") for number in range(6)])
     for number in range(6):
         out = project.project / f"p{number}" / "out"
         assert ((out / "g").read_text(), (out / "h").read_text()) == (f"{number // 2}\n", f"{number % 2}\n")
@@ -116,7 +105,7 @@ def test_one_job_and_many_give_the_same(project: World, busybox: str) -> None:
     digests = set()
     for jobs in ("1", "8"):
         project.run("cache", "prune", "--all")
-        digests |= set(outcomes([start(project, "build", "-q", busybox, "-j", jobs, "-t", f"j{jobs}", ".")]))
+        digests |= set(outcomes([begin(project, "build", "-q", busybox, "-j", jobs, "-t", f"j{jobs}", ".")]))
     assert len(digests) == 1
 
 

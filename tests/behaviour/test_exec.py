@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.behaviour.containers import LOOP, log, removed_at_the_end, sh, until
+from tests.behaviour.containers import LOOP, begin, log, removed_at_the_end, sh, until
 from tests.behaviour.world import World
 
 NAMESPACES = "for n in mnt pid net uts ipc cgroup user; do readlink /proc/self/ns/$n; done"
@@ -61,26 +60,14 @@ def test_how_it_ends(web: World) -> None:
     assert (gone.returncode, "is not running" in gone.stderr) == (125, True)
 
 
-def start(world: World, *argv: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        world.command("exec", *argv),
-        cwd=world.project,
-        env=world.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_signals_and_the_containers_end(web: World) -> None:
-    one = start(web, "web", "sh", "-c", f"trap 'echo heard; exit 3' TERM; echo ready; {LOOP}")
+    one = begin(web, "exec", "web", "sh", "-c", f"trap 'echo heard; exit 3' TERM; echo ready; {LOOP}")
     assert one.stdout is not None
     assert one.stdout.readline() == "ready\n"
     one.send_signal(signal.SIGTERM)
     assert one.communicate(timeout=60)[0] == "heard\n"
     assert one.returncode == 3
-    other = start(web, "web", "sh", "-c", f"echo ready; {LOOP}")
+    other = begin(web, "exec", "web", "sh", "-c", f"echo ready; {LOOP}")
     assert other.stdout is not None
     assert other.stdout.readline() == "ready\n"
     web.run("stop", "-t0", "web")
@@ -89,7 +76,7 @@ def test_signals_and_the_containers_end(web: World) -> None:
 
 
 def test_who_is_killed_leaves_no_command_behind(web: World) -> None:
-    one = start(web, "web", "sh", "-c", "echo ready; sleep 98765")
+    one = begin(web, "exec", "web", "sh", "-c", "echo ready; sleep 98765")
     assert one.stdout is not None
     assert one.stdout.readline() == "ready\n"
     one.kill()
@@ -126,7 +113,7 @@ def test_a_terminal_of_the_containers_own_kind(web: World) -> None:
 def test_nobody_in_there_gets_at_the_interpreter_that_starts_it(web: World) -> None:
     """CVE-2019-5736: until its exec the new process is this machine's Python, and `/proc/PID/exe` leads to its file."""
     watch = "while :; do for p in /proc/[0-9]*; do readlink $p/exe; cat $p/maps; done 2>/dev/null; done"
-    watcher = start(web, "-u", "0", "web", "sh", "-c", watch)
+    watcher = begin(web, "exec", "-u", "0", "web", "sh", "-c", watch)
     try:
         for _ in range(5):  # with so much to look through that it takes its time
             web.run("exec", "-u", "0", "-e", "PATH=" + "/x:" * 40_000 + "/bin", "web", "true")

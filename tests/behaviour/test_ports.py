@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import LOOP, listed, log, removed_at_the_end, sh, supervisors, until
+from tests.behaviour.containers import LOOP, listed, log, named, removed_at_the_end, sh, supervisors, until
 from tests.behaviour.world import World
-from tests.needs import everybody_reaches_out, need
+from tests.needs import need, need_way_out
 
 SERVE = "while :; do echo hello of $0 | nc -l -p 80 >/dev/null; done"
 
@@ -29,9 +29,7 @@ while True:
 
 @pytest.fixture
 def svc(svc: World) -> Iterator[World]:
-    if not everybody_reaches_out() and (svc.mode == "user" or os.geteuid() != 0):
-        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
-    need("pasta")
+    need_way_out(svc.mode)
     svc.env["PYBUILD_NETWORK"] = ""
     with removed_at_the_end(svc):
         yield svc
@@ -64,15 +62,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def forwarders(world: World) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes()
-            if (entry / "comm").read_text() == "pybuild-ports\n" and str(world.store).encode() in words:
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
+    return named(world, "pybuild-ports")
 
 
 def test_a_service_is_reached_until_it_ends(svc: World) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import LOOP, listed, log, removed_at_the_end, sh, supervisors, until
+from tests.behaviour.containers import LOOP, hear, listed, log, named, removed_at_the_end, sh, supervisors, until
 from tests.behaviour.test_ports import free_port, said
 from tests.behaviour.world import World
-from tests.needs import everybody_reaches_out, need
+from tests.needs import need_way_out
 
 SERVE = "while :; do echo hello of $(hostname) | nc -l -p 80 >/dev/null; done"
 SHOP = "--network=project:shop"
@@ -20,9 +19,7 @@ SHOP = "--network=project:shop"
 
 @pytest.fixture
 def svc(svc: World) -> Iterator[World]:
-    if not everybody_reaches_out() and (svc.mode == "user" or os.geteuid() != 0):
-        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
-    need("pasta")
+    need_way_out(svc.mode)
     svc.env["PYBUILD_NETWORK"] = ""
     with removed_at_the_end(svc):
         yield svc
@@ -31,20 +28,11 @@ def svc(svc: World) -> Iterator[World]:
 
 def networks(world: World) -> list[int]:
     """The processes that have networks of projects of this world."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            name = (entry / "comm").read_text()
-        except OSError:
-            continue
-        if str(world.store).encode() in words and name == "pybuild-network\n":
-            found.append(int(entry.name))
-    return found
+    return named(world, "pybuild-network")
 
 
 def asks(name: str) -> str:
-    return f"until nc -w 2 {name} 80 </dev/null; do sleep 0.1; done"
+    return f"until {hear(f'{name} 80')}; do sleep 0.1; done"
 
 
 def test_they_find_each_other_by_name(svc: World) -> None:
@@ -58,7 +46,7 @@ def test_they_find_each_other_by_name(svc: World) -> None:
 
 def test_one_that_is_started_again_has_its_address_again(svc: World) -> None:
     sh(svc, "db", SERVE, SHOP, "-h", "db")
-    sh(svc, "web", "while :; do nc -w 1 db 80 </dev/null; sleep 0.1; done", SHOP)
+    sh(svc, "web", f"while :; do {hear('db 80', 1)}; sleep 0.1; done", SHOP)
     until(lambda: "hello of db" in log(svc, "web"))
     for command in (("stop", "-t", "0", "db"), ("start", "db")):
         svc.run(*command)

@@ -10,10 +10,10 @@ import time
 
 import pytest
 
-from tests.behaviour.containers import LOOP, until
+from tests.behaviour.containers import LOOP, hear, until
 from tests.behaviour.projects import SERVE, compose, in_foreground, rows, service, states
 from tests.behaviour.world import World
-from tests.needs import everybody_reaches_out, need
+from tests.needs import need_way_out
 
 HEALTHY = "healthcheck: {test: 'test -e /up', interval: 100ms, retries: 50}"
 
@@ -21,9 +21,7 @@ HEALTHY = "healthcheck: {test: 'test -e /up', interval: 100ms, retries: 50}"
 @pytest.fixture
 def svc(svc: World) -> World:
     """With the network of a project, where this machine has it for its user."""
-    if not everybody_reaches_out() and (svc.mode == "user" or os.geteuid() != 0):
-        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
-    need("pasta")
+    need_way_out(svc.mode)
     svc.env["PYBUILD_NETWORK"] = ""
     return svc
 
@@ -455,9 +453,9 @@ def test_services_find_each_other_by_name(svc: World) -> None:
     """Also what starts before the one that it asks for, by service, container and alias, and after a replacement."""
 
     def write(text: str) -> None:
-        ask = "for name in db shop-db-1 other; do until nc -w 1 $$name 5432; do sleep 0.1; done; done"
+        ask = f"for name in db shop-db-1 other; do until {hear('$$name 5432', 1)}; do sleep 0.1; done; done"
         serve = f"while :; do echo {text} | nc -l -p 5432; done"
-        alone = "if nc -w 1 db 5432; then echo reached; else echo apart; fi"
+        alone = f"if {hear('db 5432', 1)}; then echo reached; else echo apart; fi"
         compose(
             svc,
             first=service(f"{ask}; {SERVE}"),
@@ -476,7 +474,7 @@ def test_services_find_each_other_by_name(svc: World) -> None:
     assert log(svc, "apart") == log(svc, "host") == "apart\nready\n"
     write("two")
     assert "first: runs as it is to be" in svc.run("up", "-d").stderr
-    ask = "until nc -w 1 db 5432; do sleep 0.1; done"
+    ask = f"until {hear('db 5432', 1)}; do sleep 0.1; done"
     assert svc.run("exec", "shop-first-1", "sh", "-c", ask).stdout == "two\n"
     svc.run("restart", "db")
     assert svc.run("exec", "shop-first-1", "sh", "-c", ask).stdout == "two\n"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.containers import hear
 from tests.behaviour.watched import leftovers, watch
 from tests.behaviour.world import World
-from tests.needs import everybody_reaches_out, need
+from tests.needs import need, need_way_out
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 WEB = """\
@@ -34,9 +35,7 @@ CMD ["sh", "-c", "{SERVER}"]
 
 @pytest.fixture
 def project(world: World) -> World:
-    if not everybody_reaches_out() and (world.mode == "user" or os.geteuid() != 0):
-        pytest.skip("/dev/net/tun is not for everybody, or pasta is not installed")
-    need("pasta")
+    need_way_out(world.mode)
     return world
 
 
@@ -94,7 +93,7 @@ def test_they_start_in_order_and_reach_those_before(project: World, busybox: str
 
 
 def test_each_step_has_its_own(project: World, busybox: str) -> None:
-    ask = "RUN --with=db nc -w 5 db 9 > /got; cat /got"
+    ask = f"RUN --with=db {hear('db 9', 5)} > /got; cat /got"
     counts = 'CMD ["sh", "-c", "while :; do echo x >> /count; wc -l < /count | nc -l -p 9; done"]'
     stages = "".join(f"FROM busybox AS s{number}\n{ask} # {number}\n" for number in range(3))
     copies = "".join(f"COPY --from=s{number} /got /{number}\n" for number in range(3))
@@ -218,8 +217,8 @@ def test_each_use_begins_with_the_seed(project: World, busybox: str) -> None:
     text = (
         "SERVICE db FROM serve --port=9 --seed='echo seeded >> /data'\n"
         f'FROM busybox AS serve\nCMD ["sh", "-c", "{server}"]\n'
-        "FROM busybox AS a\nRUN --with=db nc -w 3 db 9 > /got\n"
-        "FROM busybox AS b\nRUN --with=db nc -w 3 db 9 > /got # b\n"
+        f"FROM busybox AS a\nRUN --with=db {hear('db 9', 3)} > /got\n"
+        f"FROM busybox AS b\nRUN --with=db {hear('db 9', 3)} > /got # b\n"
         "FROM scratch\nCOPY --from=a /got /a\nCOPY --from=b /got /b\n"
     )
     project.write({"Dockerfile": text})
@@ -263,7 +262,7 @@ def test_files_of_a_seed_in_a_buildfile_py(project: World, busybox: str) -> None
         "        'cat /docker-entrypoint-initdb.d/* >> /data; touch /up; '\n"
         "        'while :; do cat /data | nc -l -p 9 & wait; done')\n"
         "    db = service(server, port=9, ready='test -e /up', seed=src['a.sql', 'b.sql'])\n"
-        "    return box.run('nc -w 3 db 9 > /got', services={'db': db}).output('/got')\n"
+        f"    return box.run('{hear('db 9', 3)} > /got', services={{'db': db}}).output('/got')\n"
     )
     project.write({"Buildfile.py": door, "a.sql": "first\n", "b.sql": "second\n"})
     options = ("build", "--progress=plain", busybox, "-f", "Buildfile.py", ".")

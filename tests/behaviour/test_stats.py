@@ -12,7 +12,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from tests.behaviour.containers import LOOP, log, sh, until
+from tests.behaviour.containers import LOOP, begin, log, sh, until
 from tests.behaviour.world import World
 
 BUFFER = 60 << 20
@@ -69,7 +69,7 @@ def test_what_control_groups_say(svc: World) -> None:
 
 def test_lines_in_a_pipe(svc: World) -> None:
     sh(svc, "web", LOOP)
-    process = start(svc)
+    process = begin(svc, "stats")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("CONTAINER")
     for _ in range(3):
@@ -77,7 +77,7 @@ def test_lines_in_a_pipe(svc: World) -> None:
     process.send_signal(signal.SIGINT)
     _, problems = process.communicate(timeout=60)
     assert (process.returncode, problems) == (130, "")
-    process = start(svc, "--json")
+    process = begin(svc, "stats", "--json")
     assert process.stdout is not None
     assert {json.loads(process.stdout.readline())["name"] for _ in range(2)} == {"web"}
     process.stdout.close()
@@ -85,18 +85,6 @@ def test_lines_in_a_pipe(svc: World) -> None:
     assert process.stderr is not None
     assert process.stderr.read() == ""
     process.stderr.close()
-
-
-def start(world: World, *argv: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        world.command("stats", *argv),
-        cwd=world.project,
-        env=world.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_on_a_terminal(svc: World) -> None:
@@ -138,7 +126,7 @@ def test_names(svc: World) -> None:
 def test_it_ends_with_the_containers_that_were_named(svc: World, end: tuple[str, ...]) -> None:
     sh(svc, "web", LOOP)
     sh(svc, "other", LOOP)
-    process = start(svc, "web")
+    process = begin(svc, "stats", "web")
     assert process.stdout is not None
     assert process.stdout.readline()
     assert process.stdout.readline().split()[1] == "web"
@@ -149,7 +137,7 @@ def test_it_ends_with_the_containers_that_were_named(svc: World, end: tuple[str,
 
 def test_containers_that_come_and_go(svc: World) -> None:
     sh(svc, "stays", "while :; do (true | true) & true; done")
-    process = start(svc, "--json")
+    process = begin(svc, "stats", "--json")
     for number in range(4):
         sh(svc, f"goes-{number}", "true", "--rm")
     until(lambda: _names_of(process, lambda names: names[-3:] == ["stays"] * 3))

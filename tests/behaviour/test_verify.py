@@ -260,7 +260,7 @@ def test_a_buildfile_and_its_context_by_two_names(world: World) -> None:
 
 def test_a_buildfile_that_is_a_link_out_of_its_context(world: World) -> None:
     """The link would lead elsewhere from a copy."""
-    world.write({"shared/Dockerfile": "FROM scratch\nCOPY a /\n", "p/a": "a"})
-    (world.project / "p/Dockerfile").symlink_to("../shared/Dockerfile")
+    world.write({"elsewhere/Dockerfile": "FROM scratch\nCOPY a /\n", "p/a": "a"})
+    (world.project / "p/Dockerfile").symlink_to("../elsewhere/Dockerfile")
     answer = verified(world, "p", code=0)
     assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]

@@ -159,7 +159,8 @@ def serve(number, says):
     return launcher.spawn(spec, stdin=-1, stdout=2, stderr=2)
 def ask(number):
     address = as_text(plan.address(number))
-    return f"for i in 1 2 3 4 5 6 7 8 9; do nc -w 2 {address} 80 </dev/null && break; sleep 0.1; done"
+    # Its input stays open: a server that hears of the end ends, whether it has said anything or not.
+    return f"mkfifo /open; for i in 1 2 3 4 5 6 7 8 9; do nc -w 2 {address} 80 <>/open && break; sleep 0.1; done"
 """
 
 
