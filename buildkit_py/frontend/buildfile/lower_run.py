@@ -8,7 +8,6 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.heredoc import file_name
-from buildkit_py.frontend.buildfile.lower_service import lower_services
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.run_policy import run_policy
 from buildkit_py.frontend.entitlements import check_network, check_security
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.own_words import Test
     from buildkit_py.frontend.buildfile.run_mount import RunMount
     from buildkit_py.frontend.buildfile.syntax import Flag, RunStep
+    from buildkit_py.graph.op import Service
     from buildkit_py.graph.step import Step
     from buildkit_py.source_map import Position
 
@@ -62,7 +62,11 @@ def lower_run(lowering: StageLowering, stage: Stage, node: RunStep | Test, label
                     at=at,
                     hint="devices come by CDI files of the machine, which pybuild does not read",
                 )
-    services = lower_services(lowering, stage, node.flags, network, sources)
+    services: tuple[Service, ...] = ()
+    if wanted := [flag for flag in node.flags if flag.name == "with"]:
+        from buildkit_py.frontend.buildfile.lower_service import lower_services
+
+        services = lower_services(lowering, stage, wanted, network, sources)
     return assemble.run(
         stage,
         argv,

@@ -10,6 +10,8 @@ from buildkit_py.frontend.buildfile.syntax import Word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from buildkit_py.frontend.assemble import Stage
     from buildkit_py.frontend.buildfile.lower_file import Build
     from buildkit_py.frontend.buildfile.lower_stage import StageLowering
@@ -22,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def lower_services(
-    lowering: StageLowering, stage: Stage, flags: tuple[Flag, ...], network: str, sources: list[Step]
+    lowering: StageLowering, stage: Stage, flags: Sequence[Flag], network: str, sources: list[Step]
 ) -> tuple[Service, ...]:
-    """What the `--with`s of a RUN ask for; the filesystems are added to `sources`. Raises `BuildfileError`."""
+    """What a RUN asks for by its `--with`s, which are `flags`; the filesystems are added to `sources`.
+
+    Raises `BuildfileError`.
+    """
     found: dict[str, Service] = {}
     for flag in flags:
-        if flag.name != "with":
-            continue
         at = lowering.place(flag.position)
         for name in names_of(flag):
             if name.lower() in found:

@@ -10,7 +10,6 @@ from buildkit_py.frontend.buildfile.expand import expand, expand_words
 from buildkit_py.frontend.buildfile.facts import Applied, Unset
 from buildkit_py.frontend.buildfile.lower_run import lower_run, lower_test
 from buildkit_py.frontend.buildfile.lower_transfer import lower_transfer
-from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.image.config import Healthcheck
 
 TYPE_CHECKING = False
@@ -189,6 +188,8 @@ class StageLowering:
             return word
 
     def _expose(self, stage: Stage, node: syntax.Expose) -> Stage:
+        from buildkit_py.frontend.ports import parse_ports
+
         scope = self._variables(stage)
         ports: list[str] = []
         for word in sorted(node.ports, key=lambda word: word.text):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import functions, own_words
 from buildkit_py.frontend.buildfile.expanded import Bound, Enter, Leave
-from buildkit_py.frontend.buildfile.service_table import ServiceNode
 from buildkit_py.frontend.buildfile.stages import StageNode, Unit, refuse_before_from
 from buildkit_py.frontend.buildfile.syntax import Arg, From, Word
 
@@ -165,7 +164,7 @@ class _File:
         name = self.scope.static().text(Word(node.name, node.position)).lower()
         _refuse_name(name, node.name, "service", node.position)
         head = node.replace(name=name, variables=self.scope.variables())
-        self.unit.services.add(name, ServiceNode(head, self.unit), node.position)
+        self.unit.define_service(head)
 
     def _arg(self, node: Arg) -> None:
         block = next((block for block, _, _ in reversed(self._blocks) if block.function), None)
@@ -217,7 +216,7 @@ class _File:
         prefix = f"{node.name}." if node.name else ""
         for name, function in unit.functions.items():
             self._define(prefix + name, function, at)
-        for name, service in unit.services.by_name.items():
+        for name, service in unit.services_by_name.items():
             self.unit.services.add(prefix + name, service, at)
         for stage in self.layout.stages:
             for name in [name for where, name in stage.names if where is unit]:

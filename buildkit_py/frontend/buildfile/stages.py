@@ -6,7 +6,6 @@ from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.own_words import Service
 from buildkit_py.frontend.buildfile.run_mount import mount_origin
-from buildkit_py.frontend.buildfile.service_table import ServiceNode, ServiceTable, names_of
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Transfer
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from buildkit_py.frontend.buildfile.own_words import Function
+    from buildkit_py.frontend.buildfile.service_table import ServiceNode, ServiceTable
     from buildkit_py.frontend.buildfile.stage_layout import Layout
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Flag, Instruction
     from buildkit_py.source_map import Position
@@ -39,7 +39,27 @@ class Unit:
         self.functions: dict[str, Function] = {}
         self.stages: list[StageNode] = []
         self.by_name: dict[str, StageNode] = {}
-        self.services = ServiceTable()
+        self._services: ServiceTable | None = None  # what is for services is loaded where there are some
+
+    @property
+    def services(self) -> ServiceTable:
+        """The services that can be named in it."""
+        if self._services is None:
+            from buildkit_py.frontend.buildfile.service_table import ServiceTable
+
+            self._services = ServiceTable()
+        return self._services
+
+    @property
+    def services_by_name(self) -> dict[str, ServiceNode]:
+        """Those that are there."""
+        return self._services.by_name if self._services is not None else {}
+
+    def define_service(self, head: Service) -> None:
+        """Take in a SERVICE of its own. Raises `BuildfileError` where there is another one of that name."""
+        from buildkit_py.frontend.buildfile.service_table import ServiceNode
+
+        self.services.add(head.name, ServiceNode(head, self), head.position)
 
 
 class StageNode:
@@ -84,7 +104,7 @@ class StageTable:
         self.by_name = self.main.by_name
         for node in tree.instructions if layout is None else ():
             if isinstance(node, Service):
-                self.main.services.add(node.name, ServiceNode(node, self.main), node.position)
+                self.main.define_service(node)
             elif isinstance(node, From):
                 self.stages.append(StageNode(len(self.stages), node, self.main))
             elif self.stages:
@@ -134,7 +154,7 @@ class StageTable:
 
     def services(self) -> list[ServiceNode]:
         """Those of all files, each once."""
-        return list(dict.fromkeys(node for unit in self.units.values() for node in unit.services.by_name.values()))
+        return list(dict.fromkeys(node for unit in self.units.values() for node in unit.services_by_name.values()))
 
     def link(
         self,
@@ -168,6 +188,8 @@ class StageTable:
         if isinstance(node, Transfer | RunStep):
             for flag in node.flags:
                 if flag.name == "with":
+                    from buildkit_py.frontend.buildfile.service_table import names_of
+
                     for name in names_of(flag):
                         base = self.unit(flag.position).services.find(name, flag.position).base
                         if base is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from buildkit_py import port_spec
 from buildkit_py.frontend.buildfile.checks.rule import Edit, Finding
 from buildkit_py.frontend.buildfile.expand import expand_words
 from buildkit_py.frontend.buildfile.syntax import Expose
@@ -28,6 +27,8 @@ def expose_proto_casing(subject: Subject) -> Iterator[Finding]:
 def expose_invalid_format(subject: Subject) -> Iterator[Finding]:
     """`127.0.0.1:80:80`: an address and a port of the host, which EXPOSE does nothing with."""
     for applied, word, spec in _ports(subject):
+        from buildkit_py import port_spec  # in most files nothing is exposed
+
         address, host, container = port_spec.split(spec)
         if address or host:
             message = f"EXPOSE instruction should not define an IP address or host-port mapping, found '{spec}'"

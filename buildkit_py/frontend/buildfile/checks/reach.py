@@ -56,7 +56,7 @@ def unused_service(subject: Subject) -> Iterator[Finding]:
     }
     if any("$" in name for name in asked):
         return  # of a block's variable, which may be any of them
-    for name, service in table.main.services.by_name.items():
+    for name, service in table.main.services_by_name.items():
         head = service.head
         if service.unit is table.main and name not in asked and not head.doc:
             message = f"the service `{name}` is asked for by no step and not described"
