@@ -38,7 +38,10 @@ _OTHERS = 64
 
 
 class _Side:
-    """One side of a connection; `held` is what it does not take yet, `ended` that it sends no more."""
+    """One side of a connection; `held` is what it does not take yet, `ended` that it sends no more.
+
+    `mask` is what the poll is asked for of it, -1 where it is not asked at all.
+    """
 
     __slots__ = ("connects", "ended", "held", "mask", "other", "sock")
     other: _Side
@@ -132,6 +135,12 @@ class PortLoop:
             self._poll.unregister(self._other.fileno())
         return False
 
+    def _hear_again(self) -> None:
+        """There is room for one more, as a connection or a client of UDP has gone."""
+        if self._full:
+            self._full = False
+            self._listen()
+
     def _accept(self, port: Bound) -> None:
         for _ in range(_AT_ONCE):
             if self._full or not self._has_room():
@@ -199,8 +208,6 @@ class PortLoop:
                 return
             if events & _OUT and side.held:
                 side.held = side.held[side.sock.send(side.held) :]
-                if not side.held and other.ended:
-                    side.sock.shutdown(_socket.SHUT_WR)
             if events & (_IN | _GONE) and not side.ended and not other.held:
                 count = side.sock.recv_into(self._buffer)
                 if count:
@@ -211,8 +218,12 @@ class PortLoop:
                 else:
                     side.ended = True
                     other.sock.shutdown(_socket.SHUT_WR)
-            elif events & _GONE and side.ended and not other.held:
-                self._end(side)
+            elif events & _GONE:
+                if side.ended:  # and the other one has taken all of it: else its end would not have been read
+                    self._end(side)
+                    return
+                self._leave(side)
+                self._watch(other)
                 return
         except BlockingIOError:
             pass
@@ -242,9 +253,20 @@ class PortLoop:
 
     def _watch(self, side: _Side) -> None:
         wanted = (_OUT if side.held else 0) | (_IN if not side.ended and not side.other.held else 0)
-        if wanted != side.mask:
+        if side.mask < 0:
+            if wanted:
+                side.mask = wanted
+                self._poll.register(side.sock.fileno(), wanted)
+        elif wanted != side.mask:
             side.mask = wanted
             self._poll.modify(side.sock.fileno(), wanted)
+
+    def _leave(self, side: _Side) -> None:
+        """It is gone, and the other one has yet to take what it sent: until then the poll is not asked, which would say
+        so without end. What the kernel still has of it is read after that, also of one that was reset.
+        """
+        side.mask = -1
+        self._poll.unregister(side.sock.fileno())
 
     def _end(self, side: _Side) -> None:
         for one in (side, side.other):
@@ -253,9 +275,7 @@ class PortLoop:
             del one.other  # or the two would hold each other until all garbage is looked for
         if not self._sides:
             self._sides.clear()  # a table of so many as there ever were
-        if self._full:
-            self._full = False
-            self._listen()
+        self._hear_again()
 
     # -- UDP
 
@@ -305,3 +325,4 @@ class PortLoop:
             if client.heard < since:
                 del self._clients[key], self._answers[client.sock.fileno()]
                 client.sock.close()
+                self._hear_again()

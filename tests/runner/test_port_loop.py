@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import struct
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
 
+from buildkit_py.runner import port_loop
 from buildkit_py.runner.port_loop import PortLoop
-from buildkit_py.runner.published import Published, bind
+from buildkit_py.runner.published import Bound, Published, bind
 
 Serve = Callable[[socket.socket], None]
+
+_CLOSED = 7  # TCP_CLOSE of the kernel's tcp_states.h, the first byte of TCP_INFO
 
 
 def until_equal(look: Callable[[], object], wanted: object) -> None:
@@ -27,9 +32,21 @@ def until_equal(look: Callable[[], object], wanted: object) -> None:
 
 
 class Passed:
-    """A port that one or two loops pass on to a server; `limit` are the descriptors that each of them may have."""
+    """A port that one or two loops pass on to a server; `limit` are the descriptors that each of them may have.
 
-    def __init__(self, serve: Serve | None, *, limit: int = 1000, protocol: str = "tcp", loops: int = 1) -> None:
+    `beside` is what they pass on besides.
+    """
+
+    def __init__(
+        self,
+        serve: Serve | None,
+        *,
+        limit: int = 1000,
+        protocol: str = "tcp",
+        loops: int = 1,
+        beside: tuple[Bound, ...] = (),
+    ) -> None:
+        self._beside = beside
         kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
         self.server = socket.socket(socket.AF_INET, kind)
         self.server.bind(("127.0.0.1", 0))
@@ -62,7 +79,7 @@ class Passed:
                 for other in others:
                     if other is not None:
                         other.close()
-                PortLoop([self.bound], "127.0.0.1", limit, end).run()
+                PortLoop([self.bound, *self._beside], "127.0.0.1", limit, end).run()
             finally:
                 os._exit(1)
         return pid
@@ -108,6 +125,58 @@ def passing() -> Iterator[Callable[..., Passed]]:
             os.waitpid(pid, 0)
         one.bound.socket.close()
         one.server.close()
+
+
+def rests(passed: Passed) -> bool:
+    """Whether the loop comes to use no processor time at all, while nobody does anything."""
+    for _ in range(20):
+        before = passed.ticks()
+        threading.Event().wait(0.3)
+        if passed.ticks() == before:
+            return True
+    return False
+
+
+def fill(sock: socket.socket) -> int:
+    """Send until nothing more is taken for a while; how many bytes were."""
+    sock.settimeout(0.5)
+    sent = 0
+    try:
+        while True:
+            sent += sock.send(bytes(1 << 14))
+    except TimeoutError:
+        return sent
+
+
+def unacknowledged(sock: socket.socket) -> int:
+    """The bytes that the other end's kernel does not have yet (SIOCOUTQ, tcp(7))."""
+    return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+
+
+def unread(passed: Passed, sock: socket.socket) -> int:
+    """The bytes of a client that the kernel has for the loop, by proc_pid_net(5): `rx_queue` of the loop's end."""
+    ends = [f"0100007F:{port:04X}" for port in (passed.port, sock.getsockname()[1])]
+    with open("/proc/net/tcp") as file:
+        rows = [line.split() for line in file]
+    return next(int(row[4].partition(":")[2], 16) for row in rows if row[1:3] == ends)
+
+
+def reset(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+class Sleeper:
+    """A server of one connection, which reads nothing until it is told to."""
+
+    def __init__(self) -> None:
+        self.connected = threading.Event()
+        self.sock: socket.socket
+
+    def __call__(self, sock: socket.socket) -> None:
+        sock.settimeout(30)
+        self.sock = sock
+        self.connected.set()
 
 
 def all_of(sock: socket.socket) -> bytes:
@@ -205,9 +274,54 @@ def test_a_connection_that_is_reset(passing: Callable[..., Passed]) -> None:
     sock = passed.connect()
     sock.sendall(b"x")
     until_equal(passed.descriptors, passed.at_rest + 2)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()
+    reset(sock)
     assert ended.wait(30)
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_a_connection_that_is_reset_before_all_is_taken(passing: Callable[..., Passed]) -> None:
+    """Who is gone is no work, and what came of him is passed on all the same."""
+    serve = Sleeper()
+    passed = passing(serve)
+    sock = passed.connect()
+    sent = fill(sock) - unacknowledged(sock)
+    reset(sock)
+    assert serve.connected.wait(30)
+    assert rests(passed)
+    assert len(all_of(serve.sock)) >= sent
+    serve.sock.close()
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_one_that_is_reset_before_all_is_taken_may_be_left(passing: Callable[..., Passed]) -> None:
+    serve = Sleeper()
+    passed = passing(serve)
+    sock = passed.connect()
+    fill(sock)
+    reset(sock)
+    assert serve.connected.wait(30)
+    assert rests(passed)
+    serve.sock.close()
+    until_equal(passed.descriptors, passed.at_rest)
+
+
+def test_both_have_ended_before_all_is_taken(passing: Callable[..., Passed]) -> None:
+    """The server sends no more, the client has closed, and the kernel has the last of what it sent: nothing is lost."""
+    serve = Sleeper()
+    passed = passing(serve)
+    sock = passed.connect()
+    assert serve.connected.wait(30)
+    serve.sock.shutdown(socket.SHUT_WR)
+    assert sock.recv(1) == b""
+    sent = 0
+    while not unread(passed, sock) or not rests(passed) or not unread(passed, sock):
+        sent += sock.send(bytes(1 << 14))
+    sock.shutdown(socket.SHUT_WR)
+    until_equal(lambda: sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1), bytes([_CLOSED]))
+    sock.close()
+    assert rests(passed)
+    assert len(all_of(serve.sock)) == sent
+    serve.sock.close()
     until_equal(passed.descriptors, passed.at_rest)
 
 
@@ -314,3 +428,23 @@ def test_datagrams_go_back_to_who_sent_them(passing: Callable[..., Passed]) -> N
             assert two.recv(1 << 16) == b"2 " + b"two" * 10_000
         one.send(b"")
         assert one.recv(100) == b"2 "
+
+
+def test_connections_wait_until_clients_of_datagrams_are_forgotten(
+    passing: Callable[..., Passed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 64 descriptors for other things, 8 are for clients, and a connection wants two of them."""
+    monkeypatch.setattr(port_loop, "_FORGET", 3.0)
+    monkeypatch.setattr(port_loop, "_LOOK", 0.2)
+    (udp,) = bind((Published("127.0.0.1", (0, 0), 9, "udp"),), lambda port, kind: "")
+    with closing(udp.socket):
+        passed = passing(echo, limit=64 + 8, beside=(udp,))
+        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(8)]
+        for client in clients:
+            client.sendto(b"x", ("127.0.0.1", udp.port))
+            client.close()
+        until_equal(lambda: passed.descriptors() - passed.at_rest, 7)
+        with passed.connect() as sock:
+            sock.sendall(b"a")
+            assert sock.recv(1) == b"a"
+        until_equal(passed.descriptors, passed.at_rest)
