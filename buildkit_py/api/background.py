@@ -10,11 +10,14 @@ from buildkit_py.errors import PybuildError, SandboxError
 from buildkit_py.sandbox.userns import handed_on, take_over
 
 _BOOT = "import sys; sys.path[:] = sys.argv[5:]; from buildkit_py.api.background import main; main(*sys.argv[1:5])"
-# Where it says that it is ready, or why not.
+# Where it says that it is ready, or why not; a fork server is asked there.
 _READY = 3
 _MESSAGE = 1 << 16
 # What it needs of the environment: programs, the configuration, and the interpreter's own libraries.
 _KEPT = ("PATH", "HOME", "XDG_CONFIG_HOME", "LD_LIBRARY_PATH")
+
+VACANT = "-" * 64
+"""The name of one that is to be another: a fork server, whose forks get theirs (`background_forks`)."""
 
 
 def begin(module: str, root: str, name: str, what: str) -> None:
@@ -24,31 +27,58 @@ def begin(module: str, root: str, name: str, what: str) -> None:
     Raises `SandboxError` with the problem.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = spawn(module, root, name, what, writer)
+    except SandboxError:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    problem = answer(reader, what)
+    if problem is not None:
+        os.waitpid(pid, 0)
+        raise problem
+
+
+def spawn(module: str, root: str, name: str, what: str, fd: int) -> int:
+    """Start the process, with a descriptor on which it answers; its id. Raises `SandboxError`."""
     argv = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOT, module, root, name, handed_on()]
     argv += map(os.path.abspath, sys.path)
-    actions = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    actions = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_RDWR, 0) for number in (0, 1, 2)]
     env = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:
         # Its own session: neither this terminal's Ctrl-C nor its end reaches it.
-        pid = os.posix_spawn(
-            sys.executable, argv, env, file_actions=[*actions, (os.POSIX_SPAWN_DUP2, writer, _READY)], setsid=True
+        return os.posix_spawn(
+            sys.executable, argv, env, file_actions=[*actions, (os.POSIX_SPAWN_DUP2, fd, _READY)], setsid=True
         )
     except OSError as problem:
-        os.close(reader)
         raise SandboxError(f"cannot start {what}: {problem.strerror}") from problem
-    finally:
-        os.close(writer)
+
+
+def answer(reader: int, what: str) -> SandboxError | None:
+    """Why a process is not ready, once it has said that, None where it is; closes the descriptor."""
     with open(reader, "rb") as stream:
         data = stream.read(_MESSAGE)
-    answer = marshal.loads(data) if data else ("error", f"{what} ended before it was ready", "", "")
-    if answer[0] != "ok":
-        os.waitpid(pid, 0)
-        _, message, hint, at = answer
-        raise SandboxError(message, hint=hint, at=at or None)
+    said = marshal.loads(data) if data else ("error", f"{what} ended before it was ready", "", "")
+    if said[0] == "ok":
+        return None
+    _, message, hint, at = said
+    return SandboxError(message, hint=hint, at=at or None)
 
 
 def main(module: str, root: str, name: str, identity: str) -> None:
     """Be the process. `identity` is that of who starts it (`userns.handed_on`)."""
+    # Neither a directory nor a file of who starts it is kept in use for as long as it stays.
+    os.chdir("/")
+    os.closerange(_READY + 1, os.sysconf("SC_OPEN_MAX"))
+    take_over(identity)
+    run = __import__(module, fromlist=["run"]).run
+    if name == VACANT:
+        from buildkit_py.api.background_forks import serve
+
+        name = serve(_READY, module)
+        if not name:
+            return
     told = False
 
     def ready(problem: PybuildError | None) -> None:
@@ -60,12 +90,8 @@ def main(module: str, root: str, name: str, identity: str) -> None:
         os.write(_READY, marshal.dumps(said))
         os.close(_READY)
 
-    # Neither a directory nor a file of who starts it is kept in use for as long as it stays.
-    os.chdir("/")
-    os.closerange(_READY + 1, os.sysconf("SC_OPEN_MAX"))
-    take_over(identity)
     try:
-        __import__(module, fromlist=["run"]).run(root, name, ready)
+        run(root, name, ready)
     except PybuildError as problem:
         ready(problem)
     except OSError as problem:

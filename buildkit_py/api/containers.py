@@ -3,48 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
 
 from buildkit_py.api.background import begin
-from buildkit_py.api.project_network import go_to, project_of, release
-from buildkit_py.api.run import (
-    buildfile_place,
-    built_runnable,
-    check_ports,
-    image_runnable,
-    layer_directories,
-    published,
-)
-from buildkit_py.api.session import Session
+from buildkit_py.api.project_network import go_to, release
 from buildkit_py.config import store_root
-from buildkit_py.errors import StoreError, UsageError
+from buildkit_py.errors import UsageError
 from buildkit_py.record import Record
 from buildkit_py.runner import control
-from buildkit_py.runner.restart import Restart
 from buildkit_py.store.containers import EXITED, About, Containers, State
 from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    from buildkit_py.api.background_forks import Forks
+    from buildkit_py.api.make_container import Detached
     from buildkit_py.events import Emit
     from buildkit_py.runner.container_log import Line
-    from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.spec import RootFilesystem
 
 _SIGKILL = 9
-
-
-class Detached(Record):
-    """What is asked of a container in the background. `stop_signal` 0 is the image's own; `patience` in seconds."""
-
-    name: str = ""
-    restart: Restart = Restart()
-    remove: bool = False
-    stop_signal: int = 0
-    patience: float = 10.0
+_SUPERVISE, _SUPERVISOR = "buildkit_py.api.supervise", "the container's supervisor"
 
 
 class Execute(Record):
@@ -64,120 +45,36 @@ def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     Raises whatever building and pulling do, `UsageError` for a name that is taken, and `SandboxError` where it cannot
     be started; it is there all the same then, unless it was to be removed.
     """
-    id = create(request, wanted, emit)
+    from buildkit_py.api.make_container import build_and_make
+
+    id = build_and_make(request, wanted, emit)
     start(id, store=request.store)
     return id
 
 
-def create(
-    request: RunRequest,
-    wanted: Detached,
-    emit: Emit,
-    *,
-    built: Runnable | None = None,
-    more: Mapping[str, object] | None = None,
-) -> str:
-    """Make a container that does not run yet; its id. Raises as `start_detached`.
-
-    `built` is what it runs where that is known, and `more` is kept in the `body` of what is known about it.
-    """
-    if wanted.name:  # what can be refused is refused before anything is built
-        _containers(request.store).check_name(wanted.name)
-    check_ports(request)
-    project = project_of(request.network)
-    about = {**(more or {}), "project": project}
-    if project:
-        with go_to(project, store=request.store):
-            return _create(request.replace(network="isolated"), wanted, emit, built, about)
-    return _create(request, wanted, emit, built, about)
-
-
-def _create(
-    request: RunRequest, wanted: Detached, emit: Emit, built: Runnable | None, more: Mapping[str, object]
-) -> str:
-    from buildkit_py.api.volumes import mounted
-    from buildkit_py.events import Notice
-    from buildkit_py.runner.container import argv, container_spec
-    from buildkit_py.runner.health import check_of
-    from buildkit_py.sandbox.network.choice import Choice
-    from buildkit_py.sandbox.signal_number import signal_number
-    from buildkit_py.sandbox.spec import RootFilesystem
-
-    place = buildfile_place(request.what) if built is None else None
-    runnable = built_runnable(request, *place, emit) if place is not None else built
-    with Session(request.store) as session:
-        if runnable is None:
-            runnable = image_runnable(request, session, emit)
-        for layer in runnable.layers:
-            session.store.layers.use(layer)
-        directories, host = layer_directories(session, runnable.layers, emit)
-        id = os.urandom(32).hex()
-        networks = Choice(session.config.run_network, lambda message, hint: emit(Notice("warning", message, hint=hint)))
-        root = RootFilesystem(layers=directories, host=host)
-        volumes = mounted(request, session, directories)
-        try:
-            spec = container_spec(runnable.config, volumes.request, root, request.hostname or id[:12], networks)
-            check = check_of(runnable.config.healthcheck, runnable.config.shell, request.health)
-            stop = wanted.stop_signal or signal_number(runnable.config.stop_signal or "TERM")
-            body = {
-                "spec": spec.wire(),
-                "restart": wanted.restart.values(),
-                "remove": wanted.remove,
-                "stop": stop,
-                "patience": wanted.patience,
-                "bounds": request.bounds.values(),
-                "volumes": volumes.names,
-                "check": check.values() if check is not None else (),
-                "ports": [port.values() for port in published(request, runnable, spec.network, emit)],
-                "document": _document(session, runnable),
-                **more,
-            }
-            about = About(
-                id=id,
-                name=wanted.name or _name(request.what, id),
-                what=request.what,
-                command=argv(runnable.config, request),
-                layers=runnable.layers,
-                created=time.time(),
-                body=body,
-            )
-            session.store.containers.create(about)
-            if more["project"]:
-                session.store.networks.join(str(more["project"]), {about.name: request.aliases})
-            return id
-        finally:
-            volumes.release()  # they stay now because the container is there
-
-
-def _document(session: Session, runnable: Runnable) -> bytes:
-    """The configuration document of what a container is made of: its image may go before somebody commits it."""
-    from buildkit_py.image import document, platform
-    from buildkit_py.image.config import ImageDocument
-
-    if runnable.image:
-        from buildkit_py.exporter.image import load
-
-        try:
-            return load(session.store, runnable.image).config_data
-        except StoreError:
-            pass  # only what a container runs is known of it
-    here = platform.local()
-    return document.dump(runnable.document or ImageDocument(here.architecture, here.os, runnable.config))
-
-
 def start(text: str, *, store: str = "") -> str:
     """Start a container that does not run; its id, once it runs. Raises `UsageError`, `SandboxError`."""
-    root = store_root(os.environ) if not store else os.path.abspath(store)
+    root = _root(store)
     containers = _containers(root)
     about = containers.find(text)
     if containers.is_supervised(about.id):
         raise UsageError(f"the container `{about.name}` is running")
     if project := about.body.get("project"):
         with go_to(project, store=root):
-            begin("buildkit_py.api.supervise", root, about.id, "the container's supervisor")
+            begin(_SUPERVISE, root, about.id, _SUPERVISOR)
     else:
-        begin("buildkit_py.api.supervise", root, about.id, "the container's supervisor")
+        begin(_SUPERVISE, root, about.id, _SUPERVISOR)
     return about.id
+
+
+def supervisors(*, store: str = "") -> Forks:
+    """What starts many containers at once, by their whole ids, as `start` does each; the caller closes it.
+
+    For those whose networks this process is in. Raises `SandboxError`.
+    """
+    from buildkit_py.api.background_forks import Forks
+
+    return Forks(_SUPERVISE, _root(store), _SUPERVISOR)
 
 
 def listed(*, store: str = "") -> list[tuple[About, State]]:
@@ -352,6 +249,10 @@ def is_running(state: State) -> bool:
     return state.status not in (EXITED, "created")
 
 
+def _root(store: str) -> str:
+    return os.path.abspath(store) if store else store_root(os.environ)
+
+
 def _containers(store: str) -> Containers:
     return Store.open(store).containers
 
@@ -371,10 +272,3 @@ def _ended(supervisor: control.Socket) -> int | None:
             case ("ended", int(code)):
                 return code
     return None
-
-
-def _name(what: str, id: str) -> str:
-    """A name for one that nobody named: what it runs, and the beginning of its id."""
-    last = what.rpartition("/")[2].partition("@")[0].replace(":", "-") or "container"
-    plain = "".join([ch if ch.isascii() and (ch.isalnum() or ch in "_.-") else "-" for ch in last]).strip("_.-")
-    return f"{plain or 'container'}-{id[:6]}"

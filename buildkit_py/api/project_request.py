@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from buildkit_py.api.containers import Detached
+from buildkit_py.api.make_container import Detached
 from buildkit_py.api.project_network import PREFIX
 from buildkit_py.api.request import BuildRequest, Secret, Ssh, WantedTarget
 from buildkit_py.errors import ComposeError, ContextError, UsageError

@@ -6,32 +6,37 @@ import time
 from collections import deque
 from contextlib import contextmanager
 
-from buildkit_py.api.containers import create, find, remove, start
 from buildkit_py.api.containers import log as container_log
+from buildkit_py.api.containers import remove, start, supervisors
 from buildkit_py.api.containers import stop as stop_container
+from buildkit_py.api.make_container import make
 from buildkit_py.api.project import KEY, members
-from buildkit_py.api.project_network import PREFIX
+from buildkit_py.api.project_network import PREFIX, project_of
 from buildkit_py.api.project_request import container_name, fingerprint, make_sources, requests
+from buildkit_py.api.run import check_ports
+from buildkit_py.api.session import Session
 from buildkit_py.errors import ComposeError, NotHealthy, PybuildError, UsageError
 from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED
 from buildkit_py.runner.health import HEALTHY as IS_HEALTHY
 from buildkit_py.runner.health import UNHEALTHY, Health
 from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING
+from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from buildkit_py.api.background_forks import Forks
     from buildkit_py.api.project import Member
     from buildkit_py.events import Emit
     from buildkit_py.frontend.compose.project import Dependency, Project, Service
     from buildkit_py.runner.memo import Runnable
+    from buildkit_py.store.containers import About, State
 
     Shown = Callable[[Callable[[Emit], str]], str]
 
 _LOOKS = 0.02
 _LAST_LINES = 20
-_AT_ONCE = 8
 _WANTED = {STARTED: "to start", HEALTHY: "to be healthy", COMPLETED: "to end well"}
 
 
@@ -67,6 +72,8 @@ class Up:
         # By service: the id of the container that is there, and whether it was replaced or started by this.
         self.placed: dict[str, str] = {}
         self.changed: list[str] = []
+        self._containers = Store.open(store).containers
+        self._forks: Forks | None = None
 
     def bring(self, names: Sequence[str], *, until_ready: bool = False) -> None:
         """Bring some services up, in the order of their dependencies among them.
@@ -80,13 +87,18 @@ class Up:
         pending = [self._services[name] for name in self._services if name in names]
         began = time.monotonic()
         self.placed.update({name: member.id for name, member in old.items() if name not in names})
-        while pending:
-            ready = [one for one in pending if self._may_start(one, pending)]
-            self._start([place for one in ready if (place := self._place(one, old.get(one.name))) is not None])
-            for one in ready:
-                pending.remove(one)
-            if not ready:
-                self._wait(began, lambda: self._blocked(pending))
+        try:
+            while pending:
+                ready = [one for one in pending if self._may_start(one, pending)]
+                self._start(self._place_all(ready, old))
+                for one in ready:
+                    pending.remove(one)
+                if not ready:
+                    self._wait(began, lambda: self._blocked(pending))
+        finally:
+            if self._forks is not None:
+                self._forks.close()
+                self._forks = None
         if until_ready:
             self._until_ready(names, began)
 
@@ -102,6 +114,9 @@ class Up:
                 )
 
     # -- waiting
+
+    def _find(self, id: str) -> tuple[About, State]:
+        return self._containers.find(id), self._containers.state(id)
 
     def _may_start(self, service: Service, pending: Sequence[Service]) -> bool:
         waiting = {one.name for one in pending}
@@ -126,7 +141,7 @@ class Up:
         id = self.placed.get(dependency.service)
         if id is None:
             return not dependency.required  # it is not wanted, or could not be had
-        about, state = find(id, store=self._store)
+        about, state = self._find(id)
         if dependency.condition == STARTED:
             return True
         if dependency.condition == COMPLETED:
@@ -168,7 +183,7 @@ class Up:
     def _why(self, id: str, name: str) -> tuple[str, ...]:
         """What is known of a container that is not as it should be: its last check, the last lines of its log."""
         notes: list[str] = []
-        _, state = find(id, store=self._store)
+        _, state = self._find(id)
         health = Health(*state.health) if state.health else Health()
         if health != Health():
             notes.append(
@@ -194,7 +209,7 @@ class Up:
 
     def _is_ready(self, name: str) -> bool:
         """Whether a service is healthy, or runs where nobody checks that, or has ended well."""
-        about, state = find(self.placed[name], store=self._store)
+        about, state = self._find(self.placed[name])
         health = Health(*state.health) if state.health else Health()
         if state.status == EXITED and state.code != 0:
             raise self._not_ready(name, f"ended with the code {state.code}")
@@ -221,7 +236,14 @@ class Up:
 
     # -- starting
 
-    def _place(self, service: Service, old: Member | None) -> tuple[Service, str] | None:
+    def _place_all(self, services: Sequence[Service], old: Mapping[str, Member]) -> list[tuple[Service, str]]:
+        """Have the containers of services as they are to be; those that are to be started, as `_place` says of each."""
+        if len(services) > 1 and self._forks is None:
+            self._forks = supervisors(store=self._store)  # it gets ready meanwhile
+        with Session(self._store) as session:
+            return [place for one in services if (place := self._place(one, old.get(one.name), session)) is not None]
+
+    def _place(self, service: Service, old: Member | None, session: Session) -> tuple[Service, str] | None:
         """Have the container of a service as it is to be; None where it runs, else what is said once it is started."""
         make_sources(service)
         request, wanted = requests(self._project, service, self._store)
@@ -240,10 +262,13 @@ class Up:
                 stop_container(old.id, store=self._store)
                 remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
             more = {KEY: self._about(service, print_of), "labels": service.labels}
+            project = project_of(request.network)
+            wish = request.replace(network="isolated") if project else request
 
             def made(emit: Emit) -> str:
                 with _at(service):  # whoever shows it shows errors, too
-                    return create(request, wanted, emit, built=runnable, more=more)
+                    check_ports(wish)
+                    return make(session, wish, wanted, runnable, emit, project=project, more=more).id
 
             self.placed[service.name] = self._shown(made)
             said = "started" if old is None else "replaced"
@@ -253,24 +278,25 @@ class Up:
     def _start(self, wanted: Sequence[tuple[Service, str]]) -> None:
         """Start the containers of services, several at a time: what takes long is that their supervisors come up."""
         problems: list[PybuildError] = []
+        places = {self.placed[service.name]: (service, said) for service, said in wanted}
 
-        def one(place: tuple[Service, str]) -> None:
-            service, said = place
+        def begun(id: str, problem: PybuildError | None) -> None:
+            service, said = places[id]
             try:
                 with _at(service):
-                    start(self.placed[service.name], store=self._store)
+                    if problem is not None:
+                        raise problem
                 self._tell(service.name, said)
-            except PybuildError as problem:
-                problems.append(problem)
+            except PybuildError as placed:
+                problems.append(placed)
 
-        if len(wanted) < 2:
-            for place in wanted:
-                one(place)
+        if self._forks is not None:
+            self._forks.begin(places, begun)
         else:
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                list(pool.map(one, wanted))
+            for id, (service, said) in places.items():
+                with _at(service):
+                    start(id, store=self._store)
+                self._tell(service.name, said)
         self._tick()
         if problems:
             raise problems[0]

@@ -106,7 +106,7 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     built = built_runnable(request, *place, emit)
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
-    networks = _networks(session, emit)
+    networks = network_choice(session, emit)
     try:
         _connect(request, networks, session.launcher())
         return _container(request, runtime, session, built, emit, session.launcher(), networks)
@@ -149,7 +149,7 @@ def _first_of_all(
 ) -> Container:
     """The container in a process that has done nothing yet, and so has no threads."""
     session = Session(request.store)
-    networks = _networks(session, emit)
+    networks = network_choice(session, emit)
     starter = Foreground()
     try:
         # It takes about as long as all that is done until the sandbox starts.
@@ -247,7 +247,9 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
     return runnable.replace(image=found.digest)
 
 
-def _networks(session: Session, emit: Emit) -> Choice:
+def network_choice(session: Session, emit: Emit) -> Choice:
+    """Which networks containers get here, of which `emit` hears where they are not what they should be."""
+
     def warn(message: str, hint: str) -> None:
         from buildkit_py.events import Notice
 

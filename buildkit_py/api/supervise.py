@@ -36,6 +36,19 @@ if TYPE_CHECKING:
 
 _ASKING = (2, 15)  # SIGINT, SIGTERM
 
+LATER = (
+    "blake3",
+    "buildkit_py.api.project_network",
+    "buildkit_py.runner.shared_network",
+    "buildkit_py.sandbox.network.plan",
+    "buildkit_py.sandbox.resolv",
+    "buildkit_py.store.blobs",
+    "buildkit_py.store.layers",
+    "buildkit_py.store.networks",
+    "buildkit_py.store.owners",
+)
+"""What a supervisor of a project's container loads besides until that runs, for the one that forks many of them."""
+
 
 def run(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> None:
     """Run the container to its end, for `background.begin`."""

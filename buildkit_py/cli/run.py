@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from buildkit_py.api.containers import Detached
+    from buildkit_py.api.make_container import Detached
     from buildkit_py.cli.options import Parsed
     from buildkit_py.runner.request import RunRequest
 
@@ -146,7 +146,7 @@ def _out_of_memory(most: str) -> PybuildError:
 
 
 def _detached(parsed: Parsed, request: RunRequest) -> Detached:
-    from buildkit_py.api.containers import Detached
+    from buildkit_py.api.make_container import Detached
     from buildkit_py.cli import values
     from buildkit_py.runner.restart import parse_restart
     from buildkit_py.sandbox.signal_number import signal_number

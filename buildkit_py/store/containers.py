@@ -80,6 +80,7 @@ class Containers:
     def __init__(self, work: Work) -> None:
         self.dir = work.root + "/containers"
         self._work = work
+        self._seen: dict[str, About] = {}  # by id: what a container is never changes
 
     def create(self, about: About) -> str:
         """Make one that has not run yet; its directory. Raises as `check_name`."""
@@ -126,8 +127,15 @@ class Containers:
             return []
         except OSError as problem:
             raise store_error(problem, self._work.root, "list the containers") from problem
-        found = [self.about(name) or _damaged(name) for name in names if is_hex(name)]
+        found = [self._seen.get(name) or self._look(name) for name in names if is_hex(name)]
         return sorted(found, key=lambda about: (-about.created, about.id))
+
+    def _look(self, id: str) -> About:
+        about = self.about(id)
+        if about is None:
+            return _damaged(id)
+        self._seen[id] = about
+        return about
 
     def about(self, id: str) -> About | None:
         """What a container is; None where there is none, or its description is damaged."""
@@ -188,6 +196,8 @@ class Containers:
 
     def find(self, text: str) -> About:
         """The container of a name, an id, or the beginning of one id alone. Raises `UsageError`."""
+        if is_hex(text) and (whole := self.about(text)) is not None:
+            return whole
         every = self.all()
         for about in every:
             if text in (about.name, about.id):

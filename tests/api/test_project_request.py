@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.api.containers import Detached
+from buildkit_py.api.make_container import Detached
 from buildkit_py.api.project_request import build_request, fingerprint, make_sources, requests
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.compose.load import load
