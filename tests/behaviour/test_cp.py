@@ -184,6 +184,17 @@ def test_a_tar_from_standard_input(web: World, kind: str) -> None:
     assert (found["e/l"].linkname, found["e/h"].type) == ("/e", tarfile.LNKTYPE)
 
 
+def test_a_link_that_is_in_an_archive_twice(web: World) -> None:
+    """Of two names of one file rename(2) takes none away."""
+    members = [("a", tarfile.REGTYPE, ""), ("b", tarfile.LNKTYPE, "a"), ("a", tarfile.LNKTYPE, "a")]
+    done = take(web, hostile(*members, members[1]), "web:/e")
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = inside(web, "/e")
+    assert set(found) == {"e", "e/a", "e/b"}
+    assert {found["e/a"].type, found["e/b"].type} == {tarfile.REGTYPE, tarfile.LNKTYPE}
+    assert text(web, "/e/b") == "evil"
+
+
 def take(world: World, data: bytes, dest: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         world.command("cp", "-", dest),

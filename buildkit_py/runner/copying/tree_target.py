@@ -111,6 +111,8 @@ class TreeTarget:
         try:
             self._make(entry, content, at, temporary)
             os.rename(temporary, name, src_dir_fd=at, dst_dir_fd=at)
+            if entry.kind == HARDLINK:
+                _unlink(temporary, at)  # of two names of one file rename(2) takes none away
         except IsADirectoryError:
             _unlink(temporary, at)
             raise self._refusal(entry) from None
