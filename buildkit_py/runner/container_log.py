@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from _json import encode_basestring_ascii
+from contextlib import suppress
 from itertools import chain
 
 from buildkit_py import json_text
@@ -25,6 +26,7 @@ LIMIT = 16 << 20
 # A longer line is written in pieces, as docker does it.
 _LONGEST_LINE = 16 << 10
 _LOOKS = 0.1
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 STREAMS = {1: "stdout", 2: "stderr"}
 
 
@@ -48,11 +50,8 @@ class LogWriter:
         self._limit = limit
         self._partial = {1: b"", 2: b""}
         self._left_out = 0
-        self._fd = self._open()
+        self._fd = os.open(self._path, _NEW, 0o600)
         self._size = os.fstat(self._fd).st_size
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: int, piece: bytes) -> None:
         """Some bytes of a stream."""
@@ -94,8 +93,16 @@ class LogWriter:
         return True
 
     def _turn_over(self) -> None:
-        os.replace(self._path, self._path + ".1")
-        before, self._fd = self._fd, self._open()
+        """Go on in a new file. Raises `OSError` where there is no room for one; the next line tries again then."""
+        fresh = os.open(self._path + ".new", _NEW | os.O_TRUNC, 0o600)
+        try:
+            with suppress(FileNotFoundError):  # it was put aside already, and the new one did not get its place
+                os.replace(self._path, self._path + ".1")
+            os.replace(self._path + ".new", self._path)
+        except BaseException:
+            os.close(fresh)
+            raise
+        before, self._fd = self._fd, fresh
         self._size = 0
         os.close(before)
 
@@ -124,7 +131,7 @@ class LogReader:
         """What is there, oldest first, of that only the last `tail` lines (below 0: all). For the first look."""
         from collections import deque
 
-        self._files = [file for name in ("/log.1", "/log") if (file := _open(self._directory + name))]
+        self._files = self._newer(None)
         lines = chain.from_iterable([_lines(file) for file in self._files])
         return lines if tail < 0 else iter(deque(lines, tail))
 
@@ -133,15 +140,31 @@ class LogReader:
         current = self._files[-1] if self._files else None
         if current is not None:
             yield from _lines(current)
-        newest = _open(self._directory + "/log")
-        if newest is not None and current is not None and _is_same(newest, current):
-            newest.close()
-        elif newest is not None:
-            if current is not None:  # it was full, and what came last went in after the look above
-                yield from _lines(current)
-            self.close()
-            self._files = [newest]
-            yield from _lines(newest)
+        newer = self._newer(current)
+        if not newer:
+            return
+        if current is not None:  # it was full, and what came last went in after the look above
+            yield from _lines(current)
+        self.close()
+        self._files = newer
+        for file in newer:
+            yield from _lines(file)
+
+    def _newer(self, current: BinaryIO | None) -> list[BinaryIO]:
+        """The files after the one that is read now, oldest first."""
+        path = self._directory + "/log"
+        while True:
+            newest = _open(path)
+            if newest is not None and current is not None and _is_same(newest, current):
+                newest.close()
+                return []
+            found = [file for file in (_open(path + ".1"), newest) if file is not None]
+            turned = not _is_named(newest, path)  # while we looked: one may be missing, or the older one be the newer
+            unwanted = [file for file in found if turned or (current is not None and _is_same(file, current))]
+            for file in unwanted:
+                file.close()
+            if not turned:
+                return [file for file in found if file not in unwanted]
 
     def close(self) -> None:
         for file in self._files:
@@ -168,6 +191,15 @@ def read_log(directory: str, *, tail: int = -1, follow: Callable[[], bool] | Non
 
 def _is_same(one: BinaryIO, other: BinaryIO) -> bool:
     return os.path.samestat(os.fstat(one.fileno()), os.fstat(other.fileno()))
+
+
+def _is_named(file: BinaryIO | None, path: str) -> bool:
+    """Whether that is what has the name now; None stands for nothing."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return file is None
+    return file is not None and os.path.samestat(os.fstat(file.fileno()), status)
 
 
 def _open(path: str) -> BinaryIO | None:

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from buildkit_py.runner.container_log import LogReader, LogWriter, read_log
+from tests.needs import need
 
 
 def texts(directory: Path, **options: int) -> list[tuple[int, bytes]]:
@@ -40,23 +43,50 @@ def test_it_is_bounded(tmp_path: Path) -> None:
     assert len(lines) > 15
 
 
-def test_who_follows_misses_nothing_when_it_is_turned_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [8, 41])
+def test_who_follows_misses_nothing_when_it_is_turned_over(tmp_path: Path, at_once: int) -> None:
+    """Once between two looks, or twice: a file takes 24 lines."""
     writer = LogWriter(str(tmp_path), limit=2000)
-    numbers = iter(range(100))
+    numbers = iter(range(150))
     written = 0
 
     def more() -> bool:
         nonlocal written
-        # Eight lines a look: the log is turned over between looks, but never twice.
-        for number in [next(numbers, None) for _ in range(8)]:
+        for number in [next(numbers, None) for _ in range(at_once)]:
             if number is not None:
                 writer.write(1, b"line %d\n" % number)
                 written += 1
-        return written < 100
+        return written < 150
 
     followed: Iterator[bytes] = (line.data for line in read_log(str(tmp_path), follow=more))
-    assert list(followed) == [b"line %d\n" % number for number in range(100)]
+    assert list(followed) == [b"line %d\n" % number for number in range(150)]
     writer.close()
+
+
+# In a process of its own: files of one line each, without end.
+TURNING = """
+import itertools, sys
+sys.path[:] = sys.argv[2:]
+from buildkit_py.runner.container_log import LogWriter
+writer = LogWriter(sys.argv[1], limit=1)
+for number in itertools.count():
+    writer.write(1, b"%d\\n" % number)
+"""
+
+
+def test_who_looks_while_it_is_turned_over(tmp_path: Path) -> None:
+    """The two files are those of one moment."""
+    pairs: list[list[int]] = []
+    with subprocess.Popen([sys.executable, "-c", TURNING, str(tmp_path), *sys.path]) as writer:
+        while len(pairs) < 3000:
+            assert writer.poll() is None
+            reader = LogReader(str(tmp_path))
+            seen = [int(line.data) for line in reader.first()]
+            reader.close()
+            if len(seen) == 2:  # the newer one may have no line yet
+                pairs.append(seen)
+        writer.kill()
+    assert [pair for pair in pairs if pair[0] + 1 != pair[1]] == []
 
 
 def test_torn_lines_are_passed_over(tmp_path: Path) -> None:
@@ -92,6 +122,54 @@ def test_a_line_without_space_is_left_out_and_that_is_said(tmp_path: Path) -> No
     assert 5 < kept < 50
     assert lines[:kept] == [b"line %d\n" % number for number in range(kept)]
     assert lines[kept:] == [b"[pybuild: %d lines could not be written here]\n" % (50 - kept), b"after\n"]
+
+
+# In a mount namespace of its own: a disk on which no file more can be made for a while.
+NO_MORE_FILES = """
+import os, subprocess, sys
+sys.path[:] = sys.argv[2:]
+from buildkit_py.runner.container_log import LogWriter
+disk = sys.argv[1]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=6", "none", disk], check=True)
+writer = LogWriter(disk, limit=2000)
+number, ballast = 0, []
+try:
+    while True:
+        ballast.append(f"{disk}/ballast{len(ballast)}")
+        open(ballast[-1], "x").close()
+except OSError:
+    ballast.pop()
+def write(lines):
+    global number
+    for _ in range(lines):
+        writer.write(1, b"line %d\\n" % number)
+        number += 1
+write(40)
+assert sorted(os.listdir(disk)) == sorted(["log", *map(os.path.basename, ballast)]), os.listdir(disk)
+for path in ballast:
+    os.unlink(path)
+write(10)
+writer.close()
+print(*os.listdir(disk))
+sys.stdout.write(open(disk + "/log.1").read() + open(disk + "/log").read())
+"""
+
+
+def test_it_goes_on_when_there_is_room_for_a_new_file_again(tmp_path: Path) -> None:
+    need("unshare", "mount")
+    command = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--user", "--map-root-user"]
+    argv = [*command, sys.executable, "-c", NO_MORE_FILES, str(tmp_path), *sys.path]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    names, _, log = done.stdout.partition("\n")
+    assert set(names.split()) == {"log", "log.1"}
+    (tmp_path / "log").write_text(log)
+    lines = [data for _, data in texts(tmp_path)]
+    kept = len(lines) - 11
+    assert 10 < kept < 40
+    assert lines[:kept] == [b"line %d\n" % number for number in range(kept)]
+    assert lines[kept] == b"[pybuild: %d lines could not be written here]\n" % (40 - kept)
+    assert lines[kept + 1 :] == [b"line %d\n" % number for number in range(40, 50)]
 
 
 def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -> None:
