@@ -79,6 +79,7 @@ def main() -> int:
     """Run the command line in `sys.argv`; the process's exit code, or no return at all."""
     import gc
 
+    _open_closed_streams()
     # Modules, graphs and the files of a context are no garbage: looking for some is 1 ms of the 20 of a `run`, and a
     # tenth of a build of many files.
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
@@ -93,6 +94,24 @@ def main() -> int:
     from buildkit_py.cli import guard
 
     guard.leave(guard.guarded(dispatch, sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """Have /dev/null for a standard stream that was closed: else the first file that is opened would become it."""
+    import posix
+
+    for fd in (0, 1, 2):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)  # the lowest number that is free, which is this
+            posix.set_inheritable(fd, True)
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
 
 
 def dispatch(argv: list[str]) -> int:

@@ -73,3 +73,29 @@ def test_the_null_device_of_the_machine(door: Door) -> None:
     door.sh(SEIZE)
     after = os.stat("/dev/null")
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.attack("S11", by="run")
+@pytest.mark.parametrize("door", ["run"], indirect=True)
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0 1", "1 2", "0 1 2"])
+def test_streams_that_are_closed(door: Door, start: list[str], closed: str) -> None:
+    """No file that pybuild opens gets their numbers: nothing is read there, and what is written there goes nowhere."""
+    written = door.world.project / "written"
+    look = 'for n in 0 1 2; do [ -f /proc/self/fd/$n ] && exit 4; done; [ -z "$(cat)" ] || exit 5; '
+    say = f"echo {door.canary.text}; echo {door.canary.text} >&2; "
+    # What is opened while it runs is looked at while it runs.
+    script = f"{look} {say} for n in 1 2; do [ -f /proc/1/fd/$n ] && exit 6; done; exit 3"
+    close = " ".join(f"{fd}<&-" if fd == "0" else f"{fd}>&-" for fd in closed.split())
+    with written.open("w") as output:
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {close}', "sh", *start, "sh", "-c", script],
+            cwd=door.world.project,
+            env=door.world.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            timeout=120,
+            check=False,
+        )
+    said = written.read_text()
+    assert (done.returncode, said) == (3, f"{door.canary.text}\n" * (2 - len({"1", "2"} & set(closed.split()))))

@@ -119,6 +119,33 @@ def test_a_full_disk_below_standard_output(tmp_path):
     assert done.stderr == b"error: the output could not be written: No space left on device\n"
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(tmp_path, closed):
+    """They are /dev/null: to commands, to a build, and to one that has nothing to do (the third)."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY f /\n")
+    (tmp_path / "f").write_text("f")
+    script = os.path.join(os.path.dirname(sys.executable), "pybuild")
+    for argv, code, out in (
+        (("version",), 0, True),
+        (("nope",), 2, False),
+        *[(("build", "--iidfile=id", "."), 0, False)] * 3,
+        (("images",), 0, True),
+    ):
+        for start in (COMMAND, (script,)):
+            done = subprocess.run(
+                ("sh", "-c", f'exec "$@" {closed}', "sh", *start, *argv),
+                capture_output=True,
+                cwd=tmp_path,
+                env=environment(tmp_path),
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == code, (argv, done.stderr)
+            assert (done.stdout != b"") == (out and ">&-" not in closed.split()), argv
+            assert b"Traceback" not in done.stderr
+    assert (tmp_path / "id").read_text().startswith("sha256:")
+
+
 GUARDED = """
 import sys, time
 from buildkit_py.cli.guard import guarded
