@@ -124,7 +124,7 @@ class Session:
         """Gets the blobs of layers that are not here."""
         from buildkit_py.registry.fetch import Fetcher
 
-        return Fetcher(self.store, self.client(), received=self.grew)
+        return Fetcher(self.store, self.client, received=self.grew)
 
     def materializer(self) -> Materializer:
         """Gets layers as directories."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from buildkit_py.digest import is_sha256
 from buildkit_py.errors import StoreCorrupt
+from buildkit_py.http.address import shown_url
 from buildkit_py.record import Record
 from buildkit_py.registry.bundle import Piece
 
@@ -57,3 +58,10 @@ def read(text: str) -> Origin:
     if not is_sha256(origin.digest):
         raise StoreCorrupt("a layer's origin cannot be read")
     return origin
+
+
+def where(origin: Origin) -> str:
+    """The place of the bytes, for people."""
+    if origin.piece is not None:
+        return origin.piece.path
+    return shown_url(origin.url) if origin.url else origin.name

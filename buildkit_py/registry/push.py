@@ -102,7 +102,7 @@ class _Sender:
     def __init__(self, store: Store, client: Client, reference: Reference, tally: _Tally) -> None:
         self._store = store
         self._client = client
-        self._fetcher = Fetcher(store, client)
+        self._fetcher = Fetcher(store, lambda: client)
         self._reference = reference
         self._tally = tally
         self._stopped = threading.Event()

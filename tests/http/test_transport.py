@@ -222,13 +222,13 @@ def test_giving_up_a_stalled_transfer(tmp_path: Path) -> None:
         registry.add(image)
         registry.faults.append(once(stall, image.layers[0]))
         layer = ImageResolver(store, lambda: client).resolve(f"{registry.address}/app").layers[0]
-        stream = Fetcher(store, client).open_blob(layer)
+        stream = Fetcher(store, lambda: client).open_blob(layer)
         assert stream.read(5) == image.blobs[image.layers[0]][:5]
         stream.close()
         assert not [thread for thread in threading.enumerate() if thread.name == "pybuild-fetch"]
         assert not store.blobs.has(image.layers[0])
         release.set()
-        assert Fetcher(store, client).ensure_blob(layer) == image.layers[0]
+        assert Fetcher(store, lambda: client).ensure_blob(layer) == image.layers[0]
     client.close()
 
 

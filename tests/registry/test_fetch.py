@@ -54,7 +54,7 @@ def blobs_of(store: Store) -> set[str]:
 
 def pull(store: Store, client: Client, fake: FakeRegistry) -> bytes:
     image = resolve(store, client, fake)
-    digest = Fetcher(store, client, sleep=lambda seconds: None).ensure_blob(image.layers[0])
+    digest = Fetcher(store, lambda: client, sleep=lambda seconds: None).ensure_blob(image.layers[0])
     return store.blobs.read(digest)
 
 
@@ -236,7 +236,7 @@ def test_a_layer_of_another_content_than_the_config_says_is_not_passed_on(
     fake.put("latest", json.dumps(manifest).encode())
     layer = resolve(store, client, fake).layers[0]
     lie, true = manifest["layers"][0]["digest"], image.layers[0]
-    fetcher = Fetcher(store, client, sleep=lambda seconds: None)
+    fetcher = Fetcher(store, lambda: client, sleep=lambda seconds: None)
     with pytest.raises(DigestMismatch, match="the layer's content is"):
         fetcher.vouch(layer, lie)
     # Now its blob is here, as it is where another image has it for a layer of its own.
@@ -299,7 +299,7 @@ def test_a_passing_failure_that_stays_is_given_up(fake: FakeRegistry, store: Sto
     layer = resolve(store, client, fake).layers[0]
     fake.faults.append(once(lambda handler, request: handler.reply(503), image.layers[0], times=1000))
     with pytest.raises(RegistryError, match="answers 503"):
-        Fetcher(store, client, sleep=lambda seconds: None).ensure_blob(layer)
+        Fetcher(store, lambda: client, sleep=lambda seconds: None).ensure_blob(layer)
     assert len(fake.seen(image.layers[0])) == 5
 
 
@@ -427,7 +427,7 @@ def test_a_mirror_answers_first(fake: FakeRegistry, store: Store, tmp_path: Path
     found = ImageResolver(store, lambda: client).resolve("tool:stable", "linux/amd64")
     assert found.reference == "docker.io/library/tool:stable"
     assert fake.seen("/v2/library/tool/manifests/stable")
-    Fetcher(store, client).ensure_blob(found.layers[0])
+    Fetcher(store, lambda: client).ensure_blob(found.layers[0])
     assert store.images.get("docker.io/library/tool:stable") == image.digest
     client.close()
 
@@ -474,7 +474,7 @@ def test_many_threads_fetch_many_layers(fake: FakeRegistry, store: Store, client
     image = sample(*({f"f{number}": os.urandom(20_000)} for number in range(12)))
     fake.add(image)
     found = resolve(store, client, fake)
-    fetcher = Fetcher(store, client)
+    fetcher = Fetcher(store, lambda: client)
     with ThreadPoolExecutor(6) as pool:
         digests = list(pool.map(fetcher.ensure_blob, found.layers))
     assert tuple(digests) == image.layers
@@ -485,7 +485,7 @@ def test_a_stream_tees_into_the_store_only_when_read_to_its_end(
 ) -> None:
     fake.add(LARGE)
     layer = resolve(store, client, fake).layers[0]
-    fetcher = Fetcher(store, client)
+    fetcher = Fetcher(store, lambda: client)
     with fetcher.open_blob(layer) as stream:
         assert stream.blob.digest == LARGE.layers[0]
         assert stream.read(10) == LARGE.blobs[LARGE.layers[0]][:10]

@@ -54,7 +54,7 @@ def written(tmp_path: Path, image: Sample, names: tuple[str, ...] = (), director
 def check(store: Store, client: Client, reference: str, image: Sample = IMAGE) -> ResolvedImage:
     found = ImageResolver(store, lambda: client).resolve(reference, "linux/amd64")
     assert found.layers == tuple(diff_id[7:] for diff_id in image.diff_ids)
-    fetcher = Fetcher(store, client)
+    fetcher = Fetcher(store, lambda: client)
     for layer, diff_id in zip(found.layers, image.diff_ids, strict=True):
         with fetcher.open_blob(layer) as stream:
             data = b"".join(iter(lambda: stream.read(1000), b""))
@@ -243,11 +243,11 @@ def test_an_archive_that_changed_after_it_was_resolved(store: Store, client: Cli
     found = ImageResolver(store, lambda: client).resolve(f"docker-archive://{path}")
     path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(DigestMismatch) as caught:
-        Fetcher(store, client).ensure_blob(found.layers[0])
+        Fetcher(store, lambda: client).ensure_blob(found.layers[0])
     assert caught.value.at == str(path)
     path.unlink()
     with pytest.raises(SourceError, match="cannot be read"):
-        Fetcher(store, client).ensure_blob(found.layers[0])
+        Fetcher(store, lambda: client).ensure_blob(found.layers[0])
 
 
 def test_a_relative_path_is_found_from_elsewhere(
@@ -257,7 +257,7 @@ def test_a_relative_path_is_found_from_elsewhere(
     monkeypatch.chdir(tmp_path)
     found = ImageResolver(store, lambda: client).resolve("oci-layout://layout")
     monkeypatch.chdir("/")
-    assert Fetcher(store, client).ensure_blob(found.layers[0]) == IMAGE.layers[0]
+    assert Fetcher(store, lambda: client).ensure_blob(found.layers[0]) == IMAGE.layers[0]
 
 
 @pytest.mark.peers
