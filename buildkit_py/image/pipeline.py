@@ -7,26 +7,51 @@ stages around it and is raised to whoever gives it pieces or waits for it.
 
 from __future__ import annotations
 
+from _queue import SimpleQueue
+
+from buildkit_py.threads import Thread
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any
 
 # Pieces are about 1 MiB. What waits is memory, and more of it makes nothing faster.
 _DEPTH = 4
 
 
+class _Between:
+    """The pieces between two threads, a few at most. Not `queue.Queue`, of which loading alone takes 4 ms."""
+
+    def __init__(self) -> None:
+        self._pieces: SimpleQueue[Any] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_DEPTH):
+            self._room.put(None)
+
+    def put(self, piece: Any) -> None:
+        """Add one; waits while there is no room."""
+        self._room.get()
+        self._pieces.put(piece)
+
+    def get(self) -> Any:
+        """Take the oldest; waits until there is one."""
+        piece = self._pieces.get()
+        self._room.put(None)
+        return piece
+
+    def empty(self) -> bool:
+        return self._pieces.empty()
+
+
 class Stage:
     """A thread that hands each piece it is given to `work`, in order."""
 
-    def __init__(self, work: Callable[[bytes], object], name: str) -> None:
-        import queue
-        import threading
-
+    def __init__(self, work: Callable[[bytes], object]) -> None:
         self._work = work
-        self._pieces: queue.Queue[bytes | None] = queue.Queue(_DEPTH)
+        self._pieces = _Between()
         self._problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = Thread(self._run)
 
     def _run(self) -> None:
         while True:
@@ -60,40 +85,35 @@ class Feed:
     Use as a context manager: leaving it ends the thread, also when not all was taken.
     """
 
-    def __init__(self, pieces: Iterable[bytes], name: str) -> None:
-        import queue
-        import threading
-
+    def __init__(self, pieces: Iterable[bytes]) -> None:
         self._source = pieces
-        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
+        self._pieces = _Between()
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = Thread(self._run)
 
     def _run(self) -> None:
         try:
             for piece in self._source:
-                self._queue.put(piece)
+                self._pieces.put(piece)
                 if self._stopped:
                     break
         except BaseException as problem:
-            self._queue.put(problem)
-        self._queue.put(None)
+            self._pieces.put(problem)
+        self._pieces.put(None)
 
     def __enter__(self) -> Feed:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped = True
-        while self._thread.is_alive():
-            # The thread may wait for room in the queue; make some until it has seen the flag.
-            while not self._queue.empty():
-                self._queue.get()
-            self._thread.join(0.001)
+        while not self._thread.join(0.001):
+            # The thread may wait for room between them; make some until it has seen the flag.
+            while not self._pieces.empty():
+                self._pieces.get()
 
     def __iter__(self) -> Iterator[bytes]:
         while True:
-            piece = self._queue.get()
+            piece = self._pieces.get()
             if piece is None:
                 return
             if isinstance(piece, BaseException):

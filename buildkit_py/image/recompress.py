@@ -40,7 +40,7 @@ def recompress(
             size += len(piece)
             write(piece)
 
-    stage = Stage(lambda piece: out(packer.compress(piece)), "recompress")
+    stage = Stage(lambda piece: out(packer.compress(piece)))
     try:
         while piece := read(_PIECE):
             stage.put(piece)

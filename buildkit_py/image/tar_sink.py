@@ -38,8 +38,8 @@ class TarSink:
         self.size = 0
         self._stages: list[Stage] = []
         if expected > self._STRAIGHT:
-            second = Stage(self._compress, "layer-compress")
-            first = Stage(self._hash_and_pass, "layer-hash")
+            second = Stage(self._compress)
+            first = Stage(self._hash_and_pass)
             self._stages = [first, second]
             self._take: Callable[[bytes], None] = first.put
         else:

@@ -17,7 +17,7 @@ from buildkit_py.image.small_files import MOST_BYTES, MOST_FILES, SmallFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
     from buildkit_py.image.small_files import SmallFile
@@ -88,6 +88,22 @@ class TreeWriter:
         self._batch.append(item)
         self._held += len(item[5])
         self.made[path] = _SOME_FILE
+
+    def small_files(self, parent: str, items: Sequence[SmallFile]) -> None:
+        """Several of them in one directory, no more than make a batch. Where all are new, they go at once."""
+        if parent == self._parent:
+            size = sum([len(item[5]) for item in items])
+            if len(self._batch) + len(items) > MOST_FILES or self._held + size > MOST_BYTES:
+                self._settle()
+            prefix = f"{parent}/" if parent else ""
+            paths = dict.fromkeys([prefix + item[0] for item in items], _SOME_FILE)
+            if len(paths) == len(items) and self.made.keys().isdisjoint(paths):
+                self._batch += items
+                self._held += size
+                self.made.update(paths)
+                return
+        for item in items:
+            self.small_file(parent, item)
 
     def _settle(self, *, wait: bool = False) -> None:
         """Hand over the collected small files; with `wait` have them all on disk."""

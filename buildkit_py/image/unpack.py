@@ -24,6 +24,7 @@ from buildkit_py.image.limits import DEFAULT, Limits
 from buildkit_py.image.member import clean_path, entry_of
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.image.pipeline import Feed, Stage
+from buildkit_py.image.small_files import MOST_BYTES, MOST_FILES
 from buildkit_py.image.tar_header import OPAQUE_MARK, WHITEOUT_PREFIX
 from buildkit_py.image.tar_reader import REGULAR, TarReader
 from buildkit_py.image.tree_writer import TreeWriter
@@ -86,7 +87,7 @@ def unpack(
     kind = kind_of(media_type, source.peek(6))
     plain = limited(decompress(source.read, kind), source, limits)
     hasher = hashlib.sha256()
-    stage = Stage(hasher.update, "layer-hash")
+    stage = Stage(hasher.update)
 
     def hashed() -> Iterator[bytes]:
         for piece in plain:
@@ -97,7 +98,7 @@ def unpack(
     content = ""
     try:
         with (
-            Feed(hashed(), "layer-decompress") as feed,
+            Feed(hashed()) as feed,
             TreeWriter(dest, userxattr=userxattr, devices=privileged, ignore_owners=ignore_owners) as writer,
         ):
             tar = TarReader(feed, limits)
@@ -143,9 +144,9 @@ def _write_all(tar: TarReader, writer: TreeWriter, hash_files: bool) -> int:
     parent = ""
     prefix: bytes | None = None
     while True:
-        if prefix is not None and (small := tar.sibling(prefix, _SMALL)) is not None:
-            count += 1
-            writer.small_file(parent, small)
+        if prefix is not None and (small := tar.siblings(prefix, _SMALL, MOST_FILES, MOST_BYTES)):
+            count += len(small)
+            writer.small_files(parent, small)
             continue
         member = next(members, None)
         if member is None:

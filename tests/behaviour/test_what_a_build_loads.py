@@ -76,3 +76,13 @@ def test_a_cache_in_a_directory_needs_no_network(world: World, base_layout: Path
     world.build(*options)  # of a new base image a server might have to be asked
     world.write({"one.txt": "2"})
     assert {"http.client", "ssl", "socket"} & _loaded(world, *options) == set()
+
+
+def test_a_layer_that_is_here_packed_is_unpacked_without_the_network(world: World, base_layout: Path) -> None:
+    base = ("--build-context", f"busybox=oci-layout://{base_layout}")
+    world.write({"Dockerfile": "FROM busybox\nRUN true\n", "one.txt": "1"})
+    world.build(*base)
+    world.write({"Dockerfile": "FROM busybox\nCOPY one.txt /\n"})
+    world.build("-t", "copied", *base)
+    world.write({"Dockerfile": "FROM copied\nRUN cat one.txt\n"})
+    assert sorted({"http.client", "socket", "threading", "queue"} & _loaded(world)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,8 @@ def after_a_file(rest: bytes, prefix: bytes, most: int = 1 << 16) -> tuple[objec
         tar = TarReader([_BEFORE + rest + END])
         members = _past_those_before(tar)
         if short:
-            answers.append(tar.sibling(prefix, most))
+            taken = tar.siblings(prefix, most, 1, 1 << 20)
+            answers.append(taken[0] if taken else None)
             continue
         try:
             found = next(members, None)
@@ -124,17 +126,71 @@ def test_one_that_is_not_all_there_yet() -> None:
     for cut in range(len(_BEFORE), len(whole), 100):
         tar = TarReader([whole[:cut], whole[cut:]])
         members = _past_those_before(tar)
-        short = tar.sibling(b"d/", 1 << 16)
-        assert (short is None) == (cut < len(_BEFORE) + 512 + 600)
-        if short is None:
+        short = tar.siblings(b"d/", 1 << 16, 10, 1 << 20)
+        assert (not short) == (cut < len(_BEFORE) + 512 + 600)
+        if not short:
             assert next(members).name == b"d/second"
             assert tar.data() == b"x" * 600
+
+
+def test_several_at_once_and_no_more_than_wanted() -> None:
+    files = [(f"d/{number}", bytes([number]) * 100 * number, number) for number in range(9)]
+    whole = _BEFORE + b"".join([member(path, data, mtime=time) for path, data, time in files])
+    wanted = [(path[2:], 0o644, 0, 0, time * SECOND, data) for path, data, time in files]
+
+    def taken(files: int, size: int, rest: bytes = END) -> list[object]:
+        tar = TarReader([whole + rest])
+        members = _past_those_before(tar)
+        found: list[object] = [*tar.siblings(b"d/", 1 << 16, files, size)]
+        following = next(members, None)
+        assert (following is None) == (len(found) == len(wanted) and rest == END)
+        if following is not None and len(found) < len(wanted):
+            assert following.name == b"d/%d" % len(found)
+        return found
+
+    assert taken(100, 1 << 20) == wanted
+    assert taken(100, 1 << 20, member("d/e/other") + END) == wanted
+    assert taken(4, 1 << 20) == wanted[:4]
+    assert taken(100, 250) == wanted[:3]  # the third one makes it 300
+    assert taken(0, 1 << 20) == []
+
+
+@given(st.lists(st.integers(0, 400_000), max_size=12), st.lists(st.integers(0, 900_000), max_size=8))
+def test_pieces_of_any_size(sizes: list[int], cuts: list[int]) -> None:
+    files = [(f"d/{number}", bytes([65 + number]) * size) for number, size in enumerate(sizes)]
+    whole = _BEFORE + b"".join([member(path, data) for path, data in files]) + END
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    tar = TarReader([piece for begin, end in pairwise(edges) if (piece := whole[begin:end])])
+    members = _past_those_before(tar)
+    found: list[tuple[str, bytes]] = []
+    while True:
+        for small in tar.siblings(b"d/", 1 << 16, 3, 1 << 17):
+            found.append((f"d/{small[0]}", small[5]))
+        following = next(members, None)
+        if following is None:
+            break
+        found.append((following.name.decode(), b"".join([bytes(piece) for piece in tar.rest()])))
+    assert found == files
+    assert tar.ended
+
+
+def test_what_a_global_header_says_holds_for_files_like_those_before_it() -> None:
+    body = b"11 uid=123\n"
+    header = HeaderWriter().header(Entry("g", FILE, 0o644, 0, 0, len(body)), 0)
+    changed = bytearray(header)
+    changed[156:157] = b"g"
+    changed[148:156] = b" " * 8
+    changed[148:156] = b"%06o\0 " % sum(changed)
+    tar = TarReader([_BEFORE + bytes(changed) + body + PADDING[len(body)] + member("d/a") + member("d/b") + END])
+    members = _past_those_before(tar)
+    assert next(members).uid == 123
+    assert tar.siblings(b"d/", 100, 10, 1 << 20) == []
+    assert next(members).uid == 123
 
 
 def test_they_count_against_the_limit() -> None:
     tar = TarReader([_BEFORE + member("d/a") + member("d/b") + member("d/c") + END], Limits(entries=4))
     _past_those_before(tar)
-    assert tar.sibling(b"d/", 100)
-    assert tar.sibling(b"d/", 100)
+    assert len(tar.siblings(b"d/", 100, 2, 1 << 20)) == 2
     with pytest.raises(SourceError, match="more than 4 entries"):
-        tar.sibling(b"d/", 100)
+        tar.siblings(b"d/", 100, 2, 1 << 20)
