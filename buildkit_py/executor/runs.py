@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from buildkit_py.errors import PybuildError, StepFailed
+from buildkit_py.errors import PybuildError, SandboxError, StepFailed
 from buildkit_py.events import Notice, StepOutput, StepRetried
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.mending import Held, Mending
@@ -222,7 +222,12 @@ class Runs:
             started = beside.start(seeds, container_spec(seeds, spec))
             text = ""
             if spec.argv:
-                text = self._run(place, step_id, started.spec_for(spec.argv), again=again, inside=started.pidfd)
+                inside = started.spec_for(spec.argv)
+                try:
+                    text = self._run(place, step_id, inside, again=again, inside=started.pidfd)
+                except SandboxError:
+                    started.refuse_end()  # where nothing can be run any more
+                    raise
             started.stop(signal_number(seeds.stop_signal))
             return text
 

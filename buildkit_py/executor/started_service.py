@@ -126,8 +126,7 @@ class Started:
         until = began + service.timeout / 1000
         asked, heard = "", 0
         while True:
-            if self._around.running.cancelled:
-                raise StepFailed("the build was interrupted", code=130, at=self._step.position)
+            self._refuse_interrupt()
             if self._ended:
                 assert self._reader is not None
                 self._reader.join()
@@ -223,20 +222,42 @@ class Started:
             failed.notes = (*failed.notes, "\n".join([f"the last lines of the service `{self.service.name}`:", *lines]))
 
     def stop(self, signum: int) -> None:
-        """End it cleanly: by its own signal, and by force where it does not heed that."""
+        """End it cleanly when it was seeded: by its own signal, and by force where it does not heed that.
+
+        Raises `StepFailed` where it has ended by itself, or the build ends: its files are no seed then.
+        """
+        self.refuse_end()
         self._ending = True
         assert self._reader is not None
         self.sandbox.kill(signum)
+        told, hint = "", ""
         if not self._reader.join(GRACE):
-            self._around.emit(
-                Notice(
-                    "warning",
-                    f"the service `{self.service.name}` did not heed its stop signal for {GRACE:g}s, and was killed",
-                    self._step.position,
-                    hint="its files are kept as they are; a process 1 hears only the signals that it has a handler for",
-                )
-            )
+            told = f"did not heed its stop signal for {GRACE:g}s, and was killed"
+            hint = "; a process 1 hears only the signals that it has a handler for"
         self.end()
+        self._reader.join()
+        self._refuse_interrupt()
+        if not told and self._code not in (0, 128 + signum):  # as many programs do that were asked to end
+            told = f"ended with exit code {self._code} when it was stopped"
+        if told:
+            message = f"the service `{self.service.name}` {told}"
+            self._around.emit(
+                Notice("warning", message, self._step.position, hint=f"its files are kept as they are{hint}")
+            )
+
+    def refuse_end(self) -> None:
+        """Raise `StepFailed` where it has ended, though nobody asked it to."""
+        self._refuse_interrupt()
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        if poll.poll(0):
+            assert self._reader is not None
+            self._reader.join()
+            raise self._failed(f"{self._end_in_words()} while it was seeded", reason="a service ended")
+
+    def _refuse_interrupt(self) -> None:
+        if self._around.running.cancelled:
+            raise StepFailed("the build was interrupted", code=130, at=self._step.position)
 
     def end(self) -> None:
         """Kill it, if it still runs."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import hear
+from tests.behaviour.containers import begin, hear, until
 from tests.behaviour.watched import leftovers, watch
 from tests.behaviour.world import World
 from tests.needs import need, need_way_out
+from tests.processes import processes
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 WEB = """\
@@ -235,6 +238,57 @@ def test_a_seed_that_fails_is_not_kept(project: World, busybox: str) -> None:
     assert "ended with exit code 6" in build(project, busybox, text, ok=False)
 
 
+# A command that ends well once its `sleep` is killed, and a service that ends as soon as that command is gone.
+MARK = f"4711.{os.getpid()}"
+ASKED = f"echo $$ > /asked; sleep {MARK} || true"
+CRASHES = (
+    f"until test -s /asked; do sleep 0.01; done; while test -e /proc/$(cat /asked); do sleep 0.01; done; "
+    f"echo no password given; exit 3; {MARK}"
+)
+
+
+def of_words(*words: str) -> list[int]:
+    """The processes with that command line."""
+    found = []
+    for process in processes():
+        with suppress(OSError):
+            if (process / "cmdline").read_bytes() == "".join(f"{word}\0" for word in words).encode():
+                found.append(int(process.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "flags", [f"--seed='{ASKED}'", f"--ready='{ASKED}' --seed='echo seeded'"], ids=["after", "before"]
+)
+def test_one_that_ends_by_itself_is_no_seed(project: World, busybox: str, flags: str) -> None:
+    """Before the command, or after it: the build stands still from when it waits for `ASKED` until both are gone."""
+    stage = f"FROM busybox AS it\nCMD {json.dumps(['sh', '-c', CRASHES])}\nFROM busybox\n"
+    project.write({"Dockerfile": f"SERVICE db FROM it {flags}\n{stage}RUN --with=db true\n"})
+    process = begin(project, "build", "--progress=plain", busybox, ".")
+    try:
+        until(lambda: of_words("sleep", MARK))
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # its other threads go on until one of them has seen the signal
+        service = of_words("sh", "-c", CRASHES)
+        os.kill(of_words("sleep", MARK)[0], TERM)
+        until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in service))
+    finally:
+        process.send_signal(signal.SIGCONT)
+    said = process.communicate()[1]
+    assert process.returncode == 1, said
+    assert "error: Dockerfile:1:1: the service `db` ended with exit code 3 while it was seeded\n" in said
+    assert "\ndb | no password given\n" in said
+    assert leftovers(project) == []
+
+
+def test_the_exit_code_of_one_that_was_stopped_is_said(project: World, busybox: str) -> None:
+    text = SEEDED.replace("exit 0", "exit 7") + "RUN --with=db echo it ran\n"
+    said = build(project, busybox, text)
+    assert "warning: Dockerfile:1:1: the service `db` ended with exit code 7 when it was stopped\n" in said
+    assert _said(said, "it ran")
+    assert "was stopped" not in build(project, busybox, text.replace("exit 7", "exit 143"))
+
+
 def test_a_secret_that_a_service_writes_is_hidden(project: World, busybox: str) -> None:
     text = WEB + "RUN --mount=type=secret,id=key --with=web wget -q http://web/$(cat /run/secrets/key) || true\n"
     secret = project.project / "key"
@@ -311,6 +365,17 @@ def test_nothing_is_left_when_the_build_is_ended(project: World, busybox: str, s
         assert leftovers(project) == []
     assert " up\n" in build(project, busybox, text.replace("false", "true").replace("; sleep 300", ""))
     assert leftovers(project) == []
+
+
+@pytest.mark.parametrize("signum", [INT, TERM], ids=str)
+def test_a_seed_whose_service_was_still_stopping_when_the_build_was_ended_is_not_kept(
+    project: World, busybox: str, signum: int
+) -> None:
+    text = SEEDED.replace("echo bye", "echo stopping; sleep 2; echo bye") + "RUN --with=db true\n"
+    project.write({"Dockerfile": text})
+    end = watch(project, "build", "--progress=plain", busybox, ".", until="db | stopping\n", signals=[signum])
+    assert end.code in (130, 143), end.output
+    assert _said(build(project, busybox, text), "it is done")
 
 
 POSTGRES = "/usr/lib/postgresql"
