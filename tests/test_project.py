@@ -25,8 +25,8 @@ LAYERS = [
     {"store"},
     {"graph", "image"},
     {"events", "config", "http"},
-    {"digest", "source_map", "patterns", "freeze", "byte_size", "public_key", "ci_job"},
-    {"wildcards"},
+    {"digest", "source_map", "patterns", "freeze", "public_key", "tmpfs_spec", "ci_job"},
+    {"wildcards", "byte_size", "whole_number"},
     {"errors", "record", "json_text", "named_tuple", "threads"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -105,8 +105,11 @@ class Ending:
         for id in [id for id in self._left if id not in alive]:
             self._ended(self._left.pop(id))
         needed = {name for one in self._left.values() for name in one.after}
-        for id, one in self._left.items():
-            if id not in self._asked and one.service not in needed:
+        free = [id for id, one in self._left.items() if one.service not in needed]
+        # Each was made at a time of its own, when the files may have had another order: where each waits for another
+        # one, all end together.
+        for id in free or self._left:
+            if id not in self._asked:
                 self._asked.add(id)
                 ask_to_stop(id, store=self._store)
 

@@ -14,7 +14,7 @@ from buildkit_py.frontend.compose.resources import DEFAULT
 from buildkit_py.frontend.files import NAMES
 from buildkit_py.image.config import Healthcheck
 from buildkit_py.runner.published import DEFAULT_ADDRESS, Published
-from buildkit_py.runner.request import Bounds, RunRequest
+from buildkit_py.runner.request import Bounds, RunRequest, tmpfs_mount
 from buildkit_py.runner.restart import parse_restart
 from buildkit_py.runner.rights import LEAST_MEMORY, capabilities, check_ulimit, security
 from buildkit_py.sandbox import ulimits
@@ -24,7 +24,7 @@ from buildkit_py.sandbox.spec import SandboxMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from buildkit_py.frontend.compose.project import Build, GivenFile, Mount, Port, Project, Service
     from buildkit_py.runner.memo import Runnable
@@ -51,10 +51,19 @@ def requests(project: Project, service: Service, store: str = "") -> tuple[RunRe
         raise ComposeError(f"`{service.name}`: {problem.message}", at=service.at, hint=problem.hint) from problem
 
 
-def fingerprint(request: RunRequest, wanted: Detached, runnable: Runnable) -> str:
-    """A digest of all that a container is made from: another one means that it has to be replaced."""
+def verify(project: Project, names: Iterable[str]) -> None:
+    """Raise what `requests` raises for any of these services: before anything is built, or started."""
+    for service in project.services:
+        if service.name in names:
+            requests(project, service)
+
+
+def fingerprint(request: RunRequest, wanted: Detached, runnable: Runnable, *more: object) -> str:
+    """A digest of all that a container is made from, and of what `more` it knows of itself: another one means that it
+    has to be replaced.
+    """
     # A record's text has all its fields.
-    said = repr((request.replace(store="", pull=False), wanted, runnable))
+    said = repr((request.replace(store="", pull=False), wanted, runnable, *more))
     return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -96,7 +105,7 @@ def _run_request(project: Project, service: Service, store: str) -> RunRequest:
         capabilities=capabilities(RunRequest("").capabilities, _mask(service.cap_add), _mask(service.cap_drop)),
         seccomp=seccomp,
         no_new_privileges=no_new_privileges,
-        tmpfs=(*[_tmpfs(mount) for mount in service.mounts if mount.kind == "tmpfs"], *files),
+        tmpfs=(*[tmpfs_mount(mount.tmpfs) for mount in service.mounts if mount.tmpfs is not None], *files),
         shm=service.shm,
         ulimits=tuple([_ulimit(name, soft, hard) for name, soft, hard in service.ulimits]),
         health=service.healthcheck or Healthcheck(),
@@ -158,11 +167,6 @@ def _published(port: Port) -> Published:
 
 def _volume(mount: Mount) -> tuple[str, str, bool]:
     return mount.source, mount.target, mount.read_only
-
-
-def _tmpfs(mount: Mount) -> SandboxMount:
-    mode = mount.mode if mount.mode is not None else 0o1777
-    return SandboxMount("tmpfs", mount.target, size=mount.size, mode=mode, executable=mount.executable, read_only=False)
 
 
 def _file(given: GivenFile) -> SandboxMount:

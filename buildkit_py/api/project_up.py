@@ -74,6 +74,9 @@ class Up:
         self.changed: list[str] = []
         self._containers = Store.open(store).containers
         self._forks: Forks | None = None
+        self._began = 0.0
+        # (service, dependency) of those that go on without what they would have liked.
+        self._without: set[tuple[str, str]] = set()
 
     def bring(self, names: Sequence[str], *, until_ready: bool = False) -> None:
         """Bring some services up, in the order of their dependencies among them.
@@ -85,22 +88,25 @@ class Up:
         self._check_volumes()
         old = {one.service: one for one in members(self._project.name, store=self._store)}
         pending = [self._services[name] for name in self._services if name in names]
-        began = time.monotonic()
+        self._began = time.monotonic()
         self.placed.update({name: member.id for name, member in old.items() if name not in names})
         try:
             while pending:
+                late = self._late()  # before they are asked: those that can do without then go on
                 ready = [one for one in pending if self._may_start(one, pending)]
                 self._start(self._place_all(ready, old))
                 for one in ready:
                     pending.remove(one)
                 if not ready:
-                    self._wait(began, lambda: self._blocked(pending))
+                    if late:
+                        raise self._blocked(pending)
+                    self._wait()
         finally:
             if self._forks is not None:
                 self._forks.close()
                 self._forks = None
         if until_ready:
-            self._until_ready(names, began)
+            self._until_ready(names)
 
     def _check_volumes(self) -> None:
         from buildkit_py.api.volumes import listed
@@ -128,13 +134,20 @@ class Up:
 
     def _may_go_on(self, service: Service, dependency: Dependency) -> bool:
         """Whether a service has not to wait for a dependency, or not any more."""
+        both = (service.name, dependency.service)
         try:
-            return self._has_come(service, dependency)
+            if both in self._without or self._has_come(service, dependency):
+                return True
+            if dependency.required or not self._late():
+                return False
+            why = self._too_late(service, dependency).message
         except NotHealthy as problem:
             if dependency.required:
                 raise
-            self._tell(service.name, f"goes on without what it would have liked: {problem.message}")
-            return True
+            why = problem.message
+        self._without.add(both)
+        self._tell(service.name, f"goes on without what it would have liked: {why}")
+        return True
 
     def _has_come(self, service: Service, dependency: Dependency) -> bool:
         """Whether a dependency is as far as it is to be. Raises `NotHealthy` where it never will."""
@@ -167,9 +180,12 @@ class Up:
         """The error for the first that waits too long."""
         for service in pending:
             for dependency in service.depends_on:
-                if dependency.service in self.placed and not self._has_come(service, dependency):
-                    return self._failed(service, dependency, f"that did not come in {self._seconds:g} seconds")
+                if dependency.service in self.placed and not self._may_go_on(service, dependency):
+                    return self._too_late(service, dependency)
         return NotHealthy(f"`{pending[0].name}` could not be started in time")
+
+    def _too_late(self, service: Service, dependency: Dependency) -> NotHealthy:
+        return self._failed(service, dependency, f"that did not come in {self._seconds:g} seconds")
 
     def _failed(self, service: Service, dependency: Dependency, why: str) -> NotHealthy:
         name = container_name(self._project.name, self._services[dependency.service])
@@ -198,14 +214,12 @@ class Up:
             notes += [line.data.decode("utf-8", "replace").rstrip("\r\n") for line in lines]
         return tuple(notes)
 
-    def _until_ready(self, names: Sequence[str], began: float) -> None:
+    def _until_ready(self, names: Sequence[str]) -> None:
         left = [name for name in names if name in self.placed]
-
-        def too_late() -> PybuildError:
-            return self._not_ready(left[0], f"is not healthy after {self._seconds:g} seconds")
-
         while left := [name for name in left if not self._is_ready(name)]:
-            self._wait(began, too_late)
+            if self._late():
+                raise self._not_ready(left[0], f"is not healthy after {self._seconds:g} seconds")
+            self._wait()
 
     def _is_ready(self, name: str) -> bool:
         """Whether a service is healthy, or runs where nobody checks that, or has ended well."""
@@ -228,10 +242,12 @@ class Up:
             hint=f"`pybuild logs {name}` shows all that it wrote",
         )
 
-    def _wait(self, began: float, too_late: Callable[[], PybuildError]) -> None:
+    def _late(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return self._seconds is not None and time.monotonic() - self._began > self._seconds
+
+    def _wait(self) -> None:
         self._tick()
-        if self._seconds is not None and time.monotonic() - began > self._seconds:
-            raise too_late()
         time.sleep(_LOOKS)
 
     # -- starting
@@ -248,7 +264,8 @@ class Up:
         make_sources(service)
         request, wanted = requests(self._project, service, self._store)
         runnable = self._runnables[service.name]
-        print_of = fingerprint(request, wanted, runnable)
+        about = self._about(service)
+        print_of = fingerprint(request, wanted, runnable, about["after"], about["bound"], service.labels)
         restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
         if old is not None and old.fingerprint == print_of and not self._recreate:
             self.placed[service.name] = old.id
@@ -261,7 +278,7 @@ class Up:
             if old is not None:
                 stop_container(old.id, store=self._store)
                 remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
-            more = {KEY: self._about(service, print_of), "labels": service.labels}
+            more = {KEY: {**about, "fingerprint": print_of}, "labels": service.labels}
             project = project_of(request.network)
             wish = request.replace(network="isolated") if project else request
 
@@ -306,12 +323,11 @@ class Up:
         """Whether the next container of a service is elsewhere than the last one: else it has that one's address."""
         return name != old.about.name or network != f"{PREFIX}{old.about.body['project']}"
 
-    def _about(self, service: Service, print_of: str) -> dict[str, object]:
+    def _about(self, service: Service) -> dict[str, object]:
         project = self._project
         return {
             "name": project.name,
             "service": service.name,
-            "fingerprint": print_of,
             "directory": project.directory,
             "files": project.files,
             "after": tuple([one.service for one in service.depends_on]),

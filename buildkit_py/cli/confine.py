@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from buildkit_py.cli import values
 from buildkit_py.errors import UsageError
-from buildkit_py.runner.request import Bounds
+from buildkit_py.runner.request import Bounds, tmpfs_mount
 from buildkit_py.runner.rights import LEAST_MEMORY, capabilities, check_ulimit, security
 from buildkit_py.sandbox.spec import SandboxMount
 
@@ -17,10 +15,7 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
     from buildkit_py.runner.request import RunRequest
 
-_MOST_PROCESSES = 1 << 22  # the kernel's PID_MAX_LIMIT
-_NO_ID = (1 << 32) - 1  # the kernel's word for nobody at all
-# A new tmpfs is so in any case, or as docker has it where nothing is said.
-_ALWAYS = ("rw", "nosuid", "nodev", "noexec")
+_LEAST_TMPFS = 1 << 20  # less holds nothing that a person means
 
 
 def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
@@ -70,9 +65,11 @@ def _bounds(parsed: Parsed) -> Bounds:
 def _processes(text: str) -> int:
     if text == "-1":  # docker's word for no limit
         return 0
+    from buildkit_py.sandbox.limits import MOST_PROCESSES
+
     number = values.count(text, "--pids-limit")
-    if number > _MOST_PROCESSES:
-        raise UsageError(f"`--pids-limit {text}` is more than the kernel has: {_MOST_PROCESSES}")
+    if number > MOST_PROCESSES:
+        raise UsageError(f"`--pids-limit {text}` is more than the kernel has: {MOST_PROCESSES}")
     return number
 
 
@@ -93,33 +90,19 @@ def _mask(names: Sequence[str], option: str) -> int:
 
 
 def _tmpfs(text: str) -> SandboxMount:
-    """`PATH[:OPTION,…]`, as docker has it: mode 1777 and not executable where nothing else is said."""
-    path, _, options = text.partition(":")
-    target = os.path.normpath(path)
-    if not path.startswith("/") or target.strip("/") == "":
-        raise UsageError(f"`--tmpfs {text}` is no absolute path below `/`")
-    size, mode, executable, uid, gid = 0, 0o1777, False, 0, 0
-    for option in options.split(",") if options else ():
-        name, equals, value = option.partition("=")
-        if name == "size" and value:
-            size = values.byte_size(value, f"--tmpfs {text}")
-        elif name == "mode" and value and len(value) <= 4 and set(value) <= set("01234567"):
-            mode = int(value, 8)
-        elif name in ("uid", "gid") and value.isascii() and value.isdigit() and int(value) < _NO_ID:
-            uid, gid = (int(value), gid) if name == "uid" else (uid, int(value))
-        elif option == "exec" or (option in _ALWAYS and not equals):
-            executable = option == "exec" or (executable and option != "noexec")
-        else:
-            raise UsageError(
-                f"`--tmpfs {text}`: `{option}` is not understood",
-                hint="it takes `size=64m`, `mode=1777`, `uid=`, `gid=`, `exec` and `noexec`",
-            )
-    return SandboxMount("tmpfs", target, size=size, mode=mode, executable=executable, uid=uid, gid=gid)
+    from buildkit_py.tmpfs_spec import tmpfs_spec
+
+    try:
+        spec = tmpfs_spec(text, _LEAST_TMPFS)
+    except ValueError as problem:
+        raise UsageError(f"`--tmpfs {text}`: {problem}") from None
+    return tmpfs_mount(spec)
 
 
 def _ulimit(text: str) -> tuple[str, int, int, int]:
     """`NAME=SOFT[:HARD]`, -1 for no limit; without a HARD that is the SOFT."""
     from buildkit_py.sandbox import ulimits
+    from buildkit_py.whole_number import whole_number
 
     name, _, limits = text.partition("=")
     soft_text, colon, hard_text = limits.partition(":")
@@ -132,9 +115,12 @@ def _ulimit(text: str) -> tuple[str, int, int, int]:
         raise UsageError(f"`--ulimit {text}`: `{name}` is no limit", hint=hint) from None
     found = []
     for word in (soft_text, hard_text if colon else soft_text):
-        if word != "-1" and not (word.isascii() and word.isdigit() and int(word) < ulimits.UNLIMITED):
-            raise UsageError(f"`--ulimit {text}` is no `NAME=SOFT[:HARD]`", hint="the two are numbers, or -1 for none")
-        found.append(ulimits.UNLIMITED if word == "-1" else int(word))
+        try:
+            found.append(ulimits.UNLIMITED if word == "-1" else whole_number(word, most=ulimits.UNLIMITED - 1))
+        except ValueError:
+            raise UsageError(
+                f"`--ulimit {text}` is no `NAME=SOFT[:HARD]`", hint="the two are numbers, or -1 for none"
+            ) from None
     soft, hard = found
     if soft > hard:
         raise UsageError(f"`--ulimit {text}`: the soft limit is above the hard one")

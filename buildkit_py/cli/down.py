@@ -31,17 +31,18 @@ def main(argv: list[str]) -> int:
     """End and remove them. Raises `UsageError` for a service without a container."""
     from buildkit_py.api import project as projects
     from buildkit_py.api.volumes import listed, remove
-    from buildkit_py.cli.project import project_of, tell
+    from buildkit_py.cli.project import name_of, project_of, tell
     from buildkit_py.errors import UsageError
-    from buildkit_py.frontend.compose.load import check_name
+    from buildkit_py.events import Notice
+    from buildkit_py.report.message import notice_text
 
     parsed = parse(parser(), argv)
     if parsed.has("volumes") and parsed.operands:
         raise UsageError("`-v` removes the volumes of all services", hint="leave the services or `-v` out")
     volumes: tuple[str, ...] = ()
-    if parsed.one("project") and "file" not in parsed.given:
-        name = parsed.one("project")
-        check_name(name)
+    by_name = bool(parsed.one("project")) and "file" not in parsed.given
+    if by_name:
+        name = name_of(parsed)
     else:
         project = project_of(parsed)
         name, volumes = project.name, project.volumes
@@ -51,6 +52,13 @@ def main(argv: list[str]) -> int:
     if not parsed.operands:
         projects.forget_networks(name)
     if parsed.has("volumes"):
+        if by_name and not found:
+            notice = Notice(
+                "warning",
+                f"no container is left that knows the volumes of `{name}`: none was removed",
+                hint="`pybuild down -v` in its directory knows them from its files; `pybuild volume ls` lists all",
+            )
+            sys.stderr.write(notice_text(notice, sys.stderr))
         there = {one.name for one in listed()}
         for volume in volumes:
             if volume in there:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack, closing
 
 from buildkit_py.report.prefixed import Prefixed
 
@@ -25,16 +24,22 @@ class ProjectLogs:
         self._prefixed = Prefixed(services)
         self._timestamps = timestamps
         self._readers: dict[str, tuple[str, LogReader]] = {}
-        self._opened = ExitStack()
         # What goes on, since its newline has not come: a line of a service is shown in one piece.
         self._parts: dict[tuple[str, int], bytes] = {}
 
     def add(self, member: Member, directory: str, tail: int = -1) -> None:
-        """Show a container's log from here on, with its last `tail` lines, all of them below 0."""
+        """Show a container's log from here on, with its last `tail` lines, all of them below 0.
+
+        One that it has replaced says nothing any more.
+        """
         if member.id not in self._readers:
             from buildkit_py.runner.container_log import LogReader
 
-            reader = self._opened.enter_context(closing(LogReader(directory)))
+            for id in [id for id, (service, _) in self._readers.items() if service == member.service]:
+                _, gone = self._readers.pop(id)
+                self._show(member.service, gone.more())
+                gone.close()
+            reader = LogReader(directory)
             self._readers[member.id] = (member.service, reader)
             self._show(member.service, reader.first(tail))
 
@@ -49,7 +54,8 @@ class ProjectLogs:
         for (service, stream), data in list(self._parts.items()):
             self._write(service, stream, data)
         self._parts.clear()
-        self._opened.close()
+        for _, reader in self._readers.values():
+            reader.close()
         sys.stdout.flush()
 
     def _show(self, service: str, lines: Iterable[Line]) -> None:

@@ -112,12 +112,15 @@ def _witness(parsed: Parsed) -> Watching | None:
 
 
 def _project(parsed: Parsed) -> tuple[Project, tuple[str, ...]]:
-    """The project, and the services that are wanted of it."""
+    """The project, and the services that are wanted of it. Raises what is wrong with any of these, too."""
+    from buildkit_py.api.project_request import verify
+
     code_from = parsed.one("exit-code-from")
     project = project_of(parsed, (*parsed.operands, *[code_from] * bool(code_from)))
     names = with_dependencies(project, parsed.operands)
     if code_from and code_from not in names:
         raise UsageError(f"`{code_from}` is not among the services that are started", hint="name it behind the others")
+    verify(project, names)
     return project, names
 
 

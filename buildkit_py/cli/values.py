@@ -179,9 +179,12 @@ def volume(text: str, cwd: str) -> tuple[str, str, bool]:
 
 def count(text: str, option: str) -> int:
     """A whole number of at least 1. Raises `UsageError`."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise UsageError(f"`{option} {text}` is no number of at least 1")
-    return int(text)
+    from buildkit_py.whole_number import whole_number
+
+    try:
+        return whole_number(text, 1)
+    except ValueError:
+        raise UsageError(f"`{option} {text}` is no number of at least 1") from None
 
 
 def seconds(text: str, option: str) -> float:
@@ -231,10 +234,14 @@ def epoch(text: str) -> int | None:
         return None
     if not text.isascii() or not text.isdigit():
         raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds")
-    digits = text.lstrip("0") or "0"
-    if len(digits) > len(str(_LAST_SECOND)) or int(digits) > _LAST_SECOND:
-        raise UsageError(f"SOURCE_DATE_EPOCH is `{text}`, which is later than the year 9999", hint="it is in seconds")
-    return int(digits)
+    from buildkit_py.whole_number import whole_number
+
+    try:
+        return whole_number(text, most=_LAST_SECOND)
+    except ValueError:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH is `{text}`, which is later than the year 9999", hint="it is in seconds"
+        ) from None
 
 
 def fields_of(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 # How long a command may take to end before it is killed: when another run takes its place, and after Ctrl-C.
 _GRACE, _SHORT_GRACE = 2.0, 0.3
-_LOOKS = 0.05
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Of `pybuild build`, all but what would do the same work anew each time, what builds nothing or opens a shell, and

@@ -48,23 +48,9 @@ def parse_published(spec: str) -> tuple[Published, ...]:
 
     Raises `ValueError` with what is wrong.
     """
-    address, host, container = port_spec.split(spec)
-    first, last, protocol = port_spec.container_ports(container, spec)
-    if protocol not in _KINDS:
-        raise ValueError(f"`{protocol}` in `{spec}` cannot be published: tcp and udp can")
-    if first == 0:
-        raise ValueError(f"no port in `{spec}`: 0 is none that a container listens on")
-    if address and not port_spec.is_address(address):
-        raise ValueError(f"`{address}` in `{spec}` is not an IP address")
-    address = address.strip("[]") or DEFAULT_ADDRESS
-    low, high = port_spec.port_range(host, spec) if host else (0, 0)
-    if first == last:
-        return (Published(address, (low, high), first, protocol),)
-    if host and high - low != last - first:
-        raise ValueError(f"the two port ranges of `{spec}` differ in length")
-    step = 1 if host else 0
+    found = port_spec.pairs(*port_spec.split(spec), spec)
     return tuple(
-        Published(address, (low + step * i, low + step * i), first + i, protocol) for i in range(last - first + 1)
+        [Published(address or DEFAULT_ADDRESS, host, port, protocol) for address, host, port, protocol in found]
     )
 
 

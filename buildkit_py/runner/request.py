@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from buildkit_py.image.config import Healthcheck
 from buildkit_py.record import Record
-from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES
+from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES, SandboxMount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.runner.published import Published
     from buildkit_py.sandbox.limits import Limits
-    from buildkit_py.sandbox.spec import SandboxMount
+    from buildkit_py.tmpfs_spec import TmpfsSpec
 
 
 class Bounds(Record):
@@ -30,6 +30,12 @@ class Bounds(Record):
         from buildkit_py.sandbox.limits import Limits, hierarchies
 
         return Limits.make(hierarchies(), memory=self.memory, cpus=self.cpus, pids=self.pids)
+
+
+def tmpfs_mount(spec: TmpfsSpec) -> SandboxMount:
+    """The mount of a tmpfs that somebody specified."""
+    given = {name: getattr(spec, name) for name in spec.__fields__}
+    return SandboxMount("tmpfs", read_only=False, **given)
 
 
 class RunRequest(Record):

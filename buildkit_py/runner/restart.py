@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from buildkit_py.errors import UsageError
 from buildkit_py.record import Record
+from buildkit_py.whole_number import whole_number
 
 # What a container that keeps ending waits before it is started again: the first time, and at most (seconds).
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 # One that ran for so long has not failed to start, and waits as at first.
 SETTLED = 10.0
-_POLICIES = ("no", "on-failure", "always", "unless-stopped")
+POLICIES = ("no", "on-failure", "always", "unless-stopped")
 
 
 class Restart(Record):
@@ -28,6 +29,11 @@ class Restart(Record):
 def parse_restart(text: str) -> Restart:
     """`no`, `always`, `unless-stopped`, `on-failure` or `on-failure:N`. Raises `UsageError`."""
     policy, colon, most = text.partition(":")
-    if policy not in _POLICIES or (colon and (policy != "on-failure" or not most.isdecimal() or not most.isascii())):
-        raise UsageError(f"`{text}` is no restart policy", hint="one of no, on-failure[:N], always, unless-stopped")
-    return Restart(policy, int(most) if most else 0)
+    try:
+        if policy not in POLICIES or (colon and policy != "on-failure"):
+            raise ValueError(text)
+        return Restart(policy, whole_number(most) if colon else 0)
+    except ValueError:
+        raise UsageError(
+            f"`{text}` is no restart policy", hint="one of no, on-failure[:N], always, unless-stopped"
+        ) from None

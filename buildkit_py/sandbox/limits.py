@@ -21,6 +21,8 @@ _PREFIX = "pybuild-"
 _PERIOD = 100_000  # microseconds, the kernel's own default
 _TRIES, _PAUSE = 50, 0.01
 _MEMORY, _CPU, _PIDS = "memory", "cpu", "pids"
+MOST_PROCESSES = 1 << 22
+"""More than any machine has: the kernel's PID_MAX_LIMIT (include/linux/threads.h)."""
 _FLAGS = {_MEMORY: "--memory", _CPU: "--cpus", _PIDS: "--pids-limit"}
 _HINTS = {
     2: "let it have a group of its own: systemd-run --user --scope -p Delegate=yes pybuild …",

@@ -16,8 +16,9 @@ from buildkit_py.frontend.compose.values import hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from buildkit_py.frontend.compose.reader import Env
     from buildkit_py.frontend.compose.resources import GivenText
 
 FIELDS = (
@@ -35,9 +36,7 @@ REFUSED = {
 }
 
 
-def build(
-    value: Value | None, base: Callable[[Value], str], env: Mapping[str, str], secrets: dict[str, GivenText]
-) -> Build | None:
+def build(value: Value | None, base: Callable[[Value], str], env: Env, secrets: dict[str, GivenText]) -> Build | None:
     """What a service's `build` says; None where there is none. Raises `ComposeError`."""
     if value is None:
         return None
@@ -74,7 +73,7 @@ def build(
         hosts=hosts(fields.get("extra_hosts"), "build.extra_hosts"),
         tags=fields.texts("tags"),
         ssh=_ssh(fields),
-        secrets=_secrets(fields.get("secrets"), secrets, env),
+        secrets=_secrets(fields.get("secrets"), secrets),
         entitlements=fields.texts("entitlements"),
         network=network,
         platform=platforms[0] if platforms else "",
@@ -108,7 +107,7 @@ def _ssh(fields: Fields) -> tuple[str, ...]:
     return fields.texts("ssh", alone=True)
 
 
-def _secrets(value: Value | None, known: dict[str, GivenText], env: Mapping[str, str]) -> tuple[BuildSecret, ...]:
+def _secrets(value: Value | None, known: dict[str, GivenText]) -> tuple[BuildSecret, ...]:
     if value is None:
         return ()
     found = []

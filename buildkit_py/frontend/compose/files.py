@@ -41,14 +41,14 @@ class Remark(Record):
 
 
 class Files:
-    """Reads files of one project. `bases` are the directories that paths in them are relative to, by file.
-
-    `read` are the absolute paths of all that were read or looked for.
-    """
+    """Reads files of one project. `read` are the absolute paths of all that were read or looked for."""
 
     def __init__(self, cwd: str) -> None:
         self._cwd = cwd
-        self.bases: dict[str, str] = {}
+        # By file: the directory that paths in it are relative to, and its variables.
+        self._bases: dict[str, str] = {}
+        self._envs: dict[str, Mapping[str, str]] = {}
+        self._parsed: dict[str, list[Value]] = {}
         self.remarks: list[Remark] = []
         self.read: list[str] = []
         self._unset: set[str] = set()
@@ -77,7 +77,20 @@ class Files:
 
     def base(self, value: Value) -> str:
         """The directory that a path in a value is relative to."""
-        return self.bases.get(value.at.file, self._cwd)
+        return self._bases.get(value.at.file, self._cwd)
+
+    def env(self, value: Value) -> Mapping[str, str]:
+        """The variables that a name without a value takes its own from."""
+        return self._envs.get(value.at.file, {})
+
+    def project_name(self, paths: Sequence[str], env: Mapping[str, str]) -> Value | None:
+        """The `name` of a project that its files give it, the last one of several; None where none does."""
+        found = None
+        for path in paths:
+            for document in self._read(path):
+                if isinstance(document.data, dict) and "name" in document.data:
+                    found = self._expanded(document.data["name"], env)
+        return found if found is not None and found.data is not None else None
 
     def variables(self, path: str, env: Mapping[str, str]) -> dict[str, str]:
         """The variables of a `.env`, none where there is no such file. Raises `ComposeError`, `ContextError`."""
@@ -91,19 +104,27 @@ class Files:
 
     def _documents(self, path: str, directory: str, env: Mapping[str, str], at: Position | None = None) -> list[Value]:
         name = self.name(path)
-        self.read.append(path)
-        try:
-            with open(path, "rb") as file:
-                source = file.read()
-        except OSError as problem:
-            said = "there is no file" if isinstance(problem, FileNotFoundError) else f"{problem.strerror}:"
-            raise ContextError(f"{said} `{name}`", at=at) from problem
-        self.bases.setdefault(name, directory)
-        found = [self._expanded(document, env) for document in documents(source, name)]
+        self._bases.setdefault(name, directory)
+        self._envs.setdefault(name, env)
+        found = [self._expanded(document, env) for document in self._read(path, at)]
         for one in found:
             if not isinstance(one.data, dict):
                 raise ComposeError(f"a compose file is a mapping, and this is {one.kind}", at=one.at)
         return found
+
+    def _read(self, path: str, at: Position | None = None) -> list[Value]:
+        """The documents of a file as they stand."""
+        if path not in self._parsed:
+            name = self.name(path)
+            self.read.append(path)
+            try:
+                with open(path, "rb") as file:
+                    source = file.read()
+            except OSError as problem:
+                said = "there is no file" if isinstance(problem, FileNotFoundError) else f"{problem.strerror}:"
+                raise ContextError(f"{said} `{name}`", at=at) from problem
+            self._parsed[path] = documents(source, name)
+        return self._parsed[path]
 
     def _expanded(self, value: Value, env: Mapping[str, str]) -> Value:
         if isinstance(value.data, dict):
@@ -172,6 +193,8 @@ class Files:
                 hint=did_you_mean(base_name.data, others),
             )
         base = self._extended(base_name.data, others, other_path, other_directory, env, (*chain, (path, name)))
+        if file is not None:
+            base = _with_context(base)
         return merged(base, own, ("services", name))
 
     # -- include
@@ -262,6 +285,15 @@ def chosen(given: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[str,
     if not given:
         return find(cwd)
     return tuple([os.path.normpath(os.path.join(cwd, os.path.expanduser(one))) for one in given])
+
+
+def _with_context(service: Value) -> Value:
+    """A service of another file whose build says its context, which is that file's directory where nothing is said."""
+    build = service.data.get("build") if isinstance(service.data, dict) else None
+    if build is None or not isinstance(build.data, dict) or "context" in build.data:
+        return service
+    context = build.replace(data=".", text=".", key=None, tag="")
+    return service.replace(data={**service.data, "build": build.replace(data={**build.data, "context": context})})
 
 
 def _extends(value: Value) -> tuple[Value, Value | None]:

@@ -53,16 +53,16 @@ def load(
         check_name(name)
     asked = set(profiles) | {one.strip() for one in variables.get("COMPOSE_PROFILES", "").split(",") if one.strip()}
     called = name or _plain(os.path.basename(directory))
-    document = reader.load(paths, directory, {"COMPOSE_PROJECT_NAME": called, **variables})
-    fields = Fields(document, "a compose file", _FIELDS, _REFUSED)
-    if not name and "name" in fields:
-        value = fields.needs("name")
+    value = reader.project_name(paths, variables) if not name else None
+    if value is not None:
         called = text(value, "name")
         if not _is_name(called):
             raise ComposeError(f"`{called}` is no name of a project", at=value.at, hint=_HINT)
+    document = reader.load(paths, directory, {**variables, "COMPOSE_PROJECT_NAME": called})
+    fields = Fields(document, "a compose file", _FIELDS, _REFUSED)
     if not called:
         raise UsageError("the project has no name", hint="give it one with `-p NAME`, or `name:` in its file")
-    resources = Resources(document.data, called, variables, reader.base)
+    resources = Resources(document.data, called, reader.env, reader.base)
     named = (
         {
             key: value
@@ -74,7 +74,7 @@ def load(
     )
     if not named:
         raise ComposeError("there are no services here", at=document.at, hint="they are below `services:`")
-    parts = Reader(reader, resources, variables)
+    parts = Reader(reader, resources)
     services = [parts.service(key, value, tuple(named)) for key, value in named.items()]
     for one in wanted:
         if one not in named:
@@ -125,7 +125,7 @@ def _enabled(services: Sequence[Service], asked: set[str], wanted: Sequence[str]
     active = set(asked)
     for name in wanted:
         active.update(known[name].profiles)
-    enabled = {one.name for one in services if not one.profiles or active & {*one.profiles, *["*"]}}
+    enabled = {one.name for one in services if not one.profiles or active & {*one.profiles, "*"}}
     enabled.update(wanted)
     for one in services:
         for dependency in one.depends_on if one.name in enabled else ():

@@ -7,7 +7,8 @@ import os
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.project import GivenFile, Mount
-from buildkit_py.frontend.compose.reader import Fields, integer, items, size, text
+from buildkit_py.frontend.compose.reader import Fields, integer, items, text
+from buildkit_py.tmpfs_spec import MODE, TmpfsSpec, tmpfs_spec
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _KINDS = ("bind", "volume", "tmpfs")
 _FLAGS = ("ro", "rw", "z", "Z", "cached", "delegated", "consistent")
 _NO_PROPAGATION = "mounts that are made later do not show in a container; leave it out"
 _MODE = 0o444
+_HIGHEST_ID = (1 << 32) - 2  # the next one is the kernel's word for nobody at all
 
 
 def mounts(
@@ -113,32 +115,21 @@ def _long(value: Value, service: str, resources: Resources, base: Callable[[Valu
 
 def _long_tmpfs(fields: Fields, target: str, value: Value) -> Mount:
     options = fields.get("tmpfs")
-    most, mode = 0, None
+    most, mode = 0, MODE
     if options is not None:
         inner = Fields(options, "a tmpfs", ("size", "mode"), path="tmpfs")
         most = inner.size("size")
         given = inner.get("mode")
-        mode = _mode(given, "tmpfs.mode") if given is not None else None
-    return Mount("tmpfs", target, value.at, size=most, mode=mode)
+        mode = _mode(given, "tmpfs.mode") if given is not None else MODE
+    return Mount("tmpfs", target, value.at, tmpfs=TmpfsSpec(target, most, mode))
 
 
 def _tmpfs(value: Value) -> Mount:
-    """`PATH[:OPTION,…]`."""
-    path, _, options = text(value, "tmpfs").partition(":")
-    most, mode, executable = 0, None, False
-    for option in options.split(",") if options else ():
-        name, _, said = option.partition("=")
-        if name == "size" and said:
-            most = size(value.replace(data=said, text=said), "tmpfs")
-        elif name == "mode" and said and len(said) <= 4 and set(said) <= set("01234567"):
-            mode = int(said, 8)
-        elif option in ("exec", "noexec"):
-            executable = option == "exec"
-        elif option not in ("rw", "nosuid", "nodev"):
-            raise ComposeError(
-                f"`{option}` of a tmpfs is not understood", at=value.at, hint="it takes `size=64m`, `mode=1777`, `exec`"
-            )
-    return Mount("tmpfs", _target(path, value), value.at, size=most, mode=mode, executable=executable)
+    try:
+        spec = tmpfs_spec(text(value, "tmpfs"), 1)
+    except ValueError as problem:
+        raise ComposeError(str(problem), at=value.at) from None
+    return Mount("tmpfs", spec.target, value.at, tmpfs=spec)
 
 
 def _target(path: str, value: Value) -> str:
@@ -194,13 +185,13 @@ def given_files(value: Value | None, what: str, known: dict[str, GivenText]) -> 
 
 
 def _id(value: Value | None, what: str) -> int:
-    return integer(value, what) if value is not None else 0
+    return integer(value, what, most=_HIGHEST_ID) if value is not None else 0
 
 
 def _mode(value: Value, what: str) -> int:
     """A mode: a number, which is octal where it begins with 0 as YAML has it, or a string of octal digits."""
     mode = value.data
-    if isinstance(mode, str) and mode and set(mode) <= set("01234567"):
+    if isinstance(mode, str) and mode and set(mode[-5:]) <= set("01234567") and not mode[:-5].strip("0"):
         mode = int(mode, 8)
     if not isinstance(mode, int) or isinstance(mode, bool) or not 0 <= mode <= 0o7777:
         raise ComposeError(f"`{what}` is no mode of a file", at=value.at, hint="write `0440`")

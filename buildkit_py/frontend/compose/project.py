@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.compose.files import Remark
     from buildkit_py.image.config import Healthcheck
     from buildkit_py.source_map import Position
+    from buildkit_py.tmpfs_spec import TmpfsSpec
 
 STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_completed_successfully"
 
@@ -67,7 +68,7 @@ class Mount(Record):
     """What is mounted at `target`. `kind` is "bind", "volume" or "tmpfs".
 
     `source` is a path, or a volume's name in the store. `create`: a directory of this machine that is not there is
-    made. `size` and `mode` are those of a tmpfs, 0 and None where nothing is said.
+    made. `tmpfs` says what one is.
     """
 
     kind: str
@@ -76,9 +77,7 @@ class Mount(Record):
     source: str = ""
     read_only: bool = False
     create: bool = False
-    size: int = 0
-    mode: int | None = None
-    executable: bool = False
+    tmpfs: TmpfsSpec | None = None
 
 
 class GivenFile(Record):

@@ -8,10 +8,14 @@ from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.document import Value
 from buildkit_py.frontend.compose.merge import pairs as as_pairs
+from buildkit_py.whole_number import whole_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
+
+    Env: TypeAlias = Callable[[Value], Mapping[str, str]]
 
 _TRUE = ("true", "yes", "y", "on", "1")
 _FALSE = ("false", "no", "n", "off", "0")
@@ -48,15 +52,23 @@ def boolean(value: Value, what: str) -> bool:
     raise wrong(what, "`true` or `false`", value)
 
 
-def integer(value: Value, what: str, least: int = 0) -> int:
+def integer(value: Value, what: str, least: int = 0, most: int = (1 << 63) - 1) -> int:
     """A whole number, or a string of digits, as variables are."""
     number = value.data
-    if isinstance(number, str) and number.removeprefix("-").isdecimal() and number.isascii():
-        number = int(number)
+    if isinstance(number, str):
+        digits = number.removeprefix("-")
+        if not (digits.isascii() and digits.isdigit()):
+            raise wrong(what, "a whole number", value)
+        try:
+            number = whole_number(digits) * (-1 if digits != number else 1)
+        except ValueError as problem:
+            raise ComposeError(f"`{what}`: {problem}", at=value.at) from None
     if not isinstance(number, int) or isinstance(number, bool):
         raise wrong(what, "a whole number", value)
     if number < least:
         raise ComposeError(f"`{what}` is {number}, and {least} is the least", at=value.at)
+    if number > most:
+        raise ComposeError(f"`{what}` is {number}, and {most} is the most", at=value.at)
     return number
 
 
@@ -94,10 +106,11 @@ def entries(value: Value, what: str) -> list[tuple[str, Value, Value | None]]:
     return [(name, one, one) for name, one in mapping(value, what).items()]
 
 
-def pairs(value: Value, what: str, env: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+def pairs(value: Value, what: str, env: Env | None = None) -> tuple[tuple[str, str], ...]:
     """A mapping of names to strings, or a list of `NAME=value`.
 
-    One without a value takes it from `env`, and is dropped where that lacks it; without an `env` it is empty.
+    One without a value takes it from the `env` of its file, and is dropped where that lacks it; without an `env` it is
+    empty.
     """
     if value.data is not None and not isinstance(value.data, (dict, tuple)):
         raise wrong(what, "a mapping or a list of `NAME=value`", value)
@@ -111,8 +124,8 @@ def pairs(value: Value, what: str, env: Mapping[str, str] | None = None) -> tupl
         if one.data is None:
             if env is None:
                 found.append((name, ""))
-            elif name in env:
-                found.append((name, env[name]))
+            elif name in (known := env(one)):
+                found.append((name, known[name]))
         elif isinstance(one.data, (dict, tuple)):
             raise wrong(f"{what}.{name}", "a string, a number or a boolean", one)
         else:
@@ -230,17 +243,17 @@ class Fields:
         value = self.get(key)
         return boolean(value, self._named(key)) if value is not None else default
 
-    def integer(self, key: str, default: int = 0, least: int = 0) -> int:
+    def integer(self, key: str, default: int = 0, least: int = 0, most: int = (1 << 63) - 1) -> int:
         """A whole number."""
         value = self.get(key)
-        return integer(value, self._named(key), least) if value is not None else default
+        return integer(value, self._named(key), least, most) if value is not None else default
 
     def texts(self, key: str, *, alone: bool = False) -> tuple[str, ...]:
         """A list of strings."""
         value = self.get(key)
         return texts(value, self._named(key), alone=alone) if value is not None else ()
 
-    def pairs(self, key: str, env: Mapping[str, str] | None = None) -> tuple[tuple[str, str], ...]:
+    def pairs(self, key: str, env: Env | None = None) -> tuple[tuple[str, str], ...]:
         """Names and values."""
         value = self.get(key)
         return pairs(value, self._named(key), env) if value is not None else ()

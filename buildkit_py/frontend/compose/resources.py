@@ -8,12 +8,14 @@ from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.reader import Fields, boolean, mapping, text
 from buildkit_py.record import Record
+from buildkit_py.store.containers import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from buildkit_py.frontend.compose.document import Value
+    from buildkit_py.frontend.compose.reader import Env
     from buildkit_py.source_map import Position
 
 DEFAULT = "default"
@@ -43,9 +45,7 @@ class GivenText(Record):
 class Resources:
     """Volumes, networks, secrets and configs, and which of the volumes services use."""
 
-    def __init__(
-        self, document: dict[str, Value], project: str, env: Mapping[str, str], base: Callable[[Value], str]
-    ) -> None:
+    def __init__(self, document: dict[str, Value], project: str, env: Env, base: Callable[[Value], str]) -> None:
         self._project = project
         self._volumes = _named(document, "volumes")
         self._stored: dict[str, str] = {}
@@ -93,7 +93,7 @@ class Resources:
             )
         given, external = _external(fields)
         stored = given or (name if external else f"{self._project}_{name}")
-        if not stored or not _LETTERS.issuperset(stored) or stored[0] in "_.-":
+        if not is_name(stored):
             raise ComposeError(f"`{stored}` is no name of a volume", at=value.at)
         (self.external if external else self.own).append(stored)
         return stored
@@ -134,7 +134,7 @@ def _refused(value: Value) -> dict[str, str]:
     return {key: hint for key, hint in _NETWORK.items() if key not in off}
 
 
-def _given(name: str, value: Value, what: str, env: Mapping[str, str], base: Callable[[Value], str]) -> GivenText:
+def _given(name: str, value: Value, what: str, env: Env, base: Callable[[Value], str]) -> GivenText:
     refused = {
         "driver": "name a `file`, or an `environment` variable",
         "driver_opts": "name a `file`, or an `environment` variable",
@@ -156,9 +156,10 @@ def _given(name: str, value: Value, what: str, env: Mapping[str, str], base: Cal
     if sources[0] == "content":
         return GivenText(name, source.at, data=text(source, "content"))
     variable = text(source, "environment")
-    if variable not in env:
+    known_variables = env(source)
+    if variable not in known_variables:
         return GivenText(name, source.at, variable=variable, missing=True)
-    return GivenText(name, source.at, data=env[variable], variable=variable)
+    return GivenText(name, source.at, data=known_variables[variable], variable=variable)
 
 
 def _named(document: dict[str, Value], section: str) -> dict[str, Value]:

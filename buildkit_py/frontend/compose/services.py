@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import ComposeError
+from buildkit_py.errors import ComposeError, UsageError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose import values
 from buildkit_py.frontend.compose.builds import build
@@ -11,13 +11,12 @@ from buildkit_py.frontend.compose.files import Remark
 from buildkit_py.frontend.compose.mounts import given_files, mounts, paths
 from buildkit_py.frontend.compose.ports import exposed, ports
 from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED, Attachment, Dependency, Service
-from buildkit_py.frontend.compose.reader import Fields, entries, seconds, text
+from buildkit_py.frontend.compose.reader import Fields, entries, pairs, seconds, text
 from buildkit_py.frontend.compose.resources import DEFAULT
+from buildkit_py.store.containers import is_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from buildkit_py.frontend.compose.document import Value
     from buildkit_py.frontend.compose.files import Files
     from buildkit_py.frontend.compose.resources import Resources
@@ -80,27 +79,25 @@ REFUSED = {
 }
 _PULL = ("always", "never", "missing", "if_not_present", "build")
 _CONDITIONS = (STARTED, HEALTHY, COMPLETED)
-_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 _PATIENCE = 10.0
 
 
 class Reader:
     """Reads the services of one project."""
 
-    def __init__(self, files: Files, resources: Resources, env: Mapping[str, str]) -> None:
+    def __init__(self, files: Files, resources: Resources) -> None:
         self._files = files
         self._resources = resources
-        self._env = env
 
     def service(self, name: str, value: Value, names: tuple[str, ...]) -> Service:
         """One service; `names` are those of all. Raises `ComposeError`, for an env_file `ContextError`."""
-        if not name or not _NAME.issuperset(name) or name[0] in "_.-":
+        if not is_name(name):
             raise ComposeError(
                 f"`{name}` is no name of a service", at=value.place, hint="letters, digits, `_`, `.` and `-`"
             )
         fields = Fields(value, f"the service `{name}`", FIELDS, REFUSED)
         base = self._files.base
-        built = build(fields.get("build"), base, self._env, self._resources.secrets)
+        built = build(fields.get("build"), base, self._files.env, self._resources.secrets)
         if built is None and "image" not in fields:
             raise ComposeError(
                 f"the service `{name}` has neither `image` nor `build`", at=value.place, hint="name one of them"
@@ -115,6 +112,8 @@ class Reader:
         platform = fields.text("platform")
         if built is not None and platform and not built.platform:
             built = built.replace(platform=platform)
+        elif built is None and platform:
+            _check_platform(platform, fields.needs("platform"))
         return Service(
             name=name,
             at=value.place,
@@ -200,7 +199,7 @@ class Reader:
         if value is None:
             return ""
         name = text(value, "container_name")
-        if not name or not _NAME.issuperset(name) or name[0] in "_.-":
+        if not is_name(name):
             raise ComposeError(f"`{name}` is no name of a container", at=value.at)
         return name
 
@@ -220,11 +219,13 @@ class Reader:
 
     def _environment(self, fields: Fields) -> tuple[tuple[str, str], ...]:
         found: dict[str, str] = {}
+        given = fields.get("environment")
+        own = dict(pairs(given, "environment", self._files.env)) if given is not None else {}
         for path, required, form, value in paths(fields.get("env_file"), "env_file", self._files.base):
             name = self._files.name(path)
             self._files.read.append(path)
             try:
-                found.update(read_variables(path, name, {**found, **self._env}, raw=form == "raw"))
+                found.update(read_variables(path, name, {**found, **own, **self._files.env(value)}, raw=form == "raw"))
             except (FileNotFoundError, IsADirectoryError):
                 if required:
                     raise ComposeError(
@@ -232,8 +233,7 @@ class Reader:
                     ) from None
             except OSError as problem:
                 raise ComposeError(f"`{name}` could not be read: {problem.strerror}", at=value.at) from problem
-        found.update(fields.pairs("environment", self._env))
-        return tuple(found.items())
+        return tuple({**found, **own}.items())
 
     def _networks(self, value: Value | None) -> tuple[Attachment, ...]:
         if value is None:
@@ -249,6 +249,9 @@ class Reader:
                 refused = dict.fromkeys(("ipv4_address", "ipv6_address", "link_local_ips", "mac_address"), ours)
                 refused |= dict.fromkeys(("driver_opts", "gw_priority", "interface_name"), "leave it out")
                 aliases = Fields(inner, "a service's network", ("aliases", "priority"), refused).texts("aliases")
+                for alias in aliases:
+                    if not is_name(alias):
+                        raise ComposeError(f"`{alias}` is no name of a service in a network", at=inner.place)
             found.append(Attachment(name, aliases))
         return tuple(found)
 
@@ -281,3 +284,20 @@ class Reader:
                 )
             )
         return tuple(found)
+
+
+def _check_platform(said: str, value: Value) -> None:
+    """Raise `ComposeError` for another platform than this machine's: nothing else runs here."""
+    from buildkit_py.image.platform import local, parse
+
+    try:
+        wanted = parse(said)
+    except UsageError as problem:
+        raise ComposeError(problem.message, at=value.at, hint=problem.hint) from problem
+    here = local()
+    if (wanted.os, wanted.architecture) != (here.os, here.architecture):
+        raise ComposeError(
+            f"`platform: {said}` is not that of this machine, {here}",
+            at=value.at,
+            hint="leave it out: the image for this machine is taken",
+        )

@@ -8,6 +8,7 @@ from buildkit_py.frontend.compose.document import Value
 from buildkit_py.frontend.compose.reader import Fields, integer, items, mapping, nanoseconds, text, word, wrong
 from buildkit_py.image.config import Healthcheck
 from buildkit_py.record import Record
+from buildkit_py.sandbox.limits import MOST_PROCESSES
 
 HEALTH = ("test", "interval", "timeout", "retries", "start_period", "start_interval", "disable")
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -21,7 +22,6 @@ _DEPLOY_REFUSED = {
 }
 _RESERVED = "nothing is set aside for a service; say what it gets at most, below `limits`"
 _UNLIMITED = -1
-_MOST_CPUS = 1 << 20
 
 
 class Limits(Record):
@@ -70,9 +70,11 @@ def restart(fields: Fields, deploy: Fields | None) -> str:
             return "no"
         said = text(value, "restart")
         policy, colon, most = said.partition(":")
-        if policy not in _POLICIES or (colon and (policy != "on-failure" or not (most.isdecimal() and most.isascii()))):
+        if policy not in _POLICIES or (colon and policy != "on-failure"):
             hint = did_you_mean(policy, _POLICIES) or "one of no, on-failure[:N], always, unless-stopped"
             raise ComposeError(f"`{said}` is no restart policy", at=value.at, hint=hint)
+        if colon:
+            integer(value.replace(data=most), "restart")
         return said
     given = deploy.get("restart_policy") if deploy is not None else None
     if given is None:
@@ -138,23 +140,19 @@ def limits(fields: Fields, deployed: Fields | None) -> Limits:
 
 def _cpus(value: Value | None, what: str) -> int:
     """Thousandths of a processor."""
-    if value is None:
+    if value is None or value.data == 0:
         return 0
+    from buildkit_py.frontend.run_options import processors
+
     said = word(value, what)
     try:
-        cpus = float(said)
-    except ValueError:
-        cpus = -1.0
-    if not 0 <= cpus < _MOST_CPUS or not set(said) <= set("0123456789."):
-        raise ComposeError(f"`{what}` is `{said}`, which is no number of processors", at=value.at, hint="write `1.5`")
-    thousandths = round(cpus * 1000)
-    if cpus and not thousandths:
-        raise ComposeError(f"`{what}` is less than a thousandth of a processor", at=value.at)
-    return thousandths
+        return processors(said) if said.strip("0.") else 0
+    except ValueError as problem:
+        raise ComposeError(f"`{what}`: {problem}", at=value.at) from None
 
 
 def _pids(value: Value | None, what: str) -> int:
-    return max(0, integer(value, what, -1)) if value is not None else 0
+    return max(0, integer(value, what, -1, MOST_PROCESSES)) if value is not None else 0
 
 
 def ulimits(value: Value | None) -> tuple[tuple[str, int, int], ...]:

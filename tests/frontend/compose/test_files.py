@@ -201,6 +201,41 @@ services: {web: {image: x, depends_on: [db, queue]}}
         load(str(tmp_path), {})
 
 
+def test_what_is_included_has_its_own_variables(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        compose_yaml="include: [db/compose.yaml]\nservices: {web: {image: x, environment: [V]}}",
+        db__compose_yaml="""
+services: {db: {build: {args: [V]}, environment: [V], env_file: own.env, secrets: [s]}}
+secrets: {s: {environment: V}}
+""",
+        **{"db__.env": "V=theirs\n", "db__own.env": "W=$V\n", ".env": "V=ours\n"},
+    )
+    project = load(str(tmp_path), {})
+    db = web(project, "db")
+    assert db.build is not None
+    assert (db.build.context, db.build.args) == (f"{tmp_path}/db", (("V", "ours"),))
+    (tmp_path / ".env").unlink()
+    project = load(str(tmp_path), {})
+    db = web(project, "db")
+    assert db.build is not None
+    assert db.build.args == (("V", "theirs"),)
+    assert db.environment == (("W", "theirs"), ("V", "theirs"))
+    assert db.files[0].data == "theirs"
+    assert web(project).environment == ()
+
+
+def test_a_build_of_another_file_is_there(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        compose_yaml="services: {web: {extends: {file: other/base.yaml, service: base}, build: {target: t}}}",
+        other__base_yaml="services: {base: {build: {dockerfile: D}}}",
+    )
+    found = web(load(str(tmp_path), {})).build
+    assert found is not None
+    assert (found.context, found.dockerfile, found.target) == (f"{tmp_path}/other", "D", "t")
+
+
 def test_the_project_s_name(tmp_path: Path) -> None:
     directory = tmp_path / "_My App.2"
     directory.mkdir()
@@ -209,6 +244,9 @@ def test_the_project_s_name(tmp_path: Path) -> None:
     assert web(load(str(directory), {})).image == "x:myapp2"
     write(directory, compose_yaml="name: ${N:-mine}\nservices: {web: {image: x}}")
     assert load(str(directory), {}).name == "mine"
+    write(directory, compose_yaml="name: mine\nservices: {web: {image: 'x:${COMPOSE_PROJECT_NAME}'}}")
+    assert web(load(str(directory), {})).image == "x:mine"
+    write(directory, compose_yaml="name: ${N:-mine}\nservices: {web: {image: x}}")
     assert load(str(directory), {"N": "n"}).name == "n"
     assert load(str(directory), {"COMPOSE_PROJECT_NAME": "env"}).name == "env"
     (directory / ".env").write_text("COMPOSE_PROJECT_NAME=dot\n")

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.compose.load import load
 from buildkit_py.frontend.compose.project import Service
 from buildkit_py.image.config import Healthcheck
+from buildkit_py.image.platform import local
 
 S = 1_000_000_000
 
@@ -153,24 +155,24 @@ def test_mounts(tmp_path: Path) -> None:
       {type: volume, source: named, target: /named, read_only: true}, {type: volume, target: /other},
       {type: bind, source: ., target: /here, bind: {create_host_path: false}},
       {type: tmpfs, target: /t, tmpfs: {size: 64m, mode: 0700}}],
-      tmpfs: ['/run:size=1m,mode=755,exec', /tmp]"""
+      tmpfs: ['/run:size=1m,mode=755,exec,uid=7,gid=8', /tmp]"""
     rest = "volumes: {data: , named: {name: real}, theirs: {external: true}}"
     (tmp_path / "home").mkdir()
     found = service(tmp_path, keys, rest)
     home = str(Path("~/x").expanduser())
     assert plain(found.mounts) == (
-        ("volume", "/data", "shop_data", False, False, 0, None, False),
-        ("volume", "/again", "shop_data", True, False, 0, None, False),
-        ("bind", "/src", f"{tmp_path}/src", False, True, 0, None, False),
-        ("bind", "/x", home, True, True, 0, None, False),
-        ("bind", "/abs", "/abs", False, True, 0, None, False),
-        ("volume", "/anonymous", "shop_web_anonymous", False, False, 0, None, False),
-        ("volume", "/named", "real", True, False, 0, None, False),
-        ("volume", "/other", "shop_web_other", False, False, 0, None, False),
-        ("bind", "/here", str(tmp_path), False, False, 0, None, False),
-        ("tmpfs", "/t", "", False, False, 64 << 20, 0o700, False),
-        ("tmpfs", "/run", "", False, False, 1 << 20, 0o755, True),
-        ("tmpfs", "/tmp", "", False, False, 0, None, False),
+        ("volume", "/data", "shop_data", False, False, None),
+        ("volume", "/again", "shop_data", True, False, None),
+        ("bind", "/src", f"{tmp_path}/src", False, True, None),
+        ("bind", "/x", home, True, True, None),
+        ("bind", "/abs", "/abs", False, True, None),
+        ("volume", "/anonymous", "shop_web_anonymous", False, False, None),
+        ("volume", "/named", "real", True, False, None),
+        ("volume", "/other", "shop_web_other", False, False, None),
+        ("bind", "/here", str(tmp_path), False, False, None),
+        ("tmpfs", "/t", "", False, False, ("/t", 64 << 20, 0o700, False, 0, 0)),
+        ("tmpfs", "/run", "", False, False, ("/run", 1 << 20, 0o755, True, 7, 8)),
+        ("tmpfs", "/tmp", "", False, False, ("/tmp", 0, 0o1777, False, 0, 0)),
     )
     project = load(str(tmp_path), {}, name="shop")
     assert project.volumes == ("shop_data", "real", "shop_web_anonymous", "shop_web_other")
@@ -250,6 +252,15 @@ def test_env_files(tmp_path: Path) -> None:
       environment: {C: own}"""
     assert service(tmp_path, keys).environment == (("A", "1"), ("B", "12"), ("C", "own"), ("D", "'$A'"))
     assert service(tmp_path, "env_file: a.env").environment == (("A", "1"), ("B", "12"), ("C", "file"))
+
+
+def test_a_platform_is_that_of_this_machine(tmp_path: Path) -> None:
+    here = local()
+    assert service(tmp_path, f"platform: {here}").image == "x"
+    other = "linux/s390x" if here.architecture != "s390x" else "linux/arm64"
+    with pytest.raises(ComposeError) as found:
+        service(tmp_path, f"platform: {other}")
+    assert str(found.value) == (f"compose.yaml:2:29: `platform: {other}` is not that of this machine, {here}")
 
 
 def test_networks_that_are_one(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""What `pybuild up` and `down` do in which order, and what they find wrong before they do anything."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.behaviour.containers import LOOP
+from tests.behaviour.projects import SERVE, compose, rows, service, states
+from tests.behaviour.test_projects import svc, waits
+from tests.behaviour.world import World
+
+__all__ = ["svc"]
+NEVER = "healthcheck: {test: 'exit 1', interval: 100ms, retries: 100000}"
+FAILS = "healthcheck: {test: 'exit 1', interval: 100ms, retries: 2}"
+
+
+def would_like(name: str, condition: str) -> str:
+    return f"{name}: {{condition: service_{condition}, required: false}}"
+
+
+def test_containers_that_were_started_after_each_other_end(svc: World) -> None:
+    """Each was made at another time, when the files had another order."""
+    compose(svc, web=service(SERVE, waits(db="started")), db=service(SERVE))
+    svc.run("up", "-d")
+    after = f"depends_on: {{{would_like('web', 'started')}}}"
+    compose(svc, web=service(SERVE, "profiles: [other]"), db=service(SERVE, after))
+    svc.run("up", "-d")
+    assert states(svc) == {"web": "running", "db": "running"}
+    svc.run("down")
+    assert states(svc) == {}
+
+
+def test_who_comes_after_others_than_before_is_replaced(svc: World) -> None:
+    """The order in which all end is what their containers know of it."""
+    compose(svc, web=service(SERVE), db=service(SERVE))
+    svc.run("up", "-d")
+    before = rows(svc)
+    compose(svc, web=service(SERVE, waits(db="started")), db=service(SERVE))
+    said = svc.run("up", "-d").stderr
+    assert ("web: replaced" in said, "db: runs as it is to be" in said) == (True, True)
+    assert rows(svc)["db"]["id"] == before["db"]["id"]
+    compose(svc, web=service(SERVE, waits(db="started"), "labels: {a: b}"), db=service(SERVE))
+    assert "web: replaced" in svc.run("up", "-d").stderr
+    assert rows(svc)["web"]["labels"] == {"a": "b"}
+
+
+def test_going_on_without_one_is_said_once(svc: World) -> None:
+    conditions = f"depends_on: {{{would_like('db', 'healthy')}, job: {{condition: service_completed_successfully}}}}"
+    compose(svc, web=service(SERVE, conditions), db=service(SERVE, FAILS), job=service("sleep 1"))
+    said = svc.run("up", "-d").stderr
+    assert said.count("web: goes on without what it would have liked") == 1
+    assert states(svc) == {"web": "running", "db": "running", "job": "exited"}
+
+
+def test_nobody_waits_longer_for_what_it_would_have_liked(svc: World) -> None:
+    compose(svc, web=service(SERVE, f"depends_on: {{{would_like('db', 'healthy')}}}"), db=service(SERVE, NEVER))
+    said = svc.run("up", "-d", "--wait-timeout=1").stderr
+    assert "web: goes on without what it would have liked: `web` waits for `db` to be healthy, and that did" in said
+    assert states(svc) == {"web": "running", "db": "running"}
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("cap_add: [NOPE]", "`NOPE` is no capability"),
+        ("stop_signal: NEVER", "`NEVER` is no signal"),
+        ("security_opt: ['apparmor:x']", "is not understood"),
+        ("secrets: [gone]", "`/run/secrets/gone` is to come from `$PYBUILD_TEST_GONE`, which is not set"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_done(svc: World, keys: str, said: str) -> None:
+    compose(svc, db=service(SERVE), web=service(SERVE, waits(db="started"), keys))
+    with (svc.project / "compose.yaml").open("a") as file:
+        file.write("secrets: {gone: {environment: PYBUILD_TEST_GONE}}\n")
+    done = svc.run("up", "-d", ok=False)
+    assert said in done.stderr
+    assert "error: compose.yaml:" in done.stderr
+    assert states(svc) == {}
+
+
+def test_volumes_that_nothing_knows_any_more_are_not_removed_in_silence(svc: World) -> None:
+    compose(svc, db=service(f"echo x > /data/x; {LOOP}", "volumes: ['data:/data']"))
+    with (svc.project / "compose.yaml").open("a") as file:
+        file.write("volumes: {data: }\n")
+    svc.run("up", "-d")
+    svc.run("down", "-p", "shop")
+    done = svc.run("down", "-v", "-p", "shop")
+    assert "no container is left that knows the volumes of `shop`: none was removed" in done.stderr
+    assert "shop_data" in svc.run("volume", "ls").stdout
+    assert "the volume shop_data was removed" in svc.run("down", "-v").stderr
