@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import write_all
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.executor.secret_mask import Mask
+    from buildkit_py.sandbox.launch import Sandbox
 
 # A line longer than this is shown in pieces; the log has it whole.
 _LONGEST_LINE = 1 << 16
@@ -63,7 +65,8 @@ class Pump:
     def run(self, stdout: int, stderr: int, gone: int = -1) -> None:
         """Read both pipes to their ends and close them. Raises `StoreError` where the log cannot be written.
 
-        `gone` is the pidfd of who writes, where others may keep the pipes open: what it has written is all then.
+        `gone` is the pidfd of who writes, where others may keep the pipes open, and write on: what is in them when it
+        has ended is all then.
         """
         streams = {stdout: 1, stderr: 2}
         poll = select.poll()
@@ -78,11 +81,14 @@ class Pump:
                 if not ready:
                     for stream, mask in self._masks.items():
                         self._show(stream, mask.lull())
-                if ready and all(fd == gone for fd, _ in ready):  # and nothing is left to be read
-                    for fd, stream in streams.items():
+                if any(fd == gone for fd, _ in ready):
+                    for fd in tuple(streams):
+                        piece = _held(fd)
                         os.close(fd)
+                        stream = streams.pop(fd)
+                        self._take(stream, piece)
                         self._end_of(stream)
-                    streams.clear()
+                    break
                 for fd, _ in ready:
                     if fd not in streams:
                         continue
@@ -154,3 +160,27 @@ class Pump:
         self.tail.append(text)
         del self.tail[:-50]
         self._line(stream, text)
+
+
+def piped(start: Callable[[int, int], Sandbox]) -> tuple[Sandbox, int, int]:
+    """What `start(stdout, stderr)` starts, and the other ends of its two pipes. Raises what that raises."""
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    try:
+        return start(out_write, err_write), out_read, err_read
+    except BaseException:
+        os.close(out_read)
+        os.close(err_read)
+        raise
+    finally:
+        os.close(out_write)
+        os.close(err_write)
+
+
+def _held(pipe: int) -> bytes:
+    """What a pipe holds at this moment, without a wait for more."""
+    import fcntl
+    from termios import FIONREAD
+
+    size = int.from_bytes(fcntl.ioctl(pipe, FIONREAD, bytes(4)), sys.byteorder)
+    return os.read(pipe, size) if size else b""

@@ -6,7 +6,7 @@ import os
 
 from buildkit_py.errors import BuildfileError, PybuildError, SandboxError, StepFailed
 from buildkit_py.executor.deadline import Deadline, duration
-from buildkit_py.executor.output import Pump
+from buildkit_py.executor.output import Pump, piped
 from buildkit_py.graph.op import NO_POLICY
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 
@@ -247,20 +247,13 @@ def run_command(
     Raises `StepFailed` if its status is not zero, or its time or memory is over.
     """
     timeout = policy.timeout
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    try:
+
+    def start(stdout: int, stderr: int) -> Sandbox:
         if inside < 0:
-            sandbox = launcher.spawn(spec, stdout=out_write, stderr=err_write)
-        else:
-            sandbox = launcher.join(inside, spec, stdout=out_write, stderr=err_write)
-    except BaseException:
-        os.close(out_read)
-        os.close(err_read)
-        raise
-    finally:
-        os.close(out_write)
-        os.close(err_write)
+            return launcher.spawn(spec, stdout=stdout, stderr=stderr)
+        return launcher.join(inside, spec, stdout=stdout, stderr=stderr)
+
+    sandbox, out_read, err_read = piped(start)
     running.add(sandbox)
     running.coming.discard(step)
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None

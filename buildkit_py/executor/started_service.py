@@ -11,7 +11,7 @@ from buildkit_py.errors import PybuildError, SandboxError, StepFailed
 from buildkit_py.events import Notice, StepOutput
 from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.listening import TO_ALL, TO_ITSELF, listens
-from buildkit_py.executor.output import Pump
+from buildkit_py.executor.output import Pump, piped
 from buildkit_py.store.work import make_root
 from buildkit_py.threads import Thread
 
@@ -32,7 +32,6 @@ GRACE = 10.0
 # least and at most so many seconds.
 _PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 _TAIL = 20
-_LONGEST_ANSWER = 1 << 12
 
 
 class Started:
@@ -72,14 +71,9 @@ class Started:
             work = self._around.store.work_dir("service")
             self._put_away = work.discard
             spec = spec.replace(root=writable(spec.root, work.path))
-        out_read, out_write = os.pipe2(os.O_CLOEXEC)
-        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        launcher = self._around.launcher()
+        sandbox, out_read, err_read = piped(lambda stdout, stderr: launcher.spawn(spec, stdout=stdout, stderr=stderr))
         try:
-            try:
-                sandbox = self._around.launcher().spawn(spec, stdout=out_write, stderr=err_write)
-            finally:
-                os.close(out_write)
-                os.close(err_write)
             self._sandbox, self._spec = sandbox, spec
             self._around.running.add(sandbox)
             # Before it is set up, its process is still among this machine's files and on its network: not to be asked.
@@ -158,28 +152,24 @@ class Started:
 
     def _is_ready(self, until: float) -> tuple[bool, str]:
         """Whether the command that knows succeeds, and what it answered; "" where it was still at it in the end."""
-        read, write = os.pipe2(os.O_CLOEXEC)
+        launcher, spec = self._around.launcher(), self.spec_for(self.service.ready)
+        pump = Pump(_drop, os.devnull)
         try:
-            try:
-                asking = self._around.launcher().join(
-                    self.pidfd, self.spec_for(self.service.ready), stdout=write, stderr=write
-                )
-            finally:
-                os.close(write)
+            asking, out_read, err_read = piped(
+                lambda stdout, stderr: launcher.join(self.pidfd, spec, stdout=stdout, stderr=stderr)
+            )
             # What the command has started would go on without it, but not without the service, which has failed then.
             deadline = Deadline(max(1, int((until - time.monotonic()) * 1000)), self.sandbox.destroy)
             try:
-                said = _all_said(read, asking.started())
+                pump.run(out_read, err_read, asking.started())
                 code = asking.wait().code
             finally:
                 deadline.end()
         except SandboxError as problem:  # mostly it has ended meanwhile, which is seen next
             return False, problem.message
-        finally:
-            os.close(read)
         if deadline.passed:
             return False, ""
-        text = said.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        text = next((line.strip() for line in reversed(pump.tail) if line.strip()), "")
         return code == 0, f"it ends with exit code {code}" + (f", and says: {text}" if text else "")
 
     def _late(self, heard: int, asked: str) -> StepFailed:
@@ -281,22 +271,6 @@ class Started:
         finally:
             self._around.numbers.give_back(self._number)
             self._put_away()
-
-
-def _all_said(read: int, gone: int) -> bytes:
-    """The end of what is written to a pipe before the process of a pidfd ends, whoever else has the pipe."""
-    poll = select.poll()
-    for fd in (read, gone):
-        poll.register(fd, select.POLLIN)
-    said = b""
-    while True:
-        ready = [fd for fd, _ in poll.poll()]
-        if read not in ready:
-            return said
-        piece = os.read(read, _LONGEST_ANSWER)
-        said = (said + piece)[-_LONGEST_ANSWER:]
-        if not piece:
-            poll.unregister(read)
 
 
 def writable(root: RootFilesystem, work: str) -> RootFilesystem:

@@ -215,6 +215,18 @@ def test_what_a_command_in_a_service_starts_may_outlive_it(project: World, busyb
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize(
+    ("ready", "seed"), [("yes & test -e /up", "echo one"), ("test -e /up", "yes $(printf %01000d) & sleep 0.1")]
+)
+def test_what_a_command_in_a_service_starts_may_write_on(project: World, busybox: str, ready: str, seed: str) -> None:
+    """Without a pause: there is always something to be read."""
+    text = (
+        f"SERVICE db FROM server --ready='{ready}' --seed='{seed}'\n{DATABASE}FROM busybox\nRUN --with=db echo it ran\n"
+    )
+    assert _said(build(project, busybox, text), "it ran")
+    assert leftovers(project) == []
+
+
 def test_each_use_begins_with_the_seed(project: World, busybox: str) -> None:
     server = "trap 'exit 0' TERM; echo more >> /data; while :; do cat /data | nc -l -p 9 & wait; done"
     text = (
