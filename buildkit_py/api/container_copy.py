@@ -69,10 +69,10 @@ def _out(inside: Root, path: str, outside: Root, dest: Side, *, archive: bool, f
     what = given(inside, path, follow=follow)
     try:
         if dest.streams:
-            return _to_stream(what)
+            return _to_stream(what, inside.name(path))
         place = _placed(what, outside, os.path.join(os.getcwd(), dest.path))
-        keep = archive and _is_root()
-        return _tree(what, place, dest.path, (lambda entry: (entry.uid, entry.gid)) if keep else _nobody, host=True)
+        owner = _as_it_is if archive and _is_root() else _nobody
+        return _tree(what, inside.name(path), place, dest.path, owner, host=True)
     finally:
         os.close(what.fd)
 
@@ -83,7 +83,8 @@ def _in(outside: Root, source: Side, inside: Root, path: str, *, archive: bool, 
     what = given(outside, os.path.join(os.getcwd(), source.path), follow=follow)
     try:
         place = _placed(what, inside, path)
-        return _tree(what, place, inside.name(path), _numbers_here() if archive else _root, host=False)
+        owner = _numbers_here() if archive else _root
+        return _tree(what, source.path, place, inside.name(path), owner, host=False)
     finally:
         os.close(what.fd)
 
@@ -97,7 +98,8 @@ def _placed(what: Given, root: Root, path: str) -> Destination:
     return place.replace(name="" if what.contents else what.name) if place.directory else place
 
 
-def _tree(what: Given, place: Destination, where: str, owner: _Owner, *, host: bool) -> Copied:
+def _tree(what: Given, named: str, place: Destination, where: str, owner: _Owner, *, host: bool) -> Copied:
+    """Copy what is `named` so to people to the place that is called `where`."""
     shown = where if place.directory else os.path.dirname(where.rstrip("/")) or "."
     target = TreeTarget(place.fd, shown, owner=owner, host=host)
     source = TreeSource(what.fd, place.name)
@@ -112,10 +114,10 @@ def _tree(what: Given, place: Destination, where: str, owner: _Owner, *, host: b
     finally:
         target.close()
         os.close(place.fd)
-    return Copied(_left_out(place.name, *source.left_out, *target.left_out), target.owners_lost)
+    return Copied(_left_out(place.name, named, *source.left_out, *target.left_out), target.owners_lost)
 
 
-def _to_stream(what: Given) -> Copied:
+def _to_stream(what: Given, named: str) -> Copied:
     from buildkit_py.exporter.sink import Sink
     from buildkit_py.runner.copying.tar_stream import TarTarget
 
@@ -129,13 +131,14 @@ def _to_stream(what: Given) -> Copied:
             raise
         except OSError as problem:
             raise _unreadable(problem) from problem
-        left_out = _left_out(what.name, *source.left_out)
+        left_out = _left_out(what.name, named, *source.left_out)
         target.finish()
     return Copied(left_out, 0)
 
 
-def _left_out(named: str, *paths: str) -> tuple[str, ...]:
-    if named and named in paths:
+def _left_out(top: str, named: str, *paths: str) -> tuple[str, ...]:
+    """The paths, none of which may be `top`: that is the one thing that was to be copied, `named` so to people."""
+    if top and top in paths:
         raise UsageError(f"`{named}` is a device, a socket, or something that the kernel shows, and cannot be copied")
     return paths
 
@@ -153,7 +156,7 @@ def _from_stream(inside: Root, path: str) -> Copied:
     if not place.directory:
         os.close(place.fd)
         raise UsageError(f"there is no directory `{inside.name(path)}` to unpack an archive in")
-    target = TreeTarget(place.fd, inside.name(path), owner=lambda entry: (entry.uid, entry.gid), host=False)
+    target = TreeTarget(place.fd, inside.name(path), owner=_as_it_is, host=False)
     try:
         for entry, pieces in read_tar(lambda size: os.read(0, size)):
             target.put(entry, pieces)
@@ -168,6 +171,10 @@ def _root(entry: Entry) -> tuple[int, int]:
     return 0, 0
 
 
+def _as_it_is(entry: Entry) -> tuple[int, int]:
+    return entry.uid, entry.gid
+
+
 def _nobody(entry: Entry) -> None:
     """Nobody else: who writes a file here has it."""
 
@@ -177,7 +184,7 @@ def _numbers_here() -> _Owner:
     from buildkit_py.sandbox.userns import in_user_namespace
 
     if not in_user_namespace():
-        return lambda entry: (entry.uid, entry.gid)
+        return _as_it_is
     uids, gids = _map("uid"), _map("gid")
     return lambda entry: (_outside(uids, entry.uid), _outside(gids, entry.gid))
 

@@ -32,9 +32,9 @@ def changed(document: ImageDocument, changes: Sequence[str], *, name: str) -> Im
     config = document.config.replace(on_build=())
     if not changes:
         return config
-    text = "\n".join([f"FROM {_BASE}", *changes, ""])
+    text = "\n".join([*changes, ""])
     tree = parse_text(text, name)
-    for node in tree.instructions[1:]:
+    for node in tree.instructions:
         if not isinstance(node, _ALLOWED):
             raise BuildfileError(
                 f"{node.keyword} is no change of an image's configuration",
@@ -43,7 +43,9 @@ def changed(document: ImageDocument, changes: Sequence[str], *, name: str) -> Im
                 "or WORKDIR",
             )
     base = _Base(document.replace(config=config))
-    (target,) = lower(tree, Options(""), base, base, text=text.encode("utf-8", "surrogateescape"))
+    begin = parse_text(f"FROM {_BASE}\n", name)  # by itself, so that places are those of the changes
+    whole = tree.replace(instructions=(*begin.instructions, *tree.instructions))
+    (target,) = lower(whole, Options(""), base, base, text=text.encode("utf-8", "surrogateescape"))
     return target.config
 
 

@@ -109,9 +109,17 @@ def test_changes(svc: World) -> None:
     assert (config["User"], config["WorkingDir"], set(config["Volumes"])) == ("app", "/w/sub", {"/data"})
     assert (config["StopSignal"], config["Healthcheck"]["Test"]) == ("SIGUSR1", ["CMD-SHELL", "true"])
     assert svc.run("run", "--rm", "mine").stdout == "new words"
-    for change, word in (("RUN true", "RUN"), ("COPY a b", "COPY"), ("CMD x\nFROM busybox", "FROM"), ("NOPE", "NOPE")):
+    for change, place in (
+        ("RUN true", "1:1"),
+        ("COPY a b", "1:1"),
+        ("CMD x\nFROM busybox", "2:1"),
+        ("NOPE", "1:1"),
+        ("ENV B=${", "1:5"),
+    ):
         wrong = svc.run("commit", "-c", change, "web", "mine", ok=False)
-        assert (wrong.returncode, word in wrong.stderr, "--change" in wrong.stderr) == (3, True, True), wrong.stderr
+        assert (wrong.returncode, f"--change:{place}: " in wrong.stderr) == (3, True), wrong.stderr
+    wrong = svc.run("commit", "-c", "CMD x", "-c", "NOPE", "web", "mine", ok=False)
+    assert (wrong.returncode, "--change:2:1: " in wrong.stderr) == (3, True), wrong.stderr
 
 
 def test_a_target_of_a_buildfile(svc: World, base_layout: Path) -> None:

@@ -273,7 +273,10 @@ def test_devices_and_what_the_kernel_shows(svc: World) -> None:
     for path, dest in (("/proc/version", "out"), ("/proc/version", "-"), ("/dev/null", "out")):
         wrong = svc.run("cp", f"web:{path}", dest, ok=False)
         assert (wrong.returncode, "cannot be copied" in wrong.stderr) == (2, True)
+        assert f"`web:{path}` is a device" in wrong.stderr  # and not what it would have become
         assert not (svc.project / "out").exists()
+    wrong = svc.run("cp", "/proc/version", "web:/tmp/new", ok=False)
+    assert (wrong.returncode, "`/proc/version` is a device" in wrong.stderr) == (2, True)
     svc.run("cp", "web:/", "all")
     assert list((svc.project / "all" / "proc").iterdir()) == []
     assert list((svc.project / "all" / "sys").iterdir()) == []
