@@ -138,6 +138,7 @@ def _config(spec: SandboxSpec, root: str, mounts: tuple[BundleMount, ...], ident
     from buildkit_py.sandbox import passwd
     from buildkit_py.sandbox.ground import TTY_GROUP, is_mapped, open_ports
     from buildkit_py.sandbox.init import environment
+    from buildkit_py.sandbox.userns import id_map
 
     fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -146,8 +147,9 @@ def _config(spec: SandboxSpec, root: str, mounts: tuple[BundleMount, ...], ident
     finally:
         os.close(fd)
     opened = open_ports() if spec.open_ports and spec.network == "none" else {}
-    uids = _id_map("uid") if identity.userns else ()
-    gids = _id_map("gid") if identity.userns else ()
+    # As their parent sees them: whoever runs the bundle starts from there.
+    uids = tuple(id_map("uid")) if identity.userns else ()
+    gids = tuple(id_map("gid")) if identity.userns else ()
     place = Place(
         "rootfs",
         networks=spec.network == "none",
@@ -160,13 +162,6 @@ def _config(spec: SandboxSpec, root: str, mounts: tuple[BundleMount, ...], ident
         sysctls=tuple(opened.items()),
     )
     return runtime_config(spec, environment(spec, user), user, mounts, place)
-
-
-def _id_map(kind: str) -> tuple[tuple[int, int, int], ...]:
-    """This process's namespace, as its parent sees it: whoever runs the bundle starts from there."""
-    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-        lines = [[int(word) for word in line.split()] for line in file]
-    return tuple([(inside, outside, count) for inside, outside, count in lines])
 
 
 def _etc(spec: SandboxSpec, directory: str) -> list[BundleMount]:

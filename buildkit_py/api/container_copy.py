@@ -181,17 +181,12 @@ def _nobody(entry: Entry) -> None:
 
 def _numbers_here() -> _Owner:
     """Owners as the numbers that they have on this machine; those whom this process's namespace lacks are root."""
-    from buildkit_py.sandbox.userns import in_user_namespace
+    from buildkit_py.sandbox.userns import id_map, in_user_namespace
 
     if not in_user_namespace():
         return _as_it_is
-    uids, gids = _map("uid"), _map("gid")
+    uids, gids = id_map("uid"), id_map("gid")
     return lambda entry: (_outside(uids, entry.uid), _outside(gids, entry.gid))
-
-
-def _map(kind: str) -> list[tuple[int, int, int]]:
-    with open(f"/proc/self/{kind}_map", encoding="ascii") as file:
-        return [(int(inside), int(here), int(count)) for inside, here, count in map(str.split, file)]
 
 
 def _outside(ranges: list[tuple[int, int, int]], number: int) -> int:

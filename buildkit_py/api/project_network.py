@@ -70,6 +70,10 @@ def go_to(name: str, *, store: str = "") -> control.Socket:
             continue
         try:
             userns.join(pidfd, identity)
+        except ProcessLookupError:
+            found.close()
+            time.sleep(_PAUSE)
+            continue
         except SandboxError as problem:
             found.close()
             raise SandboxError(

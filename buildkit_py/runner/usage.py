@@ -14,7 +14,7 @@ from functools import cache
 
 from buildkit_py.record import Record
 from buildkit_py.runner.process import look
-from buildkit_py.sandbox.container_root import pid_of
+from buildkit_py.sandbox.pidfds import pid_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ process enters the container's user namespace for it, and no other one.
 from __future__ import annotations
 
 import os
-import select
 
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox import syscalls
@@ -19,6 +18,7 @@ from buildkit_py.sandbox.launch import launch_error
 from buildkit_py.sandbox.mounts import NOSUID, Sources, encode, make_tmpfs
 from buildkit_py.sandbox.overlay import Overlays
 from buildkit_py.sandbox.paths import MountPoints, Stub, remove_stubs
+from buildkit_py.sandbox.pidfds import has_ended, is_elsewhere, pid_of
 from buildkit_py.sandbox.rootfs import mount_root
 from buildkit_py.sandbox.userns import joined, overlay_xattr
 
@@ -32,20 +32,20 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _ROOM = 1 << 20
 
 
-def enter_user_namespace(pidfd: int) -> str:
-    """Enter the user namespace of a process, unless it is this process's own; the number of the process.
+def enter_user_namespace(pidfd: int) -> None:
+    """Enter the user namespace of a process, unless it is this process's own, or it has ended.
 
     Only for a process with one thread. Raises `SandboxError`.
     """
-    pid = pid_of(pidfd)
     uid, gid = os.geteuid(), os.getegid()
     try:
-        if pid and not os.path.samestat(os.stat(f"/proc/{pid}/ns/user"), os.stat("/proc/self/ns/user")):
+        if is_elsewhere(pidfd, "user"):
             syscalls.setns(pidfd, syscalls.CLONE_NEWUSER)
             joined(uid, gid)
+    except ProcessLookupError:
+        return
     except OSError as problem:
         raise SandboxError(f"cannot enter the container's user namespace: {problem.strerror}") from problem
-    return pid
 
 
 def running_root(pidfd: int) -> int:
@@ -53,7 +53,8 @@ def running_root(pidfd: int) -> int:
 
     Raises `SandboxError`, also where it has just ended.
     """
-    pid = enter_user_namespace(pidfd)
+    enter_user_namespace(pidfd)
+    pid = pid_of(pidfd)
     try:
         root = os.open(f"/proc/{pid}/root", _DIRECTORY) if pid else -1
     except OSError as problem:
@@ -66,23 +67,6 @@ def running_root(pidfd: int) -> int:
             os.close(root)
         raise SandboxError("the container has just ended")
     return root
-
-
-def pid_of(pidfd: int) -> str:
-    """The number of a process, from what /proc says of its pidfd; "" for one that has ended."""
-    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pid:"):
-                number = line.split()[1].decode()
-                return number if int(number) > 0 else ""
-    return ""
-
-
-def has_ended(pidfd: int) -> bool:
-    """Whether the process of a pidfd has."""
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 class RestingRoot:

@@ -25,6 +25,7 @@ import time
 from buildkit_py.sandbox import init
 from buildkit_py.sandbox.failure import SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
+from buildkit_py.sandbox.pidfds import has_ended
 from buildkit_py.sandbox.program import host_interpreters
 from buildkit_py.sandbox.request import (
     AT,
@@ -271,7 +272,7 @@ class _Server:
         self._next = None
         self._poll.unregister(waiting.pidfd)
         try:
-            if not _has_ended(waiting.pidfd):
+            if not has_ended(waiting.pidfd):
                 request.pass_on(waiting.requests)
                 return waiting.pid, waiting.pidfd, waiting.namespace
         except OSError:
@@ -371,12 +372,6 @@ def serve(control: int, parent: int) -> None:
             server.start(Request(descriptors), usual=kind == USUAL, isolated=isolated, number=int(number or 0))
         else:
             return server.end()
-
-
-def _has_ended(pidfd: int) -> bool:
-    poll = select.poll()
-    poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _tell(channel: int, message: tuple[object, ...]) -> None:

@@ -16,7 +16,6 @@ import os
 import sys
 
 from buildkit_py.sandbox import passwd, syscalls
-from buildkit_py.sandbox.container_root import pid_of
 from buildkit_py.sandbox.failure import SetupFailure, stage
 from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent, join_cgroups
 from buildkit_py.sandbox.init import (
@@ -31,6 +30,7 @@ from buildkit_py.sandbox.init import (
 from buildkit_py.sandbox.launch import Sandbox, launch_error
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
+from buildkit_py.sandbox.pidfds import is_elsewhere
 from buildkit_py.sandbox.program import Program, Refused, host_interpreters
 from buildkit_py.sandbox.request import Stdio
 
@@ -116,7 +116,7 @@ class Joiner:
     def _enter(self, spec: SandboxSpec, program: bytes, teller: int, channel: int, stdio: Stdio) -> NoReturn:
         """In a process between: enter, and fork the command."""
         with stage("look at the container's namespaces"):
-            flags = _other_namespaces(pid_of(self._target))
+            flags = _other_namespaces(self._target)
         switch_off_imports()
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
         join_cgroups(spec.cgroups)
@@ -168,14 +168,11 @@ class Joiner:
         command.start()
 
 
-def _other_namespaces(pid: str) -> int:
+def _other_namespaces(pidfd: int) -> int:
     """Which namespaces of a process are not this one's own: the kernel lets nobody enter his own user namespace, and
     an ordinary user no network of the machine, where he is already.
     """
-    if not pid:
-        raise SetupFailure("enter the container: it has ended")
-    flags = 0
-    for name, flag in _NAMESPACES:
-        if not os.path.samestat(os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")):
-            flags |= flag
-    return flags
+    try:
+        return sum([flag for name, flag in _NAMESPACES if is_elsewhere(pidfd, name)])
+    except ProcessLookupError:
+        raise SetupFailure("enter the container: it has ended") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 
-from buildkit_py.sandbox.container_root import pid_of
+from buildkit_py.sandbox.pidfds import pid_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

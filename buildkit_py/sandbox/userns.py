@@ -40,9 +40,18 @@ def in_user_namespace() -> bool:
     return _read("/proc/self/uid_map").split() != _WHOLE
 
 
+def id_map(kind: str) -> list[tuple[int, int, int]]:
+    """The numbers of users ("uid") or groups ("gid") that exist in this process's user namespace, in ranges.
+
+    Each is (first here, the same as the namespace above has it, how many); user_namespaces(7).
+    """
+    lines = [line.split() for line in _read(f"/proc/self/{kind}_map").splitlines()]
+    return [(int(inside), int(outside), int(count)) for inside, outside, count in lines]
+
+
 def mapped_ids() -> int:
     """How many user ids exist in this process's namespace."""
-    return sum([int(line.split()[2]) for line in _read("/proc/self/uid_map").splitlines()])
+    return sum([count for _, _, count in id_map("uid")])
 
 
 def overlay_xattr() -> str:
@@ -65,9 +74,8 @@ def enter() -> Identity:
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         inside = in_user_namespace()
-        maps = [line.split() for line in _read("/proc/self/uid_map").splitlines()]
         single = mapped_ids() == 1
-        owner = int(maps[0][1]) if inside else 0
+        owner = id_map("uid")[0][1] if inside else 0
         why = "only one id is mapped in the namespace that pybuild was started in" if single else ""
         # Of a namespace that others made the numbers say nothing: its disk may be mapped as well.
         owners = "root" if not inside else "one id" if single else "a namespace"
@@ -100,23 +108,25 @@ def enter() -> Identity:
 def join(pidfd: int, text: str) -> None:
     """Be in the user namespace of another process of this user, who is as `handed_on` says; nothing for root.
 
-    Only for a process with one thread. Raises `SandboxError` where this one is in a namespace of its own already.
+    Only for a process with one thread. Raises `ProcessLookupError` where the other one has ended, `SandboxError` where
+    this one is in a namespace of its own already.
     """
     if not text:
         return
     from buildkit_py.sandbox import syscalls
+    from buildkit_py.sandbox.pidfds import is_elsewhere
 
-    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as file:
-        pid = next((line.split()[1].decode() for line in file if line.startswith(b"Pid:")), "-1")
     try:
-        if os.path.samestat(os.stat(f"/proc/{pid}/ns/user"), os.stat("/proc/self/ns/user")):
+        if not is_elsewhere(pidfd, "user"):
             return
         if _entered:
             raise SandboxError("this process is in another user namespace already")
         syscalls.setns(pidfd, syscalls.CLONE_NEWUSER)
         syscalls.unshare(syscalls.CLONE_NEWNS)
+    except ProcessLookupError:
+        raise
     except OSError as error:
-        raise SandboxError(f"cannot enter the user namespace of process {pid}: {error.strerror}") from error
+        raise SandboxError(f"cannot enter the user namespace of another process: {error.strerror}") from error
     take_over(text)
 
 
