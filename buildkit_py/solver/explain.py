@@ -180,7 +180,10 @@ def _service_differences(old: Sequence[tuple[Any, ...]], new: Sequence[tuple[Any
             listed = isinstance(is_, tuple)
             told = word_diff(_command(was), _command(is_)) if listed else f"{_value(was)} → {_value(is_)}"
             causes.append(Cause(OPTION, f"{what} of the service `{name}`: {told}"))
-    return causes or [Cause(OPTION, "the order of its services")]
+    # The number of its source differs also for a mount before it, which has a cause of its own.
+    if [name for name in before if name in after] != [name for name in after if name in before]:
+        causes.append(Cause(OPTION, "the order of its services"))
+    return causes
 
 
 def _command(argv: Sequence[str]) -> str:

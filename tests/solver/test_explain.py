@@ -66,12 +66,21 @@ DB = Service("db", 0, ("postgres",), (("A", "1"),), "/", "", 5432, ("/bin/sh", "
             ["the command that says it is ready of the service `db`: [-is-] {+was+} up"],
         ),
         ((DB.replace(argv=("mysql",), user="my"),), ["the command of the service `db`: [-postgres-] {+mysql+}", USER]),
-        ((DB.replace(source=1),), ["the order of its services"]),
+        ((DB.replace(source=1),), []),
     ],
 )
 def test_changed_services(services: tuple[Service, ...], told: list[str]) -> None:
     before = Facts(op_parts(RUN.replace(services=(DB,))))
     assert texts(before, Facts(op_parts(RUN.replace(services=services)))) == told
+
+
+def test_the_order_of_services() -> None:
+    web = DB.replace(name="web", source=1)
+    before = Facts(op_parts(RUN.replace(services=(DB, web))))
+    swapped = RUN.replace(services=(web.replace(source=0), DB.replace(source=1)))
+    assert texts(before, Facts(op_parts(swapped))) == ["the order of its services"]
+    mounted = RUN.replace(mounts=(Mount("bind", "/m", 0),), services=(DB.replace(source=1), web.replace(source=2)))
+    assert texts(before, Facts(op_parts(mounted))) == ["its mounts: {+bind,/m,0,/,True+}"]
 
 
 def test_a_changed_service_of_a_seed() -> None:
