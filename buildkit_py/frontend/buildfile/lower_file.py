@@ -101,8 +101,8 @@ class Build:
         self._images: dict[str, Step] = {}
         self._resolved: dict[tuple[str, str], Resolved] = {}
         self._remotes: dict[HttpSource | GitSource, Step] = {}
-        # Each service with its filesystem, so that those who ask for it have the same.
-        self.services: dict[ServiceNode, tuple[op.Service, Step]] = {}
+        # Each service with its filesystem, so that those who ask for it by one name have the same.
+        self.services: dict[tuple[ServiceNode, str], tuple[op.Service, Step]] = {}
         # Sealed paths of live directories, so that two mounts of one path are one step.
         self.snapshots: dict[tuple[Step, str], Step] = {}
 

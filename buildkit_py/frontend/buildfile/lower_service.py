@@ -37,22 +37,24 @@ def lower_services(
             if name.lower() in found:
                 raise BuildfileError(f"--with names the service `{name}` twice", at=at)
             node = lowering.build.table.unit(flag.position).services.find(name, at)
-            service, step = lower_service(lowering.build, node, lowering.node, at)
+            service, step = lower_service(lowering.build, node, name.lower(), lowering.node, at)
             sources.append(step)
-            found[name.lower()] = service.replace(name=name.lower(), source=len(sources) - 1)
+            found[name.lower()] = service.replace(source=len(sources) - 1)
         services.check_network(network, stage.settings.network, found, at)
     return tuple(found.values())
 
 
-def lower_service(build: Build, node: ServiceNode, user: StageNode, at: Position) -> tuple[Service, Step]:
-    """A service that an instruction of the stage `user` asks for at a place, and its filesystem; once for all users.
+def lower_service(build: Build, node: ServiceNode, name: str, user: StageNode, at: Position) -> tuple[Service, Step]:
+    """A service that an instruction of the stage `user` asks for by a name, at a place, and its filesystem.
+
+    Once for all who call it so: the name is its own as well, in its variables and in what its seed may have written.
 
     Raises `BuildfileError`, and what lowering or resolving its image raises.
     """
     stage = _stage(build, node, user, at)
-    known = build.services.get(node)
+    known = build.services.get((node, name))
     if known is None:
-        known = build.services[node] = _made(build, node, stage)
+        known = build.services[node, name] = _made(build, node, name, stage)
     return known
 
 
@@ -74,7 +76,7 @@ def _stage(build: Build, node: ServiceNode, user: StageNode, at: Position) -> St
     return stage.replace(ignore_cache=build.options.no_cache)
 
 
-def _made(build: Build, node: ServiceNode, stage: Stage) -> tuple[Service, Step]:
+def _made(build: Build, node: ServiceNode, name: str, stage: Stage) -> tuple[Service, Step]:
     head = node.head
     env: list[tuple[str, str]] = []
     seed = ""
@@ -104,7 +106,7 @@ def _made(build: Build, node: ServiceNode, stage: Stage) -> tuple[Service, Step]
             raise BuildfileError(f"--{flag.name}: {problem}", at=flag.position) from problem
     if build.others is not None and build.others.surveying and not (stage.config.entrypoint or stage.config.cmd):
         stage = stage.replace(config=stage.config.replace(cmd=("unknown",)))  # where an image is not here, all of it is
-    service = services.container(head.name, stage, env=tuple(env), position=head.position, **fields)  # type: ignore[arg-type]
+    service = services.container(name, stage, env=tuple(env), position=head.position, **fields)  # type: ignore[arg-type]
     if not seed:
         return service, files_of(stage)
     shown = " ".join(seed.split())

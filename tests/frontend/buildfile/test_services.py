@@ -248,6 +248,27 @@ def test_the_services_of_a_file_that_is_included(tmp_path: Path) -> None:
         ]
 
 
+@pytest.mark.parametrize("seed", ["", " --seed=make"])
+def test_a_service_of_another_file_is_called_as_it_is_asked_for(tmp_path: Path, seed: str) -> None:
+    """In its variables and where it is seeded, too; also where it is asked for by two names."""
+    (tmp_path / "other").write_text(f"SERVICE db FROM postgres{seed}\n")
+    (tmp_path / "lib").write_text("INCLUDE other\nFROM base AS inner\nRUN --with=db a\n")
+    text = "INCLUDE lib --as lib\nFROM lib.inner\nRUN --with=lib.db b"
+    (tmp_path / "Buildfile").write_text(text)
+    made = lower(text, context=str(tmp_path), file=str(tmp_path / "Buildfile"))
+    found = [step for step in made.steps if isinstance(step.op, Run) and step.op.services]
+    for step, name in zip(found, ("db", "lib.db"), strict=True):
+        assert isinstance(step.op, Run)
+        (service,) = step.op.services
+        assert (service.name, dict(service.env)["HOSTNAME"]) == (name, name)
+        (source,) = step.sources
+        if seed:
+            assert isinstance(source.op, Run)
+            assert source.op.seeds is not None
+            assert (source.op.hostname, source.op.seeds.name, source.op.seeds.env) == (name, name, service.env)
+            assert source.name == f"[service {name}] SEED make"
+
+
 def test_two_services_of_one_name_in_two_files(tmp_path: Path) -> None:
     (tmp_path / "lib").write_text("SERVICE db FROM postgres\nFROM base AS b\n")
     text = "SERVICE db FROM postgres\nINCLUDE lib\nFROM base"
