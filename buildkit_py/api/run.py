@@ -108,7 +108,8 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     session = Session(request.store, sandboxes=True)
     networks = network_choice(session, emit)
     try:
-        _connect(request, networks, session.launcher())
+        if networks.network(request.network) == "isolated":
+            session.launcher().connect(networks.plan())
         return _container(request, runtime, session, built, emit, session.launcher(), networks)
     except BaseException:
         session.__exit__(None, None, None)
@@ -152,8 +153,9 @@ def _first_of_all(
     networks = network_choice(session, emit)
     starter = Foreground()
     try:
-        # It takes about as long as all that is done until the sandbox starts.
-        _connect(request, networks, starter)
+        # It takes longer than all that is done until the sandbox starts, which does not wait for it.
+        if networks.network(request.network) == "isolated":
+            starter.connect(networks.plan(), hurry=True)
         return _container(request, runtime, session, runnable(session), emit, starter, networks)
     except BaseException:
         starter.close()
@@ -256,11 +258,6 @@ def network_choice(session: Session, emit: Emit) -> Choice:
         emit(Notice("warning", message, hint=hint))
 
     return Choice(session.config.run_network, warn)
-
-
-def _connect(request: RunRequest, networks: Choice, starter: Foreground | Launcher) -> None:
-    if networks.network(request.network) == "isolated":
-        starter.connect(networks.plan())
 
 
 def _runtime(request: RunRequest, emit: Emit) -> Runtime | None:

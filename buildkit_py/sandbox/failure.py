@@ -7,6 +7,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
+NO_NETWORK = "an isolated network could not be made"
+"""The stage of the `SetupFailure` for a sandbox that gets no network."""
+
+
 class SetupFailure(Exception):
     """`stage` is what was being done ("mount"), `errno` 0 if no system call failed, `subject` a path or detail."""
 

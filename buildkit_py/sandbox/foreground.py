@@ -8,8 +8,9 @@ import marshal
 import os
 import time
 
+from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox import init
-from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.ground import Host
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
 from buildkit_py.sandbox.program import host_interpreters
@@ -17,6 +18,9 @@ from buildkit_py.sandbox.request import Stdio
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from buildkit_py.sandbox.network.plan import Plan
     from buildkit_py.sandbox.network.pool import Namespace, Pool
     from buildkit_py.sandbox.spec import Exit, SandboxSpec
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 # Seconds that threads get to end in; what has more of them is no process for this module.
 _PATIENCE = 5.0
+_SIGIO = 29
 # Networks that are being taken apart; a process that goes on reaps them when it makes the next.
 _ending: list[Pool] = []
 
@@ -39,10 +44,18 @@ class Foreground:
         self._plan = b""
         self._pool: Pool | None = None
         self._namespace: Namespace | None = None  # of the last sandbox
+        self._hurries = False
+        self._watched: Sandbox | None = None  # whose network may turn out to have no way out
+        self._before: Any = None  # the handler of the signal that tells of it
 
-    def connect(self, plan: Plan) -> None:
-        """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`."""
+    def connect(self, plan: Plan, *, hurry: bool = False) -> None:
+        """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`.
+
+        With `hurry` the first one starts before there is a way out, which takes longer than all the rest. What it
+        sends waits for that; where there is none, it is killed, and its `wait` raises what `spawn` would have.
+        """
         await_other_threads()
+        self._hurries = hurry
         self._plan = marshal.dumps(plan.wire())
         self._reconnect()
 
@@ -57,10 +70,12 @@ class Foreground:
         """
         await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        connected = -1
         try:
             if spec.network == "isolated" and self._plan and network < 0:
-                network = self._take()
-            pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), Stdio(stdin, stdout, stderr), network)
+                network, connected = self._take()
+            stdio = Stdio(stdin, stdout, stderr)
+            pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), stdio, network, connected)
         except SetupFailure as failure:
             ours.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
@@ -69,9 +84,55 @@ class Foreground:
             raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
         finally:
             theirs.close()
-            if network >= 0:
-                os.close(network)
-        return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
+            for fd in (network, connected):
+                if fd >= 0:
+                    os.close(fd)
+        if connected < 0:
+            return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
+        sandbox = _Hurried(ours, spec, pid=pid, pidfd=pidfd, settle=self._settle)
+        self._watch(sandbox)
+        return sandbox
+
+    def _watch(self, sandbox: Sandbox) -> None:
+        """Kill a sandbox as soon as it is known that there is no way out, whatever this process does then.
+
+        By signal-driven input (fcntl(2), `F_SETOWN`): who started it waits for other things, in more than one place.
+        """
+        import fcntl
+
+        assert self._pool is not None
+        self._watched = sandbox
+        self._before = _signal.signal(_SIGIO, lambda number, frame: self._hear())
+        fcntl.fcntl(self._pool, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(self._pool, fcntl.F_SETFL, os.O_RDWR | os.O_ASYNC)
+        self._hear()  # what was said before
+
+    def _hear(self) -> None:
+        sandbox, pool = self._watched, self._pool
+        if sandbox is None or pool is None:
+            return
+        pool.hear()
+        if pool.is_open or pool.failed:
+            self._look_away()
+        if pool.failed and not pool.is_open:
+            sandbox.destroy()
+
+    def _look_away(self) -> None:
+        import fcntl
+
+        if self._watched is not None and self._pool is not None:
+            self._watched = None  # from here on a signal that is under way means nothing
+            fcntl.fcntl(self._pool, fcntl.F_SETFL, os.O_RDWR)
+            _signal.signal(_SIGIO, _signal.SIG_DFL if self._before is None else self._before)
+
+    def _settle(self) -> None:
+        """A sandbox that was in a hurry has ended. Raises `SandboxError` if its network had no way out."""
+        self._look_away()
+        if self._pool is not None and self._namespace is not None:
+            try:
+                self._pool.settle(self._namespace.number)
+            except SetupFailure as failure:
+                raise launch_error(failure.stage, failure.errno, failure.subject) from failure
 
     def _reconnect(self) -> Pool:
         from buildkit_py.sandbox.network.pool import Pool
@@ -82,8 +143,11 @@ class Foreground:
             raise launch_error("make the network's namespaces", error.errno or 0, "") from error
         return self._pool
 
-    def _take(self) -> int:
-        """The descriptor of a namespace for the next sandbox; of a network made anew, if the last has failed."""
+    def _take(self) -> tuple[int, int]:
+        """The descriptors of a namespace for the next sandbox, `fd` and `connected`.
+
+        Of a network made anew, if the last has failed.
+        """
         pool, before = self._pool, self._namespace
         self._namespace = None
         if pool is not None:
@@ -94,15 +158,37 @@ class Foreground:
             pool = self._reconnect()
         elif before is not None:
             before.give_back(reusable=False)
-        self._namespace = pool.wait()
-        return self._namespace.fd
+        self._namespace = pool.first() if self._hurries else pool.wait()
+        return self._namespace.fd, self._namespace.connected
 
     def close(self) -> None:
         """End the network, without waiting for that. The sandbox has ended before."""
+        self._look_away()
         os.close(self._parent)
         if self._pool is not None:
             self._pool.kill()
             _ending.append(self._pool)
+
+
+class _Hurried(Sandbox):
+    """One that was started before there was a way out of its network; `settle` says what became of that."""
+
+    def __init__(
+        self, channel: _socket.socket, spec: SandboxSpec, *, pid: int, pidfd: int, settle: Callable[[], None]
+    ) -> None:
+        super().__init__(channel, spec, pid=pid, pidfd=pidfd)
+        self._settle = settle
+
+    def wait(self) -> Exit:
+        """As of any sandbox. That the network has no way out is the reason for all that comes of it."""
+        try:
+            ended = super().wait()
+        except SandboxError as error:
+            if error.message == NO_NETWORK:
+                self._settle()
+            raise
+        self._settle()
+        return ended
 
 
 def await_other_threads() -> None:

@@ -23,7 +23,7 @@ import select
 import time
 
 from buildkit_py.sandbox import init
-from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.ground import SIGKILL, Host
 from buildkit_py.sandbox.pidfds import has_ended
 from buildkit_py.sandbox.program import host_interpreters
@@ -245,8 +245,6 @@ class _Server:
         if self._pool is None and self._plan:
             self.connect(self._plan)
         if self._pool is None:
-            from buildkit_py.sandbox.network.pool import NO_NETWORK
-
             raise SetupFailure(NO_NETWORK, 0, "the kernel gives no process for it")
         namespace = self._pool.take(number)
         if not number:

@@ -19,7 +19,7 @@ import os
 import sys
 
 from buildkit_py.sandbox import capabilities, passwd, syscalls
-from buildkit_py.sandbox.failure import SetupFailure, stage
+from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure, stage
 from buildkit_py.sandbox.ground import SETUP_FAILED, Ground, Host, follow_parent
 from buildkit_py.sandbox.mounts import RDONLY, Sources, encode
 from buildkit_py.sandbox.paths import MountPoints, open_inside
@@ -47,11 +47,14 @@ _NAMESPACES = (
 _put_aside: list[object] = []
 
 
-def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: int = -1) -> tuple[int, int]:
+def spawn(
+    spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: int = -1, connected: int = -1
+) -> tuple[int, int]:
     """Fork a process that becomes the sandbox: its process id and pidfd. It reports on `channel`.
 
-    `network` is the network namespace of a spec that wants the isolated one. Only for processes with one thread.
-    Raises `OSError` if the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
+    `network` is the network namespace of a spec that wants the isolated one; if its interface is still to come,
+    `connected` is the pipe that says so (`pool.Namespace`). Only for processes with one thread. Raises `OSError` if
+    the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
     """
     program = host.ready_filter(spec.capabilities) if spec.seccomp and not spec.runtime else b""
     flags = _NAMESPACES
@@ -83,9 +86,10 @@ def spawn(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: in
         _join_network(network)
         if spec.runtime:
             _set_up_loopback(spec)
+            _await_network(connected)
             hand_over(spec, host, channel, stdio)
         ground = Ground(host, size=size, cgroups=spec.cgroups, insecure=spec.insecure, shm=spec.shm)
-        _enter(spec, host, ground, program, reader, channel, stdio)
+        _enter(spec, host, ground, program, reader, channel, stdio, connected)
 
     report_failure(enter, channel)
 
@@ -159,6 +163,7 @@ def _enter(
     reader: int,
     channel: int,
     stdio: Stdio,
+    connected: int = -1,
 ) -> NoReturn:
     if not spec.argv:
         raise SetupFailure("start the command: there is none")
@@ -203,6 +208,7 @@ def _enter(
     command = Program(spec.argv, environment(spec, user), host.interpreters, shared=shared)
     if program is None:
         program = _read_filter(reader)
+    _await_network(connected)
 
     report(channel, ("ready", root.stubs + places.stubs), master)
     try:
@@ -222,6 +228,12 @@ def _join_network(network: int) -> None:
         with stage("enter the network"):
             syscalls.setns(network, syscalls.CLONE_NEWNET)
         os.close(network)
+
+
+def _await_network(connected: int) -> None:
+    """Wait for the network's interface, if it is still to come: all else was done meanwhile."""
+    if connected >= 0 and not os.read(connected, 1):
+        raise SetupFailure(NO_NETWORK)
 
 
 def _set_up_loopback(spec: SandboxSpec) -> None:

@@ -66,6 +66,8 @@ class SystemMounts:
         all_off = NOSUID | NODEV | NOEXEC
         with stage("mount", "/proc"):
             self._proc = make_filesystem(b"proc", all_off, {})
+            # Opened before something read-only lies over it, which a lookup that begins here does not come to.
+            self._sysctls = os.open(b"sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
         with stage("mount", "/sys"):
             self._sys = _make_sys(0 if insecure else RDONLY)
             self._cgroups, self._hierarchies = _make_cgroups(0 if insecure else RDONLY)
@@ -118,12 +120,9 @@ class SystemMounts:
     def set_sysctl(self, name: bytes, value: bytes) -> None:
         """Set a value of one of the sandbox's namespaces. Raises `SetupFailure`."""
         with stage("set the sysctl", name.replace(b"/", b".")):
-            # Without what is mounted in it: /proc/sys is read-only there.
-            bare = syscalls.open_tree(self._proc, b"", syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE)
-            fd = os.open(b"sys/" + name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=bare)
+            fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._sysctls)
             os.write(fd, value)
             os.close(fd)
-            os.close(bare)
 
     def make_console(self, slave: int) -> None:
         """Bind the pseudo-terminal `slave` over /dev/console."""

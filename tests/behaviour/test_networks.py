@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,6 +124,56 @@ def test_steps_that_run_at_once_are_apart(project: World, base_layout: Path) -> 
     project.write({"Dockerfile": f"{stages}FROM scratch\n{copies}"})
     out = project.out("--build-context", f"busybox=oci-layout://{base_layout}", "-j4")
     assert len({(out / str(number)).read_text() for number in range(4)}) == 4
+
+
+def _instead_of(project: World, programs: tuple[str, ...], text: str) -> str:
+    """A PATH on which these programs are a script."""
+    directory = project.top / "programs"
+    directory.mkdir()
+    for name in programs:
+        (directory / name).write_text(f"#!/bin/sh\n{text}\n")
+        (directory / name).chmod(0o755)
+    return f"{directory}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def test_a_run_begins_before_its_way_out_is_there_and_what_it_sends_arrives(
+    project: World, ports: tuple[int, int]
+) -> None:
+    path = _instead_of(project, ("pasta",), f'sleep 4; exec {shutil.which("pasta")} "$@"')
+    ask = f"echo it runs; nc -w 30 {_own_address()} {ports[1]} </dev/null"
+    assert project.run("run", "box", "sh", "-c", ask, PATH=path).stdout == "it runs\nmachine\n"
+
+
+def test_a_run_that_ends_at_once_leaves_nothing(project: World) -> None:
+    mark = f"slow-{os.getpid()}-{project.mode}"
+    path = _instead_of(project, ("pasta",), f"exec sh -c 'sleep 1000; : {mark}'")
+    for _ in range(5):
+        assert project.run("run", "box", "echo", "done", PATH=path).stdout == "done\n"
+    deadline = time.monotonic() + 30  # for a hung test, not a measure
+    while any(mark in _command_line(pid) for pid in os.listdir("/proc") if pid.isdigit()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _command_line(pid: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("after", ["0", "1"], ids=["at-once", "later"])
+def test_a_way_out_that_fails_ends_the_run_with_an_error(project: World, after: str) -> None:
+    if project.mode == "root" and Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1":
+        pytest.skip("root has the bridge")
+    path = _instead_of(project, ("pasta", "slirp4netns"), f"sleep {after}; echo nothing doing >&2; exit 3")
+    done = project.run("run", "box", "sh", "-c", "echo it runs; sleep 1000", ok=False, PATH=path)
+    assert done.returncode == 125, done.stderr
+    assert "an isolated network could not be made (pasta ended with 3: nothing doing" in done.stderr
+    assert "--network=host" in done.stderr
+    done = project.run("run", "-d", "box", "sleep", "1000", ok=False, PATH=path)
+    assert done.returncode == 125, done.stderr
+    assert "an isolated network could not be made" in done.stderr
 
 
 _WITHOUT_TUN = """

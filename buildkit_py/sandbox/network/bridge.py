@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 
 from buildkit_py.sandbox.network import netlink, nftables
-from buildkit_py.sandbox.network.hub import UPLINK
 from buildkit_py.sandbox.network.plan import OUTER
-from buildkit_py.sandbox.network.uplink import UplinkFailed
+from buildkit_py.sandbox.network.uplink import UPLINK, UplinkFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Bridge:
         if plan.ipv6:
             links.append((plan.ipv6_address(number + _MACHINE), plan.ipv6_address(number + _HUB), 126))
         self.addresses = tuple((own, machine, prefix) for machine, own, prefix in links)
-        name = f"{PREFIX}{_process_id()}"
+        name = self._name = f"{PREFIX}{_process_id()}"
         try:
             with netlink.Netlink() as machine:
                 machine.ask(netlink.make_veth(name, 0, b"\x02pb\1\0\1", plan.mtu, UPLINK, hub))
@@ -65,11 +64,13 @@ class Bridge:
                 rule = nftables.comes_from(address) + nftables.masquerade()
                 nftables.Table(family, name, leaves=[rule]).make(self._rules, owned=True)
         except OSError as error:
+            _remove(name)
             raise UplinkFailed(f"bridge: {error.strerror}") from error
 
     def end(self) -> None:
-        """Take the rules away; the interface goes with the hub."""
+        """Take it away again. Otherwise the interface goes with the hub."""
         self._rules.close()
+        _remove(self._name)
 
     def wait(self) -> None:
         """It is there already."""
@@ -77,6 +78,15 @@ class Bridge:
     def last_words(self) -> str:
         """Nothing: there is nobody to say it."""
         return ""
+
+
+def _remove(name: str) -> None:
+    """Take the interface away, so that another way out may have its place in the hub."""
+    try:
+        with netlink.Netlink() as machine:
+            machine.ask(netlink.remove_link(name))
+    except OSError:
+        pass  # it has not come so far
 
 
 def _process_id() -> int:

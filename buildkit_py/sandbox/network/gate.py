@@ -2,16 +2,17 @@
 
 It is the first process of a pid namespace: when it ends, whoever killed it,
 so do the keeper and the programs that it started, and with the last process
-the hub and all that is in it. It forks the keeper, gives the hub its way out,
-and passes questions for names on. Two processes, because an ordinary user's
+the hub and all that is in it. It forks the keeper, gives the hub its way out
+(where one fails, the next), and passes questions for names on. Two processes, because an ordinary user's
 may enter the networks that are its own and never come back.
 
 Messages between the two are marshalled tuples:
 
-    ("hub",)              from the keeper: it is in the hub, whose namespace's descriptor comes along
-    ("listening",)        from the keeper, if names are to be relayed: the two sockets of `relay.listen` come along
-    ("open", addresses)   to the keeper: there is a way out; `addresses` are for its end, if it has none yet
-    ("ended", text)       to the keeper: there is no way out any more
+    ("hub",)                         from the keeper: it is in the hub, whose namespace's descriptor comes along
+    ("open", addresses, mtu, ipv6)   to the keeper: there is a way out, for packets of so many bytes, and for IPv6 or
+                                     not; `addresses` are for its end, if it has none yet
+    ("listening",)                   from the keeper, if names are to be relayed: the two sockets of `relay.listen`
+    ("ended", text)                  to the keeper: there is no way out any more
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ import select
 import sys
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.network import keeper
-from buildkit_py.sandbox.network.uplink import UplinkFailed, call_oneself
+from buildkit_py.sandbox.network.uplink import LARGEST_MTU, UplinkFailed, call_oneself
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ _EXPIRY = 500  # milliseconds between looks at questions that nobody answered
 _MESSAGE = 1 << 10
 _IN = 1  # POLLIN
 _SIGPIPE = 13
-_SIGKILL = 9
 
 
 def serve(control: int, plan: Plan) -> NoReturn:
@@ -49,74 +48,80 @@ def serve(control: int, plan: Plan) -> NoReturn:
     For a process that is the first of its pid namespace, with a mount namespace of its own.
     """
     _signal.signal(_SIGPIPE, _signal.SIG_IGN)
-    call_oneself("pybuild-gate")
     failures = []
     try:
+        if not plan.uplinks:
+            raise UplinkFailed("there is no way out")
+        gate = _Gate(control, plan)
+        call_oneself("pybuild-gate")
         # What this machine unmounts goes from here, too: a gate may live as long as a service.
         syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
         for name in plan.uplinks:
             try:
-                gate = _Gate(control, _as_seen_by(name, plan), name)
+                gate.open(name)
             except UplinkFailed as failure:
                 failures.append(str(failure))
                 continue
             os.close(control)
             gate.stay()
+    except UplinkFailed as failure:
+        failures.append(str(failure))
     except OSError as error:
         failures.append(f"{error.strerror} {error.filename or ''}".rstrip())
-    os.write(control, marshal.dumps(("failed", "; ".join(failures) or "there is no way out")))
+    os.write(control, marshal.dumps(("failed", "; ".join(failures))))
     os._exit(1)
 
 
 class _Gate:
-    """A keeper with a hub, and the way out called `name`, which is there. Raises `UplinkFailed`, `OSError`."""
+    """A keeper with a hub, in networks of their own. Raises `OSError`."""
 
-    def __init__(self, control: int, plan: Plan, name: str) -> None:
+    def __init__(self, control: int, plan: Plan) -> None:
         self._plan = plan
+        self._hub = -1
+        self._uplink: Program | Bridge | None = None
+        self._listening: list[int] = []
+        name = plan.uplinks[0]
+        first = _as_seen_by(name, plan)
         self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        self._keeper = os.fork()
-        if self._keeper == 0:
+        keeper, self._pidfd = syscalls.clone(syscalls.CLONE_NEWNET)
+        if keeper == 0:
             try:
                 self._sock.close()
-                keeper.keep(control, theirs, plan, name)
+                from buildkit_py.sandbox.network.keeper import keep
+
+                keep(control, theirs, first, _mtu(name, plan))
             finally:
                 os._exit(1)
         theirs.close()
-        self._pidfd = os.pidfd_open(self._keeper)
-        uplink = None
+
+    def open(self, name: str) -> None:
+        """Give the hub the way out called `name`. Raises `UplinkFailed`, and `OSError` where there is no hub."""
+        plan = _as_seen_by(name, self._plan)
+        if self._hub < 0:
+            (self._hub,) = self._receive()
+        uplink, addresses = _start(name, plan, self._hub)
         try:
-            (hub,) = self._receive()
-            uplink, addresses = _start(name, plan, hub)
-            os.close(hub)
-            self._listening = self._receive() if plan.relayed else []
             uplink.wait()
         except BaseException:
-            if uplink is not None:
-                uplink.end()
-            os.kill(self._keeper, _SIGKILL)
-            os.waitpid(self._keeper, 0)
-            self._sock.close()
+            uplink.end()
             raise
+        os.close(self._hub)
         self._uplink = uplink
-        try:
-            self._sock.send(marshal.dumps(("open", addresses)))
-        except OSError:  # it has ended, and what it said last says why
-            self._receive()
-            raise
+        self._sock.send(marshal.dumps(("open", addresses, _mtu(name, plan), plan.ipv6)))
+        if plan.relayed:
+            self._listening = self._receive()
 
     def _receive(self) -> list[int]:
-        """The descriptors that come with the next message. Raises `UplinkFailed` if it says that there is no hub."""
+        """The descriptors that come with the next message. Ends this process where the keeper has, which said why."""
         data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(8), _socket.MSG_CMSG_CLOEXEC)
         if not data:
-            raise UplinkFailed("the hub could not be made")
-        message = marshal.loads(data)
-        if message[0] == "ended":
-            raise UplinkFailed(message[1])
+            os._exit(1)
         rights = ancillary[0][2]
         return [int.from_bytes(rights[i : i + 4], sys.byteorder) for i in range(0, len(rights), 4)]
 
     def stay(self) -> NoReturn:
         """Pass questions on until the keeper ends."""
+        assert self._uplink is not None
         poll = select.poll()
         poll.register(self._pidfd, _IN)
         program = self._uplink.pidfd
@@ -149,6 +154,11 @@ def _as_seen_by(name: str, plan: Plan) -> Plan:
     from buildkit_py.sandbox.network.bridge import forwards_ipv6
 
     return plan.replace(ipv6=name == "bridge" and forwards_ipv6())
+
+
+def _mtu(name: str, plan: Plan) -> int:
+    """How long packets may be that a way out takes."""
+    return plan.mtu if name == "bridge" else LARGEST_MTU
 
 
 def _start(name: str, plan: Plan, hub: int) -> tuple[Program | Bridge, Addresses]:

@@ -6,6 +6,10 @@ reaches the hub's bridge and what is behind it, and no other sandbox but the
 *services*: those whose number says that the others of the hub reach them.
 Nothing else reaches a sandbox that did not ask for it.
 
+Sandboxes may run before there is a way out. Until then the hub does not answer
+for its addresses, so that what a sandbox sends waits in its own network, as
+for any neighbour that has not answered yet, and goes out as soon as there is one.
+
 A hub is for a process with one thread, which is in the hub's namespace while
 it does not do anything in another.
 """
@@ -18,18 +22,17 @@ import select
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network import netlink, nftables
 from buildkit_py.sandbox.network.plan import SERVICES
+from buildkit_py.sandbox.network.uplink import UPLINK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeAlias
 
     from buildkit_py.sandbox.network.plan import Plan
 
     # Of one end: its own address, the other end's, and how many bits of them are those of the network.
     Addresses: TypeAlias = tuple[tuple[bytes, bytes, int], ...]
-
-UPLINK = "uplink"
-"""The name of the interface that leads out, which something else brings into the hub."""
 
 INTERFACE = "eth0"
 """The name of a sandbox's interface, as docker has it."""
@@ -39,6 +42,9 @@ _INTERFACE_INDEX = 2
 _FIRST_PORT = 100
 # How often it is looked whether an interface is ready, and how many seconds lie between.
 _TRIES, _PAUSE = 2000, 0.0005
+# How many seconds what a sandbox sends may wait for the way out: longer than any of them takes, or is waited for.
+_PATIENCE = 600
+_ENODEV = 19
 _GATEWAY = 1  # the hub's number among the addresses
 
 
@@ -50,9 +56,10 @@ class Connected:
 
     __slots__ = ("namespace", "netlink")
 
-    def __init__(self, namespace: int, socket: netlink.Netlink) -> None:
+    def __init__(self, namespace: int) -> None:
+        """`namespace` is the one that the calling process is in. Raises `OSError`."""
         self.namespace = namespace
-        self.netlink = socket
+        self.netlink = netlink.Netlink()
 
 
 class Hub:
@@ -64,6 +71,8 @@ class Hub:
     def __init__(self, plan: Plan, mtu: int) -> None:
         self._plan = plan
         self._mtu = mtu
+        self._ipv6 = plan.ipv6
+        self._is_open = False
         self._silent = os.path.exists("/proc/net/if_inet6")  # there is IPv6 to be silenced
         syscalls.unshare(syscalls.CLONE_NEWNET)
         self.namespace = here()
@@ -72,46 +81,52 @@ class Hub:
         self._forward()
 
     def furnish(self) -> None:
-        """Bridge, addresses, rules. Raises `OSError`."""
-        plan = self._plan
+        """Bridge and rules. Raises `OSError`."""
         self._netlink.ask(
             netlink.set_up(netlink.LOOPBACK),
             netlink.make_bridge(_BRIDGE, _BRIDGE_INDEX, _mac(_GATEWAY), self._mtu),
             *self._silence(_BRIDGE),
             netlink.set_up(_BRIDGE_INDEX),
-            netlink.add_address(_BRIDGE_INDEX, plan.address(_GATEWAY), 17),
         )
-        if plan.ipv6:
-            self._netlink.ask(netlink.add_address(_BRIDGE_INDEX, plan.ipv6_address(_GATEWAY), 64))
         self._filter()
 
-    def open(self, addresses: Addresses) -> None:
-        """Give the hub's end of what leads out its addresses, unless it has them (empty). Raises `OSError`."""
-        if not addresses:
-            return
-        index = netlink.link_names(self._netlink)[UPLINK]
-        self._netlink.ask(*self._silence(UPLINK), netlink.set_mtu(index, self._mtu), netlink.set_up(index))
-        for own, other, prefix in addresses:
-            self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
-        _await((self._netlink, index))
+    def open(self, addresses: Addresses, mtu: int, *, ipv6: bool) -> None:
+        """There is something that leads out, which takes packets of `mtu` bytes, and of IPv6 or not.
 
-    def connect(self, number: int) -> Connected:
-        """Make the network namespace of a sandbox and connect it. Raises `OSError`.
+        `addresses` are for the hub's end of it, empty where it has them. What sandboxes have sent goes out as each is
+        `let_out`. Raises `OSError`, and `KeyError` where the interface is gone.
+        """
+        self._is_open = True
+        self._mtu = mtu
+        self._netlink.ask(
+            netlink.set_mtu(_BRIDGE_INDEX, mtu),
+            *[netlink.add_address(_BRIDGE_INDEX, own, prefix) for own, prefix in self._addresses(_GATEWAY)],
+        )
+        if addresses:
+            index = netlink.link_names(self._netlink)[UPLINK]
+            self._netlink.ask(*self._silence(UPLINK), netlink.set_mtu(index, mtu), netlink.set_up(index))
+            for own, other, prefix in addresses:
+                self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
+            _await((self._netlink, index))
+        gateways = [own for own, _ in self._addresses(_GATEWAY)]
+        _until(lambda: all(netlink.is_local(self._netlink, own) for own in gateways))
+        # A sandbox that was connected before has addresses of IPv6 until it is let out.
+        self._ipv6 = ipv6
+
+    def connect(self, number: int, begun: Connected | None = None) -> Connected:
+        """Make the network namespace of a sandbox, unless it is `begun`, and connect it. Raises `OSError`.
 
         `number`, from 2 to `plan.LAST`, decides its addresses and whether the others reach it; no other that is
         connected has the same.
         """
-        plan, mac, port, index = self._plan, _mac(number), f"port{number}", _FIRST_PORT + number
-        syscalls.unshare(syscalls.CLONE_NEWNET)
-        try:
-            connected = Connected(here(), netlink.Netlink())
-        finally:
-            syscalls.setns(self.namespace, syscalls.CLONE_NEWNET)
-        inside = connected.netlink
-        inside.ask(
+        mac, port, index = _mac(number), f"port{number}", _FIRST_PORT + number
+        connected = begun if begun is not None else self._begin()
+        addresses = self._addresses(number)
+        connected.netlink.ask(
             netlink.set_up(netlink.LOOPBACK),
             netlink.make_veth(INTERFACE, _INTERFACE_INDEX, mac, self._mtu, port, self.namespace, index),
             *self._silence(INTERFACE),
+            *([] if self._is_open else self._be_patient(_PATIENCE)),
             netlink.set_up(_INTERFACE_INDEX),
         )
         self._netlink.ask(
@@ -119,20 +134,43 @@ class Hub:
             netlink.join_bridge(port, _BRIDGE_INDEX),
             netlink.set_port(port, isolated=number < SERVICES),
             netlink.add_bridge_entry(index, mac),
-            netlink.add_neighbour(_BRIDGE_INDEX, plan.address(number), mac),
+            *[netlink.add_neighbour(_BRIDGE_INDEX, own, mac) for own, _ in addresses],
         )
-        addresses = [(plan.address(number), plan.address(_GATEWAY), 17)]
-        if plan.ipv6:
-            addresses.append((plan.ipv6_address(number), plan.ipv6_address(_GATEWAY), 64))
-            self._netlink.ask(netlink.add_neighbour(_BRIDGE_INDEX, plan.ipv6_address(number), mac))
-        for own, gateway, prefix in addresses:
-            inside.ask(
-                netlink.add_address(_INTERFACE_INDEX, own, prefix),
-                netlink.add_neighbour(_INTERFACE_INDEX, gateway, _mac(_GATEWAY)),
-                netlink.add_default_route(_INTERFACE_INDEX, gateway),
-            )
-        _await((inside, _INTERFACE_INDEX), (self._netlink, index), (self._netlink, _BRIDGE_INDEX))
+        connected.netlink.ask(
+            *[netlink.add_address(_INTERFACE_INDEX, own, prefix) for own, prefix in addresses],
+            *(self._gateways() if self._is_open else []),
+            *[netlink.add_default_route(_INTERFACE_INDEX, gateway) for gateway, _ in self._addresses(_GATEWAY)],
+        )
+        _await((connected.netlink, _INTERFACE_INDEX), (self._netlink, index), (self._netlink, _BRIDGE_INDEX))
         return connected
+
+    def let_out(self, number: int, connected: Connected) -> None:
+        """A sandbox that was connected before the hub was open hears of it. Raises `OSError`.
+
+        One whose command has taken its interface away, as it may where it has the right to, has no use for it.
+        """
+        inside, index = connected.netlink, _INTERFACE_INDEX
+        try:
+            self._netlink.ask(netlink.set_mtu(_FIRST_PORT + number, self._mtu))
+            inside.ask(
+                netlink.set_mtu(index, self._mtu),
+                *self._gateways(ipv6=self._plan.ipv6),  # with which goes out what has waited
+                *self._be_patient(netlink.TIMES),
+            )
+        except OSError as error:
+            if error.errno != _ENODEV:
+                raise
+        if self._plan.ipv6 and not self._ipv6:  # the hub has said so to who has tried
+            gateway, own = self._plan.ipv6_address(_GATEWAY), self._plan.ipv6_address(number)
+            try:
+                inside.ask(netlink.remove_default_route(index, gateway), netlink.remove_address(index, own, 64))
+            except OSError:
+                pass  # the command has
+
+    def is_waited_for(self, connected: Connected) -> bool:
+        """Whether something that was sent in a sandbox waits for the hub to be open. Raises `OSError`."""
+        addresses = (self._plan.address(_GATEWAY), self._plan.ipv6_address(_GATEWAY))
+        return not self._is_open and netlink.waits_for(connected.netlink, addresses)
 
     def disconnect(self, number: int, connected: Connected) -> None:
         """Take the interface of a sandbox away, whoever is still in its namespace, and let go of that."""
@@ -142,6 +180,32 @@ class Hub:
             self._netlink.ask(netlink.remove_link(f"port{number}"))
         except OSError:
             pass  # nobody was, and the kernel was faster
+
+    def _begin(self) -> Connected:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        try:
+            return Connected(here())
+        finally:
+            syscalls.setns(self.namespace, syscalls.CLONE_NEWNET)
+
+    def _addresses(self, number: int, *, ipv6: bool = False) -> list[tuple[bytes, int]]:
+        """The addresses of a number, with how many bits of them are those of the network; `ipv6`: those of it as well,
+        even if it does not lead out.
+        """
+        addresses = [(self._plan.address(number), 17)]
+        if ipv6 or self._ipv6:
+            addresses.append((self._plan.ipv6_address(number), 64))
+        return addresses
+
+    def _gateways(self, *, ipv6: bool = False) -> list[netlink.Message]:
+        """Of a sandbox's network: where the hub is."""
+        mac = _mac(_GATEWAY)
+        return [netlink.add_neighbour(_INTERFACE_INDEX, own, mac) for own, _ in self._addresses(_GATEWAY, ipv6=ipv6)]
+
+    def _be_patient(self, times: int) -> list[netlink.Message]:
+        """Of a sandbox's network: how often the hub is asked where it is."""
+        families = (netlink.AF_INET, netlink.AF_INET6) if self._plan.ipv6 else (netlink.AF_INET,)
+        return [netlink.ask_neighbours(_INTERFACE_INDEX, family, times) for family in families]
 
     def _silence(self, name: str) -> list[netlink.Message]:
         return [netlink.stay_silent(name)] if self._silent else []
@@ -175,8 +239,12 @@ class Hub:
 
 def _await(*interfaces: tuple[netlink.Netlink, int]) -> None:
     """Until packets pass all of them: the first would be lost, and be sent again only a second later."""
+    _until(lambda: all(netlink.is_ready(kernel, index) for kernel, index in interfaces))
+
+
+def _until(condition: Callable[[], bool]) -> None:
     for _ in range(_TRIES):
-        if all(netlink.is_ready(kernel, index) for kernel, index in interfaces):
+        if condition():
             return
         select.select([], [], [], _PAUSE)
 

@@ -1,14 +1,19 @@
 """The keeper: the process that is in the hub, and has network namespaces ready for the sandboxes of one builder.
 
-Namespaces are made while nobody waits: a veth takes up to 10 ms of waiting in
-the kernel. The gate forks it and gives it a way out. To those who start
-sandboxes (`pool`) it speaks by marshalled tuples:
+Namespaces are made while nobody waits. The first one is handed out at once,
+empty, to whoever can use the time until it is connected. The gate forks the
+keeper and gives it a way out. To those who start sandboxes (`pool`) it speaks
+by marshalled tuples:
 
+    ("begun", number)              from here, with its descriptor, and a pipe: a byte in it says that it is connected
+    ("open",)                      from here: there is a way out, and the first one is ready
     ("namespace", number)          from here, with its descriptor: it is ready
     ("service", number)            from here, the same of a service
+    ("held", whether)              from here: the answer to that question
     ("failed", text)               from here: there is none and will be none
     ("more",)                      to here: another will be wanted
     ("service", number)            to here: that of a service is wanted, with the addresses of `number`
+    ("held", number)               to here: does something that was sent in it wait for the way out?
     ("back", number, reusable)     to here: its sandbox has ended
 """
 
@@ -20,17 +25,13 @@ import os
 import select
 import sys
 
-from buildkit_py.sandbox.network import relay
-from buildkit_py.sandbox.network.hub import Hub
-from buildkit_py.sandbox.network.namespace import State
 from buildkit_py.sandbox.network.plan import SERVICES
-from buildkit_py.sandbox.network.uplink import LARGEST_MTU, call_oneself
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
-    from buildkit_py.sandbox.network.hub import Connected
+    from buildkit_py.sandbox.network.hub import Addresses, Connected, Hub
     from buildkit_py.sandbox.network.plan import Plan
 
 _FIRST = 2
@@ -38,36 +39,38 @@ _MESSAGE = 1 << 12
 _IN = 1  # POLLIN
 
 
-def keep(control: int, gate: _socket.socket, plan: Plan, uplink: str) -> NoReturn:
-    """Be the keeper, until the socket `control` closes. For a process with one thread.
+def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int) -> NoReturn:
+    """Be the keeper, until the socket `control` closes. For a process with one thread, in a network of its own, which
+    becomes that of the first sandbox. `mtu` is that of the way out which is tried first.
 
     For the messages to `gate` see there.
     """
     pool = _socket.socket(fileno=control)
-    call_oneself("pybuild-keeper")
     try:
-        hub = Hub(plan, plan.mtu if uplink == "bridge" else LARGEST_MTU)
+        # Before all else, what is loaded as well: there is one who waits for it.
+        namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        _tell(pool, ("begun", _FIRST), [namespace, reader])
+        os.close(reader)
+        from buildkit_py.sandbox.network.hub import Connected, Hub
+        from buildkit_py.sandbox.network.uplink import call_oneself
+
+        call_oneself("pybuild-keeper")
+        first = Connected(namespace)
+        hub = Hub(plan, mtu)
         _tell(gate, ("hub",), [hub.namespace])
-        hub.furnish()
-        if plan.relayed:
-            listening = [sock.detach() for sock in relay.listen(plan.gateway)]
-            _tell(gate, ("listening",), listening)
-            for fd in listening:
-                os.close(fd)
         # Meanwhile the way out gets ready.
-        connected = {_FIRST: hub.connect(_FIRST)}
+        hub.furnish()
+        connected = {_FIRST: hub.connect(_FIRST, first)}
+        try:
+            os.write(writer, b".")
+        except BrokenPipeError:
+            pass  # its sandbox has ended
+        os.close(writer)
     except OSError as error:
-        _tell(gate, ("ended", _words(error)), [])
+        _tell(pool, ("failed", _words(error)), [])
         os._exit(1)
-    data = gate.recv(_MESSAGE)
-    if not data:
-        os._exit(0)
-    try:
-        hub.open(marshal.loads(data)[1])
-    except (OSError, KeyError) as error:
-        _tell(pool, ("failed", _words(error) if isinstance(error, OSError) else "the way out is gone"), [])
-        os._exit(1)
-    _Keeper(pool, gate, hub, connected).serve()
+    _Keeper(pool, gate, plan, hub, connected).serve()
     os._exit(0)
 
 
@@ -87,9 +90,12 @@ def _tell(sock: _socket.socket, message: tuple[object, ...], descriptors: list[i
 class _Keeper:
     """`connected` are all namespaces by their numbers; so far there is one, which nobody has."""
 
-    def __init__(self, pool: _socket.socket, gate: _socket.socket, hub: Hub, connected: dict[int, Connected]) -> None:
+    def __init__(
+        self, pool: _socket.socket, gate: _socket.socket, plan: Plan, hub: Hub, connected: dict[int, Connected]
+    ) -> None:
         self._pool = pool
         self._gate = gate
+        self._plan = plan
         self._hub = hub
         self._connected = connected
         self._last = _FIRST
@@ -99,7 +105,6 @@ class _Keeper:
         poll = select.poll()
         for sock in (self._pool, self._gate):
             poll.register(sock.fileno(), _IN)
-        _tell(self._pool, ("namespace", _FIRST), [self._connected[_FIRST].namespace])
         while True:
             for fd, _ in poll.poll():
                 try:
@@ -118,10 +123,33 @@ class _Keeper:
                 if number in self._connected:  # that of the one before, whose end is not told yet
                     self._hub.disconnect(number, self._connected.pop(number))
                 self._connect(number)
+            case ("held", number):
+                connected = self._connected.get(number)
+                _tell(self._pool, ("held", connected is not None and self._hub.is_waited_for(connected)), [])
             case ("back", number, reusable):
                 self._take_back(number, reusable)
+            case ("open", addresses, mtu, ipv6):
+                self._open(addresses, mtu, ipv6)
             case ("ended", text):
                 _tell(self._pool, ("failed", text), [])
+
+    def _open(self, addresses: Addresses, mtu: int, ipv6: bool) -> None:
+        """There is a way out."""
+        try:
+            self._hub.open(addresses, mtu, ipv6=ipv6)
+            if self._plan.relayed:  # before somebody asks
+                from buildkit_py.sandbox.network import relay
+
+                listening = [sock.detach() for sock in relay.listen(self._plan.gateway)]
+                _tell(self._gate, ("listening",), listening)
+                for fd in listening:
+                    os.close(fd)
+            for number, connected in self._connected.items():
+                self._hub.let_out(number, connected)
+        except (OSError, KeyError) as error:
+            _tell(self._pool, ("failed", _words(error) if isinstance(error, OSError) else "the way out is gone"), [])
+            os._exit(1)
+        _tell(self._pool, ("open",), [])
 
     def _offer(self) -> None:
         """Connect a namespace that nobody had, under the addresses that were used the longest ago."""
@@ -144,6 +172,8 @@ class _Keeper:
                 self._hub.disconnect(number, service)
             return
         connected = self._connected[number]
+        from buildkit_py.sandbox.network.namespace import State
+
         if reusable and State(connected.namespace, self._hub.namespace).is_as_new():
             _tell(self._pool, ("namespace", number), [connected.namespace])
             return

@@ -20,16 +20,18 @@ LOOPBACK = 1
 """The index of `lo`, which the kernel gives first in every network namespace."""
 
 _ROUTE = 0  # of the protocols of netlink(7)
-_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _NEWROUTE, _NEWNEIGH = 16, 17, 18, 20, 24, 28
+_NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 18, 20, 21, 24, 25
+_GETROUTE, _NEWNEIGH, _GETNEIGH, _SETNEIGHTBL = 26, 28, 30, 67
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _UP = 1
 _NODAD = 0x02
 _PERMANENT, _NOARP, _MASTER = 0x80, 0x40, 0x04
+_INCOMPLETE, _FAILED = 0x01, 0x20
 _AF_BRIDGE = 7
 # IFLA_OPERSTATE: unknown, which is what drivers without a carrier say, and up (RFC 2863). IFLA_BRPORT_STATE.
 _PASSES, _FORWARDING = (b"\0", b"\6"), b"\3"
-_MAIN_TABLE, _STATIC, _UNIVERSE, _UNICAST = 254, 4, 0, 1
+_MAIN_TABLE, _STATIC, _UNIVERSE, _UNICAST, _LOCAL = 254, 4, 0, 1, 2
 _NESTED = 0x8000
 _LARGEST = 1 << 16
 
@@ -86,9 +88,12 @@ def make_veth(
 
     An index 0 is for the kernel to choose.
     """
+    # Where nobody says how many, the kernel makes a queue for each processor and uses one of them, and for that change
+    # it waits twice until all processors have seen it: 2 to 10 ms.
+    common = (number(4, mtu), number(31, 1), number(32, 1))
     # struct ifinfomsg stands before the attributes of the other end.
-    other = attribute(1, _link(text(3, peer), number(4, mtu), number(28, peer_namespace), index=peer_index))
-    attributes = (text(3, name), attribute(1, mac), number(4, mtu), nested(18, text(1, "veth"), nested(2, other)))
+    other = attribute(1, _link(text(3, peer), *common, number(28, peer_namespace), index=peer_index))
+    attributes = (text(3, name), attribute(1, mac), *common, nested(18, text(1, "veth"), nested(2, other)))
     return Message(_NEWLINK, _link(*attributes, index=index), _CREATE | _EXCL)
 
 
@@ -133,6 +138,12 @@ def remove_link(name: str) -> Message:
     return Message(_DELLINK, _link(text(3, name)))
 
 
+def remove_address(index: int, address: bytes, prefix: int) -> Message:
+    """An address taken from an interface, with the route to those of its network."""
+    family = AF_INET if len(address) == 4 else AF_INET6
+    return Message(_DELADDR, pack("=BBBBI", family, prefix, 0, 0, index) + attribute(2, address))
+
+
 def add_address(index: int, address: bytes, prefix: int) -> Message:
     """An address (4 or 16 bytes) of an interface, usable at once: nobody else can have it."""
     family = AF_INET if len(address) == 4 else AF_INET6
@@ -144,9 +155,18 @@ def add_address(index: int, address: bytes, prefix: int) -> Message:
 
 def add_default_route(index: int, gateway: bytes) -> Message:
     """The default route of the gateway's family."""
+    return Message(_NEWROUTE, _default_route(index, gateway), _CREATE | _EXCL)
+
+
+def remove_default_route(index: int, gateway: bytes) -> Message:
+    """The same route removed."""
+    return Message(_DELROUTE, _default_route(index, gateway))
+
+
+def _default_route(index: int, gateway: bytes) -> bytes:
     family = AF_INET if len(gateway) == 4 else AF_INET6
     body = pack("=BBBBBBBBI", family, 0, 0, 0, _MAIN_TABLE, _STATIC, _UNIVERSE, _UNICAST, 0)
-    return Message(_NEWROUTE, body + attribute(5, gateway) + number(4, index), _CREATE | _EXCL)
+    return body + attribute(5, gateway) + number(4, index)
 
 
 def add_neighbour(index: int, address: bytes, mac: bytes) -> Message:
@@ -154,6 +174,18 @@ def add_neighbour(index: int, address: bytes, mac: bytes) -> Message:
     family = AF_INET if len(address) == 4 else AF_INET6
     body = pack("=BxxxiHBB", family, index, _PERMANENT, 0, 0)
     return Message(_NEWNEIGH, body + attribute(1, address) + attribute(2, mac), _CREATE | _REPLACE)
+
+
+def ask_neighbours(index: int, family: int, times: int) -> Message:
+    """How often a neighbour by that interface is asked, a second apart, before what waits for its answer is given up
+    (`mcast_solicit` of ip-sysctl); the kernel's own is `TIMES`.
+    """
+    table = {AF_INET: "arp_cache", AF_INET6: "ndisc_cache"}[family]
+    body = pack("=Bxxx", family) + text(1, table) + nested(6, number(1, index), number(11, times))
+    return Message(_SETNEIGHTBL, body)
+
+
+TIMES = 3
 
 
 class Netlink:
@@ -180,9 +212,11 @@ class Netlink:
         data = b""
         for message in messages:
             self._sequence += 1
-            data += message.encode(self._sequence, _REQUEST | _ACK)
+            # What is refused is told in any case, and before what comes behind it is done.
+            flags = _REQUEST | _ACK if message is messages[-1] else _REQUEST
+            data += message.encode(self._sequence, flags)
         self._socket.send(data)
-        self._await(range(first, self._sequence + 1))
+        self._await(range(first, self._sequence + 1), range(self._sequence, self._sequence + 1))
 
     def transact(self, begin: Message, messages: list[Message], end: Message) -> None:
         """Have all of the messages done, or none, between the two that frame a batch. Raises `OSError`."""
@@ -195,7 +229,7 @@ class Netlink:
         last = self._sequence
         self._sequence += 1
         self._socket.send(data + end.encode(self._sequence, _REQUEST))
-        self._await(range(first, last + 1))
+        self._await(range(first, last + 1), range(first, last + 1))
 
     def get(self, message: Message) -> bytes:
         """The body of the one answer to a request. Raises `OSError`."""
@@ -224,8 +258,8 @@ class Netlink:
                     raise _error(body)
                 bodies.append(body)
 
-    def _await(self, sequences: range) -> None:
-        missing = set(sequences)
+    def _await(self, sequences: range, acknowledged: range) -> None:
+        missing = set(acknowledged)
         failure: OSError | None = None
         while missing:
             for kind, sequence, body in _parts(self._socket.recv(_LARGEST)):
@@ -267,6 +301,30 @@ def is_ready(netlink: Netlink, index: int) -> bool:
     found = attributes(netlink.get(Message(_GETLINK, _link(index=index)))[16:])
     port = attributes(attributes(found.get(18, b"")).get(5, b""))
     return found.get(16) in _PASSES and port.get(1, _FORWARDING) == _FORWARDING
+
+
+def is_local(netlink: Netlink, address: bytes) -> bool:
+    """Whether packets to an address end in the socket's namespace already.
+
+    Of an address of IPv6 the kernel sets the route when it has time, also where it is usable at once.
+    """
+    family = AF_INET if len(address) == 4 else AF_INET6
+    body = pack("=BBBBBBBBI", family, 8 * len(address), 0, 0, 0, 0, 0, 0, 0) + attribute(1, address)
+    try:
+        return netlink.get(Message(_GETROUTE, body))[7] == _LOCAL
+    except OSError:  # no route leads there
+        return False
+
+
+def waits_for(netlink: Netlink, addresses: tuple[bytes, ...]) -> bool:
+    """Whether packets wait in the socket's namespace until the hardware address of one of these neighbours is known.
+
+    Raises `OSError`.
+    """
+    for body in netlink.dump(Message(_GETNEIGH, pack("=BxxxiHBB", 0, 0, 0, 0, 0))):
+        if unpack_from("=H", body, 8)[0] & (_INCOMPLETE | _FAILED) and attributes(body[12:]).get(1) in addresses:
+            return True
+    return False
 
 
 def _parts(data: bytes) -> list[tuple[int, int, bytes]]:

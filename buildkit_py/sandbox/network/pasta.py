@@ -6,9 +6,8 @@ reaches them; loopback is not (`--no-map-gw`), and nothing is let in.
 
 from __future__ import annotations
 
-from buildkit_py.sandbox.network.hub import UPLINK
 from buildkit_py.sandbox.network.plan import OUTER, as_text
-from buildkit_py.sandbox.network.uplink import NAMESPACE, Program
+from buildkit_py.sandbox.network.uplink import NAMESPACE, UPLINK, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

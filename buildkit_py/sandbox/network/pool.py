@@ -3,6 +3,10 @@
 It hands one to each sandbox that wants the isolated network, and gives it
 back when the sandbox has ended; one more than are in use lies ready. Those of
 services are made when they are asked for, by their numbers.
+
+A sandbox that is in a hurry may have the first one before there is a way out.
+What it sends waits for that (see `hub`), and who started it has to watch for
+the case that there is none.
 """
 
 from __future__ import annotations
@@ -11,15 +15,11 @@ import _signal  # type: ignore[import-not-found]  # the C half of `signal`, whic
 import _socket
 import marshal
 import os
-import select
 import sys
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.ground import SIG_SETMASK, SIGKILL, Host, follow_parent
-
-NO_NETWORK = "an isolated network could not be made"
-"""The stage of the `SetupFailure` for a sandbox that gets no network."""
 
 _CONTROL = 3
 _MESSAGE = 1 << 12
@@ -28,15 +28,17 @@ _MESSAGE = 1 << 12
 class Namespace:
     """A network namespace for one sandbox: `fd` is its descriptor, which who took it closes.
 
-    `number` is what its addresses are of (`Plan.address`).
+    `number` is what its addresses are of (`Plan.address`). `connected` is a pipe that somebody else closes as well: it
+    is -1, or a byte can be read from it once the interface is there; if it ends without one, there will be none.
     """
 
-    __slots__ = ("_pool", "fd", "number")
+    __slots__ = ("_pool", "connected", "fd", "number")
 
-    def __init__(self, pool: Pool, number: int, fd: int) -> None:
+    def __init__(self, pool: Pool, number: int, fd: int, connected: int = -1) -> None:
         self._pool = pool
         self.number = number
         self.fd = fd
+        self.connected = connected
 
     def give_back(self, *, reusable: bool) -> None:
         """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
@@ -64,9 +66,12 @@ class Pool:
                 os._exit(1)
         self._pidfd = pidfd
         theirs.close()
+        self._begun: Namespace | None = None  # the first one, while nobody has it
         self._ready: list[Namespace] = []
         self._services: dict[int, Namespace | None] = {}  # those asked for, by number; None: not there yet
         self._latest: dict[int, Namespace | None] = {}  # of each service
+        self._open = False
+        self._held: bool | None = None
         self._failure = ""
         self._asked = True
 
@@ -82,7 +87,7 @@ class Pool:
         if self._failure:  # those that are ready lead nowhere any more
             raise SetupFailure(NO_NETWORK, 0, self._failure)
         if number:
-            service = self._services.get(number)
+            service = self._services.get(number) if self._open else None
             if service is not None:
                 del self._services[number]
             elif number not in self._services:
@@ -113,37 +118,87 @@ class Pool:
                 return namespace
             self.receive()
 
-    def hear(self) -> None:
-        """Hear what the keeper has said so far."""
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        while not self._failure and poll.poll(0):
+    def first(self) -> Namespace:
+        """As `wait`, and the first one as soon as there is one: it may be for `connected` to wait for, and its way out
+        for `settle`.
+        """
+        while not self._failure:
+            namespace, self._begun = self._begun, None
+            if namespace is not None:
+                return namespace
+            if self._open:
+                break
             self.receive()
+        return self.wait()
+
+    def settle(self, number: int) -> None:
+        """The sandbox with the namespace of that number, the first one, has ended. If something that was sent in it
+        waits for the way out, wait for that, too. Raises `SetupFailure` if there is none.
+        """
+        if not self._open:
+            self.hear()
+        self._held = None
+        if not self._open:
+            self.say(("held", number))
+        while not (self._open or self._failure or self._held is False):
+            self.receive()
+        if self._failure and not self._open:
+            raise SetupFailure(NO_NETWORK, 0, self._failure)
+
+    def hear(self) -> None:
+        """Hear what the keeper has said so far. A signal handler may do so, too, in the midst of it."""
+        try:
+            while not self._failure:
+                self._receive(_socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
 
     def receive(self) -> None:
         """Hear what the keeper has to say; blocks until it says something."""
+        self._receive(0)
+
+    def _receive(self, flags: int) -> None:
+        flags |= _socket.MSG_CMSG_CLOEXEC
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC)
+            data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(8), flags)
+        except BlockingIOError:
+            raise
         except OSError:
             data, ancillary = b"", []
         if not data:
             self._failure = self._failure or "the process that keeps it has ended"
             return
-        message = marshal.loads(data)
-        if message[0] == "failed":
-            self._failure = message[1]
-            return
-        namespace = Namespace(self, message[1], int.from_bytes(ancillary[0][2], sys.byteorder))
-        if message[0] == "service":
-            self._services[namespace.number] = self._latest[namespace.number] = namespace
-            return
-        self._asked = False
-        self._ready.append(namespace)
+        rights = ancillary[0][2] if ancillary else b""
+        descriptors = [int.from_bytes(rights[i : i + 4], sys.byteorder) for i in range(0, len(rights), 4)]
+        match marshal.loads(data):
+            case ("failed", text):
+                self._failure = text
+            case ("begun", number):
+                self._begun = Namespace(self, number, *descriptors)
+            case ("open",):
+                self._open, self._asked = True, False
+                if self._begun is not None:  # nobody was in a hurry
+                    os.close(self._begun.connected)
+                    self._begun.connected = -1
+                    self._ready.append(self._begun)
+                    self._begun = None
+            case ("held", held):
+                self._held = held
+            case ("service", number):
+                self._services[number] = self._latest[number] = Namespace(self, number, *descriptors)
+            case ("namespace", number):
+                self._asked = False
+                self._ready.append(Namespace(self, number, *descriptors))
 
     @property
     def failed(self) -> bool:
         """Whether there is no more to hear."""
         return bool(self._failure)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a way out, as far as was heard."""
+        return self._open
 
     def close(self) -> None:
         """End keeper and gate, with all that they started; returns when they are gone."""
@@ -153,7 +208,9 @@ class Pool:
     def kill(self) -> int:
         """Begin to end them: a descriptor that is readable once they are gone."""
         self._sock.close()
-        for namespace in (*self._ready, *self._services.values()):
+        if self._begun is not None:
+            os.close(self._begun.connected)
+        for namespace in (self._begun, *self._ready, *self._services.values()):
             if namespace is not None:
                 os.close(namespace.fd)
         try:

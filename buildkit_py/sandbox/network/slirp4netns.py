@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from buildkit_py.sandbox.network.hub import UPLINK
 from buildkit_py.sandbox.network.plan import OUTER, as_text
-from buildkit_py.sandbox.network.uplink import LARGEST_MTU, NAMESPACE, Program
+from buildkit_py.sandbox.network.uplink import LARGEST_MTU, NAMESPACE, UPLINK, Program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

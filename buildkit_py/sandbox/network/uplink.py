@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # Where the programs find the hub's namespace: below /run, which their AppArmor profiles let them read.
 PLACE = "/run/netns"
 NAMESPACE = f"{PLACE}/pybuild"
+UPLINK = "uplink"
+"""The name in the hub of the interface that leads out."""
 LARGEST_MTU = 65520
 """What a program takes from the hub in one piece, since it does not send it on in one."""
 

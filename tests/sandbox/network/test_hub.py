@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import select
 import socket
 import time
 from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network.hub import Connected, Hub
@@ -20,6 +25,7 @@ PLAN = Plan(uplinks=(), missing=(), ipv4=(10, 219), ipv6=True, mtu=1500, relayed
 def _hub() -> Hub:
     hub = Hub(PLAN, 1500)
     hub.furnish()
+    hub.open((), 1500, ipv6=True)
     return hub
 
 
@@ -83,6 +89,148 @@ def test_the_first_packet_arrives() -> None:
         return number
 
     assert inside(look) == 21
+
+
+# Of a world that the hub has on its loopback.
+_WORLD, _WORLD_IPV6 = "203.0.113.10", "2001:db8:1::10"
+
+
+def _closed_hub() -> Hub:
+    """A hub that does not lead out yet, and a world in it that sandboxes reach by it."""
+    hub = Hub(PLAN, 1500)
+    hub.furnish()
+    assert os.system(f"ip addr add {_WORLD}/32 dev lo; ip -6 addr add {_WORLD_IPV6}/128 dev lo nodad") == 0
+    return hub
+
+
+def _hearing() -> socket.socket:
+    sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    sock.bind(("::", 7000))
+    sock.settimeout(30)
+    return sock
+
+
+def _say(address: str) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", (address, 7000))
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    return bool(select.select([sock], [], [], 0)[0])
+
+
+@pytest.mark.parametrize("address", [f"::ffff:{_WORLD}", _WORLD_IPV6])
+@pytest.mark.parametrize("seconds", [0.0, 4.0], ids=["at-once", "longer-than-a-neighbour-is-asked"])
+def test_what_is_sent_before_there_is_a_way_out_waits_for_it(address: str, seconds: float) -> None:
+    def look() -> list[bool]:
+        hub = _closed_hub()
+        connected = hub.connect(2)
+        heard = _hearing()
+        before = hub.is_waited_for(connected)
+        _within(hub, connected, lambda: _say(address))
+        waits = hub.is_waited_for(connected)
+        time.sleep(seconds)
+        arrived = _is_readable(heard)
+        hub.open((), 1500, ipv6=True)
+        hub.let_out(2, connected)
+        return [before, waits, arrived, heard.recv(10) == b"x", hub.is_waited_for(connected)]
+
+    assert inside(look) == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("address", [f"::ffff:{_WORLD}", _WORLD_IPV6])
+def test_a_connection_that_is_begun_before_there_is_a_way_out_comes_about(address: str) -> None:
+    def look() -> bytes:
+        hub = _closed_hub()
+        connected = hub.connect(2)
+        listener = _listen("::")
+        listener.settimeout(30)
+
+        def begin() -> socket.socket:
+            sock = socket.socket(socket.AF_INET6)
+            sock.setblocking(False)
+            sock.connect_ex((address, 7000))
+            return sock
+
+        begun = _within(hub, connected, begin)
+        assert hub.is_waited_for(connected)
+        hub.open((), 1500, ipv6=True)
+        hub.let_out(2, connected)
+        accepted, _ = listener.accept()
+        accepted.sendall(b"hello")
+        begun.settimeout(30)
+        said: bytes = begun.recv(10)
+        return said
+
+    assert inside(look) == b"hello"
+
+
+def test_a_network_is_the_same_whether_it_was_connected_before_there_was_a_way_out_or_after() -> None:
+    def look() -> list[str]:
+        hub = _closed_hub()
+        early = hub.connect(2)
+        hub.open((), 1400, ipv6=True)
+        hub.let_out(2, early)
+        late = hub.connect(3)
+
+        def see() -> str:
+            commands = "ip addr show eth0; ip route; ip -6 route; ip neigh; ip -6 neigh; ip ntable show dev eth0"
+            found = os.popen(commands).read()
+            return re.sub(r"inet6 fe80.*\n.*\n|(qlen|@if|refcnt|reachable) ?\d+", "", found)
+
+        return [_within(hub, early, see), _within(hub, late, see).replace("0.3", "0.2").replace("::3", "::2")]
+
+    early, late = [text.replace("02:70:62:00:00:03", "02:70:62:00:00:02") for text in inside(look)]
+    assert early == late
+    assert "mtu 1400" in early
+    assert "PERMANENT" in early
+
+
+def test_a_way_out_that_takes_less_than_the_one_that_was_foreseen() -> None:
+    """The one that was to be had no success: the next has no IPv6, and takes smaller packets."""
+
+    def look() -> tuple[bool, str, int, bool]:
+        hub = _closed_hub()
+        connected = hub.connect(2)
+
+        def begin() -> socket.socket:
+            sock = socket.socket(socket.AF_INET6)
+            sock.setblocking(False)
+            sock.connect_ex(("2001:db8:2::1", 7000))
+            return sock
+
+        begun = _within(hub, connected, begin)
+        heard = _hearing()
+        _within(hub, connected, lambda: _say(f"::ffff:{_WORLD}"))
+        hub.open((), 1300, ipv6=False)
+        hub.let_out(2, connected)
+        arrived = heard.recv(10) == b"x"
+        select.select([], [begun], [], 30)
+        refused = begun.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        seen = _within(hub, connected, lambda: os.popen("ip -6 route").read())
+        link = _within(hub, connected, lambda: os.popen("ip link show eth0").read())
+        return arrived, seen, refused, "mtu 1300" in link
+
+    arrived, routes, refused, small = inside(look)
+    assert arrived
+    assert small
+    assert "eth0" not in routes
+    assert refused in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+
+def test_one_that_has_taken_its_interface_away_is_no_hindrance() -> None:
+    def look() -> bool:
+        hub = _closed_hub()
+        one, two = hub.connect(2), hub.connect(3)
+        _within(hub, one, lambda: os.system("ip link del eth0"))
+        heard = _hearing()
+        _within(hub, two, lambda: _say(f"::ffff:{_WORLD}"))
+        hub.open((), 1500, ipv6=True)
+        hub.let_out(2, one)
+        hub.let_out(3, two)
+        return heard.recv(10) == b"x"
+
+    assert inside(look)
 
 
 def test_nothing_gets_from_one_to_the_other_by_way_of_the_hub() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,6 +99,13 @@ def _all() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def _children(pid: int) -> list[int]:
     """All processes below one, and it."""
     out, parents = [], {}
@@ -178,7 +186,7 @@ from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.launch import Launcher
 from buildkit_py.sandbox.network.plan import draw
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
-layer, base, uplinks, between, how = sys.argv[2:7]
+layer, base, uplinks, between, how, command = sys.argv[2:8]
 count = 0
 def spec():
     global count
@@ -186,11 +194,12 @@ def spec():
     for name in ("upper", "work"):
         os.makedirs(f"{base}/{name}{count}")
     root = RootFilesystem(layers=(layer,), upper=f"{base}/upper{count}", work=f"{base}/work{count}")
-    argv = ("sh", "-c", "nc -w 5 203.0.113.10 7000 </dev/null")
+    argv = ("sh", "-c", command)
     return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated")
 launcher = Launcher.start() if how == "server" else Foreground()
-launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))))
-for attempt in range(2):
+hurry = {"hurry": True} if how == "hurry" else {}
+launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))), **hurry)
+for attempt in range(1 if hurry else 2):
     try:
         print(launcher.spawn(spec(), stdout=1, stderr=2).wait().code, flush=True)
     except SandboxError as error:
@@ -202,12 +211,22 @@ launcher.close()
 """
 
 
+_ASK = "nc -w 5 203.0.113.10 7000 </dev/null"
+
+
 def _try(
-    rootfs: Path, base: Path, uplinks: str, *, path: str = "", between: str = "", how: str = "server"
+    rootfs: Path,
+    base: Path,
+    uplinks: str,
+    *,
+    path: str = "",
+    between: str = "",
+    how: str = "server",
+    command: str = _ASK,
 ) -> list[str]:
     base.mkdir()
     script = [sys.executable, "-c", _FAILING, str(Path(__file__).parents[3]), str(rootfs), str(base), uplinks, between]
-    script.append(how)
+    script += [how, command]
     env = {**os.environ, "PATH": f"{path}:{os.environ['PATH']}" if path else os.environ["PATH"]}
     done = subprocess.run(
         on_a_machine(base / "scratch", script), capture_output=True, text=True, check=True, env=env, timeout=120
@@ -254,3 +273,61 @@ def test_one_that_is_started_again_has_a_network_again(between: str, rootfs: Pat
     base = place / f"again-{bool(between)}"
     said = _try(rootfs, base, "pasta", between=between, how="foreground")
     assert said == ["world 192.0.2.2", "0", "world 192.0.2.2", "0"]
+
+
+# What a program of pasta's name does before it is pasta.
+_REAL_PASTA = f'exec {shutil.which("pasta")} "$@"'
+_NO_NETWORK = "an isolated network could not be made (pasta ended with 3: nothing doing)"
+
+
+def test_one_that_does_not_wait_for_the_way_out_reaches_the_world(rootfs: Path, place: Path) -> None:
+    need("pasta")
+    path = _program(place, "pasta", f"sleep 4; {_REAL_PASTA}")
+    said = _try(rootfs, place / "hurry", "pasta", path=path, how="hurry")
+    assert said == ["world 192.0.2.2", "0"]
+
+
+def test_the_hub_takes_questions_for_names_as_soon_as_it_is_heard(rootfs: Path, place: Path) -> None:
+    need("pasta")
+    path = _program(place, "pasta", f"sleep 2; {_REAL_PASTA}")
+    said = _try(rootfs, place / "names", "pasta", path=path, how="hurry", command="nc -w 9 10.219.0.1 53 </dev/null")
+    assert said == ["0"]
+
+
+def test_what_it_sent_last_waits_for_the_way_out(rootfs: Path, place: Path) -> None:
+    """The command has ended long before: its end is told when what it sent has gone out, or cannot."""
+    need("pasta")
+    command = f"echo it ran; ({_ASK} &); until grep -q 0A71 /proc/net/tcp; do :; done"
+    path = _program(place, "pasta", "sleep 2; echo nothing doing >&2; exit 3")
+    said = _try(rootfs, place / "last-fails", "pasta", path=path, how="hurry", command=command)
+    assert [line.split(" | ")[0] for line in said] == ["it ran", _NO_NETWORK]
+    path = _program(place, "pasta", f"touch {place}/was-started; sleep 2; touch {place}/was-waited-for; {_REAL_PASTA}")
+    assert _try(rootfs, place / "last", "pasta", path=path, how="hurry", command=command) == ["it ran", "0"]
+    assert (place / "was-waited-for").exists()
+
+
+def test_one_that_sends_nothing_does_not_wait_for_the_way_out(rootfs: Path, place: Path) -> None:
+    """And takes with it what was to become one."""
+    mark = f"quick-{os.getpid()}"
+    path = _program(place, "pasta", f"exec sh -c 'sleep 1000; : {mark}'")
+    command = "echo it ran; ls /sys/class/net; sleep 0.5"
+    said = _try(rootfs, place / "quick", "pasta", path=path, how="hurry", command=command)
+    assert said == ["it ran", "eth0", "lo", "0"]
+    assert _eventually(lambda: not any(mark in _command_line(pid) for pid in _all()))
+
+
+@pytest.mark.parametrize("seconds", ["0", "1"])
+def test_when_all_fail_one_that_runs_already_is_killed_and_it_is_an_error(
+    seconds: str, rootfs: Path, place: Path
+) -> None:
+    path = _program(place, "pasta", f"sleep {seconds}; echo nothing doing >&2; exit 3")
+    base = place / f"runs-already-{seconds}"
+    said = _try(rootfs, base, "pasta", path=path, how="hurry", command="sleep 1000")
+    assert [line.split(" | ")[0] for line in said] == [_NO_NETWORK]
+    assert all("--network=host" in line for line in said)
+
+
+def test_what_fails_gives_way_to_the_next_while_it_runs(rootfs: Path, place: Path) -> None:
+    path = _program(place, "pasta", "sleep 1; echo nothing doing >&2; exit 3")
+    said = _try(rootfs, place / "hurry-next", "pasta,bridge", path=path, how="hurry")
+    assert said == ["world 192.0.2.2", "0"]
