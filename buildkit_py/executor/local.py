@@ -161,10 +161,14 @@ class LocalExecutor:
 
     # -- steps
 
-    def foresee(self, steps: Sequence[Step]) -> None:
-        """Hear which steps are to be performed; the sandbox of the first Run is begun while nobody waits for it."""
+    def foresee(self, steps: Sequence[Step], at_once: int = 1) -> None:
+        """Hear which steps are to be performed, so many of them at the same time at most.
+
+        The sandbox of the first Run is begun while nobody waits for it, the others while commands run.
+        """
         runs = [step for step in steps if isinstance(step.op, Run)]
         self.runs.running.coming.update(runs)
+        self.runs.running.at_once = at_once
         networks = [self.places.network(step.op) for step in runs if isinstance(step.op, Run)]
         if "isolated" in networks:
             self._launcher().connect(self.places.networks.plan())

@@ -185,11 +185,13 @@ def absolute(path: str, op: Run) -> str:
 class Running:
     """The sandboxes that run now, so that all can be ended at once.
 
-    `coming` are the Runs whose sandboxes are still to come; a retry makes one that nobody foresaw.
+    `coming` are the Runs whose sandboxes are still to come, `at_once` of them at the same time at most; a retry makes
+    one that nobody foresaw.
     """
 
     def __init__(self) -> None:
         self.coming: set[Step] = set()
+        self.at_once = 1
         self._sandboxes: set[Sandbox] = set()
         self.cancelled = False
 
@@ -258,12 +260,13 @@ def run_command(
     running.coming.discard(step)
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
+        if running.coming and spec.usual and inside < 0:
+            # Not before this one is set up: all mounts of a machine are made one after another.
+            sandbox.await_ready()
+            launcher.prepare(spec.network, min(running.at_once, len(running.coming)))
         pump.run(out_read, err_read, sandbox.started() if inside >= 0 else -1)
         ended = sandbox.wait()
-        if running.coming:
-            # Not while it ran: all mounts of a machine are made one after another.
-            launcher.prepare(spec.network)
-        else:
+        if not running.coming:
             launcher.rest()
     except BaseException:
         _abandon(sandbox)

@@ -77,21 +77,21 @@ class _Waiting:
 
 
 class _Server:
-    """The sandboxes of one builder: those that run, and the one that was prepared for the next usual spec."""
+    """The sandboxes of one builder: those that run, and those that were prepared for the next usual specs."""
 
     def __init__(self, poll: Any) -> None:
         self._host = Host(os.pidfd_open(os.getpid()), host_interpreters())
         self._poll = poll
         self._running: dict[int, _Running] = {}
-        self._next: _Waiting | None = None
+        self._waiting: list[_Waiting] = []
         self._plan = b""
         self._pool: Pool | None = None
         self._resting = False
         self._ending: dict[int, Pool] = {}
         # What waits for a namespace of the pool: requests, whether they are usual, and the number that they want, and
-        # a sandbox to be prepared.
+        # sandboxes to be prepared until there are so many.
         self._pending: list[tuple[Request, bool, int]] = []
-        self._wanted = False
+        self._wanted = 0
 
     @property
     def keeper(self) -> int:
@@ -117,7 +117,7 @@ class _Server:
     def rest(self) -> None:
         """Let go of the isolated network as soon as no sandbox is on it."""
         self._resting = True
-        self._wanted = False
+        self._wanted = 0
         self._let_go()
 
     def _let_go(self) -> None:
@@ -125,9 +125,8 @@ class _Server:
             return
         if any(child.namespace is not None for child in self._running.values()):
             return
-        waiting = self._next
-        if waiting is not None and waiting.namespace is not None:
-            self._next = None
+        for waiting in self._on_network(isolated=True):
+            self._waiting.remove(waiting)
             self._poll.unregister(waiting.pidfd)
             waiting.requests.close()
             _signal.pidfd_send_signal(waiting.pidfd, SIGKILL)
@@ -149,33 +148,39 @@ class _Server:
         pending, self._pending = self._pending, []
         for request, usual, number in pending:
             self.start(request, usual=usual, isolated=True, number=number)
-        if self._wanted:
-            self._wanted = False
-            self.prepare(isolated=True)
+        wanted, self._wanted = self._wanted, 0
+        self.prepare(wanted, isolated=True)
 
-    def prepare(self, *, isolated: bool) -> None:
-        """Fork a process that waits for its spec, if there is none. It is no failure if that cannot be."""
-        if self._next is not None:
-            return
-        if self._pending:  # it would have their descriptors as well, and keep open what others wait for the end of
-            self._wanted = self._wanted or isolated
-            return
+    def _on_network(self, *, isolated: bool) -> list[_Waiting]:
+        return [waiting for waiting in self._waiting if isolated == (waiting.namespace is not None)]
+
+    def prepare(self, count: int, *, isolated: bool) -> None:
+        """Fork processes that wait for their specs, until there are so many. It is no failure if that cannot be."""
+        for _ in range(count - len(self._on_network(isolated=isolated))):
+            # With pending requests it would have their descriptors as well, and keep open what others wait for the
+            # end of.
+            if self._pending or not self._prepare_one(isolated=isolated):
+                self._wanted = max(self._wanted, count) if isolated else self._wanted
+                return
+
+    def _prepare_one(self, *, isolated: bool) -> bool:
+        """Fork a process that waits for its spec; False if a namespace has to be waited for first."""
         namespace = None
         try:
             namespace = self._take() if isolated else None
             if isolated and namespace is None:
-                self._wanted = True
-                return
+                return False
             prepared = init.prepare(self._host, namespace.fd if namespace is not None else -1)
         except (OSError, SetupFailure):
             if namespace is not None:
                 namespace.give_back(reusable=True)
-            return  # whoever wants a sandbox is told
+            return True  # whoever wants a sandbox is told
         finally:
             if namespace is not None:
                 os.close(namespace.fd)
-        self._next = _Waiting(*prepared, namespace)
-        self._poll.register(self._next.pidfd, select.POLLIN)
+        self._waiting.append(waiting := _Waiting(*prepared, namespace))
+        self._poll.register(waiting.pidfd, select.POLLIN)
+        return True
 
     def start(self, request: Request, *, usual: bool, isolated: bool, number: int = 0) -> None:
         """Start a sandbox, as soon as it can have its network; what it comes to is told on its channel.
@@ -260,27 +265,25 @@ class _Server:
                 os.close(fd)
 
     def _hand_over(self, request: Request, isolated: bool) -> tuple[int, int, Namespace | None] | None:
-        """Give a request to the process that waits for one: its id, pidfd and namespace.
+        """Give a request to a process that waits for one: its id, pidfd and namespace.
 
-        None if there is none, it is dead, or it is on another network.
+        None if there is none on that network, or those are dead.
         """
-        waiting = self._next
-        if waiting is None or isolated != (waiting.namespace is not None):
-            return None
-        self._next = None
-        self._poll.unregister(waiting.pidfd)
-        try:
-            if not has_ended(waiting.pidfd):
-                request.pass_on(waiting.requests)
-                return waiting.pid, waiting.pidfd, waiting.namespace
-        except OSError:
-            pass  # it has closed its end, and so is ending
-        finally:
-            waiting.requests.close()
-        os.waitpid(waiting.pid, 0)
-        os.close(waiting.pidfd)
-        if waiting.namespace is not None:
-            waiting.namespace.give_back(reusable=True)
+        for waiting in self._on_network(isolated=isolated):
+            self._waiting.remove(waiting)
+            self._poll.unregister(waiting.pidfd)
+            try:
+                if not has_ended(waiting.pidfd):
+                    request.pass_on(waiting.requests)
+                    return waiting.pid, waiting.pidfd, waiting.namespace
+            except OSError:
+                pass  # it has closed its end, and so is ending
+            finally:
+                waiting.requests.close()
+            os.waitpid(waiting.pid, 0)
+            os.close(waiting.pidfd)
+            if waiting.namespace is not None:
+                waiting.namespace.give_back(reusable=True)
         return None
 
     def ended(self, pidfd: int) -> None:
@@ -298,19 +301,17 @@ class _Server:
             if child.namespace is not None:
                 child.namespace.give_back(reusable=child.reusable)
                 self._let_go()
-        elif self._next is not None:
-            os.waitpid(self._next.pid, 0)
-            self._next.requests.close()
-            if self._next.namespace is not None:
-                self._next.namespace.give_back(reusable=True)
-            self._next = None
+        for waiting in [one for one in self._waiting if one.pidfd == pidfd]:
+            self._waiting.remove(waiting)
+            os.waitpid(waiting.pid, 0)
+            waiting.requests.close()
+            if waiting.namespace is not None:
+                waiting.namespace.give_back(reusable=True)
         os.close(pidfd)
 
     def end(self) -> None:
         """Kill everything, and wait until all sandboxes are gone."""
-        children: list[_Running | _Waiting] = list(self._running.values())
-        if self._next is not None:
-            children.append(self._next)
+        children: list[_Running | _Waiting] = [*self._running.values(), *self._waiting]
         for child in children:
             try:
                 _signal.pidfd_send_signal(child.pidfd, SIGKILL)
@@ -358,7 +359,7 @@ def serve(control: int, parent: int) -> None:
         if isolated:
             server.stay()
         if kind == PREPARE:
-            server.prepare(isolated=isolated)
+            server.prepare(int(number or 1), isolated=isolated)
         elif kind == REST:
             server.rest()
         elif kind == CONNECT and descriptors:

@@ -244,14 +244,15 @@ class Launcher:
         finally:
             os.close(memory)
 
-    def prepare(self, network: str = "host") -> None:
-        """Have a sandbox begun, up to where its spec counts: the next `spawn` of a usual spec gets it, and is faster.
+    def prepare(self, network: str = "host", count: int = 1) -> None:
+        """Have sandboxes begun, up to where their specs count, until so many wait: the next `spawn` of a usual spec
+        gets one, and is faster.
 
-        To be called when another one on `network` ("host" or "isolated") is going to be wanted, while nobody waits: it
+        To be called when others on `network` ("host" or "isolated") are going to be wanted, while nobody waits: it
         is half of the work.
         """
         try:
-            self._control.send(PREPARE + (ISOLATED if network == "isolated" else b""))
+            self._control.send(PREPARE + (ISOLATED if network == "isolated" else b"") + AT + b"%d" % count)
         except OSError:
             pass  # the server has ended, which `spawn` says
 

@@ -3,8 +3,8 @@
 They are the channel to report on, the marshalled spec (a memfd), and standard
 input, output and error; input may be left out. The text of the message says
 whether the spec is `usual`, and whether its network is the isolated one. A
-third kind of message, without descriptors, asks to prepare a sandbox for a
-usual spec, a fourth, with a marshalled plan (a memfd), to get the isolated
+third kind of message, without descriptors, asks to prepare sandboxes for
+usual specs, a fourth, with a marshalled plan (a memfd), to get the isolated
 network ready, and a fifth says that it will not be wanted again soon. A sixth asks for
 a command in a sandbox that runs: the pidfd of that comes before the rest.
 """
@@ -23,7 +23,7 @@ JOIN = b"join"
 ISOLATED = b", isolated"
 """What follows the text of a message that is about a sandbox on the isolated network; then may follow:"""
 AT = b" at "
-"""and the number that its addresses are of."""
+"""and the number that its addresses are of; or how many sandboxes are to be prepared."""
 
 _MOST_DESCRIPTORS = 8
 

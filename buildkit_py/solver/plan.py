@@ -28,7 +28,10 @@ class State:
 
 
 class Plan:
-    """Made from the steps to work on, inputs before their users; all other inputs count as done."""
+    """Made from the steps to work on, inputs before their users; all other inputs count as done.
+
+    `width` is how many Runs stand beside each other at most: as many have as many steps between them and the roots.
+    """
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self.state: dict[Step, str] = {}
@@ -36,8 +39,12 @@ class Plan:
         self._users: dict[Step, list[Step]] = {}
         self._ready: list[Step] = []
         self._in_pool: dict[str, int] = {}  # how many of each pool run
+        level: dict[Step, int] = {}
+        runs: dict[int, int] = {}
         for step in steps:
             pending = {child for child in inputs(step) if child in self.state}
+            here = level[step] = 1 + max([level[child] for child in pending], default=0)
+            runs[here] = runs.get(here, 0) + isinstance(step.op, Run)
             self.state[step] = State.WAITING
             self._waits_for[step] = len(pending)
             for child in pending:
@@ -45,6 +52,7 @@ class Plan:
             if not pending:
                 self._ready.append(step)
         self._ready.reverse()  # popped from the end: the order of the graph
+        self.width = max(runs.values(), default=0)
 
     def next_ready(self) -> Step | None:
         """A step whose inputs are all done, now RUNNING; None if there is none at the moment.

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
         def source_digest(self, step: Step, index: int, source: Result) -> str:
             """The content digest of what a step takes from its source `index`."""
 
-        def foresee(self, steps: Sequence[Step]) -> None:
-            """Hear which steps are to be performed, inputs first; some of them may turn out to have a result."""
+        def foresee(self, steps: Sequence[Step], at_once: int) -> None:
+            """Hear which steps are to be performed, inputs first, so many of them at the same time at most; some may
+            turn out to have a result.
+            """
 
         def settled(self, step: Step, step_id: str) -> Op:
             """The op of a source that moves, with what its server says it is now. Raises as `execute`."""
@@ -163,8 +165,8 @@ class Solver:
 
     def _work(self, needed: list[Step], solution: Solution) -> None:
         """Bring the steps that have no result to one."""
-        self.executor.foresee(needed)
         plan = Plan(needed)
+        self.executor.foresee(needed, min(self.jobs, plan.width))
         from _queue import SimpleQueue
 
         todo: SimpleQueue[Step | None] = SimpleQueue()

@@ -237,6 +237,23 @@ def test_a_prepared_sandbox_is_taken(launcher: Launcher, steps: Steps) -> None:
     assert second not in _waiting(launcher)
 
 
+def test_as_many_sandboxes_are_prepared_as_are_wanted(steps: Steps) -> None:
+    with Launcher.start() as launcher:
+        launcher.prepare("host", 3)
+        assert _eventually(lambda: len(_waiting(launcher)) == 3)
+        waiting = set(_waiting(launcher))
+        os.kill(first := waiting.pop(), signal.SIGKILL)
+        assert _eventually(lambda: first not in _waiting(launcher))
+        begun = [launcher.spawn(steps("true"), stdout=1, stderr=2) for _ in range(3)]
+        assert waiting < {sandbox.pid for sandbox in begun}
+        assert [sandbox.wait().code for sandbox in begun] == [0, 0, 0]
+        launcher.prepare("host", 2)
+        assert _eventually(lambda: len(_waiting(launcher)) == 2)
+        launcher.prepare("host", 2)
+        assert _output(launcher, steps("echo", "x")) == (0, b"x\n")
+        assert len(_waiting(launcher)) == 1
+
+
 @pytest.mark.parametrize(
     "fields",
     [

@@ -85,6 +85,7 @@ class ScriptedExecutor:
         self.cache = cache
         self.ran: list[str] = []
         self.foreseen: list[list[str]] = []
+        self.at_once = 0
         self.files: dict[str, str] = {}
         self.writes: dict[str, str] = {}
         self.fails: set[str] = set()
@@ -126,8 +127,9 @@ class ScriptedExecutor:
             self.asked.append(step.op.url)
         return step.op.replace(digest=self.web[step.op.url])
 
-    def foresee(self, steps: Sequence[Step]) -> None:
+    def foresee(self, steps: Sequence[Step], at_once: int) -> None:
         self.foreseen.append([step.name for step in steps])
+        self.at_once = at_once
 
     def cancel(self) -> None:
         self.cancelled.set()

@@ -73,6 +73,17 @@ def test_the_executor_hears_what_is_to_be_performed(bench: Bench) -> None:
     assert bench.executor.foreseen == [["a", "COPY src", "b"], ["COPY src", "b"]]
 
 
+def test_the_executor_hears_how_many_runs_there_are_at_once(bench: Bench) -> None:
+    top = run("top", image())
+    sides = [run(side, top) for side in "abc"]
+    bench.solve(run("c", run("b", run("a", image()))), jobs=8)
+    assert bench.executor.at_once == 1
+    bench.solve(*sides, jobs=8)
+    assert bench.executor.at_once == 3
+    bench.solve(*[run("other", side) for side in sides], run("d", top), jobs=2)
+    assert bench.executor.at_once == 2
+
+
 def test_a_first_copy_is_not_read_twice(bench: Bench) -> None:
     bench.solve(copy("src", image(), context()))
     assert bench.executor.digested == 0
