@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from buildkit_py.frontend.assemble import Pairs, Stage
+    from buildkit_py.frontend.assemble import Pairs, Settings, Stage
     from buildkit_py.graph.op import Mount
     from buildkit_py.source_map import Position
 
@@ -26,6 +26,26 @@ TIMEOUT = 60_000
 """How many milliseconds a service has to become ready, unless it is told otherwise."""
 
 STOP_SIGNAL = "SIGTERM"
+
+# The longest label of a host's name (RFC 1035, 2.3.4); the kernel's own limit, for all labels, is one more (uname(2)).
+_LONGEST_NAME = 63
+# What every host calls itself (RFC 6761, 6.3), in /etc/hosts or without that.
+_EVERYBODY = frozenset(("localhost", "ip6-localhost", "ip6-loopback"))
+
+
+def check_name(name: str, position: Position | None) -> None:
+    """Raise where a service, asked for at a place, could not be reached by a name, or not have it as its own."""
+    said = ""
+    if len(name) > _LONGEST_NAME:
+        said = f"it has {len(name)} characters"
+    elif name in _EVERYBODY or name.endswith(".localhost"):
+        said = "every host calls itself so"
+    if said:
+        raise BuildfileError(
+            f"`{name}` cannot be the name of a service: {said}",
+            at=position,
+            hint=f"give it another name, of at most {_LONGEST_NAME} characters",
+        )
 
 
 def port(text: str) -> int:
@@ -98,8 +118,15 @@ def seeded(
 ) -> Step:
     """The filesystem of a service that ran once on its stage's, and what it and a command in it wrote there.
 
-    `command` () is none: the service itself takes what is mounted.
+    `command` () is none: the service itself takes what is mounted. Raises `BuildfileError` for one that would be
+    stopped before it could.
     """
+    if not command and not (service.port or service.ready):
+        raise BuildfileError(
+            f"nothing says when the service `{service.name}` has taken the files that it is seeded with",
+            at=position,
+            hint="give it `port`, which opens when that is done, or `ready`",
+        )
     op = Run(
         argv=command,
         env=service.env,
@@ -114,15 +141,22 @@ def seeded(
     return Step(op, files_of(stage), sources, f"[service {service.name}] SEED {shown}".rstrip(), stage.name, position)
 
 
-def check_network(network: str, given: str, names: Iterable[str], position: Position | None) -> None:
-    """Raise `BuildfileError` where a step asks for services, and for a network from which it would not reach them.
+def check_step(settings: Settings, network: str, names: Iterable[str], position: Position | None) -> None:
+    """Raise where a step asks for services that it would not reach: from its network, or for a name that it has itself.
 
-    `network` is what the step says, `given` what is said for all steps.
+    `network` is what the step says, `settings` what is said for all steps.
     """
-    wanted = network if network != "default" or given == "host" else given
+    names = tuple(names)
+    wanted = network if network != "default" or settings.network == "host" else settings.network
     if wanted != "default":
         raise BuildfileError(
             f"on the network `{wanted}` a step does not reach its services ({', '.join(names)})",
             at=position,
             hint="without `network` a step with services is on the isolated network, which they are on",
+        )
+    if (own := settings.hostname.lower()) in names:
+        raise BuildfileError(
+            f"the step itself is called `{own}`, as one of its services",
+            at=position,
+            hint="give the service another name, or the steps, with --build-arg BUILDKIT_SANDBOX_HOSTNAME=NAME",
         )

@@ -40,7 +40,7 @@ def lower_services(
             service, step = lower_service(lowering.build, node, name.lower(), lowering.node, at)
             sources.append(step)
             found[name.lower()] = service.replace(source=len(sources) - 1)
-        services.check_network(network, stage.settings.network, found, at)
+        services.check_step(stage.settings, network, found, at)
     return tuple(found.values())
 
 

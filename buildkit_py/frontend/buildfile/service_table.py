@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.services import check_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class ServiceTable:
         self.by_name: dict[str, ServiceNode] = {}
 
     def add(self, name: str, node: ServiceNode, at: Position) -> None:
-        """Take one in. Raises `BuildfileError` at `at` where there is another one of that name."""
+        """Take one in. Raises `BuildfileError` at `at` for a name that none can have, or that another one has."""
+        check_name(name, at)
         known = self.by_name.setdefault(name, node)
         if known is not node:
             other = known.head.position

@@ -46,7 +46,7 @@ class ServiceLowering:
             found.append(made.replace(source=len(sources) - 1))
         if found:
             at = wanted[0][1].position
-            services.check_network(action.network, stage.settings.network, [name for name, _ in wanted], at)
+            services.check_step(stage.settings, action.network, [name for name, _ in wanted], at)
         return tuple(found)
 
     def _one(self, name: str, service: Service) -> tuple[op.Service, Step]:

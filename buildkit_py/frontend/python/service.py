@@ -109,6 +109,7 @@ def named(wanted: Any) -> tuple[tuple[str, Service], ...]:
                 at=here(),
                 hint="a name begins with a letter and holds small letters, digits, `-`, `_` and `.`",
             )
+        services.check_name(name, here())
         found.append((name, value))
     return tuple(found)
 

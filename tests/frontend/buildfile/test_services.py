@@ -158,6 +158,19 @@ WRONG = [
         "the services are a",
     ),
     ("FROM base\nRUN --with=db x", "2:5: there is no service `db`", "define it: `SERVICE db FROM IMAGE`"),
+    ("SERVICE localhost FROM x\nFROM base", "1:1: `localhost` cannot be the name of a service", "another name"),
+    ("ARG N=x.localhost\nSERVICE $N FROM x\nFROM base", "2:1: `x.localhost` cannot be the name of a", "another name"),
+    ("SERVICE IP6-loopback FROM x\nFROM base", "1:1: `ip6-loopback` cannot be the name of a service", "another name"),
+    (
+        f"SERVICE {'a' * 64} FROM x\nFROM base",
+        f"1:1: `{'a' * 64}` cannot be the name of a service: it has 64 characters",
+        "at most 63",
+    ),
+    (
+        PLAIN.replace("db", "buildkitsandbox"),
+        "3:5: the step itself is called `buildkitsandbox`, as one of its services",
+        "give the service another name",
+    ),
     (
         f"SERVICE db FROM x\n{PLAIN}",
         "2:1: there are two services `db`; the other one stands in Buildfile:1",
@@ -217,6 +230,21 @@ def test_what_is_wrong_is_said(text: str, said: str, hint: str) -> None:
         lower(text)
     assert f"{caught.value.at}: {caught.value.message}".startswith(f"Buildfile:{said}")
     assert hint in caught.value.hint
+
+
+def test_the_name_of_a_step_is_not_for_its_services() -> None:
+    assert [one.name for one in services(PLAIN.replace("db", "a" * 63))] == ["a" * 63]
+    with pytest.raises(BuildfileError, match="the step itself is called `db`") as caught:
+        lower(PLAIN, build_args=(("BUILDKIT_SANDBOX_HOSTNAME", "DB"),))
+    assert str(caught.value.at).startswith("Buildfile:3:5")
+
+
+def test_a_name_that_is_too_long_where_it_is_included(tmp_path: Path) -> None:
+    (tmp_path / "lib").write_text(f"SERVICE {'a' * 60} FROM postgres\nFROM base AS b\n")
+    text = "INCLUDE lib --as more\nFROM base"
+    with pytest.raises(BuildfileError, match="cannot be the name of a service: it has 65 characters") as caught:
+        lower(text, context=str(tmp_path), file=str(tmp_path / "Buildfile"))
+    assert str(caught.value.at).endswith("Buildfile:1:9")
 
 
 def test_a_test_of_the_stage_that_its_service_starts_from_needs_one_of_its_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.graph.op import Copy, CopyPath, Mount, Run, Service
-from buildkit_py.image.config import ImageConfig
+from buildkit_py.image.config import Healthcheck, ImageConfig
 from tests.frontend.buildfile.lowering import Lowered
 from tests.frontend.fakes import FakeResolver
 from tests.frontend.python.door import BASE, Door
@@ -21,9 +21,15 @@ def resolver() -> FakeResolver:
     return FakeResolver(base=BASE, postgres=POSTGRES)
 
 
-def step(directory: Path, definition: str, run: str = 'services={"db": db}', before: str = "") -> Run:
+def step(
+    directory: Path,
+    definition: str,
+    run: str = 'services={"db": db}',
+    before: str = "",
+    images: FakeResolver | None = None,
+) -> Run:
     text = f"{IMPORT}{before}\n@target\ndef app():\n    db = {definition}\n    return Image('base').run('x', {run})\n"
-    target = Door(directory, text, resolver=resolver()).one()
+    target = Door(directory, text, resolver=images or resolver()).one()
     assert target.step is not None
     assert isinstance(target.step.op, Run)
     return target.step.op
@@ -112,6 +118,9 @@ def test_a_value_that_cannot_be_is_told_at_its_line(tmp_path: Path, definition: 
         ("services={1: db}", "each name in `services` of run() must be str, got int 1"),
         ("services={'a b': db}", "`a b` cannot be the name of a service"),
         ("services={'../x': db}", "`../x` cannot be the name of a service"),
+        ("services={'localhost': db}", "`localhost` cannot be the name of a service: every host calls itself so"),
+        ("services={'a' * 64: db}", f"`{'a' * 64}` cannot be the name of a service: it has 64 characters"),
+        ("services={'buildkitsandbox': db}", "the step itself is called `buildkitsandbox`, as one of its services"),
         ("services={'db': db}, network='none'", "on the network `none` a step does not reach its services (db)"),
     ],
 )
@@ -119,6 +128,18 @@ def test_services_that_cannot_be(tmp_path: Path, run: str, said: str) -> None:
     with pytest.raises(BuildfileError) as caught:
         step(tmp_path, "service('postgres')", run)
     assert caught.value.message.startswith(said)
+
+
+def test_files_as_a_seed_need_something_that_says_when_they_were_taken(tmp_path: Path) -> None:
+    with pytest.raises(BuildfileError, match="nothing says when the service `db` has taken the files") as caught:
+        step(tmp_path, "service('postgres', seed=context('.'))")
+    assert str(caught.value.at).startswith("Buildfile.py:6")
+    assert caught.value.hint == "give it `port`, which opens when that is done, or `ready`"
+    for said in ("port=1", "ready='up'"):
+        assert step(tmp_path, f"service('postgres', seed=context('.'), {said})").services
+    checked = resolver()
+    checked.configs["postgres"] = POSTGRES.replace(healthcheck=Healthcheck(("CMD", "up")))
+    assert step(tmp_path, "service('postgres', seed=context('.'))", images=checked).services
 
 
 def test_an_image_with_nothing_to_run(tmp_path: Path) -> None:
