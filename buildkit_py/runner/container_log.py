@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from _json import encode_basestring_ascii
-from contextlib import suppress
 from itertools import chain
 
 from buildkit_py import json_text
@@ -96,8 +95,10 @@ class LogWriter:
         """Go on in a new file. Raises `OSError` where there is no room for one; the next line tries again then."""
         fresh = os.open(self._path + ".new", _NEW | os.O_TRUNC, 0o600)
         try:
-            with suppress(FileNotFoundError):  # it was put aside already, and the new one did not get its place
+            try:
                 os.replace(self._path, self._path + ".1")
+            except FileNotFoundError:
+                pass  # it was put aside already, and the new one did not get its place
             os.replace(self._path + ".new", self._path)
         except BaseException:
             os.close(fresh)
