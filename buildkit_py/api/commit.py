@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from buildkit_py.api.session import Session
+    from buildkit_py.events import Emit
     from buildkit_py.image.config import ImageDocument
     from buildkit_py.image.entry import Entry
     from buildkit_py.store.containers import About
@@ -31,13 +32,21 @@ class Committed(Record):
 
 
 def commit(
-    text: str, name: str = "", *, changes: Sequence[str] = (), message: str = "", author: str = "", store: str = ""
+    text: str,
+    name: str = "",
+    *,
+    changes: Sequence[str] = (),
+    message: str = "",
+    author: str = "",
+    store: str = "",
+    emit: Emit | None = None,
 ) -> Committed:
     """Make an image of a container, which stands still meanwhile, and name it.
 
     Its configuration is that of the container's image with `changes`, instructions of a Buildfile. What lies in its
-    volumes and in memory is no part of it. Only for a process with one thread. Raises `UsageError`, `BuildfileError`
-    for a change that is wrong, `ExportError` for what may not leave this machine, `ContextError`, `StoreError`.
+    volumes and in memory is no part of it. `emit` hears of a wait for others. Only for a process with one thread.
+    Raises `UsageError`, `BuildfileError` for a change that is wrong, `ExportError` for what may not leave this machine,
+    `ContextError`, `StoreError`.
     """
     from buildkit_py.image import reference
 
@@ -48,7 +57,7 @@ def commit(
     about = containers.find(text)
     if not about.body:
         raise UsageError(f"the description of the container `{about.name}` is damaged")
-    with as_it_is(containers, about) as pidfd:
+    with as_it_is(containers, about, emit) as pidfd:
         if pidfd >= 0:
             from buildkit_py.sandbox.container_root import enter_user_namespace
 

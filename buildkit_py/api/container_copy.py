@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from buildkit_py.events import Emit
     from buildkit_py.image.entry import Entry
     from buildkit_py.runner.copying.place import Destination, Given
 
@@ -41,20 +42,28 @@ class Copied(Record):
     owners_lost: int
 
 
-def copy(source: Side, dest: Side, *, archive: bool = False, follow: bool = False, store: str = "") -> Copied:
+def copy(
+    source: Side,
+    dest: Side,
+    *,
+    archive: bool = False,
+    follow: bool = False,
+    store: str = "",
+    emit: Emit | None = None,
+) -> Copied:
     """Copy; one of the two sides is a container's.
 
     With `archive` owners stay what they are, else all belongs to root in a container, and to this user here. With
-    `follow` a link that `source` names stands for what it leads to. Only for a process with one thread. Raises
-    `UsageError` where docker's rules do not allow it, `ContextError` and `SourceError` for what cannot be read,
-    `ExportError` for what cannot be written.
+    `follow` a link that `source` names stands for what it leads to. `emit` hears of a wait for others. Only for a
+    process with one thread. Raises `UsageError` where docker's rules do not allow it, `ContextError` and `SourceError`
+    for what cannot be read, `ExportError` for what cannot be written.
     """
     if bool(source.container) == bool(dest.container):
         raise UsageError(
             "one of the two sides has to be a container's, and the other one this machine's",
             hint="CONTAINER:PATH is a container's; `./a:b` is a file here whose name has a colon",
         )
-    with opened_root(source.container or dest.container, store=store) as (about, fd):
+    with opened_root(source.container or dest.container, store=store, emit=emit) as (about, fd):
         inside = Root(fd, True, about.name)
         outside = Root(os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), False, "")
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from itertools import count
 
 from buildkit_py.api.containers import first_process, writable_root
 from buildkit_py.errors import UsageError
@@ -15,18 +16,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from buildkit_py.events import Emit
     from buildkit_py.store.containers import About, Containers
 
 _PAUSE = 0.01
+_QUIET = 100  # looks, before it is said that there is a wait
 
 
 @contextmanager
-def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
+def opened_root(text: str, *, store: str = "", emit: Emit | None = None) -> Iterator[tuple[About, int]]:
     """A container and the descriptor of its root, as what runs in it has it.
 
     One that does not run has its layers and the directories of this machine that it mounts put together for as long,
     and cannot be started meanwhile. Only for a process with one thread, which may get other namespaces. Raises
-    `UsageError`, `StoreError`, `SandboxError`.
+    `UsageError`, `StoreError`, `SandboxError`. `emit` hears of a wait for others.
     """
     from buildkit_py.sandbox.container_root import running_root
 
@@ -34,7 +37,7 @@ def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
     about = containers.find(text)
     if not about.body:
         raise UsageError(f"the description of the container `{about.name}` is damaged")
-    with as_it_is(containers, about) as pidfd:
+    with as_it_is(containers, about, emit) as pidfd:
         if pidfd < 0:
             with _resting(about, store) as root:
                 yield about, root
@@ -47,12 +50,13 @@ def opened_root(text: str, *, store: str = "") -> Iterator[tuple[About, int]]:
 
 
 @contextmanager
-def as_it_is(containers: Containers, about: About) -> Iterator[int]:
+def as_it_is(containers: Containers, about: About, emit: Emit | None = None) -> Iterator[int]:
     """A pidfd of a container's first process, or -1 for one that does not run, and does not start meanwhile.
 
-    Raises `UsageError` for one between two starts, `StoreError`.
+    Who is here first is waited for, of which `emit` hears. Raises `UsageError` for one between two
+    starts, `StoreError`.
     """
-    while True:
+    for look in count():
         pidfd = first_process(containers, about)
         if pidfd >= 0:
             try:
@@ -72,6 +76,10 @@ def as_it_is(containers: Containers, about: About) -> Iterator[int]:
                 f"the container `{about.name}` is about to be started again",
                 hint=f"`pybuild stop {about.name}` first, or try again when it runs",
             )
+        if look == _QUIET and emit is not None:
+            from buildkit_py.events import Notice
+
+            emit(Notice("info", f"waiting for who starts, copies from or commits the container `{about.name}`"))
         time.sleep(_PAUSE)  # it is just being started, or somebody else has it as we would
 
 

@@ -58,7 +58,7 @@ def start(text: str, *, store: str = "") -> str:
     containers = _containers(root)
     about = containers.find(text)
     if containers.is_supervised(about.id):
-        raise UsageError(f"the container `{about.name}` is running")
+        raise containers.taken(about.id)
     if project := about.body.get("project"):
         with go_to(project, store=root):
             begin(_SUPERVISE, root, about.id, _SUPERVISOR)

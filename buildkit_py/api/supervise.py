@@ -59,7 +59,7 @@ def run(root: str, id: str, ready: Callable[[PybuildError | None], None]) -> Non
             raise UsageError(f"there is no container {id[:12]}, or its description is damaged")
         lock = containers.take(id)
         if lock is None:
-            raise UsageError(f"the container `{about.name}` is running")
+            raise containers.taken(id)
         try:
             supervisor, state = _run(session, about, ready)
         finally:

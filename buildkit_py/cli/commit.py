@@ -36,6 +36,7 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Make it and print its digest."""
     from buildkit_py.api.commit import commit
+    from buildkit_py.cli.notices import say
 
     parsed = parse(parser(), argv)
     container, name = (*parsed.operands, "")[:2]
@@ -45,6 +46,7 @@ def main(argv: list[str]) -> int:
         changes=parsed.all("change"),
         message=parsed.one("message"),
         author=parsed.one("author"),
+        emit=say,
     )
     if not made.whole:
         sys.stderr.write(

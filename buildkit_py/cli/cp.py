@@ -41,11 +41,12 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Copy, and say what could not be."""
     from buildkit_py.api.container_copy import copy
+    from buildkit_py.cli.notices import say
     from buildkit_py.report.escape import visible
 
     parsed = parse(parser(), argv)
     source, dest = [_side(text) for text in parsed.operands]
-    copied = copy(source, dest, archive=parsed.has("archive"), follow=parsed.has("follow-link"))
+    copied = copy(source, dest, archive=parsed.has("archive"), follow=parsed.has("follow-link"), emit=say)
     if copied.left_out:
         more = ", …" if len(copied.left_out) > 1 else ""
         count = f"{len(copied.left_out)} devices or sockets were" if more else "a device or socket was"

@@ -2,7 +2,7 @@
 
     about           sealed About: what it is, which never changes
     state           sealed State: how it fares, written by its supervisor alone
-    lock            held by the supervisor for its life
+    lock            held by the supervisor for its life, and by who copies from a container that does not run
     control         the supervisor's socket
     log, log.1      what it wrote, and the part before that
     upper/, work/   its writable layer
@@ -167,7 +167,7 @@ class Containers:
         self._work.write(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
 
     def take(self, id: str) -> Lock | None:
-        """Have a container for oneself, until the lock is released; None where a supervisor has it.
+        """Have a container for oneself, until the lock is released; None where a supervisor has it, or a copy of it.
 
         Raises `StoreError`, also where the container is not there any more.
         """
@@ -177,6 +177,16 @@ class Containers:
                 return None
             time.sleep(_PAUSE)  # somebody looked at just this moment
         return lock
+
+    def taken(self, id: str, hint: str = "") -> UsageError:
+        """The error for a container that `take` does not give; `hint` is for one that runs."""
+        about = self.about(id) or _damaged(id)
+        if self.state(id).status in _ALIVE:
+            return UsageError(f"the container `{about.name}` is running", hint=hint)
+        return UsageError(
+            f"the container `{about.name}` is just being started, copied from or committed",
+            hint="try again when that is done",
+        )
 
     def is_supervised(self, id: str) -> bool:
         """Whether a supervisor lives. To look takes the lock for a moment, which `take` bears."""
@@ -211,7 +221,7 @@ class Containers:
         raise UsageError(f"there is no container `{text}`", hint="`pybuild ps -a` lists them")
 
     def delete(self, id: str) -> bool:
-        """Remove a container that no supervisor has; False if there was none. Raises `UsageError` where it runs."""
+        """Remove a container that nobody has; False if there was none. Raises `UsageError` where somebody has it."""
         try:
             lock = self.take(id)
         except StoreError:
@@ -219,7 +229,7 @@ class Containers:
                 return False
             raise
         if lock is None:
-            raise UsageError(f"the container {id[:12]} is running", hint="`pybuild stop` it, or `pybuild rm -f`")
+            raise self.taken(id, "`pybuild stop` it, or `pybuild rm -f`")
         try:
             return self._work.remove(self.path(id))
         finally:

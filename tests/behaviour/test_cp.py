@@ -335,3 +335,37 @@ def test_a_container_that_swaps_what_is_copied(svc: World) -> None:
     assert (canary / "secret").read_text() == "of this machine"
     for path in svc.project.glob("out-*/d/secret"):
         assert path.is_symlink() or path.read_text() in ("mine\n", "", "evil")
+
+
+def test_who_comes_while_a_container_is_copied_from(svc: World) -> None:
+    """One that does not run: nobody is told that it does, and who waits says so."""
+    sh(svc, "web", "dd if=/dev/zero of=/large bs=1M count=4 2>/dev/null")
+    svc.run("wait", "web")
+    copying = subprocess.Popen(
+        svc.command("cp", "web:/large", "-"), cwd=svc.project, env=svc.environment(), stdout=subprocess.PIPE
+    )
+    assert copying.stdout is not None
+    with copying:
+        assert copying.stdout.read(1)  # more than the pipe takes is still to come
+        for argv in (("rm", "web"), ("rm", "-f", "web"), ("start", "web")):
+            refused = svc.run(*argv, ok=False)
+            assert refused.returncode == 2
+            assert "the container `web` is just being started, copied from or committed" in refused.stderr
+            assert "running" not in refused.stderr
+        assert svc.run("stop", "web").stdout == "web\n"  # it does not run, as was wanted
+        with subprocess.Popen(
+            svc.command("commit", "web", "mine"),
+            cwd=svc.project,
+            env=svc.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as waiting:
+            assert waiting.stderr is not None
+            said = waiting.stderr.readline()
+            assert said == "note: waiting for who starts, copies from or commits the container `web`\n"
+            assert waiting.poll() is None
+            copying.stdout.read()
+            assert waiting.wait() == 0
+    assert copying.returncode == 0
+    svc.run("rm", "web")
