@@ -10,6 +10,16 @@ from __future__ import annotations
 
 from struct import Struct, error
 
+from buildkit_py.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    # A path with git's mode. In the part of a split index that names another part, the path may be b"".
+    Listed: TypeAlias = tuple[bytes, int]
+
 # Of an index of a million files, and some.
 MOST_BYTES = 256 << 20
 _HEAD = Struct(">4sII")
@@ -20,16 +30,43 @@ _EXTENDED, _LONG = 0x4000, 0xFFF
 _GITLINK, _FILE, _SYMLINK = 0o160000, 0o100000, 0o120000
 
 
+class Link(Record):
+    """The extension of that name: the checksum of the other part of a split index, and what is otherwise than there."""
+
+    digest: bytes
+    changes: bytes
+
+
 class _Unfit(ValueError):
     """The bytes are no entries and extensions with digests of this size."""
 
 
-def tracked(data: bytes, below: str = "") -> dict[bytes, int]:
+def tracked(data: bytes, below: str = "", beside: Callable[[str], bytes] | None = None) -> dict[bytes, int]:
     """The tracked paths below the directory `below` (ends in "/" unless it is ""), relative to it, with git's modes.
 
-    0o100644 and 0o100755 are files, 0o120000 is a symbolic link, 0o160000 a submodule.
-    Raises `ValueError` for what is no whole index, or is in parts.
+    0o100644 and 0o100755 are files, 0o120000 is a symbolic link, 0o160000 a submodule. Of an index that is split,
+    `beside` gives the bytes of the file of that name beside it, which has the other part.
+    Raises `ValueError` for what is no whole index, and what `beside` raises.
     """
+    entries, link = _read(data)
+    if link is not None:
+        from buildkit_py.executor.git_split_index import joined
+
+        if beside is None or not any(link.digest):
+            raise ValueError("it is split: `git update-index --no-split-index` puts it together")
+        name = f"sharedindex.{link.digest.hex()}"
+        other = beside(name)
+        shared, further = _read(other)
+        if further is not None or not other.endswith(link.digest):
+            raise ValueError(f"its other part, {name}, is damaged")
+        entries = joined(shared, entries, link.changes)
+    prefix = below.encode("utf-8", "surrogateescape")
+    cut, kinds = len(prefix), (_FILE, _SYMLINK, _GITLINK)
+    return {path[cut:]: mode for path, mode in entries if path.startswith(prefix) and mode & 0o170000 in kinds}
+
+
+def _read(data: bytes) -> tuple[list[Listed], Link | None]:
+    """All entries of an index in their order, and where the other part is of one that is split."""
     try:
         magic, version, count = _HEAD.unpack_from(data)
     except error as problem:
@@ -41,7 +78,7 @@ def tracked(data: bytes, below: str = "") -> dict[bytes, int]:
     for size, name in ((20, "sha1"), (32, "sha256")):
         if _sums(data, size, name):
             try:
-                return _entries(data, version, count, size, below.encode("utf-8", "surrogateescape"))
+                return _entries(data, version, count, size)
             except _Unfit as problem:
                 unfit = unfit or problem
             except (IndexError, error):
@@ -59,10 +96,11 @@ def _sums(data: bytes, size: int, name: str) -> bool:
     return end == _hashlib.new(name, body, usedforsecurity=False).digest() or end == bytes(size)
 
 
-def _entries(data: bytes, version: int, count: int, size: int, below: bytes) -> dict[bytes, int]:
-    found: dict[bytes, int] = {}
-    at, cut, end = _HEAD.size, len(below), len(data) - size
+def _entries(data: bytes, version: int, count: int, size: int) -> tuple[list[Listed], Link | None]:
+    found: list[Listed] = []
+    at, end = _HEAD.size, len(data) - size
     path, nameless = b"", False
+    link: Link | None = None
     for _ in range(count):
         (mode,) = _MODE.unpack_from(data, at + _MODE_AT)
         (flags,) = _FLAGS.unpack_from(data, at + _DIGEST_AT + size)
@@ -81,16 +119,17 @@ def _entries(data: bytes, version: int, count: int, size: int, below: bytes) -> 
             raise _Unfit("it is damaged")
         at = following
         nameless = nameless or not path  # in a split index the other part has the name
-        if path.startswith(below) and (mode & 0o170000) in (_FILE, _SYMLINK, _GITLINK):
-            found[path[cut:]] = mode
+        found.append((path, mode))
     while at < end:  # extensions: those in small letters have to be understood
         signature, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8])
         if signature == b"link":
-            raise ValueError("it is split: `git update-index --no-split-index` puts it together")
+            if length < size or at + 8 + length > end:
+                raise _Unfit("it is damaged")
+            link = Link(data[at + 8 : at + 8 + size], data[at + 8 + size : at + 8 + length])
         at += 8 + length
-    if nameless or at != end:
+    if (nameless and link is None) or at != end:
         raise _Unfit("it is damaged")
-    return found
+    return found, link
 
 
 def _offset(data: bytes, at: int) -> tuple[int, int]:

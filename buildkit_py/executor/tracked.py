@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.errors import ContextError
 from buildkit_py.executor.git_index import MOST_BYTES, tracked
 from buildkit_py.image.entry import DIR, FILE
@@ -26,18 +28,15 @@ class Tracked:
         self._files: dict[str, int] = {}
         self._directories: set[str] = set()
         try:
-            with open(tree.index, "rb") as file:
-                data = file.read(MOST_BYTES + 1)
-            if len(data) > MOST_BYTES:
-                raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
-            found = tracked(data, tree.below)
+            data = _bytes(tree.index)
         except FileNotFoundError:  # nothing was added yet
             return
         except (OSError, ValueError) as problem:
-            what = problem.strerror if isinstance(problem, OSError) else problem
-            raise ContextError(
-                f"cannot read git's index: {what}", at=tree.index, hint="build without normalizing modes"
-            ) from problem
+            raise _unreadable(tree.index, problem) from problem
+        try:
+            found = tracked(data, tree.below, lambda name: _bytes(f"{os.path.dirname(tree.index)}/{name}"))
+        except (OSError, ValueError) as problem:
+            raise _unreadable(tree.index, problem) from problem
         for name, mode in found.items():
             path = name.decode("utf-8", "surrogateescape")
             if mode & 0o170000 == 0o100000:
@@ -55,3 +54,19 @@ class Tracked:
         elif kind == DIR and path in self._directories:
             mode = 0o755
         return entry if mode == entry[2] else entry._replace(mode=mode)
+
+
+def _bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+    return data
+
+
+def _unreadable(index: str, problem: OSError | ValueError) -> ContextError:
+    what = str(problem)
+    if isinstance(problem, OSError):
+        other = "" if problem.filename == index else f"its other part, {os.path.basename(problem.filename)}: "
+        what = f"{other}{problem.strerror}"
+    return ContextError(f"cannot read git's index: {what}", at=index, hint="build without normalizing modes")

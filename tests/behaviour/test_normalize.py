@@ -188,3 +188,30 @@ def test_a_damaged_index_is_an_error(world: World, repository: Repository) -> No
     assert "cannot read git's index: it is cut short" in done.stderr
     assert "build without normalizing modes" in done.stderr
     world.build()
+
+
+def test_a_split_index_is_read_with_its_other_part(world: World, base_layout: Path, repository: Repository) -> None:
+    project = check_out(world, repository, 0o077)
+
+    def git(*argv: str) -> None:
+        subprocess.run(["git", "-c", "safe.directory=*", *argv], cwd=project, check=True)
+
+    git("config", "splitIndex.maxPercentChange", "100")
+    git("update-index", "--split-index")
+    owner = world.top.stat()
+    for path in project.glob(".git/*index*"):
+        os.chown(path, owner.st_uid, owner.st_gid)
+    world.write({"new": "n"})
+    (project / "new").chmod(0o701)
+    assert modes(world, base_layout, "--normalize") == {**CHECKED_OUT, "/app/new": "701"}
+    git("add", "new")
+    git("rm", "-q", "--cached", "script.sh")
+    (project / "script.sh").chmod(0o701)
+    assert modes(world, base_layout, "--normalize") == {**CHECKED_OUT, "/app/new": "755", "/app/script.sh": "701"}
+    for path in project.glob(".git/sharedindex.*"):
+        path.unlink()
+    world.write({"Dockerfile": "FROM scratch\nCOPY . /\n"})
+    done = world.build("--normalize", ok=False)
+    assert done.returncode == 4
+    assert "cannot read git's index: its other part, sharedindex." in done.stderr
+    assert ": No such file or directory" in done.stderr
