@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import Notice, ShellClosed, ShellOpened
@@ -97,8 +97,7 @@ class ShellOnError:
                 if mending.place.services:
                     runs = self._executor.runs
                     beside = held.enter_context(runs.beside(mending.asked.step, mending.step_id, shown=False))
-                    with suppress(StepFailed):  # which may be why the step failed, and somebody wants to look
-                        spec = beside.surround(mending.place.services, spec)
+                    spec = beside.surround_shell(mending.place.services, spec)
                 run_in_foreground(self._session.launcher().spawn, kit.equip(spec), kit, interactive=True)
             finally:
                 kit.close()

@@ -100,7 +100,7 @@ def prepare(build_request: BuildRequest, wanted: ShellRequest, emit: Emit) -> Sh
         spec = place.sandbox(work, layers)
         if place.services:
             beside = held.enter_context(executor.runs.beside(step, "shell", shown=False))
-            spec = beside.surround(place.services, spec)
+            spec = beside.surround_shell(place.services, spec)
         if wanted.argv:
             terminal = (("TERM", os.environ.get("TERM", "xterm")),) if wanted.terminal else ()
             spec = spec.replace(argv=wanted.argv, env=(*spec.env, *terminal), terminal=wanted.terminal)

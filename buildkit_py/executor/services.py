@@ -11,6 +11,7 @@ from _thread import allocate_lock
 from contextlib import ExitStack
 
 from buildkit_py.errors import SandboxError, StepFailed
+from buildkit_py.events import Notice
 from buildkit_py.executor.started_service import Started
 from buildkit_py.sandbox.network.plan import LAST, SERVICES, as_text
 from buildkit_py.sandbox.spec import SandboxMount
@@ -86,6 +87,7 @@ class Beside:
     """The services of one attempt at a step: a context manager at whose end none of them runs.
 
     `shown`: what they write is progress of the step, and kept in a log beside its own (`append`: behind what is there).
+    Else nobody sees that they are waited for, and after a while that is told.
     """
 
     def __init__(
@@ -115,6 +117,32 @@ class Beside:
         """Start some, one after the other; the spec of a step that then knows them. Raises as `start`."""
         for service, container in services:
             self.start(service, container)
+        return self._known_to(spec)
+
+    def surround_shell(self, services: tuple[tuple[Service, SandboxSpec], ...], spec: SandboxSpec) -> SandboxSpec:
+        """As `surround`, for a person who wants to look: one that cannot be had is told, and is no reason against it.
+
+        Those behind it are not started. Raises `StepFailed` where the build is interrupted.
+        """
+        names = [service.name for service, _ in services]
+        try:
+            return self.surround(services, spec)
+        except (StepFailed, SandboxError) as problem:
+            if self._around.running.cancelled:
+                raise
+            left = ", ".join([f"`{name}`" for name in names[len(self._started) :]])
+            self._around.emit(
+                Notice(
+                    "warning",
+                    ": ".join([problem.message, *problem.notes[:1]]),
+                    self._step.position,
+                    hint=f"the shell opens without {left}" if left else "",
+                )
+            )
+        return self._known_to(spec)
+
+    def _known_to(self, spec: SandboxSpec) -> SandboxSpec:
+        """A spec that knows by name those that were started."""
         return spec.replace(hosts=(spec.hosts or b"") + self.hosts)
 
     def start(self, service: Service, spec: SandboxSpec) -> Started:
@@ -130,8 +158,8 @@ class Beside:
         self._started.append(started)
         self._held.callback(started.put_away)
         started.start(spec)
+        self.hosts += line  # before it is ready: who looks for what is wrong with it finds it, too
         started.wait_until_ready()
-        self.hosts += line
         return started
 
 

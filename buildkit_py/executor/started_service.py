@@ -31,6 +31,8 @@ GRACE = 10.0
 # How long it is waited between two looks at whether a service is ready: a tenth of the time that it has had, and at
 # least and at most so many seconds.
 _PAUSE, _LONGEST_PAUSE = 0.005, 0.25
+# After how many seconds it is told that one is waited for, where nothing else tells of it.
+_SILENCE = 1.0
 _TAIL = 20
 
 
@@ -45,6 +47,7 @@ class Started:
         self._step = step
         self._step_id = step_id
         gate = around.gate
+        self._shown = shown
         self._pump = Pump(
             self._line if shown else _drop,
             f"{around.log_dir}/step-{step_id}.{service.name}.log" if shown else os.devnull,
@@ -118,7 +121,7 @@ class Started:
         service = self.service
         began = time.monotonic()
         until = began + service.timeout / 1000
-        asked, heard = "", 0
+        asked, heard, told = "", 0, self._shown
         while True:
             self._refuse_interrupt()
             if self._ended:
@@ -135,6 +138,10 @@ class Started:
                     self._ready = True
                     return
             now = time.monotonic()
+            if not told and now - began >= _SILENCE:
+                told = True
+                waits = f"waiting until the service `{service.name}` is ready, for at most {duration(service.timeout)}"
+                self._around.emit(Notice("info", waits))
             if now >= until:
                 raise self._late(heard, asked)
             time.sleep(min(max((now - began) / 10, _PAUSE), _LONGEST_PAUSE))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from buildkit_py.events import ShellClosed, ShellOpened, StepOutput, StepQueued
+from buildkit_py.events import Notice, ShellClosed, ShellOpened, StepOutput, StepQueued
 from buildkit_py.report.escape import line
-from buildkit_py.report.message import error_text, shell_text
+from buildkit_py.report.message import error_text, notice_text, shell_text
 from buildkit_py.report.steps import Steps
 
 TYPE_CHECKING = False
@@ -33,6 +33,8 @@ class QuietReporter:
                 self._stream.write(shell_text(event, self._stream.target, name, tail=True))
             case StepOutput() if event.step_id == self._shell:
                 self._stream.write(line(event.text) + "\n")
+            case Notice() if self._shell:
+                self._stream.write(notice_text(event, self._stream.target))
             case ShellClosed():
                 self._shell = ""
             case _:

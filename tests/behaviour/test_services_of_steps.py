@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.containers import begin, hear, until
+from tests.behaviour.terminal import Terminal
 from tests.behaviour.watched import leftovers, watch
 from tests.behaviour.world import World
 from tests.needs import need, need_way_out
@@ -316,6 +317,46 @@ def test_a_shell_where_a_step_failed_has_its_services(project: World, busybox: s
     build(project, busybox, text, ok=False)
     done = project.run("shell", busybox, "", "--", "sh", "-c", "ls /left; wget -qO- http://web/")
     assert done.stdout == "/left\nhello\n"
+
+
+# One that works, one that never is ready, and one behind that.
+NEVER = (
+    "SERVICE two FROM site --port=7 --timeout=2s\nSERVICE three FROM site --port=80\n"
+    f"{WEB}RUN --with=web,two,three touch /left\n"
+)
+WAITING = "waiting until the service `two` is ready, for at most 2s"
+NOT_READY = "the service `two` was not ready within 2s: nothing in it listens on port 7"
+
+
+def test_a_shell_opens_though_a_service_is_not_ready(project: World, busybox: str) -> None:
+    build(project, busybox, NEVER, ok=False)
+    done = project.run("shell", busybox, "", "--", "sh", "-c", "cat /etc/hosts; wget -qO- http://web/")
+    hosts, answered, _ = done.stdout.partition("hello\n")
+    assert [line.partition("\t")[2] for line in hosts.splitlines()[2:]] == ["web", "two"]
+    assert answered
+    assert f"{WAITING}\n" in done.stderr
+    assert f"{NOT_READY}\nhint: the shell opens without `three`\n" in done.stderr
+    assert leftovers(project) == []
+
+
+def test_a_shell_in_a_build_opens_though_a_service_is_not_ready(project: World, busybox: str) -> None:
+    project.write({"Dockerfile": NEVER})
+    with Terminal(project, "build", "--on-error=shell", busybox, ".") as terminal:
+        for shown in ("This shell is where it ran", WAITING, NOT_READY, "/ # "):
+            terminal.until(shown)
+        terminal.type("wget -qO- http://web/; exit")
+        terminal.until("\r\nhello\r\n")
+        assert terminal.end() == 1
+    assert leftovers(project) == []
+
+
+def test_a_shell_that_still_waits_for_a_service_can_be_given_up(project: World, busybox: str) -> None:
+    text = NEVER.replace("timeout=2s", "timeout=5m")
+    project.write({"Dockerfile": text})
+    end = watch(project, "shell", busybox, "@touch", "--", "echo", "it opened", until="waiting until", signals=[INT])
+    assert end.code == 130, end.output
+    assert "it opened" not in end.output
+    assert leftovers(project) == []
 
 
 def test_files_of_a_seed_in_a_buildfile_py(project: World, busybox: str) -> None:
