@@ -62,7 +62,8 @@ class Ground:
     """The calling process, just forked into its namespaces, becomes the first process of a sandbox.
 
     `size` is what the files of mounts may come to in bytes, `waits` whether the spec comes later than now, `cgroups`
-    are joined before all else; `insecure` and `shm` as a spec has them. Raises `SetupFailure`.
+    are joined before all else, but the one that it was made in (`joined`); `insecure` and `shm` as a spec has them.
+    Raises `SetupFailure`.
     """
 
     def __init__(
@@ -72,12 +73,13 @@ class Ground:
         size: int,
         waits: bool = False,
         cgroups: tuple[str, ...] = (),
+        joined: str = "",
         insecure: bool = False,
         shm: int = 0,
     ) -> None:
         become_leader(host)
         if cgroups:
-            join_cgroups(cgroups)
+            join_cgroups(tuple([directory for directory in cgroups if directory != joined]))
             with stage("make a namespace of control groups"):
                 syscalls.unshare(syscalls.CLONE_NEWCGROUP)  # each group is the root of its hierarchy then
         self._waits = waits

@@ -18,6 +18,7 @@ from _ctypes import (
     Array,
     CFuncPtr,
     _SimpleCData,
+    addressof,
     byref,
     dlopen,
     dlsym,
@@ -53,6 +54,19 @@ class _Pointer(_Text):
 class _Words(Array[_Word]):
     _type_ = _Word
     _length_ = 6
+
+
+class _Quad(_Number):
+    _type_ = "Q"
+
+
+class _CloneArguments(Array[_Quad]):
+    """struct clone_args of clone3(2): flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+    set_tid, set_tid_size, cgroup.
+    """
+
+    _type_ = _Quad
+    _length_ = 11
 
 
 class _Longs(Array[_Long]):
@@ -108,7 +122,7 @@ _OLD_NUMBERS = {
 }
 _NR = _OLD_NUMBERS.get(MACHINE, _OLD_NUMBERS["aarch64"])  # aarch64 has the generic numbers
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
-_CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 436, 437, 442
+_CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 
 AT_FDCWD: Final = -100
 AT_SYMLINK_NOFOLLOW: Final = 0x100
@@ -147,6 +161,8 @@ CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 _CLONE_PIDFD = 0x1000
+_CLONE_INTO_CGROUP = 1 << 33
+_SIGCHLD = 17
 _CLOSE_RANGE_CLOEXEC = 4
 _EAGAIN, _OPENAT2_TRIES = 11, 100_000
 
@@ -178,12 +194,21 @@ def clone(flags: int) -> tuple[int, int]:
     Only for processes with a single thread. The pidfd is close-on-exec.
     """
     pidfd = _Int(-1)
-    sigchld = 17
     # Both ABIs have the pidfd's place third (parent_tid).
     pid = _checked(
-        _syscall(_Long(_NR["clone"]), _Long(flags | _CLONE_PIDFD | sigchld), None, byref(pidfd), None, None),
+        _syscall(_Long(_NR["clone"]), _Long(flags | _CLONE_PIDFD | _SIGCHLD), None, byref(pidfd), None, None),
         "clone",
     )
+    return pid, (pidfd.value if pid else -1)
+
+
+def clone_into(cgroup: int, flags: int) -> tuple[int, int]:
+    """As `clone`, with the child in a control group of version 2: the descriptor of its directory (Linux 5.7)."""
+    pidfd = _Int(-1)
+    arguments = _CloneArguments(flags | _CLONE_PIDFD | _CLONE_INTO_CGROUP, addressof(pidfd))
+    arguments[4], arguments[10] = _SIGCHLD, cgroup
+    size = 8 * _CloneArguments._length_
+    pid = _checked(_syscall(_Long(_CLONE3), byref(arguments), _Long(size)), "clone3")
     return pid, (pidfd.value if pid else -1)
 
 
