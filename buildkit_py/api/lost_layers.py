@@ -54,6 +54,8 @@ def _elsewhere(store: Store) -> Iterator[LayerMeta]:
 def _shares(meta: LayerMeta, places: list[Origin]) -> bool:
     """Whether a layer was to come from one of these places, where it is not (or, of a registry, may not be)."""
     for place in (origins.read(text) for text in meta.origin):
+        if place.data:
+            continue
         if place.piece is None:
             if any((other.name, _above(other.url)) == (place.name, _above(place.url)) for other in places):
                 return True

@@ -47,7 +47,7 @@ class PortableCaches:
         self._written = tuple(spec for spec in request.cache_to if authority.is_one_of(spec.trust))
         self._imports: Imports | None = None
         self._mounts: PortableMounts | None = None
-        self._uploads: dict[CacheSpec, tuple[Server, Uploads]] = {}
+        self._uploads: dict[CacheSpec, Uploads] = {}
         self._milliseconds: dict[str, int] = {}
 
     def imports(self) -> Imports | None:
@@ -103,11 +103,11 @@ class PortableCaches:
                 meta = self._session.store.layers.get(result.layer)
                 if meta is not None and not meta.impure:
                     took = self._took(solver.lookup.definition.get(step, ""))
-                    self._server_uploads(spec, packer)[1].begin(result.layer, took)
+                    self._server_uploads(spec, packer).begin(result.layer, took)
 
     def stop(self) -> None:
         """Send nothing more."""
-        for _, uploads in self._uploads.values():
+        for uploads in self._uploads.values():
             uploads.stop()
 
     def export(self, solver: Solver, in_images: set[Step], packer: Packer) -> None:
@@ -173,9 +173,9 @@ class PortableCaches:
         if spec.kind == "local":
             place, sent, dropped = self._place(spec), 0, set()
         else:
-            place, uploads = self._server_uploads(spec, packer)
+            uploads = self._server_uploads(spec, packer)
             uploads.end()
-            sent = uploads.sent
+            place, sent = uploads.place, uploads.sent
             dropped = self._not_worth(spec, solver, steps, packer)
         kept = [step for step in steps if look.result[step].layer not in dropped]
         results = [(look.definition[step], look.result[step].snapshot) for step in kept]
@@ -208,7 +208,7 @@ class PortableCaches:
 
         if self._request.cache_policy == "all":
             return set()
-        place, uploads = self._uploads[spec]
+        uploads = self._uploads[spec]
         look, layers = solver.lookup, self._session.store.layers
 
         def moving(layer: str) -> float:
@@ -216,18 +216,17 @@ class PortableCaches:
             if meta is None or meta.impure or not uploads.rate.seconds(meta.size):
                 return 0.0
             blob = packer.blob(layer)
-            return uploads.rate.seconds(blob.size) if not place.has(blob) else 0.0
+            return uploads.rate.seconds(blob.size) if not uploads.place.has(blob) else 0.0
 
         took = {step: self._took(key) for step, key in look.definition.items()}
         return not_worth_moving(look.order, {step: look.result[step].layer for step in steps}, took, moving)
 
-    def _server_uploads(self, spec: CacheSpec, packer: Packer) -> tuple[Server, Uploads]:
+    def _server_uploads(self, spec: CacheSpec, packer: Packer) -> Uploads:
         if spec not in self._uploads:
             from buildkit_py.portable.uploads import Uploads
 
-            place = self._server(spec)
             picky = self._request.cache_policy != "all"
-            self._uploads[spec] = place, Uploads(place, packer.blob, self._reading, picky=picky)
+            self._uploads[spec] = Uploads(lambda: self._server(spec), packer.blob, self._reading, picky=picky)
         return self._uploads[spec]
 
     def _reading(self, layer: str) -> Source:

@@ -9,10 +9,10 @@ the beginning of one, and then the newest is meant; the version must be equal.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from urllib.parse import urlsplit
 
+from buildkit_py.digest import digest_of
 from buildkit_py.errors import RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after
 from buildkit_py.http.transport import Broken, shown
@@ -33,7 +33,7 @@ _CONFLICT = 409
 
 def version(text: str) -> str:
     """What tells entries of one kind from others: 64 hex digits, as the service wants it."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(text.encode()).removeprefix("sha256:")
 
 
 def name(key: str, version: str) -> str:

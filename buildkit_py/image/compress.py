@@ -38,6 +38,9 @@ GZIP_LEVEL = 6
 
 # A frame may ask the reader for a window; the format allows 2 GiB and more.
 _MAX_WINDOW = 1 << 27
+_SMALLEST_WINDOW = 10  # its binary logarithm
+# Lower levels know no more of a long base than its end: of one of 7 MB, the patch would have 2 MB in place of 2 kB.
+_PATCH_LEVEL = 9
 _PIECE = 1 << 20
 _MAGIC = 6  # bytes of the longest magic number
 # The first piece is a tar's first header. zlib gives nothing of a piece in whose end it finds a wrong check sum.
@@ -63,6 +66,18 @@ def _zstandard() -> Any:
     module = sys.modules[name] = module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def zstd_patch(data: bytes, base: bytes) -> bytes:
+    """A frame of zstd that says what `data` is to whoever has `base`: what both have in common is not in it."""
+    zstandard = _zstandard()
+    shared = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    window = min(max((len(data) + len(base)).bit_length(), _SMALLEST_WINDOW), _MAX_WINDOW.bit_length() - 1)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        _PATCH_LEVEL, source_size=len(data), dict_size=len(base), window_log=window
+    )
+    made: bytes = zstandard.ZstdCompressor(compression_params=parameters, dict_data=shared).compress(data)
+    return made
 
 
 class _Plain:
@@ -153,8 +168,8 @@ class TrailingGarbage(SourceError):
     """Behind the last member of gzip, bzip2 or xz there is something else, which is no padding either."""
 
 
-def decompress(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
-    """The plain bytes in pieces of at most 1 MiB, so that no bomb fills memory.
+def decompress(read: Callable[[int], bytes], kind: str, base: bytes = b"") -> Iterator[bytes]:
+    """The plain bytes in pieces of at most 1 MiB, so that no bomb fills memory; `base` is that of a `zstd_patch`.
 
     Raises `SourceError` for damaged or truncated data, of it `TrailingGarbage` where all members are whole.
     """
@@ -163,7 +178,7 @@ def decompress(read: Callable[[int], bytes], kind: str) -> Iterator[bytes]:
             yield piece
         return
     if kind == "zstd":
-        yield from _unzstd(read)
+        yield from _unzstd(read, base)
         return
     yield from _inflate(read, kind)
 
@@ -178,12 +193,13 @@ class _Source:
         return self._read(size if size > 0 else _PIECE)
 
 
-def _unzstd(read: Callable[[int], bytes]) -> Iterator[bytes]:
+def _unzstd(read: Callable[[int], bytes], base: bytes) -> Iterator[bytes]:
     zstandard = _zstandard()
     source: Any = _Source(read)
+    shared = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if base else None
     # The reader and not `decompressobj`: the latter unpacks a whole input piece at once, and 64 KiB may be
     # 2 GiB. It ends quietly on a truncated frame; the tar inside has no end then, which its reader reports.
-    plain = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(
+    plain = zstandard.ZstdDecompressor(dict_data=shared, max_window_size=_MAX_WINDOW).stream_reader(
         source, read_size=1 << 18, read_across_frames=True
     )
     try:

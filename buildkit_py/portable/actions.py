@@ -20,17 +20,18 @@ from buildkit_py.http.actions import ActionsCache
 from buildkit_py.http.retry import PASSING, retrying
 from buildkit_py.http.transport import Broken
 from buildkit_py.image.manifest import MAX_MANIFEST
+from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable import artifact
-from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
 from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from buildkit_py.http.transport import Body, Transport
+    from buildkit_py.portable.artifact import Artifact, Signed
     from buildkit_py.portable.place import Source
     from buildkit_py.store.layers import LayerBlob
 
@@ -52,15 +53,8 @@ class ActionsEntries:
 
     def read(self) -> Signed | None:
         """See `Place`."""
-        # No entry has the beginning alone as its key.
-        manifest = self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning)
-        if manifest is None:
-            return None
-        found = artifact.parse(manifest, self._kind)
-        data = self._get(_key(found.document.digest), _BLOBS, LARGEST)
-        if data is None:
-            return None  # deleted by age
-        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
+        found = self._artifact()
+        return found.signed() if found is not None else None
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -72,18 +66,36 @@ class ActionsEntries:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        document = artifact.pack(signed.data)
-        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        try:
+            before = self._artifact()
+        except Malformed:
+            before = None  # it is written over
+        manifest, document = artifact.make(signed, blobs, self._kind, before)
         sent = send_missing(self, blobs, source)
-        digest = digest_of(document)
-        if not self._has(digest):
-            self._put(_key(digest), _BLOBS, BytesBody(document))
-            sent += len(document)
-        elif self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning) == manifest:
+        if before is not None and before.manifest == manifest:
             return sent
+        if document:
+            self._put(_key(digest_of(document)), _BLOBS, BytesBody(document))
         if not self._put(f"{self._beginning}{time.time_ns():020}", self._version, BytesBody(manifest)):
             raise RegistryError("the cache service says that it has this save already", at=self.name)
-        return sent
+        return sent + len(document) + len(manifest)
+
+    def _artifact(self) -> Artifact | None:
+        """What is there so far; None where nothing is, or its document was deleted by age."""
+        # No entry has the beginning alone as its key.
+        manifest = self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning)
+        if manifest is None:
+            return None
+        try:
+            return artifact.load(manifest, self._document, self._kind)
+        except ImageNotFound:
+            return None
+
+    def _document(self, digest: str) -> bytes:
+        data = self._get(_key(digest), _BLOBS, LARGEST)
+        if data is None:
+            raise ImageNotFound("the document of the cache is gone", at=self.name)
+        return data
 
     def has(self, blob: LayerBlob) -> bool:
         """See `Server`."""

@@ -4,6 +4,11 @@ OCI image-spec `manifest.md`, "Guidelines for Artifact Usage": the document
 stands where an image has its config, and `artifactType` says what it all is.
 An annotation carries the signature of a document that is signed as a whole,
 as that of cache mounts is; records of steps are signed one by one.
+
+From one build to the next most of a document stays as it was. So where each
+request takes its time, a later one leaves the older where it is and says in an
+annotation what is otherwise (a *patch*): one manifest is all that is sent. Once patches are no longer much
+smaller than the whole, the whole is written, and is what later ones patch.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from buildkit_py.store.layers import LayerBlob
 
@@ -30,6 +35,9 @@ MOUNTS_TYPE = "application/vnd.pybuild.mounts.v1"
 LARGEST = 256 << 20
 _JSON = "+json+zstd"
 SIGNATURE = "vnd.pybuild.cache.signature"
+PATCH = "vnd.pybuild.cache.patch"
+# Registries need take no manifest of more than 4 MiB, and what stands before them often less.
+_LONGEST_PATCH = 64 << 10
 # A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
 MOST_LAYERS = 16_000
 
@@ -42,10 +50,17 @@ class Signed(Record):
 
 
 class Artifact(Record):
-    """An artifact as its manifest has it: where its document is, and the signature of that."""
+    """An artifact that was read: its manifest, the document that this names, unpacked, and what its annotations say."""
 
-    document: Descriptor
+    manifest: bytes
+    base: Descriptor
+    plain: bytes
+    patch: bytes
     signature: str
+
+    def signed(self) -> Signed:
+        """The document as it is now. Raises `Malformed`."""
+        return Signed(unpack(self.patch, self.plain) if self.patch else self.plain, self.signature)
 
 
 def pack(data: bytes) -> bytes:
@@ -56,13 +71,16 @@ def pack(data: bytes) -> bytes:
     return made.compress(data) + made.flush()
 
 
-def unpack(data: bytes) -> bytes:
-    """The document that a place keeps so. Raises `Malformed` where it is none, or longer than any is."""
+def unpack(data: bytes, base: bytes = b"") -> bytes:
+    """The document that a place keeps so, or the one that a patch makes of a `base`.
+
+    Raises `Malformed` where it is none, or longer than any is.
+    """
     from buildkit_py.image.compress import decompress
 
     pieces, total = [], 0
     try:
-        for piece in decompress(io.BytesIO(data).read, "zstd"):
+        for piece in decompress(io.BytesIO(data).read, "zstd", base):
             total += len(piece)
             if total > LARGEST:
                 raise Malformed(f"the cache document is longer than {LARGEST >> 20} MiB")
@@ -72,11 +90,35 @@ def unpack(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def dump(document: bytes, signature: str, blobs: Sequence[LayerBlob], kind: str = ARTIFACT_TYPE) -> bytes:
-    """The manifest over a packed document, its signature ("" for none) and blobs; `kind` is its artifact type.
+def make(signed: Signed, blobs: Sequence[LayerBlob], kind: str, before: Artifact | None = None) -> tuple[bytes, bytes]:
+    """The manifest of a document and its blobs, and the document as it has to be sent: b"" where it needs not.
 
-    Raises `SourceError` for more blobs than a manifest can name.
+    `before` is what is there so far, and so need not be sent; only documents of steps are patched. Raises `SourceError`
+    for more blobs than a manifest can name.
     """
+    document = pack(signed.data)
+    notes = {SIGNATURE: signed.signature} if signed.signature else {}
+    if before is not None and kind == ARTIFACT_TYPE:
+        patch = _patch(signed.data, document, before)
+        if patch is not None:
+            return _dump(before.base, {**notes, **({PATCH: patch} if patch else {})}, blobs, kind), b""
+    return _dump(Descriptor(kind + _JSON, digest_of(document), len(document)), notes, blobs, kind), document
+
+
+def _patch(data: bytes, packed: bytes, before: Artifact) -> str | None:
+    """What makes a document of the one before, in base64; "" where they are the same, None where the whole is sent."""
+    from binascii import b2a_base64
+
+    from buildkit_py.image.compress import zstd_patch
+
+    if data == before.plain:
+        return ""
+    patch = b2a_base64(zstd_patch(data, before.plain), newline=False).decode("ascii")
+    # Who reads needs both.
+    return patch if len(patch) <= min(_LONGEST_PATCH, len(packed) * 3 // 4) else None
+
+
+def _dump(document: Descriptor, annotations: Mapping[str, str], blobs: Sequence[LayerBlob], kind: str) -> bytes:
     if len(blobs) > MOST_LAYERS:
         raise SourceError(
             f"a cache of {len(blobs)} layers does not fit into one manifest", hint="write fewer with mode=min"
@@ -85,16 +127,27 @@ def dump(document: bytes, signature: str, blobs: Sequence[LayerBlob], kind: str 
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": kind,
-        "config": {"mediaType": kind + _JSON, "digest": digest_of(document), "size": len(document)},
+        "config": {"mediaType": kind + _JSON, "digest": document.digest, "size": document.size},
         "layers": [{"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size} for blob in blobs],
     }
-    if signature:
-        value["annotations"] = {SIGNATURE: signature}
+    if annotations:
+        value["annotations"] = annotations
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def parse(data: bytes, kind: str = ARTIFACT_TYPE) -> Artifact:
-    """What a manifest says of its document. Raises `Malformed` where it is no manifest of that kind."""
+def load(manifest: bytes, blob: Callable[[str], bytes], kind: str = ARTIFACT_TYPE) -> Artifact:
+    """The artifact with a manifest; `blob` gives what has a digest. Raises `Malformed` where it is none of that kind,
+    `DigestMismatch` for another document than the manifest names, and what `blob` raises.
+    """
+    from buildkit_py.registry.pull import checked
+
+    base, annotations = _parse(manifest, kind)
+    plain = unpack(checked(base, blob(base.digest), LARGEST, "cache document"))
+    return Artifact(manifest, base, plain, _bytes(annotations.get(PATCH, "")), annotations.get(SIGNATURE, ""))
+
+
+def _parse(data: bytes, kind: str) -> tuple[Descriptor, dict[str, str]]:
+    """Which document a manifest names, and its annotations."""
     what = "cache's manifest"
     value = strict_json.parse_object(data, limit=MAX_MANIFEST, what=what)
     config = strict_json.mapping(value, "config", what) or {}
@@ -104,8 +157,16 @@ def parse(data: bytes, kind: str = ARTIFACT_TYPE) -> Artifact:
     size = strict_json.integer(config, "size", what, None)
     if not is_sha256(digest) or not 0 <= size <= LARGEST:
         raise Malformed(f"the {what} names no document that can be read")
-    annotations = dict(strict_json.text_pairs(value, "annotations", what))
-    return Artifact(Descriptor(kind + _JSON, digest, size), annotations.get(SIGNATURE, ""))
+    return Descriptor(kind + _JSON, digest, size), dict(strict_json.text_pairs(value, "annotations", what))
+
+
+def _bytes(text: str) -> bytes:
+    from binascii import a2b_base64
+
+    try:
+        return a2b_base64(text, strict_mode=True) if text else b""
+    except ValueError as problem:
+        raise Malformed(f"the annotation {PATCH} of the cache is no base64") from problem
 
 
 def blobs_of(data: bytes) -> frozenset[str]:

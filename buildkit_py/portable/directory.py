@@ -20,11 +20,10 @@ from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable import artifact
-from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
 from buildkit_py.registry import bundle
 from buildkit_py.registry.bundle import DirectoryBundle, Piece
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from buildkit_py.http.transport import Reader
+    from buildkit_py.portable.artifact import Signed
     from buildkit_py.portable.place import Source
     from buildkit_py.store.layers import LayerBlob
 
@@ -56,14 +56,11 @@ class Directory:
 
     def read(self) -> Signed | None:
         """See `Place`."""
-        index = self._index()
-        entry = next((one for one in index if _tag(one) == self._tag), None)
+        entry = next((one for one in self._index() if _tag(one) == self._tag), None)
         if entry is None:
             return None
         manifest = self._small(_digest(entry), MAX_MANIFEST)
-        found = artifact.parse(manifest, self._kind)
-        data = checked(found.document, self._small(found.document.digest, LARGEST), LARGEST, "cache document")
-        return Signed(artifact.unpack(data), found.signature)
+        return artifact.load(manifest, lambda digest: self._small(digest, LARGEST), self._kind).signed()
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -90,8 +87,7 @@ class Directory:
 
     def _write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         index = self._index()
-        document = artifact.pack(signed.data)
-        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        manifest, document = artifact.make(signed, blobs, self._kind)
         digest = digest_of(manifest)
         entry = {
             "mediaType": OCI_MANIFEST,

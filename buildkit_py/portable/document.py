@@ -9,7 +9,8 @@ is named by what it is made of.
 
 from __future__ import annotations
 
-from buildkit_py.digest import is_hex, is_sha256, key_of
+from buildkit_py.digest import digest_of, is_hex, is_sha256, key_of, sha256
+from buildkit_py.errors import SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
     # Reads the field of that name out of an object, which is one of `what`.
     Reader: TypeAlias = Callable[[dict[str, Any], str, str], Any]
 
-FORMAT = "pybuild-cache-1"
+FORMAT = "pybuild-cache-2"
+# What had no layers' data in it, and is in all else the same; what signatures are over has that name still.
+_FIRST_FORMAT = "pybuild-cache-1"
+# A blob of no more bytes stands in the document: to be fetched, and named in the manifest, would cost as many again.
+SMALL = 1 << 10
+# And not if it is long when unpacked, as one of zeros is: to read the document takes a digest of each.
+_LARGEST_TAR = 1 << 20
 
 _WHAT = "cache document"
 _STEP = "step of the cache document"
@@ -37,7 +44,10 @@ _LONGEST_VARIANT = 64
 
 
 class CachedLayer(Record):
-    """A layer of the cache: what `LayerMeta` says of it, and its blob, packed as `variant`."""
+    """A layer of the cache: what `LayerMeta` says of it, and its blob, packed as `variant`.
+
+    `data` are the bytes of a small blob, b"" of one that is a blob of its own in the cache.
+    """
 
     id: str
     content: str
@@ -47,6 +57,7 @@ class CachedLayer(Record):
     created: int
     variant: str
     blob: LayerBlob
+    data: bytes = b""
 
 
 class CachedStep(Record):
@@ -81,7 +92,7 @@ def dump(document: CacheDocument) -> bytes:
     value = {
         "format": FORMAT,
         "complete": document.complete,
-        "layers": {layer.id: _plain_layer(layer) for layer in document.layers},
+        "layers": {layer.id: _written_layer(layer) for layer in document.layers},
         "steps": [{**_plain_step(step), "signature": _signature(step)} for step in document.steps],
     }
     return _bytes(value)
@@ -89,7 +100,7 @@ def dump(document: CacheDocument) -> bytes:
 
 def claim(step: CachedStep, layer: CachedLayer) -> bytes:
     """What the signature of a record is over: all that it says, and all that is said of its layer."""
-    value = {"format": FORMAT, "step": _plain_step(step), "layer": {"id": layer.id, **_plain_layer(layer)}}
+    value = {"format": _FIRST_FORMAT, "step": _plain_step(step), "layer": {"id": layer.id, **_plain_layer(layer)}}
     return _bytes(value)
 
 
@@ -103,7 +114,7 @@ def load(data: bytes) -> CacheDocument:
     """The document in some bytes. Raises `Malformed` where it is none, or of another version."""
     value = strict_json.parse_object(data, limit=LARGEST, what=_WHAT)
     found = strict_json.text(value, "format", _WHAT)
-    if found != FORMAT:
+    if found not in (FORMAT, _FIRST_FORMAT):
         raise Malformed(
             f"the cache document has the format `{found[:40]}`, and this pybuild reads {FORMAT}",
             hint="write the cache anew with this pybuild (--cache-to)",
@@ -127,11 +138,45 @@ def _plain_layer(layer: CachedLayer) -> dict[str, Any]:
     }
 
 
+def _written_layer(layer: CachedLayer) -> dict[str, Any]:
+    """A layer as the document has it: what its data says is not said again."""
+    plain = _plain_layer(layer)
+    if layer.data:
+        plain = {key: value for key, value in plain.items() if key not in _BLOB_FIELDS}
+        plain.update(data=_base64(layer.data), mediaType=layer.blob.media_type)
+    return plain
+
+
 def _layer(id: str, value: object) -> CachedLayer:
     if not is_hex(id) or not isinstance(value, dict):
         raise Malformed(f"a {_LAYER} is none")
-    blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
-    return CachedLayer(id=id, blob=blob, **_read(_LAYER_FIELDS, value, _LAYER))
+    text = strict_json.text(value, "data", _LAYER)
+    data = _from_base64(text, f"`data` of a {_LAYER}") if text else b""
+    if data:
+        blob = described(data, _media_type(value, "mediaType", _LAYER))
+    else:
+        blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
+    return CachedLayer(id=id, blob=blob, data=data, **_read(_LAYER_FIELDS, value, _LAYER))
+
+
+def described(data: bytes, media_type: str) -> LayerBlob:
+    """What is said of a small blob of which these are the bytes. Raises `Malformed` for one that is not small."""
+    from io import BytesIO
+
+    from buildkit_py.image.compress import decompress, kind_of
+
+    if len(data) > SMALL:
+        raise Malformed(f"`data` of a {_LAYER} has {len(data)} bytes, more than {SMALL}")
+    hasher, total = sha256(len(data)), 0
+    try:
+        for piece in decompress(BytesIO(data).read, kind_of(media_type, data[:6])):
+            hasher.update(piece)
+            total += len(piece)
+            if total > _LARGEST_TAR:
+                raise Malformed(f"`data` of a {_LAYER} is a tar of more than {_LARGEST_TAR >> 20} MiB")
+    except SourceError as problem:
+        raise Malformed(f"`data` of a {_LAYER} cannot be read: {problem.message}") from problem
+    return LayerBlob(f"sha256:{hasher.hexdigest()}", digest_of(data), len(data), media_type)
 
 
 # -- steps
@@ -161,9 +206,7 @@ def _step(value: dict[str, Any]) -> CachedStep:
 def _plain(value: Any) -> Any:
     """JSON has no bytes: they become an object of one field. Texts that are no UTF-8 keep their surrogates."""
     if isinstance(value, bytes):
-        import base64
-
-        return {"base64": base64.b64encode(value).decode("ascii")}
+        return {"base64": _base64(value)}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -175,18 +218,28 @@ def _parts(value: Any, depth: int) -> Any:
     if isinstance(value, list):
         return tuple(_parts(item, depth + 1) for item in value)
     if isinstance(value, dict):
-        import base64
-
         text = value.get("base64")
-        try:
-            if len(value) != 1 or not isinstance(text, str):
-                raise ValueError("another object")
-            return base64.b64decode(text, validate=True)
-        except ValueError as problem:
-            raise Malformed(f"`parts` of a {_STEP} have an object that is no bytes") from problem
+        if len(value) != 1 or not isinstance(text, str):
+            raise Malformed(f"`parts` of a {_STEP} have an object that is no bytes")
+        return _from_base64(text, f"an object in `parts` of a {_STEP}")
     if value is None or isinstance(value, bool | int | str):
         return value
     raise Malformed(f"`parts` of a {_STEP} have a value that no key is made of")
+
+
+def _base64(data: bytes) -> str:
+    from binascii import b2a_base64
+
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+def _from_base64(text: str, what: str) -> bytes:
+    from binascii import a2b_base64
+
+    try:
+        return a2b_base64(text, strict_mode=True)
+    except ValueError as problem:
+        raise Malformed(f"{what} is no base64") from problem
 
 
 def _parts_of_keys(value: dict[str, Any], key: str, what: str) -> Any:

@@ -26,7 +26,7 @@ def export(store: Store, found: CacheDocument, place: Place, fetcher: Callable[[
     Raises `SourceError`, `StoreError`.
     """
     data = document.dump(found)
-    layers = {layer.blob.digest: layer for layer in found.layers}
+    layers = {layer.blob.digest: layer for layer in found.layers if not layer.data}
     blobs = [layer.blob for layer in layers.values()]
     source = reading(store, fetcher, lambda blob: layers[blob.digest].id)
     return place.write(Signed(data), blobs, source)

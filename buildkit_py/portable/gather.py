@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from buildkit_py.digest import key_of
-from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep
+from buildkit_py.errors import PybuildError
+from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, described
+from buildkit_py.registry import origin as origins
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from buildkit_py.store.layers import LayerBlob
+    from buildkit_py.store.layers import LayerBlob, LayerMeta
     from buildkit_py.store.records import StepRecord
     from buildkit_py.store.store import Store
 
@@ -65,4 +67,21 @@ def _layer(store: Store, id: str, variant: str, blob_of: Callable[[str], LayerBl
     if meta is None or meta.impure:
         return None
     blob = blob_of(id)
-    return CachedLayer(id, meta.content, meta.empty, meta.entries, meta.size, meta.created, variant, blob)
+    data = _data(store, meta, blob)
+    return CachedLayer(id, meta.content, meta.empty, meta.entries, meta.size, meta.created, variant, blob, data)
+
+
+def _data(store: Store, meta: LayerMeta, blob: LayerBlob) -> bytes:
+    """The bytes of a small blob that is here; b"" of any other, and of one that nobody would read so."""
+    if blob.size > SMALL:
+        return b""
+    try:
+        if store.blobs.has(blob.digest):
+            with store.blobs.open(blob.digest) as reader:
+                data = reader.read()
+        else:
+            places = (origins.read(text) for text in meta.origin)
+            data = next((place.data for place in places if place.digest == blob.digest), b"")
+        return data if described(data, blob.media_type) == blob else b""
+    except PybuildError:
+        return b""  # who sends it as a blob of its own says what is wrong with it

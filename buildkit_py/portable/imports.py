@@ -17,6 +17,7 @@ from buildkit_py.image.manifest import Descriptor
 from buildkit_py.portable import document
 from buildkit_py.record import Record
 from buildkit_py.registry import origin as origins
+from buildkit_py.registry.origin import Origin
 from buildkit_py.registry.pull import note_layer
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.records import ELSEWHERE
@@ -52,6 +53,12 @@ class _Entry:
         self.place = shelf.place
         self.trust = shelf.trust
         self.proven: bool | None = None
+
+    @property
+    def origin(self) -> Origin:
+        """Where the layer's blob can be had."""
+        blob, data = self.layer.blob, self.layer.data
+        return Origin(blob.digest, blob.size, blob.media_type, data=data) if data else self.place.origin(blob)
 
 
 class Imports:
@@ -98,7 +105,7 @@ class Imports:
             where = origins.read(text)
             for entries in (self._entries or {}).values():
                 for entry in entries:
-                    if entry.layer.id == layer.id and entry.place.origin(entry.layer.blob) == where:
+                    if entry.layer.id == layer.id and entry.origin == where:
                         self._lost.add((layer.id, entry.place.name))
 
     # -- reading
@@ -202,7 +209,8 @@ class Imports:
         """A document without the steps whose layers are neither in the store nor in their place."""
         blobs = self._store.blobs
         try:
-            lost = {one.id for one in found.layers if not blobs.has(one.blob.digest) and place.lacks(one.blob)}
+            apart = [one for one in found.layers if not one.data]
+            lost = {one.id for one in apart if not blobs.has(one.blob.digest) and place.lacks(one.blob)}
         except SourceError:
             return found  # who writes there asks as well, and says what is wrong
         return document.only(found, [step for step in found.steps if step.record.layer not in lost])
@@ -224,7 +232,7 @@ class Imports:
     def _admit(self, key: str, entry: _Entry) -> StepRecord:
         """The layer and the record, in the store. A layer that is there already keeps what it has."""
         store, layer, record = self._store, entry.layer, entry.step.record
-        where = entry.place.origin(layer.blob)
+        where = entry.origin
         meta = LayerMeta(
             layer.id,
             layer.content,

@@ -8,20 +8,20 @@ more is the registry's own work.
 from __future__ import annotations
 
 from buildkit_py.digest import digest_of
-from buildkit_py.errors import ImageNotFound, RegistryError, UsageError
+from buildkit_py.errors import DigestMismatch, ImageNotFound, RegistryError, UsageError
 from buildkit_py.image import reference as references
 from buildkit_py.image.manifest import OCI_MANIFEST
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable import artifact
-from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
 from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildkit_py.portable.artifact import Artifact, Signed
     from buildkit_py.portable.place import Source
     from buildkit_py.registry.client import Client
     from buildkit_py.store.layers import LayerBlob
@@ -37,7 +37,9 @@ class Repository:
         self.name = name
         self._kind = kind
         self._client = client
-        self._there: set[str] | None = None  # blobs, by digest; None before any was asked for
+        self._looked = False
+        self._there: set[str] = set()  # blobs, by digest
+        self._before: Artifact | None = None
         parsed = references.parse(name)
         self._reference = parsed.replace(tag=parsed.tag + suffix) if parsed.tag else parsed
         if self._reference.digest:
@@ -49,9 +51,7 @@ class Repository:
             manifest = self._client.manifest(self._reference)
         except ImageNotFound:
             return None
-        found = artifact.parse(manifest.data, self._kind)
-        data = self._client.small_blob(self._reference, found.document.digest, LARGEST)
-        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
+        return self._load(manifest.data).signed()
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -63,25 +63,25 @@ class Repository:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        document = artifact.pack(signed.data)
-        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        self._look()
         try:
-            return self._write(document, manifest, blobs, source)
+            return self._write(signed, blobs, source)
         except RegistryError:
             # It may lack what the cache before names: a damaged disk, or somebody deleted it. So each one is asked for.
             if not self._there:
                 raise
-            self._there = set()
-            return self._write(document, manifest, blobs, source)
+            self._before, self._there = None, set()
+            return self._write(signed, blobs, source)
 
-    def _write(self, document: bytes, manifest: bytes, blobs: Sequence[LayerBlob], source: Source) -> int:
-        client, reference = self._client, self._reference
+    def _write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
+        client, reference, before = self._client, self._reference, self._before
+        manifest, document = artifact.make(signed, blobs, self._kind, before)
         sent = send_missing(self, blobs, source)
-        digest = digest_of(document)
-        if digest not in self._known():  # a new one is not asked for: it is there only if nothing changed
-            client.upload(reference, digest, BytesBody(document))
-            sent += len(document)
+        if document:
+            client.upload(reference, digest_of(document), BytesBody(document))
         client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
+        if before is None or manifest != before.manifest:
+            sent += len(document) + len(manifest)
         return sent
 
     def has(self, blob: LayerBlob) -> bool:
@@ -98,9 +98,22 @@ class Repository:
 
     def _known(self) -> set[str]:
         """What is there: at first what the cache before names, of which a registry itself deletes nothing."""
-        if self._there is None:
-            try:
-                self._there = set(artifact.blobs_of(self._client.manifest(self._reference).data))
-            except (ImageNotFound, Malformed):
-                self._there = set()
+        self._look()
         return self._there
+
+    def _look(self) -> None:
+        """Learn what is there so far, once."""
+        if self._looked:
+            return
+        try:
+            manifest = self._client.manifest(self._reference).data
+            self._there = set(artifact.blobs_of(manifest))
+            self._before = self._load(manifest)
+        except (ImageNotFound, DigestMismatch, Malformed):
+            pass  # what is no cache is written over, and so is one whose document is lost
+        self._looked = True
+
+    def _load(self, manifest: bytes) -> Artifact:
+        return artifact.load(
+            manifest, lambda digest: self._client.small_blob(self._reference, digest, LARGEST), self._kind
+        )

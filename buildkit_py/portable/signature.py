@@ -10,8 +10,6 @@ fixed text, which says nothing of the secret.
 
 from __future__ import annotations
 
-import hashlib
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
@@ -102,4 +100,4 @@ class Secret:
     def _code(self, data: bytes) -> str:
         import hmac
 
-        return hmac.new(self._secret, data, hashlib.sha256).hexdigest()
+        return hmac.new(self._secret, data, "sha256").hexdigest()

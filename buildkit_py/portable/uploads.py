@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 from buildkit_py.errors import PybuildError
+from buildkit_py.portable import document
 from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
@@ -51,14 +52,17 @@ class Rate:
 
 
 class Uploads:
-    """Those to one place. `picky`: what takes longer than its step did is not sent here."""
+    """Those to one place, which `opened` gives. `picky`: what takes longer than its step did is not sent here."""
 
-    def __init__(self, place: Server, blob_of: BlobOf, source: Callable[[str], Source], *, picky: bool) -> None:
+    def __init__(
+        self, opened: Callable[[], Server], blob_of: BlobOf, source: Callable[[str], Source], *, picky: bool
+    ) -> None:
         from _queue import SimpleQueue
 
         self.rate = Rate()
         self.sent = 0
-        self._place = place
+        self._opened = opened
+        self._place: Server | None = None
         self._blob_of = blob_of
         self._source = source
         self._picky = picky
@@ -67,6 +71,13 @@ class Uploads:
         self._thread: Thread | None = None
         self._over = False
         self._problem: PybuildError | None = None
+
+    @property
+    def place(self) -> Server:
+        """Where it all goes. To be asked by the thread that sends first: what speaks to a server takes time to load."""
+        if self._place is None:
+            self._place = self._opened()
+        return self._place
 
     def begin(self, layer: str, seconds: float) -> None:
         """Send a layer's blob if it is not there; its step took so many seconds."""
@@ -110,16 +121,19 @@ class Uploads:
                 self._over = True  # writing the document meets it again, where it can be raised
 
     def _send(self, layer: str, blob: LayerBlob, seconds: float) -> None:
-        if self._place.has(blob) or (self._picky and self.rate.seconds(blob.size) > seconds):
+        place = self.place
+        if blob.size <= document.SMALL:
+            return  # it is written with the document
+        if place.has(blob) or (self._picky and self.rate.seconds(blob.size) > seconds):
             return
         limit = seconds if self._picky and blob.size >= SMALL else float("inf")
         began = time.monotonic()
-        self._place.send(blob, lambda blob: self._opened(layer, blob, limit))
+        place.send(blob, lambda blob: self._read(layer, blob, limit))
         self.sent += blob.size
         if blob.size >= SMALL:
             self.rate.note(blob.size, time.monotonic() - began)
 
-    def _opened(self, layer: str, blob: LayerBlob, limit: float) -> _Watched:
+    def _read(self, layer: str, blob: LayerBlob, limit: float) -> _Watched:
         try:
             reader = self._source(layer)(blob)
         except PybuildError as problem:

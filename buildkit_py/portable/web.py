@@ -20,11 +20,10 @@ from buildkit_py.http.retry import PASSING, retrying
 from buildkit_py.http.transport import Broken, Transport
 from buildkit_py.image.manifest import MAX_MANIFEST
 from buildkit_py.portable import artifact
-from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST, Signed
+from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
 from buildkit_py.portable.bodies import BlobBody, BytesBody, send_missing
 from buildkit_py.registry.client import cache_authorization
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.http.bucket import Method
     from buildkit_py.http.transport import Body, Response
+    from buildkit_py.portable.artifact import Signed
     from buildkit_py.portable.place import Source
     from buildkit_py.store.layers import LayerBlob
 
@@ -58,9 +58,7 @@ class Web:
             manifest = self._get(bucket.below(self._url, self._tag), MAX_MANIFEST)
         except ImageNotFound:
             return None
-        found = artifact.parse(manifest, self._kind)
-        data = self._get(self._place(found.document.digest), LARGEST)
-        return Signed(artifact.unpack(checked(found.document, data, LARGEST, "cache document")), found.signature)
+        return artifact.load(manifest, lambda digest: self._get(self._place(digest), LARGEST), self._kind).signed()
 
     def origin(self, blob: LayerBlob) -> Origin:
         """See `Place`."""
@@ -72,8 +70,8 @@ class Web:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        document = artifact.pack(signed.data)
-        manifest = artifact.dump(document, signed.signature, blobs, self._kind)
+        # No patch of the document before: here blobs are deleted by age, and all would hang on the oldest of them.
+        manifest, document = artifact.make(signed, blobs, self._kind)
         sent = send_missing(self, blobs, source)
         digest = digest_of(document)
         if not self._has(digest, len(document)):

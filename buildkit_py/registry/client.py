@@ -7,14 +7,13 @@ here and compared, whatever the server claims.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
 from urllib.parse import quote, urlencode
 
 from buildkit_py.config import Config
-from buildkit_py.digest import is_sha256
+from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
 from buildkit_py.http import actions, bucket
 from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
@@ -81,7 +80,7 @@ class Client:
             if response.status != 200:
                 raise self._failure(response, f"`{reference.familiar}`", endpoint)
             data = response.read_all(MAX_MANIFEST)
-            digest = "sha256:" + hashlib.sha256(data).hexdigest()
+            digest = digest_of(data)
             claimed = response.header("Docker-Content-Digest")
             wanted = reference.digest or (claimed if is_sha256(claimed) else digest)
             if digest != wanted:
@@ -225,7 +224,7 @@ class Client:
         if response.status not in (200, 201):
             raise self._failure(response, f"`{reference.familiar}`", endpoint)
         response.drain()
-        _compare(response, "sha256:" + hashlib.sha256(data).hexdigest())
+        _compare(response, digest_of(data))
 
     # Reaching
 

@@ -130,6 +130,8 @@ class Fetcher:
                 hint="build with --no-cache, or pull its image again with --pull",
             )
         for place in places:
+            if place.data:
+                self._store.blobs.put(place.data)
             if self._store.blobs.has(place.digest):
                 blob = self._note(layer_id, meta.diff_id, place)
                 return _Stored(self._store, blob, progress, layer_id)

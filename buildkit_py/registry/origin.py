@@ -6,11 +6,12 @@ read when a step needs the layer's files, perhaps weeks later.
     registry DIGEST SIZE MEDIA-TYPE NAME         a repository of a registry
     file DIGEST SIZE MEDIA-TYPE OFFSET PATH      a part of a local file
     web DIGEST SIZE MEDIA-TYPE URL               a file of a plain web server
+    data DIGEST SIZE MEDIA-TYPE BASE64           nowhere else: here are its bytes, which are few
 """
 
 from __future__ import annotations
 
-from buildkit_py.digest import is_sha256
+from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import StoreCorrupt
 from buildkit_py.http.address import shown_url
 from buildkit_py.record import Record
@@ -18,7 +19,10 @@ from buildkit_py.registry.bundle import Piece
 
 
 class Origin(Record):
-    """A blob and a place of it: `name` is a repository with its registry, or `piece` a part of a file, or `url`."""
+    """A blob and a place of it: `name` is a repository with its registry, or `piece` a part of a file, or `url`.
+
+    `data` are its bytes, where they are so few that the origin itself has them.
+    """
 
     digest: str
     size: int
@@ -26,11 +30,16 @@ class Origin(Record):
     name: str = ""
     piece: Piece | None = None
     url: str = ""
+    data: bytes = b""
 
 
 def write(origin: Origin) -> str:
     """The text of an origin."""
     head = f"{origin.digest} {origin.size} {origin.media_type}"
+    if origin.data:
+        from binascii import b2a_base64
+
+        return f"data {head} {b2a_base64(origin.data, newline=False).decode('ascii')}"
     if origin.url:
         return f"web {head} {origin.url}"
     if origin.piece is None:
@@ -51,11 +60,16 @@ def read(text: str) -> Origin:
         elif kind == "file":
             digest, size, media_type, offset, path = rest.split(" ", 4)
             origin = Origin(digest, int(size), media_type, piece=Piece(path, int(offset), int(size)))
+        elif kind == "data":
+            from binascii import a2b_base64
+
+            digest, size, media_type, text = rest.split(" ", 3)
+            origin = Origin(digest, int(size), media_type, data=a2b_base64(text, strict_mode=True))
         else:
             raise ValueError(kind)
     except ValueError as problem:
         raise StoreCorrupt("a layer's origin cannot be read") from problem
-    if not is_sha256(origin.digest):
+    if not is_sha256(origin.digest) or (origin.data and digest_of(origin.data) != origin.digest):
         raise StoreCorrupt("a layer's origin cannot be read")
     return origin
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from tests.behaviour.world import World
 from tests.web_server import Handler, Request, Web
 
+# Layers of more than a KiB: smaller ones are no blobs of their own.
 DOCKERFILE = """\
 FROM busybox
-RUN echo tools > /tools
+RUN echo tools > /tools; head -c 3000 /dev/urandom > /more
 COPY src /src
 RUN head -c 300000 /dev/urandom > /made
 """
@@ -49,6 +51,7 @@ class Machines:
         self.bucket = bucket
         self.layout = layout
         world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n"})
+        (world.project / "src/large").write_bytes(Random(1).randbytes(3000))
 
     def build(self, machine: str, *argv: str, ok: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Build on a machine."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -18,9 +19,10 @@ from tests.web_server import Handler, Request
 pytestmark = pytest.mark.parametrize("world", ["root" if os.geteuid() == 0 else "user"], indirect=True)
 
 TO, SOURCE = "--cache-to=type=gha", "--cache-from=type=gha"
+# Layers of more than a KiB: smaller ones are no blobs of their own.
 DOCKERFILE = """\
 FROM busybox
-RUN echo tools > /tools
+RUN echo tools > /tools; head -c 3000 /dev/urandom > /more
 COPY src /src
 RUN head -c 300000 /dev/urandom > /made
 """
@@ -34,6 +36,7 @@ class Jobs:
         self.server = server
         self._layout = layout
         world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n"})
+        (world.project / "src/large").write_bytes(Random(1).randbytes(3000))
 
     def build(self, job: str, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Build in a job."""
@@ -68,8 +71,8 @@ def test_the_newest_save_counts(jobs: Jobs) -> None:
     jobs.world.write({"src/a.txt": "b\n"})
     jobs.build("two", SOURCE, TO)
     assert jobs.ran(jobs.build("three", SOURCE)) == 0
-    # The first layer was there.
-    assert len(jobs.server.entries) == 9
+    # The first layer was there, and so was the document that the manifest patches: two layers and a manifest came.
+    assert len(jobs.server.entries) == 8
 
 
 def test_the_same_again_adds_nothing(jobs: Jobs) -> None:
@@ -132,7 +135,7 @@ def test_what_another_job_is_about_to_send_is_not_waited_for(jobs: Jobs) -> None
 
 def test_entries_that_were_deleted_by_age(jobs: Jobs) -> None:
     jobs.build("one", TO)
-    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-1" in unpacked(data)]:
+    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-2" in unpacked(data)]:
         del jobs.server.entries[key], jobs.server.begun[key]
     done = jobs.build("two", SOURCE)
     assert "there is no cache at" in done.stderr

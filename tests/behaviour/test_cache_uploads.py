@@ -57,19 +57,21 @@ def document(machines: Machines) -> list[str]:
 
 def test_a_layer_is_on_its_way_while_later_steps_run(machines: Machines) -> None:
     """Else the build would not end."""
-    machines.world.write({"Dockerfile": "FROM busybox\nRUN echo one > /one\n" + waits_for_an_upload(machines)})
+    machines.world.write(
+        {"Dockerfile": "FROM busybox\nRUN head -c 3000 /dev/urandom > /one\n" + waits_for_an_upload(machines)}
+    )
     done = machines.build("one", machines.to)
     assert "exported cache" in done.stderr
     asked = machines.bucket.asked
     assert asked[-1] == "PUT /cache/main"
-    assert len([line for line in asked if line.startswith("PUT")]) == 4  # two layers, the document, the manifest
+    assert len([line for line in asked if line.startswith("PUT")]) == 3  # a layer, the document, the manifest
     # What is known to be there is not asked for a second time.
-    assert len([line for line in asked if line.startswith("HEAD")]) == 3
+    assert len([line for line in asked if line.startswith("HEAD")]) == 2
     assert machines.ran(machines.build("two", machines.source)) == 0
 
 
 def test_after_ctrl_c_nothing_is_named(machines: Machines) -> None:
-    text = "FROM busybox\nRUN echo one > /one\n" + waits_for_an_upload(machines)
+    text = "FROM busybox\nRUN head -c 3000 /dev/urandom > /one\n" + waits_for_an_upload(machines)
     machines.world.write({"Dockerfile": text + "RUN sleep 300\n"})
     context = f"--build-context=busybox=oci-layout://{machines.layout}"
     argv = ("build", "--progress=plain", context, machines.to, ".")
@@ -217,7 +219,10 @@ def test_a_directory_has_all_of_it(machines: Machines) -> None:
 
 def test_no_layer_goes_that_has_a_secret(machines: Machines) -> None:
     """What is refused is refused before it is on its way."""
-    text = "FROM busybox\nRUN echo one > /one\nRUN --mount=type=secret,id=token cp /run/secrets/token /leak\n"
+    text = (
+        "FROM busybox\nRUN head -c 3000 /dev/urandom > /one\n"
+        "RUN --mount=type=secret,id=token cp /run/secrets/token /leak; head -c 3000 /dev/urandom > /more\n"
+    )
     machines.world.write({"Dockerfile": text, "token": "a-long-token-of-somebody"})
     done = machines.build("one", machines.to, "--secret=id=token,src=token", ok=False)
     assert done.returncode != 0

@@ -23,7 +23,7 @@ FROM build AS test
 TEST --name=made test -s /made
 FROM busybox
 COPY --from=build /made /made
-RUN cat /proc/sys/kernel/random/uuid > /unique
+RUN head -c 3000 /dev/urandom > /unique
 """
 BUILDFILE = """\
 FROM busybox AS tool

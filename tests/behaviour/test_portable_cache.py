@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -16,15 +17,16 @@ from tests.behaviour.world import World
 from tests.needs import need
 from tests.registry_server import registry_server
 
+# Layers of more than a KiB: smaller ones are no blobs of their own.
 DOCKERFILE = """\
 FROM busybox AS base
-RUN echo tools > /tools
+RUN echo tools > /tools; head -c 3000 /dev/urandom > /more
 FROM base AS build
 COPY src /src
-RUN cat /src/a.txt > /made; cat /proc/sys/kernel/random/uuid > /unique
+RUN cat /src/a.txt > /made; head -c 3000 /dev/urandom > /unique
 FROM base
 COPY --from=build /unique /unique
-RUN cat /proc/sys/kernel/random/uuid > /later
+RUN head -c 3000 /dev/urandom > /later
 CMD ["true"]
 """
 
@@ -37,6 +39,7 @@ class Machines:
         self.cache = world.top / "cache"
         self._layout = layout
         world.write({"Dockerfile": DOCKERFILE, "src/a.txt": "a\n"})
+        (world.project / "src/large").write_bytes(Random(1).randbytes(3000))
 
     def build(self, machine: str, *argv: str, ok: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         context = ("--build-context", f"busybox=oci-layout://{self._layout}")
@@ -89,8 +92,8 @@ def test_files_come_when_they_are_wanted(machines: Machines) -> None:
     machines.build("one", machines.to, "-o", "out1")
     machines.build("two", machines.source, "-o", "out2")
     one, two = machines.world.project / "out1", machines.world.project / "out2"
-    assert (one / "unique").read_text() == (two / "unique").read_text()
-    assert (one / "later").read_text() == (two / "later").read_text()
+    assert (one / "unique").read_bytes() == (two / "unique").read_bytes()
+    assert (one / "later").read_bytes() == (two / "later").read_bytes()
     # Of the stage that only made /unique nothing had to come.
     assert len(machines.blobs("two")) == 3
 
@@ -102,7 +105,7 @@ def test_a_changed_file_fetches_what_its_steps_stand_on(machines: Machines) -> N
     _, ran = machines.image("two", machines.source)
     assert len(ran) == 4
     assert machines.document().read_bytes() == before
-    tools = {layer["digest"].removeprefix("sha256:") for layer in layers(machines) if layer["entries"] == 1}
+    tools = {layer["digest"].removeprefix("sha256:") for layer in layers(machines) if layer["entries"] == 2}
     assert machines.blobs("two") & tools
     assert len(machines.blobs("two")) == 1
 
@@ -114,7 +117,7 @@ def layers(machines: Machines) -> list[dict[str, object]]:
 
 
 def test_a_step_that_comes_out_the_same_ends_the_wave_there_too(machines: Machines) -> None:
-    text = DOCKERFILE.replace("; cat /proc/sys/kernel/random/uuid > /unique", "; head -c 1 /src/a.txt > /unique")
+    text = DOCKERFILE.replace("; head -c 3000 /dev/urandom > /unique", "; head -c 1 /src/a.txt > /unique")
     machines.world.write({"Dockerfile": text})
     first, _ = machines.image("one", machines.to)
     machines.world.write({"src/a.txt": "a, and what nobody takes\n"})
@@ -193,11 +196,11 @@ def test_what_stands_on_this_machine_is_not_written(world: World) -> None:
     [only] = [
         found
         for path in (world.top / "cache/blobs/sha256").iterdir()
-        if b"pybuild-cache-1" in (found := unpacked(path.read_bytes()))
+        if b"pybuild-cache-2" in (found := unpacked(path.read_bytes()))
     ]
     assert json.loads(only) == {
         "complete": True,
-        "format": "pybuild-cache-1",
+        "format": "pybuild-cache-2",
         "layers": {},
         "steps": [],
     }
@@ -302,7 +305,7 @@ def test_a_layer_that_cannot_be_had_is_made_again(machines: Machines, damage: ob
 
 
 def test_what_failed_does_not_run_again_where_a_layer_of_another_step_was_lost(machines: Machines) -> None:
-    tools = "FROM busybox AS tools\nRUN echo tools > /tools\n"
+    tools = "FROM busybox AS tools\nRUN echo tools > /tools; head -c 3000 /dev/urandom > /more\n"
     machines.world.write({"Dockerfile": tools})
     machines.build("one", machines.to)
     for layer in document(machines.document())["layers"].values():
@@ -408,6 +411,81 @@ def test_through_a_registry(machines: Machines, tmp_path: Path) -> None:
     done = machines.build("four", f"--cache-from={ref}")
     assert "is not used" in done.stderr
     assert len(machines.world.ran(done)) == 5
+
+
+SMALL = """\
+FROM busybox AS base
+RUN echo tools > /tools
+FROM base AS build
+COPY src/a.txt /src/
+RUN cat /src/a.txt /proc/sys/kernel/random/uuid > /unique
+FROM base
+COPY --from=build /unique /unique
+RUN head -c 3000 /dev/urandom > /later
+"""
+
+
+def test_small_layers_travel_in_the_document(machines: Machines) -> None:
+    machines.world.write({"Dockerfile": SMALL})
+    first, _ = machines.image("one", machines.to)
+    found = document(machines.document())["layers"].values()
+    assert sorted("data" in layer for layer in found) == [False, True, True, True, True]
+    assert len(list((machines.cache / "blobs/sha256").iterdir())) == 3  # a layer, the document, the manifest
+    assert machines.image("two", machines.source) == (first, [])
+    for path in (machines.cache / "blobs/sha256").iterdir():
+        path.unlink()
+    # Small layers need no place any more; the other one is made again.
+    done = machines.build("two", "-o", "out")
+    assert [name for name in machines.world.ran(done) if "/later" not in name] == []
+    machines.build("one", "-o", "out1")
+    unique = [(machines.world.project / out / "unique").read_text() for out in ("out", "out1")]
+    assert unique[0] == unique[1]
+    assert machines.world.run("cache", "verify", PYBUILD_HOME=str(machines.world.top / "two")).returncode == 0
+
+
+def test_small_layers_are_passed_on_by_who_has_no_files_of_them(machines: Machines) -> None:
+    machines.world.write({"Dockerfile": SMALL})
+    first, _ = machines.image("one", machines.to)
+    before = document(machines.document())
+    other = machines.world.top / "other"
+    machines.image("two", machines.source, f"--cache-to=type=local,dest={other}")
+    shutil.rmtree(machines.cache)
+    assert machines.image("three", f"--cache-from=type=local,src={other}") == (first, [])
+    machines.build("three", f"--cache-from=type=local,src={other}", machines.to)
+    assert document(machines.document()) == before
+
+
+def test_after_a_small_change_a_registry_gets_one_manifest(machines: Machines, tmp_path: Path) -> None:
+    need("docker-registry")
+    machines.world.write({"Dockerfile": SMALL.replace("RUN head -c 3000 /dev/urandom > /later\n", "")})
+    with registry_server(tmp_path) as registry:
+        ref = f"{registry}/team/cache:main"
+        machines.build("one", f"--cache-to=type=registry,ref={ref}")
+        for number in range(3):
+            before = set((tmp_path / "data").rglob("data"))
+            machines.world.write({"src/a.txt": f"{number}\n"})
+            first, ran = machines.image("one", f"--cache-to=type=registry,ref={ref}")
+            assert len(ran) == 3
+            [manifest] = set((tmp_path / "data").rglob("data")) - before
+            assert "annotations" in json.loads(manifest.read_text())
+            assert machines.image(f"reader {number}", f"--cache-from={ref}") == (first, [])
+
+
+def test_a_registry_that_lost_the_document_gets_another(machines: Machines, tmp_path: Path) -> None:
+    need("docker-registry")
+    machines.world.write({"Dockerfile": SMALL})
+    with registry_server(tmp_path) as registry:
+        ref = f"{registry}/team/cache:main"
+        machines.build("one", f"--cache-to=type=registry,ref={ref}")
+        machines.world.write({"src/a.txt": "b\n"})
+        machines.build("one", f"--cache-to=type=registry,ref={ref}")
+        for path in (tmp_path / "data").rglob("data"):
+            if unpacked(path.read_bytes()):
+                shutil.rmtree(path.parent)
+        done = machines.build("two", f"--cache-from={ref}")
+        assert "is not used" in done.stderr
+        first, _ = machines.image("one", f"--cache-to=type=registry,ref={ref}")
+        assert machines.image("three", f"--cache-from={ref}") == (first, [])
 
 
 def test_an_image_is_no_cache(machines: Machines, tmp_path: Path) -> None:

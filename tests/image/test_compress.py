@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from buildkit_py.errors import SourceError
-from buildkit_py.image.compress import Counted, compressor, decompress, kind_of, kind_of_bytes
+from buildkit_py.image.compress import Counted, compressor, decompress, kind_of, kind_of_bytes, zstd_patch
 
 DATA = random.Random(5).randbytes(1_500_000) + b"the same line again\n" * 200_000
 
@@ -160,3 +160,19 @@ def test_the_border_of_small_makes_no_difference(size: int) -> None:
     for data in (DATA[:size], DATA[-size:]):
         alone = compressor("zstd", size=size)
         assert alone.compress(data) + alone.flush() == compressed("zstd", data)
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=5000), st.binary(max_size=300), st.integers(0, 5000))
+def test_a_patch_makes_one_text_of_another(base: bytes, inserted: bytes, at: int) -> None:
+    data = base[:at] + inserted + base[at:]
+    assert b"".join(decompress(io.BytesIO(zstd_patch(data, base)).read, "zstd", base)) == data
+
+
+@pytest.mark.parametrize("size", [10_000, 1_000_000])
+def test_a_patch_is_as_long_as_what_is_new(size: int) -> None:
+    base = DATA[:size]
+    data = base[: size // 2] + b"something new" + base[size // 2 :]
+    patch = zstd_patch(data, base)
+    assert len(patch) < 200
+    assert b"".join(decompress(io.BytesIO(patch).read, "zstd", base)) == data

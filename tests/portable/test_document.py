@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from zstandard import ZstdCompressor
 
-from buildkit_py.digest import key_of
+from buildkit_py.digest import digest_of, key_of
+from buildkit_py.image.compress import MEDIA_TYPES, compressor
 from buildkit_py.image.strict_json import Malformed
-from buildkit_py.portable.document import CachedLayer, CacheDocument, CachedStep, dump, load, only
+from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, claim, dump, load, only
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import StepRecord
 
@@ -137,3 +140,50 @@ def test_the_snapshot_is_named_by_what_it_is_made_of() -> None:
     value = json.loads(dump(document()))
     step(value)["snapshot"] = key_of("another")
     assert load(json.dumps(value).encode()).steps[0].record.snapshot == key_of("snapshot", BASE, LAYER)
+
+
+# -- layers whose bytes are in the document
+
+
+def with_data(plain: bytes = b"a tar", kind: str = "zstd") -> CacheDocument:
+    stream = compressor(kind)
+    data = stream.compress(plain) + stream.flush()
+    found = document()
+    blob = LayerBlob(digest_of(plain), digest_of(data), len(data), MEDIA_TYPES[kind])
+    return found.replace(layers=(found.layers[0].replace(blob=blob, data=data),))
+
+
+@pytest.mark.parametrize("kind", ["zstd", "gzip", "none"])
+def test_small_layers_are_in_the_document_and_described_by_their_bytes(kind: str) -> None:
+    found = with_data(kind=kind)
+    assert load(dump(found)) == found
+    assert not {"digest", "diffId", "blobSize"} & layer(json.loads(dump(found))).keys()
+
+
+def test_what_is_signed_is_the_same_wherever_the_bytes_are() -> None:
+    found = with_data()
+    apart = found.layers[0].replace(data=b"")
+    assert claim(found.steps[0], found.layers[0]) == claim(found.steps[0], apart)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "no base64!",
+        base64.b64encode(bytes(SMALL + 1)).decode(),
+        base64.b64encode(b"\x28\xb5\x2f\xfdno frame").decode(),
+        base64.b64encode(ZstdCompressor(level=19).compress(bytes(16 << 20))).decode(),
+        7,
+    ],
+    ids=["no base64", "long", "damaged", "bomb", "number"],
+)
+def test_bytes_that_are_no_small_layer_are_refused(data: object) -> None:
+    value = json.loads(dump(with_data()))
+    layer(value)["data"] = data
+    with pytest.raises(Malformed):
+        load(json.dumps(value).encode())
+
+
+def test_documents_of_the_first_format_are_read() -> None:
+    value = json.loads(dump(document()))
+    assert load(json.dumps({**value, "format": "pybuild-cache-1"}).encode()) == document()
