@@ -34,6 +34,7 @@ _PAUSE, _LONGEST_PAUSE = 0.005, 0.25
 # After how many seconds it is told that one is waited for, where nothing else tells of it.
 _SILENCE = 1.0
 _TAIL = 20
+_SIGKILL = 9
 
 
 class Started:
@@ -224,11 +225,14 @@ class Started:
         Raises `StepFailed` where it has ended by itself, or the build ends: its files are no seed then.
         """
         self.refuse_end()
-        self._ending = True
         assert self._reader is not None
+        self._ending = heard = hears(self.sandbox.pid, signum)
         self.sandbox.kill(signum)
         told, hint = "", ""
-        if not self._reader.join(GRACE):
+        if self._reader.join(GRACE):
+            if not heard:
+                self.refuse_end()
+        else:
             told = f"did not heed its stop signal for {GRACE:g}s, and was killed"
             hint = "; a process 1 hears only the signals that it has a handler for"
         self.end()
@@ -278,6 +282,19 @@ class Started:
         finally:
             self._around.numbers.give_back(self._number)
             self._put_away()
+
+
+def hears(pid: int, signum: int) -> bool:
+    """Whether the first process of a sandbox notices a signal: it has a handler for it, or blocks it to wait for it.
+
+    What it has neither for the kernel drops (pid_namespaces(7)), but for SIGKILL.
+    """
+    masks = 0
+    with suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+        for line in file:
+            if line.startswith((b"SigCgt:", b"SigBlk:")):
+                masks |= int(line[7:], 16)
+    return signum == _SIGKILL or bool(masks >> signum - 1 & 1)
 
 
 def writable(root: RootFilesystem, work: str) -> RootFilesystem:

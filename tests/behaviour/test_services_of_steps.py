@@ -294,6 +294,15 @@ def test_one_that_ends_by_itself_is_no_seed(project: World, busybox: str, flags:
     assert leftovers(project) == []
 
 
+@pytest.mark.parametrize("code", [0, 3])
+def test_one_that_ends_by_itself_though_it_was_asked_to_is_no_seed(project: World, busybox: str, code: int) -> None:
+    """Process 1 does not hear a signal that it has no handler for."""
+    stage = f'FROM busybox AS it\nCMD ["sh", "-c", "sleep 1; echo no password; exit {code}"]\nFROM busybox\n'
+    said = build(project, busybox, f"SERVICE db FROM it --seed=true\n{stage}RUN --with=db true\n", ok=False)
+    assert f"error: Dockerfile:1:1: the service `db` ended with exit code {code} while it was seeded\n" in said
+    assert "\ndb | no password\n" in said
+
+
 def test_the_exit_code_of_one_that_was_stopped_is_said(project: World, busybox: str) -> None:
     text = SEEDED.replace("exit 0", "exit 7") + "RUN --with=db echo it ran\n"
     said = build(project, busybox, text)
