@@ -30,6 +30,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _ENOENT, _E2BIG, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 2, 7, 8, 13, 20, 40
 _MOST_INTERPRETERS = 5  # the kernel's limit for scripts of scripts
 _SHEBANG_BYTES = 256  # the kernel's BINPRM_BUF_SIZE
+_ELF = b"\x7fELF"
 
 
 class Refused(Exception):
@@ -93,7 +94,7 @@ class Program:
             except OSError:  # not for this user to read, but perhaps to run
                 head = b""
             if not head.startswith(b"#!"):
-                _exec_opened(fd, argv, self._env, foreign=head.startswith(b"\x7fELF"))
+                _exec_opened(fd, argv, self._env, foreign=head.startswith(_ELF) and _machine(head) != _OURS)
             os.close(fd)
             # What the kernel asks of a script, too. Who changes it now has gained no more than that it is read.
             if not os.access(path, os.X_OK):
@@ -113,6 +114,23 @@ class Program:
     def _fail(self, why: str, code: int) -> NoReturn:
         os.write(2, b'exec: "' + self._argv[0] + b'": ' + why.encode() + b"\n")
         os._exit(code)
+
+
+def _machine(head: bytes) -> bytes:
+    """What a program is for, by the beginning of its file: class, byte order and machine (elf(5))."""
+    return head[4:6] + head[18:20]
+
+
+def _machine_of_ours() -> bytes:
+    try:
+        with open("/proc/self/exe", "rb") as file:
+            return _machine(file.read(20))
+    except OSError:
+        return b""
+
+
+# Looked at while /proc is this machine's.
+_OURS = _machine_of_ours()
 
 
 def _inspect(path: bytes) -> None:
@@ -171,8 +189,9 @@ def _exec_opened(fd: int, argv: list[bytes], env: dict[bytes, bytes], *, foreign
             raise
     # An interpreter of binfmt_misc has to open it, so the exec may not close it: it gets a copy, which nobody changes.
     copy = os.memfd_create("program")
-    while piece := os.read(fd, 1 << 20):
-        os.write(copy, piece)
+    while piece := memoryview(os.read(fd, 1 << 20)):
+        while piece:
+            piece = piece[os.write(copy, piece) :]
     program = os.open(b"/proc/self/fd/%d" % copy, os.O_RDONLY)
     os.close(copy)  # what is open for writing is not run
     os.set_inheritable(program, True)

@@ -123,6 +123,18 @@ def test_what_others_may_change_has_its_own_name(tmp_path: Path) -> None:
     assert found == "PATH=/bin\0"
 
 
+def test_a_program_without_its_loader_is_not_copied_first(tmp_path: Path) -> None:
+    """One for this processor has nothing to gain by that, and memory to lose: here none may be written to."""
+    data = Path(os.path.realpath("/bin/sh")).read_bytes().replace(b"/ld-linux", b"/xx-linux")
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    root = str(Path(__file__).parents[2])
+    (tmp_path / "lost").write_bytes(data)
+    (tmp_path / "lost").chmod(0o755)
+    command = [sys.executable, "-c", limit + _START, root, "shared", "/bin", str(tmp_path / "lost")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (127, f'exec: "{tmp_path}/lost": no such file or directory\n')
+
+
 def test_a_program_that_may_be_run_and_not_read(place: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root becomes another user")
