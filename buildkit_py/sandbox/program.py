@@ -93,17 +93,16 @@ class Program:
                 head = os.pread(fd, _SHEBANG_BYTES, 0)
             except OSError:  # not for this user to read, but perhaps to run
                 head = b""
-            if not head.startswith(b"#!"):
+            script = _shebang(head)
+            if script is None:
                 _exec_opened(fd, argv, self._env, foreign=head.startswith(_ELF) and _machine(head) != _OURS)
             os.close(fd)
             # What the kernel asks of a script, too. Who changes it now has gained no more than that it is read.
             if not os.access(path, os.X_OK):
                 raise OSError(_EACCES, "not executable")
-            line = head[2:].split(b"\n", 1)[0].split(b"\0", 1)[0].strip(b" \t")
-            interpreter = line.split(b" ", 1)[0].split(b"\t", 1)[0]
+            interpreter, argument = script
             if not interpreter:
                 raise OSError(_ENOEXEC, "a script without an interpreter")
-            argument = line[len(interpreter) :].strip(b" \t")
             argv = [interpreter, *([argument] if argument else []), path, *argv[1:]]
             path = interpreter
         raise OSError(_ELOOP, "scripts of scripts")
@@ -114,6 +113,21 @@ class Program:
     def _fail(self, why: str, code: int) -> NoReturn:
         os.write(2, b'exec: "' + self._argv[0] + b'": ' + why.encode() + b"\n")
         os._exit(code)
+
+
+def _shebang(head: bytes) -> tuple[bytes, bytes] | None:
+    """A script's interpreter and the argument for it, as the kernel finds them at the beginning of its file.
+
+    b"" where there is none; None where it is no script. Only blanks, tabs and NUL end a path (fs/binfmt_script.c).
+    """
+    if not head.startswith(b"#!"):
+        return None
+    line = head[2:].split(b"\n", 1)[0].split(b"\0", 1)[0]
+    words = line.lstrip(b" \t")
+    interpreter = words.split(b" ", 1)[0].split(b"\t", 1)[0]
+    if interpreter == words and len(line) == _SHEBANG_BYTES - 2:
+        return b"", b""  # not all of it is there, and the kernel does not guess
+    return interpreter, words[len(interpreter) :].strip(b" \t")
 
 
 def _machine(head: bytes) -> bytes:
@@ -148,12 +162,10 @@ def _inspect(path: bytes) -> None:
             return
         finally:
             os.close(fd)
-        if not head.startswith(b"#!"):
+        script = _shebang(head)
+        if script is None or not script[0]:
             return
-        words = head[2:].split(b"\n", 1)[0].replace(b"\0", b" ").split()
-        if not words:
-            return
-        path = words[0]
+        path = script[0]
 
 
 def _open_program(path: bytes) -> int:

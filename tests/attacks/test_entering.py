@@ -13,6 +13,7 @@ from tests.attacks.images import link, member
 from tests.image.tars import CHARACTER, DIRECTORY, PIPE
 from tests.needs import lack
 
+ODD = (b"\f", b"\v", b"\r")
 NOT_STARTED = {"build": 6, "run": 125}
 """The exit codes of a sandbox that could not be set up."""
 
@@ -44,8 +45,12 @@ def test_programs_of_who_is_outside(door: Door) -> None:
         link("exe", "/proc/self/exe"),
         member(b"script", data=b"#!/proc/self/exe\n", mode=0o755),
         member(b"second", data=b"#!/script\n", mode=0o755),
+        # No blank to the kernel, so that the way goes on behind it.
+        *(member(b"d" + odd, DIRECTORY) for odd in ODD),
+        *(member(b"odd%d" % n, data=b"#!/d%c/../proc/self/exe\n" % odd, mode=0o755) for n, odd in enumerate(ODD)),
     )
-    for program in ("/proc/self/exe", "/exe", "/script", "/second", "/proc/1/exe"):
+    odd = [f"/odd{number}" for number in range(len(ODD))]
+    for program in ("/proc/self/exe", "/exe", "/script", "/second", "/proc/1/exe", *odd):
         seen = door.command((program, "-c", "print('RAN')"))
         assert seen.code != 0
         assert "leads out of the sandbox" in seen.said, program

@@ -31,6 +31,16 @@ def test_magic_links(path: str, tmp_path: Path) -> None:
         _inspect(str(tmp_path / "link"))
 
 
+@pytest.mark.parametrize("character", ["\f", "\v", "\r", "\x1c", "\x85", "\xa0"])
+def test_what_ends_the_path_of_an_interpreter(tmp_path: Path, character: str) -> None:
+    """Blanks, tabs and NUL, and nothing else that may be taken for a blank."""
+    (tmp_path / f"d{character}").mkdir()
+    script = tmp_path / "script"
+    script.write_text(f"#!{tmp_path}/d{character}/../{'../' * 20}proc/self/exe\n")
+    with pytest.raises(Refused):
+        _inspect(str(script))
+
+
 def test_an_interpreter_of_binfmt_misc_that_the_image_made_a_magic_link(tmp_path: Path) -> None:
     (tmp_path / "qemu").symlink_to("/proc/self/exe")
     with pytest.raises(Refused):
