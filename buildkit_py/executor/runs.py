@@ -217,6 +217,7 @@ class Runs:
             if seeds is None:
                 return self._run(place, step_id, spec, again=again)
             from buildkit_py.executor.services import container_spec
+            from buildkit_py.executor.started_service import ENDING, KILLED
             from buildkit_py.sandbox.signal_number import signal_number
 
             started = beside.start(seeds, container_spec(seeds, spec))
@@ -226,7 +227,11 @@ class Runs:
                 try:
                     text = self._run(place, step_id, inside, again=again, inside=started.pidfd)
                 except SandboxError:
-                    started.refuse_end()  # where nothing can be run any more
+                    started.refuse_end(ENDING)  # where nothing can be run any more
+                    raise
+                except StepFailed as failed:
+                    if failed.code == KILLED:
+                        started.refuse_end(ENDING)  # with which all in it are killed
                     raise
             started.stop(signal_number(seeds.stop_signal))
             return text

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """How many seconds a service that is stopped cleanly has for that."""
 
+ENDING = 1.0
+"""How many seconds it is waited for one to end, when what ran in it was killed or it cannot be entered."""
+
+KILLED = 137
+"""The exit code of what was killed."""
+
 # How long it is waited between two looks at whether a service is ready: a tenth of the time that it has had, and at
 # least and at most so many seconds.
 _PAUSE, _LONGEST_PAUSE = 0.005, 0.25
@@ -246,12 +252,12 @@ class Started:
                 Notice("warning", message, self._step.position, hint=f"its files are kept as they are{hint}")
             )
 
-    def refuse_end(self) -> None:
-        """Raise `StepFailed` where it has ended, though nobody asked it to."""
+    def refuse_end(self, wait: float = 0) -> None:
+        """Raise `StepFailed` where it has ended, though nobody asked it to, or does so within so many seconds."""
         self._refuse_interrupt()
         poll = select.poll()
         poll.register(self.pidfd, select.POLLIN)
-        if poll.poll(0):
+        if poll.poll(int(wait * 1000)):
             assert self._reader is not None
             self._reader.join()
             raise self._failed(f"{self._end_in_words()} while it was seeded", reason="a service ended")

@@ -294,6 +294,16 @@ def test_one_that_ends_by_itself_is_no_seed(project: World, busybox: str, flags:
     assert leftovers(project) == []
 
 
+def test_one_that_ends_by_itself_with_the_command_in_it_is_told(project: World, busybox: str) -> None:
+    """The kernel kills the command then, of which its exit code would tell only that."""
+    waits = "until test -e /go; do sleep 0.01; done; echo no password; exit 3"
+    stage = f'FROM busybox AS it\nCMD ["sh", "-c", "{waits}"]\nFROM busybox\n'
+    text = f"SERVICE db FROM it --seed='touch /go; sleep 100'\n{stage}RUN --with=db true\n"
+    said = build(project, busybox, text, ok=False)
+    assert "error: Dockerfile:1:1: the service `db` ended with exit code 3 while it was seeded\n" in said
+    assert "\ndb | no password\n" in said
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_one_that_ends_by_itself_though_it_was_asked_to_is_no_seed(project: World, busybox: str, code: int) -> None:
     """Process 1 does not hear a signal that it has no handler for."""
