@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from bench import fixtures
 from bench.peak import held
 from bench.race import Sample
 from bench.registry import BUSYBOX
@@ -11,12 +12,22 @@ from bench.verdict import Report, under
 from bench.workbench import Workbench
 
 _LIMIT = 12
+_SERVICES = 10
 
 
 def supervisor(bench: Workbench) -> Report:
-    """The memory of the supervisor of an idle container: of one, and of each of ten."""
+    """The memory of the supervisor of an idle container: of one, of each of ten, and of each of ten services."""
     image = bench.base(BUSYBOX)
-    names = ("supervisor", "supervisor, all it has in memory", "supervisor, checks health", "each of 10")
+    names = (
+        "supervisor",
+        "supervisor, all it has in memory",
+        "supervisor, checks health",
+        "each of 10",
+        "each of `up`",
+    )
+    directory = bench.directory("supervisor")
+    services = "".join(f"  s{n}:\n    image: {image}\n    command: [sleep, '1000000']\n" for n in range(_SERVICES))
+    fixtures.write(f"{directory}/compose.yaml", f"services:\n{services}")
     ids: list[str] = []
 
     def start(*options: str) -> int:
@@ -31,10 +42,15 @@ def supervisor(bench: Workbench) -> Report:
         bench.run(bench.pybuild_path, "wait", "--healthy", ids[-1])
         checking = held(checked)
         each = [held(number) for number in (first, checked, *[start() for _ in range(8)])]
+        bench.run(bench.pybuild_path, "rm", "-f", *ids)
+        ids.clear()
+        bench.run(bench.pybuild_path, "up", "-d", cwd=directory)
+        ids += bench.run(bench.pybuild_path, "ps", "-q", cwd=directory).split()
+        forked = [held(_supervisor(id)) for id in ids]
     finally:
         if ids:
             bench.run(bench.pybuild_path, "rm", "-f", *ids)
-    values = ((one,), (whole,), (checking,), each)
+    values = ((one,), (whole,), (checking,), each, forked)
     samples = [
         Sample(name, tuple(size / 1e6 for size in sizes), unit="MB") for name, sizes in zip(names, values, strict=True)
     ]
@@ -42,7 +58,7 @@ def supervisor(bench: Workbench) -> Report:
         "supervisor",
         "memory of the supervisor of an idle container",
         samples,
-        [under(names[0], _LIMIT), under(names[3], _LIMIT)],
+        [under(names[0], _LIMIT), under(names[3], _LIMIT), under(names[4], _LIMIT)],
         [
             "proportional set size, in which the interpreter's own pages count in part: the benchmark has them, too",
             f"`{names[1]}` counts those in full: nowhere is it more",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+import time
+from contextlib import suppress
 from dataclasses import replace
 
 from bench import fixtures
@@ -22,6 +23,8 @@ _PERIOD = 100_000  # microseconds
 _LIMITS = (f"--memory={_MEMORY}", f"--pids-limit={_PROCESSES}", f"--cpus={_CPUS}")
 _SERVICES = 50
 _FOR_LONG = ("sleep", "1000000")
+# How many seconds processes get to end in, and network namespaces, for which nobody can wait.
+_PATIENCE, _TAKING_APART = 20.0, 1.0
 
 
 def run_limited(bench: Workbench) -> Report:
@@ -55,34 +58,37 @@ def services_50(bench: Workbench) -> Report:
     directory = bench.directory("services-50")
     names = [f"bench-{number}" for number in range(bench.size(_SERVICES))]
 
-    services = "".join(f"  {name}:\n    image: {image}\n    command: {json.dumps(_FOR_LONG)}\n" for name in names)
+    # As a first process it would not hear of another signal, and its end takes no part.
+    what = f"image: {image}\n    command: {json.dumps(_FOR_LONG)}\n    stop_signal: SIGKILL\n"
+    services = "".join(f"  {name}:\n    {what}" for name in names)
     fixtures.write(f"{directory}/compose.yaml", f"services:\n{services}")
 
     def each(*command: str) -> tuple[tuple[str, ...], ...]:
         return tuple((*command, f"--name={name}", image, *_FOR_LONG) for name in names)
 
-    def before(*command: str) -> Callable[[int], None]:
-        def remove(_: int) -> None:
-            bench.run(*command, cwd=directory, check=False)
-
-        return remove
+    docker = loaded_docker(bench, image)
+    compose = docker is not None and _has_compose(bench)
+    words = ("docker", "compose", "--project-name=bench")
+    alone = processes()
 
     def clear(_: int) -> None:
+        """End what all of them have started, and wait until it is gone: what ends takes as much as what starts."""
         bench.run(bench.pybuild_path, "down", cwd=directory, check=False)
         bench.run(bench.pybuild_path, "rm", "-f", *names, check=False)
+        if docker is not None and compose:
+            bench.run(*docker.client()[:-1], *words, "down", "--timeout=0", cwd=directory, check=False)
+        elif docker is not None:
+            bench.run(*docker.client(), "rm", "-f", *names, check=False)
+        settle(alone)
 
     contenders = [
         isolated(bench.pybuild("up", "-d", cwd=directory, name="pybuild up", prepare=clear)),
         isolated(Contender("pybuild run", each(bench.pybuild_path, "run", "-d"), directory, bench.env, clear)),
     ]
-    docker = loaded_docker(bench, image)
-    if docker is not None and _has_compose(bench):
-        words = ("docker", "compose", "--project-name=bench")
-        down = before(*docker.client()[:-1], *words, "down", "--timeout=0")
-        contenders.append(Contender("docker compose", ((*words, "up", "-d"),), directory, docker.env, down))
+    if docker is not None and compose:
+        contenders.append(Contender("docker compose", ((*words, "up", "-d"),), directory, docker.env, clear))
     elif docker is not None:
-        removed = before(*docker.client(), "rm", "-f", *names)
-        contenders.append(Contender("docker run", each("docker", "run", "-d"), directory, docker.env, removed))
+        contenders.append(Contender("docker run", each("docker", "run", "-d"), directory, docker.env, clear))
     try:
         samples = race(contenders, bench.rounds(3), warm_up=1)
     finally:
@@ -96,6 +102,24 @@ def services_50(bench: Workbench) -> Report:
         [at_least("docker run" if docker is None else contenders[-1].name, "pybuild up", 5)],
         ["with `run` a command a service; with `up` one command for all of them, and a network that they share"],
     )
+
+
+def processes() -> int:
+    """How many there are in the benchmark's private place, without those that have ended: nobody takes note of that."""
+    number = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError), open(f"/proc/{name}/cmdline", "rb") as file:
+                number += bool(file.read(1))
+    return number
+
+
+def settle(number: int) -> None:
+    """Wait until there are no more than that many processes, and the kernel has taken their namespaces apart."""
+    end = time.monotonic() + _PATIENCE
+    while processes() > number and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(_TAKING_APART)
 
 
 def isolated(contender: Contender) -> Contender:

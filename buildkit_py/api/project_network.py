@@ -10,6 +10,7 @@ from buildkit_py.config import store_root
 from buildkit_py.errors import SandboxError
 from buildkit_py.runner import control
 from buildkit_py.sandbox import userns
+from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from buildkit_py.errors import PybuildError
     from buildkit_py.sandbox.spec import SandboxSpec
-    from buildkit_py.store.networks import Networks
 
 PREFIX = "project:"
 """What stands before a project's name where a network is asked for."""
@@ -35,12 +35,12 @@ def reserve(name: str, wanted: Mapping[str, Iterable[str]], *, store: str = "") 
     """Give containers of a project, by their names, a place in its network before they are there: the others can name
     them then. Raises `UsageError`, `StoreError`.
     """
-    _networks(_root(store)).join(name, wanted)
+    Store.open(_root(store)).networks.join(name, wanted)
 
 
 def release(name: str, containers: Iterable[str], *, store: str = "") -> None:
     """Take the places of containers away, started or not. Raises `StoreError`."""
-    _networks(_root(store)).leave(name, containers)
+    Store.open(_root(store)).networks.leave(name, containers)
 
 
 def go_to(name: str, *, store: str = "") -> control.Socket:
@@ -49,9 +49,11 @@ def go_to(name: str, *, store: str = "") -> control.Socket:
     An ordinary user's process is in the network's user namespace from then on: this comes before all else that it does
     with the store. Raises `SandboxError` where no network can be made, or the process has done something else already.
     """
-    root = _root(store)
-    networks = _networks(root)
-    directory = networks.path(name)
+    return _go_to(name, Store.open(_root(store)))
+
+
+def _go_to(name: str, store: Store) -> control.Socket:
+    directory = store.networks.path(name)
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
         found = control.connect(directory)
@@ -59,7 +61,7 @@ def go_to(name: str, *, store: str = "") -> control.Socket:
             userns.enter()
             from buildkit_py.api.background import begin
 
-            begin("buildkit_py.api.project_network", root, name, "the network of the project")
+            begin("buildkit_py.api.project_network", store.root, name, "the network of the project")
             continue
         from buildkit_py.runner.shared_network import greeting
 
@@ -89,12 +91,11 @@ def go_to(name: str, *, store: str = "") -> control.Socket:
 class Place:
     """The place of one container in the network of its project, for who looks after it. Raises `SandboxError`."""
 
-    def __init__(self, name: str, container: str, store: str) -> None:
+    def __init__(self, name: str, container: str, store: Store) -> None:
         self._name = name
         self._container = container
         self._store = store
-        self._networks = _networks(store)
-        self._network = go_to(name, store=store)
+        self._network = _go_to(name, store)
 
     def fileno(self) -> int:
         """What is readable once the network has ended."""
@@ -107,13 +108,13 @@ class Place:
         from buildkit_py.runner.shared_network import sit
         from buildkit_py.sandbox.network.plan import SERVICES
 
-        members = self._networks.members(self._name)
+        members = self._store.networks.members(self._name)
         if self._container not in members:
-            members = self._networks.join(self._name, {self._container: ()})
+            members = self._store.networks.join(self._name, {self._container: ()})
         number = SERVICES + members[self._container].seat
         if self.has_ended():
             self._network.close()
-            self._network = go_to(self._name, store=self._store)
+            self._network = _go_to(self._name, self._store)
         seat = sit(self._network, number)
         rows = sorted((member.seat, " ".join(member.names)) for member in members.values())
         lines = "".join([f"{seat.address(SERVICES + other)}\t{names}\n" for other, names in rows])
@@ -136,8 +137,7 @@ def run(root: str, name: str, ready: Callable[[PybuildError | None], None]) -> N
     from buildkit_py.sandbox.network.choice import Choice
     from buildkit_py.store.locks import Lock
 
-    networks = _networks(root)
-    directory = networks.make(name)
+    directory = Store.open(root).networks.make(name)
     lock = Lock(directory + "/lock", keep=True)
     if not lock.acquire(wait=False):
         ready(None)  # another one was faster
@@ -152,9 +152,3 @@ def run(root: str, name: str, ready: Callable[[PybuildError | None], None]) -> N
 
 def _root(store: str) -> str:
     return os.path.abspath(store) if store else store_root(os.environ)
-
-
-def _networks(root: str) -> Networks:
-    from buildkit_py.store.store import Store
-
-    return Store.open(root).networks

@@ -129,7 +129,7 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
         if about.body.get("project"):
             from buildkit_py.api.project_network import Place
 
-            place = Place(about.body["project"], about.name, session.store.root)
+            place = Place(about.body["project"], about.name, session.store)
         spec = _spec(about, path, directories, host, session.store.root, starter if place is None else None)
         supervisor = Supervisor(
             path,

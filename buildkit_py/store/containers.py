@@ -1,7 +1,7 @@
 """Containers: what runs in the background or ran there, each a directory `containers/ID/` until it is removed.
 
     about           sealed About: what it is, which never changes
-    state           sealed State: how it fares, written by its supervisor alone
+    state           sealed State: how it fares, written by its supervisor alone, by way of state.new
     lock            held by the supervisor for its life, and by who copies from a container that does not run
     control         the supervisor's socket
     log, log.1      what it wrote, and the part before that
@@ -164,7 +164,7 @@ class Containers:
 
     def set_state(self, id: str, state: State) -> None:
         """Note how a container fares; for its supervisor."""
-        self._work.write(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
+        self._work.write_beside(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
 
     def take(self, id: str) -> Lock | None:
         """Have a container for oneself, until the lock is released; None where a supervisor has it, or a copy of it.

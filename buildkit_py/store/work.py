@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_AGAIN = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 
@@ -112,6 +113,23 @@ class Work:
         except BaseException:
             _forget(path)
             raise
+
+    def write_beside(self, dest: str, data: bytes) -> None:
+        """Put a small file in place whole that only this process writes, by way of one beside it. Raises `StoreError`.
+
+        For one that stays: whoever opens the store looks after each scratch, and this takes none.
+        """
+        path = dest + ".new"
+        try:
+            fd = os.open(path, _AGAIN, 0o600)
+            try:
+                write_all(fd, data)
+            finally:
+                os.close(fd)
+            os.rename(path, dest)
+        except OSError as problem:
+            _forget(path)
+            raise store_error(problem, self.root, "write to the store") from problem
 
     def install(self, path: str, dest: str) -> None:
         """Rename a finished file to its place, over an older one; makes the directory it goes into.

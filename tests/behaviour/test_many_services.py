@@ -31,8 +31,12 @@ def named(world: World) -> dict[str, int]:
     """The supervisors, by the ids in their command lines; what has no id in it is not among them."""
     found = {}
     for pid in supervisors(world):
-        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        found[words[words.index(str(world.store)) + 1]] = pid
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if str(world.store) in words:  # none are left of one that has just ended
+            found[words[words.index(str(world.store)) + 1]] = pid
     return found
 
 
@@ -45,6 +49,7 @@ def test_each_has_a_supervisor_of_its_own(many: World) -> None:
         assert os.getsid(pid) == pid
         holders = [link for link in map(os.readlink, Path(f"/proc/{pid}/fd").iterdir()) if link.endswith("/lock")]
         assert len(holders) == 1, "no lock of another one"
+    assert list((many.store / "work").iterdir()) == [], "nothing that each command would look after"
     killed, *_ = [one["id"] for name, one in rows(many).items() if name == "s3"]
     os.kill(by_id[killed], signal.SIGKILL)
     until(lambda: rows(many)["s3"]["status"] == "exited")

@@ -101,6 +101,19 @@ def test_small_files_are_replaced_whole_and_leave_nothing(store: Store) -> None:
     assert os.listdir(os.path.dirname(store.work.scratch_name())) == []
 
 
+def test_a_file_written_beside_is_replaced_whole_and_wants_no_scratch(store: Store) -> None:
+    before, work = os.listdir(store.path("work")), Work(store.root)
+    dest = store.path("containers", "x")
+    Path(dest + ".new").write_bytes(b"torn when its writer was killed" * 1000)
+    for data in (b"two" * 100_000, b"one"):
+        work.write_beside(dest, data)
+        assert Path(dest).read_bytes() == data
+    assert os.listdir(store.path("containers")) == ["x"]
+    assert os.listdir(store.path("work")) == before
+    with pytest.raises(StoreError, match="cannot write to the store"):
+        work.write_beside(store.path("containers", "gone", "x"), b"one")
+
+
 def test_a_directory_in_the_way_of_a_file_is_set_aside(store: Store) -> None:
     dest = store.path("images", "x")
     os.makedirs(dest + "/y")
