@@ -92,6 +92,8 @@ class Elsewhere:
             layers = _carry(session, self._first, record)
             self._turn_directories(session, layers)
             self._move_context(self._outside(looked_at), may_give=not session.identity.single_id)
+        # The home, the interpreter's own files and what logs into registries may be closed to any other id.
+        self.varied.append(Varied("user", False, "another one could not read what is yours; see what steps see of it"))
 
     def surroundings(self) -> Surroundings:
         """What the process is to be like while the second build runs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.behaviour.conftest import USER, make_user
 from tests.behaviour.world import World
 
 NOT_REPRODUCIBLE = 9
@@ -62,7 +64,8 @@ def test_what_is_reproducible(world: World, context: tuple[str, str]) -> None:
     assert everything(world) == before
     assert world.run("images", "--json").stdout == images
     varied = {one["what"]: one["done"] for one in answer["varied"]}
-    assert varied.keys() == {"time", "store", "order", "directory", "owners", "processors", "umask"}
+    assert varied.keys() == {"time", "store", "order", "directory", "owners", "user", "processors", "umask"}
+    assert not varied["user"]
     assert all(varied[what] for what in ("time", "store", "directory", "owners", "umask"))
     assert varied["processors"] == (len(os.sched_getaffinity(0)) > 1)
     said = world.run("verify", *context).stdout.splitlines()
@@ -264,3 +267,48 @@ def test_a_buildfile_that_is_a_link_out_of_its_context(world: World) -> None:
     (world.project / "p/Dockerfile").symlink_to("../elsewhere/Dockerfile")
     answer = verified(world, "p", code=0)
     assert {one["what"]: one["done"] for one in answer["varied"]}["directory"]
+
+
+LOOKS = """\
+FROM busybox
+COPY . /src
+RUN --mount=type=bind,target=/ctx --mount=type=cache,target=/cache --mount=type=tmpfs,target=/t \\
+    --mount=type=secret,id=s sh /src/look > /seen
+USER 1000
+RUN id > /tmp/id; stat -c "%n %u:%g %a" /tmp/* >> /tmp/id
+"""
+LOOK = """\
+id; env | sort; hostname; umask
+for name in limits cgroup oom_score_adj setgroups; do cat /proc/self/$name; done
+grep -E "^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)" /proc/self/status
+cd /
+for path in * /src/* /ctx/* /cache /t /run/secrets/* /dev/shm /dev/pts /proc/1/status /etc/*; do
+    case $path in proc | sys) ;; *) stat -c "%n %u:%g %a" $path ;; esac
+done
+cut -d " " -f 2 /proc/self/mounts | sort -u | grep -v ^/sys/
+"""
+
+
+def test_a_step_does_not_see_who_builds(world: World, context: tuple[str, str], user_python: tuple[str, str]) -> None:
+    """But in a few places that the how-to names: two users who build the same get the same image."""
+    if world.mode != "root":
+        pytest.skip("needs both users")
+    make_user(world.top)
+    python, library = user_python
+    world.top.chmod(0o755)
+    (world.top / "other").mkdir()
+    other = World(
+        world.top / "other", "user", python, ("setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"), library
+    )
+    other.env = world.env
+    for place in (other.top, other.project):
+        shutil.chown(place, USER, USER)
+    digests = []
+    for one in (world, other):
+        one.write({"Dockerfile": LOOKS, "look": LOOK, "s": "a secret that is one", ".dockerignore": "iid\ns\nout\n"})
+        one.build(*context, "--reproducible", "--secret=id=s,src=s", "--iidfile", "iid")
+        digests.append((one.project / "iid").read_text())
+    seen = [(one.out(*context, "--secret=id=s,src=s") / "seen").read_text() for one in (world, other)]
+    assert seen[0] == seen[1]
+    assert "src/look 0:0 644" in seen[0]
+    assert digests[0] == digests[1]
