@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 from _operator import itemgetter
-from array import array
+from _struct import pack
 
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildkit_py.record import Record
@@ -24,7 +24,7 @@ _FORMAT = 2
 _KINDS = {FILE: 1, DIR: 2, SYMLINK: 3, HARDLINK: 4}
 _FILE, _DIRECTORY = _KINDS[FILE], _KINDS[DIR]
 _NOTHING = bytes(32)
-# Of mode, owner, size and time in nanoseconds: the field of an entry, and the type of array that holds it.
+# Of mode, owner, size and time in nanoseconds: the field of an entry, and the letter that `struct` has for it.
 _NUMBERS = ((2, "H"), (3, "I"), (4, "I"), (5, "q"), (6, "q"))
 # Bytes that a row has in each column: kind, those numbers, BLAKE3 of a file's bytes.
 _WIDTHS = (1, 2, 4, 4, 8, 8, 32)
@@ -154,7 +154,7 @@ def inventory_of(entries: Sequence[Entry], digests: bytes | bytearray | None = N
         digests = b"".join(known)
     if len(digests) != 32 * kinds.count(_FILE):
         return None
-    numbers = [array(code, map(itemgetter(field), entries)).tobytes() for field, code in _NUMBERS]
+    numbers = [pack(f"{len(kinds)}{code}", *map(itemgetter(field), entries)) for field, code in _NUMBERS]
     rare = {entry[0]: (entry[7], entry[9]) for entry in entries if entry[7] or entry[9]}
     return Inventory(tuple(map(itemgetter(0), entries)), (kinds, *numbers, _spread(digests, kinds)), rare)
 

@@ -24,7 +24,6 @@ from buildkit_py.store.layers import LayerMeta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
     from typing import Any
@@ -251,9 +250,7 @@ class LocalExecutor:
                     entries = plan(op, trees, base, work=work.path, digests=unpacked)
                 new = self._patch(step, "" if op.link else below, entries, base, contexts)
                 if new is None:
-                    from array import array  # it loads `collections`, which steps without files do without
-
-                    ends = array("Q")
+                    ends = bytearray()
                     new = self._keep(step, "" if op.link else below, entries, digests=found, ends=ends)
                     if contexts and new.fresh and keep_inventory(self.store, new.id, entries, found):
                         contexts[0].made[_place(op)] = new.id
@@ -314,7 +311,7 @@ class LocalExecutor:
         entries: Sequence[Entry],
         *,
         digests: bytearray | None = None,
-        ends: array[int] | None = None,
+        ends: bytearray | None = None,
     ) -> make_layer.NewLayer:
         """Make the layer of some entries in the form in which it is needed first."""
         self._look(step, entries)

@@ -18,7 +18,6 @@ from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Sequence
 
     from buildkit_py.executor.patch_layer import Patch
@@ -81,7 +80,7 @@ def from_entries(
     compression: str,
     impure: bool,
     digests: bytearray | None = None,
-    ends: array[int] | None = None,
+    ends: bytearray | None = None,
 ) -> NewLayer:
     """The layer that holds these entries. Their files are read once, and packed and hashed on the way.
 
@@ -176,7 +175,7 @@ def _packed(
     entries: Sequence[Entry],
     compression: str,
     digests: bytearray | None = None,
-    ends: array[int] | None = None,
+    ends: bytearray | None = None,
 ) -> tuple[str, LayerBlob]:
     """Pack entries into a blob of the store; their content digest and the blob."""
     from buildkit_py.image.pack import pack

@@ -13,7 +13,6 @@ from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable
 
     from buildkit_py.executor.materialize import Materializer
@@ -183,14 +182,12 @@ class Packer:
         entries: list[Entry] = []
         for tree in trees:
             entries = laid_over(entries, diff(tree, hash_files=False))
-        ends: array[int] | None = None
+        ends: bytearray | None = None
         if self._epoch is None:
             from buildkit_py.executor.patch_layer import keep_members, wants_members
 
             if wants_members(self._store, layer):
-                from array import array as new_array
-
-                ends = new_array("Q")
+                ends = bytearray()
         packed = pack(entries, write, compression=self._compression, level=self._level, epoch=self._epoch, ends=ends)
         if ends is not None:
             keep_members(self._store, layer, packed.diff_id, entries, ends)

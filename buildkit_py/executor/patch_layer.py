@@ -104,11 +104,13 @@ def as_members(patch: Patch) -> list[Entry]:
     return [*patch.entries, *[Entry(path, WHITEOUT, 0) for path in top]]
 
 
-def keep_members(store: Store, layer: str, diff_id: str, entries: Sequence[Entry], ends: Sequence[int]) -> None:
-    """Note where the tar of a layer that has an inventory has each of its entries, for `spliced`."""
+def keep_members(store: Store, layer: str, diff_id: str, entries: Sequence[Entry], ends: bytearray) -> None:
+    """Note where the tar of a layer that has an inventory has each of its entries, as `pack` said it, for `spliced`."""
     from buildkit_py.image.splice import Members
 
-    store.layers.set_note(layer, _MEMBERS, Members(diff_id, tuple([entry[0] for entry in entries]), ends).dump())
+    store.layers.set_note(
+        layer, _MEMBERS, Members(diff_id, tuple([entry[0] for entry in entries]), memoryview(ends).cast("Q")).dump()
+    )
 
 
 def wants_members(store: Store, layer: str) -> bool:

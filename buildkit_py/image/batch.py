@@ -27,13 +27,12 @@ from buildkit_py.image.tar_header import BLOCK_SIZE, MAX_ID, PADDING, HeaderWrit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from typing import Any, TypeAlias
 
     Job: TypeAlias = tuple[bool, int | None, list[tuple[Any, ...]]]
     # What was made: bytes of the tar, bytes of the content digest, the files' digests one behind the other, the
     # offsets in the batch at which entries end.
-    Made: TypeAlias = tuple[int, bytes, bytes, array[int]]
+    Made: TypeAlias = tuple[int, bytes, bytes, list[int]]
 
 # Files up to this many bytes are small.
 SMALL = 1 << 16
@@ -104,8 +103,6 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
 
     Raises `Refused` for a file that is not what is said of it, or cannot be read.
     """
-    from array import array
-
     from blake3 import blake3
 
     hashed, epoch, segments = job
@@ -116,7 +113,7 @@ def fill(view: memoryview, job: Job, directories: Directories) -> Made:
     regular, file_type = stat.S_IFREG, stat.S_IFMT
     content: list[bytes] = []
     digests: list[bytes] = []
-    ends = array("Q")
+    ends: list[int] = []
     at = 0
     digest = b""
     # What changed before this was at rest while it is read.
@@ -194,7 +191,7 @@ def fill_slot(view: memoryview, length: int, _: int) -> int:
     said: tuple[Any, ...]
     try:
         size, content, digests, ends = fill(view, job, _directories)
-        said = (content, digests, ends.tobytes())
+        said = (content, digests, ends)
     except Refused as refused:
         size, said = 0, (refused.number, refused.errno)
     data = marshal.dumps(said, 4)
@@ -210,7 +207,5 @@ def made_in(view: memoryview) -> Made:
     said = marshal.loads(view[size:-4])
     if len(said) == 2:
         raise Refused(*said)
-    from array import array
-
     content, digests, ends = said
-    return size, content, digests, array("Q", ends)
+    return size, content, digests, ends

@@ -10,6 +10,7 @@ import errno
 import marshal
 import os
 from _collections import deque  # type: ignore[import-not-found]
+from _struct import pack
 
 from buildkit_py.errors import ContextError
 from buildkit_py.image.batch import FULL, MOST, Batch, Refused, fill, made_in
@@ -19,7 +20,6 @@ from buildkit_py.image.second import SIZE, Lost, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from types import TracebackType
     from typing import Self
 
@@ -48,7 +48,7 @@ class Batches:
         content: ContentDigest | None,
         epoch: int | None,
         digests: bytearray | None,
-        ends: array[int] | None,
+        ends: bytearray | None,
         small: int,
     ) -> None:
         self._sink = sink
@@ -191,7 +191,12 @@ class Batches:
         if self._digests is not None:
             self._digests += digests
         if self._ends is not None:
-            self._ends.extend([begin + end for end in ends])
+            self._ends += offsets([begin + end for end in ends])
+
+
+def offsets(numbers: list[int]) -> bytes:
+    """Eight bytes for each, in this machine's order. Not an `array`, which loads `collections`."""
+    return pack(f"{len(numbers)}Q", *numbers)
 
 
 def _compare(batch: Batch, digests: bytes) -> None:

@@ -18,7 +18,7 @@ import stat
 
 from buildkit_py.errors import ContextError
 from buildkit_py.image.batch import SMALL
-from buildkit_py.image.batches import Batches, changed, unreadable
+from buildkit_py.image.batches import Batches, changed, offsets, unreadable
 from buildkit_py.image.compress import MEDIA_TYPES
 from buildkit_py.image.content import ContentDigest, entry_part
 from buildkit_py.image.entry import DIR, FILE
@@ -29,7 +29,6 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from array import array
     from collections.abc import Callable, Iterable
 
     from blake3 import blake3
@@ -66,14 +65,14 @@ def pack(
     epoch: int | None = None,
     hash_files: bool = False,
     digests: bytearray | None = None,
-    ends: array[int] | None = None,
+    ends: bytearray | None = None,
 ) -> Packed:
     """Pack entries, in any order, and give the blob to `write` in pieces (from another thread).
 
     `epoch`: times later than these seconds become it. `hash_files`: also take
     the content digest. `digests` gets the BLAKE3 of each FILE, one behind the
     other, so that whoever keeps digests need not read it again; `ends` gets
-    where each entry ends in the tar. Both are in the entries' order. Raises
+    where each entry ends in the tar, as `offsets` writes it. Both are in the entries' order. Raises
     `ContextError` for a file that is not what its entry says or cannot be read,
     and what `write` raises.
     """
@@ -118,7 +117,7 @@ def write_members(
     content: ContentDigest | None = None,
     epoch: int | None = None,
     digests: bytearray | None = None,
-    ends: array[int] | None = None,
+    ends: bytearray | None = None,
 ) -> None:
     """Put the members of sorted entries into a sink; the rest is as for `pack`."""
     hashed = content is not None or digests is not None
@@ -137,7 +136,7 @@ def write_members(
                 if digests is not None:
                     digests += digest
                 if ends is not None:
-                    ends.append(sink.position())
+                    ends += offsets([sink.position()])
                 continue
             tar = headers.header(entry, _seconds(entry, epoch))
             if entry[10] and entry[1] == DIR:

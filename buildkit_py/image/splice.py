@@ -35,25 +35,21 @@ class Members(Record):
 
     diff_id: str
     paths: tuple[str, ...]
-    ends: Sequence[int]
+    ends: memoryview
 
     def dump(self) -> bytes:
         """The same as bytes, for this machine."""
-        from array import array
-
         # No path has a NUL in it, and one text takes less room and time than 100,000.
         text = "\0".join(self.paths)
-        return marshal.dumps((_FORMAT, byteorder, self.diff_id, text, array("Q", self.ends).tobytes()), 4)
+        return marshal.dumps((_FORMAT, byteorder, self.diff_id, text, self.ends.tobytes()), 4)
 
     @classmethod
     def load(cls, data: bytes) -> Members | None:
         """What was dumped; None for anything else."""
-        from array import array
-
         try:
             version, order, diff_id, text, ends = marshal.loads(data)
             if version == _FORMAT and order == byteorder:
-                offsets = array("Q", ends)
+                offsets = memoryview(ends).cast("Q")
                 paths = tuple(text.split("\0")) if ends else ()
                 return cls(diff_id, paths, offsets) if len(offsets) == len(paths) else None
         except (ValueError, EOFError, TypeError):

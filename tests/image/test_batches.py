@@ -6,7 +6,6 @@ import marshal
 import os
 import signal
 import time
-from array import array
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +42,9 @@ def tree(tmp_path: Path) -> Path:
 
 def everything(entries: list[Entry]) -> tuple[object, bytes, list[int], bytes]:
     out = bytearray()
-    digests, ends = bytearray(), array("Q")
+    digests, ends = bytearray(), bytearray()
     made = pack(entries, out.extend, hash_files=True, digests=digests, ends=ends, compression="none")
-    return made, bytes(digests), ends.tolist(), bytes(out)
+    return made, bytes(digests), memoryview(ends).cast("Q").tolist(), bytes(out)
 
 
 def until_up(process: Second) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from array import array
 from pathlib import Path
 
 import pytest
@@ -33,9 +32,11 @@ def tree(*names: str) -> list[Entry]:
 
 
 def packed(entries: list[Entry], compression: str = "zstd") -> tuple[Members, bytes]:
-    out, ends = io.BytesIO(), array("Q")
+    out, ends = io.BytesIO(), bytearray()
     result = pack(entries, out.write, compression=compression, ends=ends)
-    return Members(result.diff_id, tuple(entry.path for entry in in_order(entries)), ends), out.getvalue()
+    return Members(
+        result.diff_id, tuple(entry.path for entry in in_order(entries)), memoryview(ends).cast("Q")
+    ), out.getvalue()
 
 
 def check(old: list[Entry], changes: list[Entry], compression: str = "zstd") -> None:
