@@ -128,9 +128,9 @@ class Foreground:
     def _settle(self) -> None:
         """A sandbox that was in a hurry has ended. Raises `SandboxError` if its network had no way out."""
         self._look_away()
-        if self._pool is not None and self._namespace is not None:
+        if self._pool is not None:
             try:
-                self._pool.settle(self._namespace.number)
+                self._pool.settle()
             except SetupFailure as failure:
                 raise launch_error(failure.stage, failure.errno, failure.subject) from failure
 
@@ -138,7 +138,7 @@ class Foreground:
         from buildkit_py.sandbox.network.pool import Pool
 
         try:
-            self._pool = Pool(self._plan, self._host)
+            self._pool = Pool(self._plan, self._host, hurry=self._hurries)
         except OSError as error:
             raise launch_error("make the network's namespaces", error.errno or 0, "") from error
         return self._pool

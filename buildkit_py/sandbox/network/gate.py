@@ -42,8 +42,8 @@ _IN = 1  # POLLIN
 _SIGPIPE = 13
 
 
-def serve(control: int, plan: Plan) -> NoReturn:
-    """Be the gate, and have a keeper that answers on the socket `control`, until that closes.
+def serve(control: int, plan: Plan, *, hurry: bool) -> NoReturn:
+    """Be the gate, and have a keeper that answers on the socket `control`, until that closes; `hurry` is for that.
 
     For a process that is the first of its pid namespace, with a mount namespace of its own.
     """
@@ -52,7 +52,7 @@ def serve(control: int, plan: Plan) -> NoReturn:
     try:
         if not plan.uplinks:
             raise UplinkFailed("there is no way out")
-        gate = _Gate(control, plan)
+        gate = _Gate(control, plan, hurry=hurry)
         call_oneself("pybuild-gate")
         # What this machine unmounts goes from here, too: a gate may live as long as a service.
         syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
@@ -75,7 +75,7 @@ def serve(control: int, plan: Plan) -> NoReturn:
 class _Gate:
     """A keeper with a hub, in networks of their own. Raises `OSError`."""
 
-    def __init__(self, control: int, plan: Plan) -> None:
+    def __init__(self, control: int, plan: Plan, *, hurry: bool) -> None:
         self._plan = plan
         self._hub = -1
         self._uplink: Program | Bridge | None = None
@@ -89,7 +89,7 @@ class _Gate:
                 self._sock.close()
                 from buildkit_py.sandbox.network.keeper import keep
 
-                keep(control, theirs, first, _mtu(name, plan))
+                keep(control, theirs, first, _mtu(name, plan), hurry=hurry)
             finally:
                 os._exit(1)
         theirs.close()

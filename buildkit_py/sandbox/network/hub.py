@@ -21,7 +21,7 @@ import select
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.network import netlink, nftables
-from buildkit_py.sandbox.network.plan import SERVICES
+from buildkit_py.sandbox.network.plan import HUB, SERVICES
 from buildkit_py.sandbox.network.uplink import UPLINK
 
 TYPE_CHECKING = False
@@ -45,7 +45,6 @@ _TRIES, _PAUSE = 2000, 0.0005
 # How many seconds what a sandbox sends may wait for the way out: longer than any of them takes, or is waited for.
 _PATIENCE = 600
 _ENODEV = 19
-_GATEWAY = 1  # the hub's number among the addresses
 
 
 class Connected:
@@ -84,7 +83,7 @@ class Hub:
         """Bridge and rules. Raises `OSError`."""
         self._netlink.ask(
             netlink.set_up(netlink.LOOPBACK),
-            netlink.make_bridge(_BRIDGE, _BRIDGE_INDEX, _mac(_GATEWAY), self._mtu),
+            netlink.make_bridge(_BRIDGE, _BRIDGE_INDEX, _mac(HUB), self._mtu),
             *self._silence(_BRIDGE),
             netlink.set_up(_BRIDGE_INDEX),
         )
@@ -100,7 +99,7 @@ class Hub:
         self._mtu = mtu
         self._netlink.ask(
             netlink.set_mtu(_BRIDGE_INDEX, mtu),
-            *[netlink.add_address(_BRIDGE_INDEX, own, prefix) for own, prefix in self._addresses(_GATEWAY)],
+            *[netlink.add_address(_BRIDGE_INDEX, own, prefix) for own, prefix in self._addresses(HUB)],
         )
         if addresses:
             index = netlink.link_names(self._netlink)[UPLINK]
@@ -108,7 +107,7 @@ class Hub:
             for own, other, prefix in addresses:
                 self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
             _await((self._netlink, index))
-        gateways = [own for own, _ in self._addresses(_GATEWAY)]
+        gateways = [own for own, _ in self._addresses(HUB)]
         _until(lambda: all(netlink.is_local(self._netlink, own) for own in gateways))
         # A sandbox that was connected before has addresses of IPv6 until it is let out.
         self._ipv6 = ipv6
@@ -139,7 +138,7 @@ class Hub:
         connected.netlink.ask(
             *[netlink.add_address(_INTERFACE_INDEX, own, prefix) for own, prefix in addresses],
             *(self._gateways() if self._is_open else []),
-            *[netlink.add_default_route(_INTERFACE_INDEX, gateway) for gateway, _ in self._addresses(_GATEWAY)],
+            *[netlink.add_default_route(_INTERFACE_INDEX, gateway) for gateway, _ in self._addresses(HUB)],
         )
         _await((connected.netlink, _INTERFACE_INDEX), (self._netlink, index), (self._netlink, _BRIDGE_INDEX))
         return connected
@@ -161,16 +160,11 @@ class Hub:
             if error.errno != _ENODEV:
                 raise
         if self._plan.ipv6 and not self._ipv6:  # the hub has said so to who has tried
-            gateway, own = self._plan.ipv6_address(_GATEWAY), self._plan.ipv6_address(number)
+            gateway, own = self._plan.ipv6_address(HUB), self._plan.ipv6_address(number)
             try:
                 inside.ask(netlink.remove_default_route(index, gateway), netlink.remove_address(index, own, 64))
             except OSError:
                 pass  # the command has
-
-    def is_waited_for(self, connected: Connected) -> bool:
-        """Whether something that was sent in a sandbox waits for the hub to be open. Raises `OSError`."""
-        addresses = (self._plan.address(_GATEWAY), self._plan.ipv6_address(_GATEWAY))
-        return not self._is_open and netlink.waits_for(connected.netlink, addresses)
 
     def disconnect(self, number: int, connected: Connected) -> None:
         """Take the interface of a sandbox away, whoever is still in its namespace, and let go of that."""
@@ -199,8 +193,8 @@ class Hub:
 
     def _gateways(self, *, ipv6: bool = False) -> list[netlink.Message]:
         """Of a sandbox's network: where the hub is."""
-        mac = _mac(_GATEWAY)
-        return [netlink.add_neighbour(_INTERFACE_INDEX, own, mac) for own, _ in self._addresses(_GATEWAY, ipv6=ipv6)]
+        mac = _mac(HUB)
+        return [netlink.add_neighbour(_INTERFACE_INDEX, own, mac) for own, _ in self._addresses(HUB, ipv6=ipv6)]
 
     def _be_patient(self, times: int) -> list[netlink.Message]:
         """Of a sandbox's network: how often the hub is asked where it is."""

@@ -1,19 +1,18 @@
 """The keeper: the process that is in the hub, and has network namespaces ready for the sandboxes of one builder.
 
-Namespaces are made while nobody waits. The first one is handed out at once,
-empty, to whoever can use the time until it is connected. The gate forks the
+Namespaces are made while nobody waits. Who is in a hurry gets the first one at
+once, empty, and can use the time until it is connected. The gate forks the
 keeper and gives it a way out. To those who start sandboxes (`pool`) it speaks
 by marshalled tuples:
 
-    ("begun", number)              from here, with its descriptor, and a pipe: a byte in it says that it is connected
-    ("open",)                      from here: there is a way out, and the first one is ready
+    ("begun", number)              from here, to who is in a hurry, with its descriptor, a pipe in which a byte says that
+                                   it is connected, and a socket in it to ask the kernel by
+    ("open",)                      from here: there is a way out, and what was begun is ready
     ("namespace", number)          from here, with its descriptor: it is ready
     ("service", number)            from here, the same of a service
-    ("held", whether)              from here: the answer to that question
     ("failed", text)               from here: there is none and will be none
     ("more",)                      to here: another will be wanted
     ("service", number)            to here: that of a service is wanted, with the addresses of `number`
-    ("held", number)               to here: does something that was sent in it wait for the way out?
     ("back", number, reusable)     to here: its sandbox has ended
 """
 
@@ -37,9 +36,10 @@ if TYPE_CHECKING:
 _FIRST = 2
 _MESSAGE = 1 << 12
 _IN = 1  # POLLIN
+_ROUTE = 0  # of the protocols of netlink(7)
 
 
-def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int) -> NoReturn:
+def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, hurry: bool) -> NoReturn:
     """Be the keeper, until the socket `control` closes. For a process with one thread, in a network of its own, which
     becomes that of the first sandbox. `mtu` is that of the way out which is tried first.
 
@@ -47,11 +47,8 @@ def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int) -> NoReturn:
     """
     pool = _socket.socket(fileno=control)
     try:
-        # Before all else, what is loaded as well: there is one who waits for it.
         namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        reader, writer = os.pipe2(os.O_CLOEXEC)
-        _tell(pool, ("begun", _FIRST), [namespace, reader])
-        os.close(reader)
+        writer = _begin(pool, namespace) if hurry else -1
         from buildkit_py.sandbox.network.hub import Connected, Hub
         from buildkit_py.sandbox.network.uplink import call_oneself
 
@@ -62,16 +59,28 @@ def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int) -> NoReturn:
         # Meanwhile the way out gets ready.
         hub.furnish()
         connected = {_FIRST: hub.connect(_FIRST, first)}
-        try:
-            os.write(writer, b".")
-        except BrokenPipeError:
-            pass  # its sandbox has ended
-        os.close(writer)
+        if hurry:
+            try:
+                os.write(writer, b".")
+            except BrokenPipeError:
+                pass  # its sandbox has ended
+            os.close(writer)
     except OSError as error:
         _tell(pool, ("failed", _words(error)), [])
         os._exit(1)
-    _Keeper(pool, gate, plan, hub, connected).serve()
+    _Keeper(pool, gate, plan, hub, connected, begun=hurry).serve()
     os._exit(0)
+
+
+def _begin(pool: _socket.socket, namespace: int) -> int:
+    """Hand out the first namespace, before all else: even modules are loaded after it. The other end of the pipe."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    # Of its own: two that ask the kernel by one socket would read each other's answers.
+    kernel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _ROUTE)
+    _tell(pool, ("begun", _FIRST), [namespace, reader, kernel.fileno()])
+    kernel.close()
+    os.close(reader)
+    return writer
 
 
 def _words(error: OSError) -> str:
@@ -91,13 +100,21 @@ class _Keeper:
     """`connected` are all namespaces by their numbers; so far there is one, which nobody has."""
 
     def __init__(
-        self, pool: _socket.socket, gate: _socket.socket, plan: Plan, hub: Hub, connected: dict[int, Connected]
+        self,
+        pool: _socket.socket,
+        gate: _socket.socket,
+        plan: Plan,
+        hub: Hub,
+        connected: dict[int, Connected],
+        *,
+        begun: bool,
     ) -> None:
         self._pool = pool
         self._gate = gate
         self._plan = plan
         self._hub = hub
         self._connected = connected
+        self._begun = begun  # that one was handed out
         self._last = _FIRST
 
     def serve(self) -> None:
@@ -123,9 +140,6 @@ class _Keeper:
                 if number in self._connected:  # that of the one before, whose end is not told yet
                     self._hub.disconnect(number, self._connected.pop(number))
                 self._connect(number)
-            case ("held", number):
-                connected = self._connected.get(number)
-                _tell(self._pool, ("held", connected is not None and self._hub.is_waited_for(connected)), [])
             case ("back", number, reusable):
                 self._take_back(number, reusable)
             case ("open", addresses, mtu, ipv6):
@@ -150,6 +164,8 @@ class _Keeper:
             _tell(self._pool, ("failed", _words(error) if isinstance(error, OSError) else "the way out is gone"), [])
             os._exit(1)
         _tell(self._pool, ("open",), [])
+        if not self._begun:
+            _tell(self._pool, ("namespace", _FIRST), [self._connected[_FIRST].namespace])
 
     def _offer(self) -> None:
         """Connect a namespace that nobody had, under the addresses that were used the longest ago."""

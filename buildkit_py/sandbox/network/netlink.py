@@ -189,11 +189,14 @@ TIMES = 3
 
 
 class Netlink:
-    """A socket to the kernel, of the network namespace that the process is in now; a context manager."""
+    """A socket to the kernel, of the network namespace that the process is in now; a context manager.
 
-    def __init__(self, protocol: int = _ROUTE) -> None:
+    `fd`, if given, is such a socket that was made elsewhere and that nobody else uses.
+    """
+
+    def __init__(self, protocol: int = _ROUTE, *, fd: int = -1) -> None:
         kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
-        self._socket = _socket.socket(_socket.AF_NETLINK, kind, protocol)
+        self._socket = _socket.socket(fileno=fd) if fd >= 0 else _socket.socket(_socket.AF_NETLINK, kind, protocol)
         self._sequence = 0
 
     def __enter__(self) -> Self:

@@ -24,6 +24,8 @@ _TUN = "/dev/net/tun"
 _CANDIDATES = (*[(10, second) for second in (219, 187, 157, 127, 97, 67)], (172, 29), (172, 23), (198, 18))
 # A network of our own (ULA, RFC 4193), numbered as IPv4 is.
 _IPV6 = bytes.fromhex("fd70796275690001")
+HUB = 1
+"""The hub's number among those of sandboxes."""
 SERVICES = 1 << 14
 """From this number on sandboxes are services, which the others of their hub reach; the first number is 2."""
 LAST = (1 << 15) - 2
@@ -65,7 +67,7 @@ class Plan(Record):
     @property
     def gateway(self) -> str:
         """The hub's IPv4 address, as text."""
-        return as_text(self.address(1))
+        return as_text(self.address(HUB))
 
 
 def as_text(address: bytes) -> str:

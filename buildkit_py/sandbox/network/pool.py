@@ -46,12 +46,13 @@ class Namespace:
 
 
 class Pool:
-    """A keeper behind its gate, started for a marshalled plan.
+    """A keeper behind its gate, started for a marshalled plan. With `hurry` there is a `first` one.
 
     Only for processes with one thread. Raises `OSError`.
     """
 
-    def __init__(self, plan: bytes, host: Host) -> None:
+    def __init__(self, plan: bytes, host: Host, *, hurry: bool = False) -> None:
+        self._plan = plan
         self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         try:
             self._pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
@@ -61,17 +62,17 @@ class Pool:
             raise
         if self._pid == 0:
             try:
-                _become_gate(theirs.fileno(), plan, host)
+                _become_gate(theirs.fileno(), plan, host, hurry)
             finally:
                 os._exit(1)
         self._pidfd = pidfd
         theirs.close()
         self._begun: Namespace | None = None  # the first one, while nobody has it
+        self._kernel = -1  # a netlink socket in it, while there is no way out
         self._ready: list[Namespace] = []
         self._services: dict[int, Namespace | None] = {}  # those asked for, by number; None: not there yet
         self._latest: dict[int, Namespace | None] = {}  # of each service
         self._open = False
-        self._held: bool | None = None
         self._failure = ""
         self._asked = True
 
@@ -131,19 +132,24 @@ class Pool:
             self.receive()
         return self.wait()
 
-    def settle(self, number: int) -> None:
-        """The sandbox with the namespace of that number, the first one, has ended. If something that was sent in it
-        waits for the way out, wait for that, too. Raises `SetupFailure` if there is none.
+    def settle(self) -> None:
+        """The sandbox that had the first one has ended. If something that was sent in it waits for the way out, wait
+        for that, too. Raises `SetupFailure` if there is none.
         """
-        if not self._open:
-            self.hear()
-        self._held = None
-        if not self._open:
-            self.say(("held", number))
-        while not (self._open or self._failure or self._held is False):
-            self.receive()
+        self.hear()
+        if not self._open and not self._failure and self._is_waited_for():
+            while not self._open and not self._failure:
+                self.receive()
         if self._failure and not self._open:
             raise SetupFailure(NO_NETWORK, 0, self._failure)
+
+    def _is_waited_for(self) -> bool:
+        from buildkit_py.sandbox.network.netlink import Netlink, waits_for
+        from buildkit_py.sandbox.network.plan import HUB, Plan
+
+        plan = Plan(*marshal.loads(self._plan))
+        with Netlink(fd=os.dup(self._kernel)) as netlink:
+            return waits_for(netlink, (plan.address(HUB), plan.ipv6_address(HUB)))
 
     def hear(self) -> None:
         """Hear what the keeper has said so far. A signal handler may do so, too, in the midst of it."""
@@ -160,7 +166,7 @@ class Pool:
     def _receive(self, flags: int) -> None:
         flags |= _socket.MSG_CMSG_CLOEXEC
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(8), flags)
+            data, ancillary, _, _ = self._sock.recvmsg(_MESSAGE, _socket.CMSG_SPACE(12), flags)
         except BlockingIOError:
             raise
         except OSError:
@@ -174,16 +180,19 @@ class Pool:
             case ("failed", text):
                 self._failure = text
             case ("begun", number):
-                self._begun = Namespace(self, number, *descriptors)
+                namespace, connected, self._kernel = descriptors
+                self._begun = Namespace(self, number, namespace, connected)
             case ("open",):
-                self._open, self._asked = True, False
-                if self._begun is not None:  # nobody was in a hurry
+                self._open = True
+                if self._kernel >= 0:
+                    self._asked = False
+                    os.close(self._kernel)
+                    self._kernel = -1
+                if self._begun is not None:  # nobody was in a hurry after all
                     os.close(self._begun.connected)
                     self._begun.connected = -1
                     self._ready.append(self._begun)
                     self._begun = None
-            case ("held", held):
-                self._held = held
             case ("service", number):
                 self._services[number] = self._latest[number] = Namespace(self, number, *descriptors)
             case ("namespace", number):
@@ -210,6 +219,8 @@ class Pool:
         self._sock.close()
         if self._begun is not None:
             os.close(self._begun.connected)
+        if self._kernel >= 0:
+            os.close(self._kernel)
         for namespace in (self._begun, *self._ready, *self._services.values()):
             if namespace is not None:
                 os.close(namespace.fd)
@@ -237,7 +248,7 @@ class Pool:
             pass  # it has ended, which `receive` finds out
 
 
-def _become_gate(control: int, plan: bytes, host: Host) -> None:
+def _become_gate(control: int, plan: bytes, host: Host, hurry: bool) -> None:
     """In the child: nothing of who forked it but the socket, and dead when that process is."""
     follow_parent(host)
     os.setsid()  # Ctrl-C in a terminal is not for it
@@ -252,4 +263,4 @@ def _become_gate(control: int, plan: bytes, host: Host) -> None:
     from buildkit_py.sandbox.network.gate import serve
     from buildkit_py.sandbox.network.plan import Plan
 
-    serve(_CONTROL, Plan(*marshal.loads(plan)))
+    serve(_CONTROL, Plan(*marshal.loads(plan)), hurry=hurry)

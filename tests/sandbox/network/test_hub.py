@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.network import netlink
 from buildkit_py.sandbox.network.hub import Connected, Hub
 from buildkit_py.sandbox.network.namespace import State
-from buildkit_py.sandbox.network.plan import LAST, SERVICES, Plan, as_text
+from buildkit_py.sandbox.network.plan import HUB, LAST, SERVICES, Plan, as_text
 from tests.sandbox.network.inside import inside
 
 PLAN = Plan(uplinks=(), missing=(), ipv4=(10, 219), ipv6=True, mtu=1500, relayed=(), resolv_conf=b"", privileged=True)
@@ -103,6 +104,10 @@ def _closed_hub() -> Hub:
     return hub
 
 
+def _waits(connected: Connected) -> bool:
+    return netlink.waits_for(connected.netlink, (PLAN.address(HUB), PLAN.ipv6_address(HUB)))
+
+
 def _hearing() -> socket.socket:
     sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     sock.bind(("::", 7000))
@@ -126,14 +131,14 @@ def test_what_is_sent_before_there_is_a_way_out_waits_for_it(address: str, secon
         hub = _closed_hub()
         connected = hub.connect(2)
         heard = _hearing()
-        before = hub.is_waited_for(connected)
+        before = _waits(connected)
         _within(hub, connected, lambda: _say(address))
-        waits = hub.is_waited_for(connected)
+        waits = _waits(connected)
         time.sleep(seconds)
         arrived = _is_readable(heard)
         hub.open((), 1500, ipv6=True)
         hub.let_out(2, connected)
-        return [before, waits, arrived, heard.recv(10) == b"x", hub.is_waited_for(connected)]
+        return [before, waits, arrived, heard.recv(10) == b"x", _waits(connected)]
 
     assert inside(look) == [False, True, False, True, False]
 
@@ -153,7 +158,7 @@ def test_a_connection_that_is_begun_before_there_is_a_way_out_comes_about(addres
             return sock
 
         begun = _within(hub, connected, begin)
-        assert hub.is_waited_for(connected)
+        assert _waits(connected)
         hub.open((), 1500, ipv6=True)
         hub.let_out(2, connected)
         accepted, _ = listener.accept()
