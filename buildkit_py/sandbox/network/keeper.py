@@ -5,8 +5,8 @@ once, empty, and can use the time until it is connected. The gate forks the
 keeper and gives it a way out. To those who start sandboxes (`pool`) it speaks
 by marshalled tuples:
 
-    ("begun", number)              from here, to who is in a hurry, with its descriptor, a pipe in which a byte says that
-                                   it is connected, and a socket in it to ask the kernel by
+    ("begun", number)              from here, to who is in a hurry, with its descriptor, a pipe in which a byte says
+                                   that it is connected, and a socket in it to ask the kernel by
     ("open",)                      from here: there is a way out, and what was begun is ready
     ("namespace", number)          from here, with its descriptor: it is ready
     ("service", number)            from here, the same of a service
