@@ -23,7 +23,7 @@ from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure, stage
 from buildkit_py.sandbox.ground import SETUP_FAILED, Ground, Host, follow_parent
 from buildkit_py.sandbox.mounts import RDONLY, Sources, encode
 from buildkit_py.sandbox.paths import MountPoints, open_inside
-from buildkit_py.sandbox.program import Program, Refused
+from buildkit_py.sandbox.program import EVERYTHING, MOUNTS, NOTHING, Program, Refused
 from buildkit_py.sandbox.request import Request, Stdio, receive
 from buildkit_py.sandbox.rootfs import mount_root
 from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES, ROOM_FOR_FILES
@@ -225,8 +225,10 @@ def _enter(
         with stage("make the root read-only"):
             syscalls.mount_setattr(root.tree, RDONLY)
     wire(stdio, terminal=spec.terminal)
-    shared = any(mount.kind == "bind" for mount in spec.mounts)
-    command = Program(spec.argv, environment(spec, user), host.interpreters, shared=shared)
+    changing = MOUNTS if any(mount.kind == "bind" for mount in spec.mounts) else NOTHING
+    if spec.root.host:
+        changing = EVERYTHING
+    command = Program(spec.argv, environment(spec, user), host.interpreters, changing=changing)
     if program is None:
         program = _read_filter(reader)
     _await_network(connected)

@@ -31,7 +31,7 @@ from buildkit_py.sandbox.launch import Sandbox, launch_error
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
 from buildkit_py.sandbox.pidfds import is_elsewhere
-from buildkit_py.sandbox.program import Program, Refused, host_interpreters
+from buildkit_py.sandbox.program import EVERYTHING, Program, Refused, host_interpreters
 from buildkit_py.sandbox.request import Stdio
 
 TYPE_CHECKING = False
@@ -152,7 +152,7 @@ class Joiner:
             if not os.getcwdb().startswith(b"/"):
                 raise SetupFailure("enter the working directory: it is outside of the root", 0, spec.cwd)
         wire(stdio, terminal=spec.terminal)
-        command = Program(spec.argv, environment(spec, user), self._host.interpreters, shared=True)
+        command = Program(spec.argv, environment(spec, user), self._host.interpreters, changing=EVERYTHING)
         report(channel, ("ready", []), master)
         try:
             command.inspect()

@@ -7,11 +7,13 @@ and could write to it (CVE-2019-5736). So whatever the exec would open is
 looked at first, and a way through a magic link of /proc is refused.
 
 Where somebody else may change a file between the look and the exec (a command
-that joins a sandbox, or has files of others mounted) no path is handed to the
-kernel that a link could be behind, only descriptors of the very file that was
-looked at or of its directory. By one that the exec closes no script is run
-(execveat(2)), so scripts are taken apart here, as the kernel does it, and
-their interpreters opened the same way.
+that joins a sandbox or stands on this machine's own root, or a program in a
+directory of others that is mounted) no path is handed to the kernel that a
+link could be behind, only descriptors of the very file that was looked at or
+of its directory. By one that the exec closes no script is run (execveat(2)),
+so scripts are taken apart here, as the kernel does it, and their interpreters
+opened the same way. A program that is reached by a link is then called, in
+/proc/PID/comm and by AT_EXECFN, what the link leads to.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _ENOENT, _E2BIG, _ENOEXEC, _EACCES, _ENOTDIR, _ELOOP = 2, 7, 8, 13, 20, 40
+# What others may change before the exec: of the sandbox's root nothing, what is mounted in it, or all.
+NOTHING, MOUNTS, EVERYTHING = range(3)
 _MOST_INTERPRETERS = 5  # the kernel's limit for scripts of scripts
 _SHEBANG_BYTES = 256  # the kernel's BINPRM_BUF_SIZE
 _ELF = b"\x7fELF"
@@ -40,12 +44,12 @@ class Refused(Exception):
 class Program:
     """A command to start: its arguments, environment and where its name may be found.
 
-    `interpreters` are the binfmt_misc interpreters that the kernel would look up inside. `shared`: others may
-    change files of the sandbox before the exec.
+    `interpreters` are the binfmt_misc interpreters that the kernel would look up inside. `changing` is what others may
+    change before the exec: NOTHING, MOUNTS or EVERYTHING.
     """
 
     def __init__(
-        self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...], *, shared: bool
+        self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...], *, changing: int
     ) -> None:
         self._argv = [encode(argument) for argument in argv]
         self._env = env
@@ -56,7 +60,7 @@ class Program:
         if not name:
             self._candidates = []
         self._interpreters = interpreters
-        self._shared = shared
+        self._changing = changing
 
     def inspect(self) -> None:
         """Refuse magic links, with the rights of root and inside the root. Raises `Refused`."""
@@ -70,7 +74,7 @@ class Program:
         denied = 0
         for path in self._candidates:
             try:
-                if self._shared:
+                if self._changing == EVERYTHING or (self._changing == MOUNTS and not _is_of_the_root(path)):
                     self._start_opened(path)
                 os.execve(path, self._argv, self._env)
             except Refused as refused:
@@ -113,6 +117,29 @@ class Program:
     def _fail(self, why: str, code: int) -> NoReturn:
         os.write(2, b'exec: "' + self._argv[0] + b'": ' + why.encode() + b"\n")
         os._exit(code)
+
+
+def _is_of_the_root(path: bytes) -> bool:
+    """Whether a program and the interpreters of scripts lie on the mount of the root, and the ways to them, too."""
+    for _ in range(_MOST_INTERPRETERS + 1):
+        if not path.startswith(b"/"):
+            return False  # the working directory may be somewhere else
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        resolve = syscalls.RESOLVE_NO_XDEV | syscalls.RESOLVE_NO_MAGICLINKS
+        try:
+            fd = syscalls.openat2(syscalls.AT_FDCWD, path, flags, resolve)
+        except OSError:
+            return False  # also for one that may not be read, which could be a script
+        try:
+            script = _shebang(os.read(fd, _SHEBANG_BYTES))
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        if script is None:
+            return True
+        path = script[0]
+    return False
 
 
 def _shebang(head: bytes) -> tuple[bytes, bytes] | None:

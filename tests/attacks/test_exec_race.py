@@ -8,18 +8,29 @@ of its own, so that such an interpreter would run, and be seen.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from buildkit_py.sandbox.spec import SandboxMount
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount
 from tests.attacks.conftest import TRIES
 from tests.attacks.doors import Door
 from tests.attacks.images import link, member
 from tests.sandbox.conftest import Box
 
 HONEST = b"#!/bin/sh\necho honest\n"
+# Writes one and the other over what is there.
+REWRITING = """
+import os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+while True:
+    os.pwrite(fd, b"#!/proc/self/exe -VV\\n", 0)
+    os.pwrite(fd, b"#!/bin/sh\\necho honest\\n", 0)
+"""
 LOADERS = ("lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1")
 # The shell, and what it says of the program that it gets to read, which is itself.
 MAY_BE = {(0, "honest"), (126, "leads out of the sandbox"), (2, "syntax error"), (127, "not found")}
@@ -50,9 +61,13 @@ def test_a_command_that_joins_a_container(door: Door, inside: Path) -> None:
 
 
 @pytest.mark.attack("S2")
-def test_a_program_in_a_mount_that_others_write_to(box: Box, place: Path, inside: Path) -> None:
-    """Tried ten times PYBUILD_ATTACK_TRIES, 2,000 times where that is not set; the full number is 10,000."""
-    shared = place / f"program-{box.mode}"
+@pytest.mark.parametrize("path", ["/s/t", "/link", "/script"])
+def test_a_program_in_a_mount_that_others_write_to(box: Box, place: Path, inside: Path, path: str) -> None:
+    """Itself, by a link or as an interpreter.
+
+    Tried ten times PYBUILD_ATTACK_TRIES (the others two), 2,000 where that is not set; the full number is 10,000.
+    """
+    shared = place / f"program-{box.mode}-{path[1:].replace('/', '-')}"
     shared.mkdir()
     (shared / "t").write_bytes(HONEST)
     (shared / "t").chmod(0o755)
@@ -60,14 +75,34 @@ def test_a_program_in_a_mount_that_others_write_to(box: Box, place: Path, inside
     flipper = subprocess.Popen([inside, "flip", str(shared / "t"), str(shared / "l")])
     program = inside.read_bytes()
     try:
-        for _ in range(min(10 * TRIES, 10_000)):
+        for _ in range(min((10 if path == "/s/t" else 2) * TRIES, 10_000)):
             result = box.run(
-                "/s/t",
+                path,
                 mounts=(SandboxMount("bind", "/s", source=str(shared)),),
-                layers=[dict.fromkeys(LOADERS, program)],
+                layers=[{**dict.fromkeys(LOADERS, program), "link": b"->/s/t", "script": b"#!/s/t\n"}],
             )
             assert expected(result.code, result.out + result.err), result
     finally:
         flipper.kill()
         flipper.wait()
     assert os.path.lexists(shared / "l")
+
+
+@pytest.mark.attack("S2")
+def test_a_program_of_this_machines_root_that_others_write_to(box: Box) -> None:
+    """Its own bytes change, to those of a script for whoever starts it."""
+    directory = Path(tempfile.mkdtemp(prefix="pybuild-program-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    program = directory / "t"
+    program.write_bytes(HONEST)
+    program.chmod(0o755)
+    flipper = subprocess.Popen([sys.executable, "-c", REWRITING, program])
+    try:
+        for _ in range(TRIES):
+            result = box.run(str(program), root=RootFilesystem(layers=(), host=True, upper="@"))
+            assert result.error == ""
+            assert "Python" not in result.out + result.err
+    finally:
+        flipper.kill()
+        flipper.wait()
+        shutil.rmtree(directory)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.sandbox.program import Program, Refused
-from tests.sandbox.conftest import interpreter
+from buildkit_py.sandbox.program import EVERYTHING, MOUNTS, NOTHING, Program, Refused
+from buildkit_py.sandbox.spec import SandboxMount
+from tests.sandbox.conftest import Box, interpreter
 
 
 def _inspect(path: str, interpreters: tuple[bytes, ...] = ()) -> None:
-    Program((path,), {b"PATH": b"/bin"}, interpreters, shared=False).inspect()
+    Program((path,), {b"PATH": b"/bin"}, interpreters, changing=NOTHING).inspect()
 
 
 @pytest.mark.parametrize("path", ["/proc/self/exe", "/proc/self/root/bin/sh", "/proc/self/fd/0", "/proc/self/cwd/x"])
@@ -66,18 +67,19 @@ def test_a_script_that_is_its_own_interpreter_ends(tmp_path: Path) -> None:
 _START = """
 import sys; sys.path.insert(0, sys.argv[1])
 from buildkit_py.sandbox.program import Program
-Program(tuple(sys.argv[4:]), {b"PATH": sys.argv[3].encode()}, (), shared=sys.argv[2] == "shared").start()
+from buildkit_py.sandbox.spec import SandboxMount
+Program(tuple(sys.argv[4:]), {b"PATH": sys.argv[3].encode()}, (), changing=int(sys.argv[2])).start()
 """
 
 
-def _start(path: str, *argv: str, how: str) -> subprocess.CompletedProcess[str]:
+def _start(path: str, *argv: str, how: int) -> subprocess.CompletedProcess[str]:
     root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", _START, root, how, path, *argv]
+    command = [sys.executable, "-c", _START, root, str(how), path, *argv]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("how", ["alone", "shared"])
-def test_the_search_skips_what_cannot_be_executed(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("how", [NOTHING, MOUNTS, EVERYTHING])
+def test_the_search_skips_what_cannot_be_executed(tmp_path: Path, how: int) -> None:
     (tmp_path / "a/tool").mkdir(parents=True)
     (tmp_path / "b").mkdir()
     (tmp_path / "b/tool").write_text("#!/bin/sh\nexit 1\n")
@@ -115,10 +117,10 @@ def test_what_others_may_change_is_started_as_the_kernel_would_start_it(tmp_path
     (tmp_path / "lost").chmod(0o755)
     cases = [("/bin/echo", "a"), *((f"{tmp_path}/{name}", "x", "y") for name in [*files, "lost", "absent"])]
     for argv in cases:
-        kernels, ours = (_start("/bin", *argv, how=how) for how in ("alone", "shared"))
+        kernels, ours = (_start("/bin", *argv, how=how) for how in (NOTHING, EVERYTHING))
         assert (ours.returncode, ours.stdout, ours.stderr) == (kernels.returncode, kernels.stdout, kernels.stderr), argv
     assert (
-        _start("/bin", f"{tmp_path}/two", "x", how="shared").stdout
+        _start("/bin", f"{tmp_path}/two", "x", how=EVERYTHING).stdout
         == f"[-a  b\t c]\n[{tmp_path}/one]\n[{tmp_path}/two]\n[x]\n"
     )
 
@@ -126,11 +128,25 @@ def test_what_others_may_change_is_started_as_the_kernel_would_start_it(tmp_path
 def test_what_others_may_change_has_its_own_name(tmp_path: Path) -> None:
     """In `ps`, as it is killed by name."""
     (tmp_path / "link").symlink_to(shutil.which("cat", path="/bin") or "")
-    assert _start("/bin", "cat", "/proc/self/comm", how="shared").stdout == "cat\n"
-    done = _start("/bin", f"{tmp_path}/link", "/proc/self/comm", how="shared")
+    assert _start("/bin", "cat", "/proc/self/comm", how=EVERYTHING).stdout == "cat\n"
+    done = _start("/bin", f"{tmp_path}/link", "/proc/self/comm", how=EVERYTHING)
     assert done.stdout == os.path.basename(os.path.realpath("/bin/cat")) + "\n"
-    found = _start("/bin", "cat", "/proc/self/environ", how="shared").stdout
+    found = _start("/bin", "cat", "/proc/self/environ", how=EVERYTHING).stdout
     assert found == "PATH=/bin\0"
+
+
+def test_a_program_of_the_root_beside_mounts_is_started_by_its_path(box: Box, place: Path) -> None:
+    """So it is called what it was called by. What a mount has a part in is not: others may change that meanwhile."""
+    mounts = (SandboxMount("bind", "/s", source=str(place)),)
+    layers = [{"script": b"#!/bin/sh\ncat /proc/$$/comm\n", "m/cat": b"->/s/../bin/cat", "links/cat": b"->../bin/cat"}]
+    for argv, name in (
+        (("cat", "/proc/self/comm"), "cat"),
+        (("/links/cat", "/proc/self/comm"), "cat"),
+        (("/script",), "script"),
+        (("/m/cat", "/proc/self/comm"), "busybox"),
+    ):
+        result = box.run(*argv, mounts=mounts, layers=layers)
+        assert (result.code, result.out) == (0, f"{name}\n"), result
 
 
 def test_a_program_without_its_loader_is_not_copied_first(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_a_program_without_its_loader_is_not_copied_first(tmp_path: Path) -> Non
     root = str(Path(__file__).parents[2])
     (tmp_path / "lost").write_bytes(data)
     (tmp_path / "lost").chmod(0o755)
-    command = [sys.executable, "-c", limit + _START, root, "shared", "/bin", str(tmp_path / "lost")]
+    command = [sys.executable, "-c", limit + _START, root, str(EVERYTHING), "/bin", str(tmp_path / "lost")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (127, f'exec: "{tmp_path}/lost": no such file or directory\n')
 
@@ -153,6 +169,6 @@ def test_a_program_that_may_be_run_and_not_read(place: Path) -> None:
     tool.chmod(0o711)
     before = "import os; os.setgid(77); os.setuid(77)\n"
     root = str(Path(__file__).parents[2])
-    command = [interpreter(), "-c", before + _START, root, "shared", "/bin", str(tool), "it runs"]
+    command = [interpreter(), "-c", before + _START, root, str(EVERYTHING), "/bin", str(tool), "it runs"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "it runs\n", "")
