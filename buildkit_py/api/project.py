@@ -12,7 +12,7 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 
-from buildkit_py.api.containers import ask_to_stop, is_running, kill, listed, remove, start
+from buildkit_py.api.containers import ask_to_stop, is_running, kill, listed, remove, supervisors
 from buildkit_py.api.project_network import go_to
 from buildkit_py.api.project_request import project_networks
 from buildkit_py.errors import UsageError
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from buildkit_py.errors import PybuildError
     from buildkit_py.store.containers import About, State
 
 KEY = "compose"
@@ -139,14 +140,28 @@ def restart(wanted: Sequence[Member], *, store: str = "", told: Callable[[Member
     Raises what starting raises.
     """
     end(wanted, store=store, ended=lambda one: None)
-    left = list(wanted)
-    while left:
-        names = {one.service for one in left}
-        # Where a cycle could be, which no file has, any is as good as another.
-        first = next((one for one in left if names.isdisjoint(one.after)), left[0])
-        left.remove(first)
-        start(first.id, store=store)
-        told(first)
+    left = {one.id: one for one in wanted}
+    problems: list[PybuildError] = []
+
+    def begun(id: str, problem: PybuildError | None) -> None:
+        if problem is not None:
+            problems.append(problem)
+        else:
+            told(left[id])
+
+    with ExitStack() as held:
+        for network in sorted({one.about.body["project"] for one in wanted if one.about.body.get("project")}):
+            held.enter_context(go_to(network, store=store))
+        forks = held.enter_context(supervisors(store=store))
+        while left and not problems:
+            names = {one.service for one in left.values()}
+            # Where a cycle could be, which no file has, any is as good as another.
+            ready = [id for id, one in left.items() if names.isdisjoint(one.after)] or [*left][:1]
+            forks.begin(ready, begun)
+            for id in ready:
+                del left[id]
+    if problems:
+        raise problems[0]
 
 
 def with_bound(wanted: Sequence[Member], every: Sequence[Member]) -> tuple[Member, ...]:

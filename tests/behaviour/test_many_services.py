@@ -57,6 +57,10 @@ def test_each_has_a_supervisor_of_its_own(many: World) -> None:
     assert sorted(name for name, state in states(many).items() if state == "running") == sorted(set(NAMES) - {"s3"})
     assert many.run("up", "-d").stderr.count("runs as it is to be") == NUMBER - 1
     assert set(states(many).values()) == {"running"}
+    assert many.run("restart").stderr.count(": restarted") == NUMBER
+    again = named(many)
+    assert set(again) == {one["id"] for one in rows(many).values()}
+    assert set(again.values()).isdisjoint(by_id.values())
     many.run("down")
     until(lambda: not supervisors(many))
 
