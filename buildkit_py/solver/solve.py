@@ -61,6 +61,9 @@ if TYPE_CHECKING:
 # A signal that comes just before the main thread goes to sleep does not wake it: Python runs handlers between two
 # instructions. So it never sleeps for longer than this.
 _WAKES = 0.1
+# Results are told when no step has ended for so long. Whoever packs them has the time of the commands for it, and would
+# take the processor from the steps that begin.
+_LULL = 0.001
 # How long what was interrupted may take to put its things away.
 _PATIENCE = 0.3
 
@@ -94,7 +97,8 @@ class Solution:
 class Solver:
     """One build's solving.
 
-    `clock` gives seconds since the build began, `now` those since 1970, `numbers` the ids of its steps. `mend` is asked
+    `clock` gives seconds since the build began, `now` those since 1970, `numbers` the ids of its steps. `on_result`
+    hears of each result, after a moment in which no step ended and before `solve` returns. `mend` is asked
     for another result of a step that failed, once no step runs any more, and on the thread that solves; or gives the
     failure that it is to end with. Its result is dirty.
     """
@@ -128,6 +132,7 @@ class Solver:
         self.contents: dict[Step, str] = {}  # content keys, of the steps whose result had to be looked for by them
         self.dirty: dict[Step, Step] = {}  # as a solution has it
         self._numbers = numbers if numbers is not None else count(1)
+        self._untold: list[tuple[Step, Result]] = []
 
     def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
         """What would happen, without doing it: (step, "CACHED" | "RUN" | "UNKNOWN", reason) for each step.
@@ -160,6 +165,7 @@ class Solver:
         self._announce(set(needed), solution)
         if needed:
             self._work(needed, solution)
+        self._tell_results()
         solution.until = min(self.lookup.ends, default=None)
         return solution
 
@@ -204,8 +210,9 @@ class Solver:
                 self._mend(plan, solution, *broken.pop(0))
                 continue
             try:
-                step, state, result, problem, seconds = done.get(True, _WAKES)
+                step, state, result, problem, seconds = done.get(True, _LULL if self._untold else _WAKES)
             except Empty:
+                self._tell_results()
                 continue
             busy -= 1
             if problem is None and result is not None:
@@ -215,7 +222,7 @@ class Solver:
                 plan.finished(step, state)
                 self._tell_finished(step, state, seconds, "same input content" if state == State.CACHED else "")
                 if step not in self.dirty:
-                    self.on_result(step, result)
+                    self._untold.append((step, result))
                 continue
             if self.mend is not None and isinstance(problem, StepFailed):
                 broken.append((step, problem, seconds))
@@ -262,7 +269,11 @@ class Solver:
                 self._tell_finished(step, State.CACHED, 0.0, "")
                 result = self.lookup.result.get(step)
                 if result is not None:
-                    self.on_result(step, result)
+                    self._untold.append((step, result))
+
+    def _tell_results(self) -> None:
+        while self._untold:
+            self.on_result(*self._untold.pop(0))
 
     def _tell_finished(self, step: Step, state: str, seconds: float, reason: str) -> None:
         self.seen[step] = Seen(state, reason, seconds)

@@ -23,10 +23,12 @@ class Bench:
         self.cache = MemoryCache()
         self.executor = ScriptedExecutor(self.cache)
         self.events: list[Event] = []
+        self.told: list[str] = []
 
     def solve(self, *targets: Step, jobs: int = 2, keep_going: bool = False) -> Solution:
         self.executor.ran.clear()
         self.events.clear()
+        self.told.clear()
         solver = Solver(
             self.cache,
             self.executor,
@@ -34,6 +36,7 @@ class Bench:
             lambda: 0.0,
             jobs=jobs,
             keep_going=keep_going,
+            on_result=lambda step, result: self.told.append(f"{step.name} {result.snapshot.count('/')}"),
             now=lambda: self.cache.time,
         )
         return solver.solve(targets)
@@ -63,6 +66,16 @@ def test_everything_runs_once_then_nothing(bench: Bench) -> None:
     assert bench.ran == []
     assert (second.ran, second.cached) == (0, 3)
     assert second.results[top].snapshot
+
+
+def test_each_result_is_told_also_beside_one_that_failed(bench: Bench) -> None:
+    bench.solve(run("b", run("a", image())))
+    assert bench.told == ["FROM 0", "a 1", "b 2"]
+    bench.executor.fails.add("d")
+    known = run("a", image())
+    bench.solve(run("d", run("c", known)), run("e", known), keep_going=True)
+    assert bench.told[:2] == ["FROM 0", "a 1"]
+    assert sorted(bench.told[2:]) == ["c 2", "e 2"]
 
 
 def test_the_executor_hears_what_is_to_be_performed(bench: Bench) -> None:
