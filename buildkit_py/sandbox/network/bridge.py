@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.sandbox.network import netlink, nftables
-from buildkit_py.sandbox.network.plan import OUTER
+from buildkit_py.sandbox.network.plan import OUTER, bridge_is_missing
 from buildkit_py.sandbox.network.uplink import UPLINK, UplinkFailed
 
 TYPE_CHECKING = False
@@ -45,6 +45,8 @@ class Bridge:
 
     def __init__(self, plan: Plan, hub: int) -> None:
         """Make it; `hub` is the hub's network namespace. Raises `UplinkFailed`."""
+        if why := bridge_is_missing():
+            raise UplinkFailed(f"bridge: {why}")
         number = OUTER + 4 * _free_subnet(plan)
         links = [(plan.address(number + _MACHINE), plan.address(number + _HUB), 30)]
         if plan.ipv6:

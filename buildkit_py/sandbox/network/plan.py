@@ -35,7 +35,8 @@ OUTER = 1 << 15
 
 
 class Plan(Record):
-    """`uplinks` are the ways out to try, the best first; empty: there is none, for the reasons in `missing`.
+    """`uplinks` are the ways out to try, the best first; empty: there is none, for the reasons in `missing`. The bridge
+    is among them unseen where another one is tried before: looking is 1 ms, and nearly always for nothing.
 
     `ipv4` are the first two bytes of the addresses: sandboxes are in the lower half of them, x.y.0.1 of which is the
     hub's; x.y.128.0 and on lies between the hub and what reaches out. `ipv6`: this machine has a way out for it.
@@ -82,7 +83,7 @@ def draw() -> Plan:
     privileged = os.geteuid() == 0 and not in_user_namespace()
     missing: list[tuple[str, str]] = []
     uplinks: list[str] = []
-    for name, why in ways_out(privileged):
+    for name, why in ways_out(privileged, thrifty=True):
         if why:
             missing.append((name, why))
         else:
@@ -105,12 +106,15 @@ def draw() -> Plan:
     return plan.replace(resolv_conf=resolv_conf(servers=(plan.gateway,))) if relayed else plan
 
 
-def ways_out(privileged: bool) -> list[tuple[str, str]]:
-    """Each way out, the best first, and what is missing for it: "" or a line that says it."""
+def ways_out(privileged: bool, *, thrifty: bool = False) -> list[tuple[str, str]]:
+    """Each way out, the best first, and what is missing for it: "" or a line that says it.
+
+    `thrifty`: what is not known at once is not looked for where a better one is there.
+    """
     tun = _tun_is_missing()
     ways = [(PASTA, tun or _is_missing("pasta", "passt"))]
     if privileged:
-        ways.append((BRIDGE, _bridge_is_missing()))
+        ways.append((BRIDGE, "" if thrifty and not ways[0][1] else bridge_is_missing()))
     ways.append((SLIRP, tun or _is_missing("slirp4netns", "slirp4netns")))
     return ways
 
@@ -125,7 +129,8 @@ def _tun_is_missing() -> str:
     return "" if os.access(_TUN, os.R_OK | os.W_OK) else f"as root: chmod 666 {_TUN}"
 
 
-def _bridge_is_missing() -> str:
+def bridge_is_missing() -> str:
+    """What is missing for the bridge, as in `ways_out`."""
     if _read("/proc/sys/net/ipv4/ip_forward").strip() != "1":
         return "sysctl -w net.ipv4.ip_forward=1"
     from buildkit_py.sandbox.network.nftables import drops_forwarded, open_netlink
@@ -190,7 +195,7 @@ def _has_ipv6() -> bool:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             return file.read()
     except OSError:
         return ""

@@ -250,6 +250,13 @@ def test_what_fails_gives_way_to_the_next(rootfs: Path, place: Path) -> None:
     assert said == ["world 192.0.2.2", "0", "world 192.0.2.2", "0"]
 
 
+def test_the_next_that_turns_out_to_lack_something_says_what(rootfs: Path, place: Path) -> None:
+    path = _program(place, "pasta", "echo 0 > /proc/sys/net/ipv4/ip_forward; echo nothing doing >&2; exit 3")
+    said = _try(rootfs, place / "lacks", "pasta,bridge", path=path)
+    whole = "(pasta ended with 3: nothing doing; bridge: sysctl -w net.ipv4.ip_forward=1)"
+    assert [line.split(" | ")[0] for line in said] == [f"an isolated network could not be made {whole}"] * 2
+
+
 def test_when_all_fail_it_is_an_error_and_never_the_machines_network(rootfs: Path, place: Path) -> None:
     path = _program(place, "pasta", "echo nothing doing >&2; exit 3")
     said = _try(rootfs, place / "all", "pasta", path=path)

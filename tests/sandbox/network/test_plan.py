@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.sandbox.network.plan import Plan, as_text, draw
+from buildkit_py.sandbox.network.plan import Plan, as_text, draw, ways_out
 from tests.needs import need
 from tests.sandbox.network.inside import inside
 
@@ -70,6 +70,17 @@ def test_what_is_missing_has_a_line_that_mends_it(monkeypatch: pytest.MonkeyPatc
     if os.access("/dev/net/tun", os.R_OK | os.W_OK):
         assert missing["pasta"] == "as root: apt-get install passt"
         assert missing["slirp4netns"] == "as root: apt-get install slirp4netns"
+
+
+def test_the_bridge_is_looked_for_only_where_nothing_better_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("buildkit_py.sandbox.network.plan.bridge_is_missing", lambda: "it was looked for")
+    monkeypatch.setattr("buildkit_py.sandbox.network.plan.find_program", lambda name: f"/usr/bin/{name}")
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        pytest.skip("nothing better can be had here")
+    assert _draw().uplinks == ("pasta", "bridge", "slirp4netns")
+    assert ways_out(True)[1] == ("bridge", "it was looked for")
+    monkeypatch.setattr("buildkit_py.sandbox.network.plan.find_program", lambda name: "")
+    assert ("bridge", "it was looked for") in _draw().missing
 
 
 @pytest.mark.parametrize("text", ["10.219.0.1", "fd70:7962:7569:1::1", "2001:db8::"])
