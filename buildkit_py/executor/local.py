@@ -142,8 +142,12 @@ class LocalExecutor:
         if not isinstance(step.op, Copy):
             return content_of(self.store, source.snapshot)
         from buildkit_py.executor.copy_plan import source_digest
+        from buildkit_py.executor.layer_digests import LayerDigests
 
-        return source_digest(step.op, index, self.tree(source))
+        digests = LayerDigests(self.store.layers)
+        found = source_digest(step.op, index, self.tree(source), digest_of=digests.of)
+        digests.write()
+        return found
 
     def context(self, op: object) -> ContextTree:
         """The tree of a local source; one for all steps of the build that use the same."""
