@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 
 from buildkit_py.errors import NotHealthy, UsageError
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 # How much of a check's output is said, in lines: the last ones.
 _LINES = 20
+# Seconds that one poll(2) is asked to wait: it takes 24 days at most, and a person may mean "for ever".
+_LONGEST = 60.0
 
 
 def wait_for_health(text: str, *, seconds: float | None = None, store: str = "") -> str:
@@ -43,9 +46,7 @@ def _await(supervisor: control.Socket, containers: Containers, about: About, end
         control.send(supervisor, "health")
     except OSError:
         raise _ended(containers, about) from None  # it has just ended
-    while True:
-        if end is not None:
-            supervisor.settimeout(max(0.001, end - time.monotonic()))
+    while _says_something(supervisor, end):
         match control.receive(supervisor):
             case ("health", status) if status == HEALTHY:
                 return
@@ -53,10 +54,21 @@ def _await(supervisor: control.Socket, containers: Containers, about: About, end
                 raise _failure(f"the container `{about.name}` is unhealthy", containers, about)
             case ("health", _):
                 continue
-            case () if containers.is_supervised(about.id):  # it is there, and says nothing
-                raise _failure(f"the container `{about.name}` is not healthy in time", containers, about)
             case _:
                 raise _ended(containers, about)
+    raise _failure(f"the container `{about.name}` is not healthy in time", containers, about)
+
+
+def _says_something(supervisor: control.Socket, end: float | None) -> bool:
+    """Wait until there is something to receive, or the connection's end; False where the time has come before."""
+    poll = select.poll()
+    poll.register(supervisor.fileno(), select.POLLIN)
+    while True:
+        left = _LONGEST if end is None else min(end - time.monotonic(), _LONGEST)
+        if poll.poll(max(0.001, left) * 1000):
+            return True
+        if end is not None and time.monotonic() >= end:
+            return False
 
 
 def _ended(containers: Containers, about: About) -> NotHealthy:

@@ -92,15 +92,19 @@ class Checks:
 
     def _begin(self) -> None:
         self._began, self._late, self._output = self._clock(), False, b""
-        self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        os.set_blocking(writer, True)
         try:
-            self._running = self._start(writer)
+            self._reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                os.set_blocking(writer, True)
+                self._running = self._start(writer)
+            finally:
+                os.close(writer)
             self.due = self._began + self._check.timeout
         except PybuildError as problem:
             self._note(NO_END, problem.message)
+        except OSError as problem:  # neither a pipe nor what else a start wants of this machine
+            self._note(NO_END, f"cannot start the check: {os.strerror(problem.errno or 0).lower()}")
         finally:
-            os.close(writer)
             if self._running is None:
                 self._close_reader()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.launch import FORWARDED
 
 TYPE_CHECKING = False
@@ -42,7 +43,11 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
 
     # This machine's /dev/null stays here: the container has its own.
     stdin = 0 if interactive and not spec.terminal and not _is_null(0) else -1
-    streams = Streams(1, 2, stdin)
+    try:
+        streams = Streams(1, 2, stdin)
+    except OSError as problem:
+        what = os.strerror(problem.errno or 0).lower()
+        raise SandboxError(f"cannot connect standard input and output: {what}") from problem
     try:
         sandbox = start(spec, stdin=streams.stdin, stdout=streams.out, stderr=streams.err)
         try:

@@ -389,7 +389,9 @@ def report(channel: int, message: tuple[object, ...], fd: int = -1) -> None:
     if fd < 0:
         os.write(channel, data)
         return
-    sock = _socket.socket(fileno=os.dup(channel))
-    sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
-    sock.close()
+    sock = _socket.socket(fileno=channel)  # no copy: what `fd` is of is there, whether there may be one more or not
+    try:
+        sock.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))])
+    finally:
+        sock.detach()
     os.close(fd)

@@ -27,7 +27,7 @@ from buildkit_py.sandbox.init import (
     switch_off_imports,
     wire,
 )
-from buildkit_py.sandbox.launch import Sandbox, launch_error
+from buildkit_py.sandbox.launch import NO_DESCRIPTOR, Sandbox, abandon, launch_error
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
 from buildkit_py.sandbox.pidfds import is_elsewhere
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.spec import SandboxSpec
 
 _LARGEST = 1 << 12
+_START = "start a process in the container"
 _NAMESPACES = (
     ("user", syscalls.CLONE_NEWUSER),
     ("mnt", syscalls.CLONE_NEWNS),
@@ -55,26 +56,34 @@ _NAMESPACES = (
 class Joiner:
     """Starts commands in the sandbox whose first process the pidfd is of. Only for a process with one thread.
 
-    `host` is what they inherit from this process; one that is made here is let go of by `close`.
+    `host` is what they inherit from this process; one that is made here is let go of by `close`. Raises `SandboxError`.
     """
 
     def __init__(self, pidfd: int, host: Host | None = None) -> None:
         self._target = pidfd
-        self._host = host if host is not None else Host(os.pidfd_open(os.getpid()), host_interpreters())
+        if host is None:
+            try:
+                host = Host(os.pidfd_open(os.getpid()), host_interpreters())
+            except OSError as error:
+                raise launch_error(_START, error.errno or 0, "") from error
+        self._host = host
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
         """Start the command of a spec, of which only what a command is counts: not its files and network.
 
         Raises `SandboxError`.
         """
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         try:
-            self._fork(spec, theirs.fileno(), theirs.fileno(), Stdio(stdin, stdout, stderr))
+            ours, theirs = _channel()
+            try:
+                self._fork(spec, theirs.fileno(), theirs.fileno(), Stdio(stdin, stdout, stderr))
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                theirs.close()
         except SetupFailure as failure:
-            ours.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
-        finally:
-            theirs.close()
         sandbox = Sandbox(ours, spec, stays=True)
         sandbox.await_start()
         return sandbox
@@ -84,7 +93,7 @@ class Joiner:
 
         Raises `SetupFailure` where there is no process.
         """
-        ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        ours, theirs = _channel()
         try:
             self._fork(spec, theirs.fileno(), channel, stdio)
             theirs.close()
@@ -95,16 +104,23 @@ class Joiner:
         match marshal.loads(data) if data else ():
             case ("pid", pid) if ancillary:
                 return pid, int.from_bytes(ancillary[0][2], sys.byteorder)
+            case ("pid", pid):
+                abandon(pid)
+                raise SetupFailure(*NO_DESCRIPTOR)
             case ("error", what, errno, subject):
                 raise SetupFailure(what, errno, subject)
         raise SetupFailure("enter the container: it has ended")
 
     def _fork(self, spec: SandboxSpec, teller: int, channel: int, stdio: Stdio) -> None:
-        """Have the command's process made: `teller` hears of that, `channel` of what becomes of it."""
+        """Have the command's process made: `teller` hears of that, `channel` of what becomes of it.
+
+        Raises `SetupFailure`.
+        """
         program = self._host.ready_filter(spec.capabilities) if spec.seccomp else b""
         if program is None:
             program = self._host.compile_filter(spec.capabilities)
-        between = os.fork()
+        with stage(_START):
+            between = os.fork()
         if between == 0:
             report_failure(lambda: self._enter(spec, program, teller, channel, stdio), teller)
         os.waitpid(between, 0)
@@ -123,7 +139,7 @@ class Joiner:
         with stage("enter the container"):
             syscalls.setns(self._target, flags)
         root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        with stage("start a process in the container"):
+        with stage(_START):
             pid, pidfd = syscalls.clone(syscalls.CLONE_PARENT)
         if pid:
             report(teller, ("pid", pid), pidfd)
@@ -166,6 +182,12 @@ class Joiner:
         syscalls.close_from(3, on_exec=True)
         set_ulimits(spec.ulimits)
         command.start()
+
+
+def _channel() -> tuple[_socket.socket, _socket.socket]:
+    """Both ends of a socket of whole messages. Raises `SetupFailure`."""
+    with stage(_START):
+        return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
 
 
 def _other_namespaces(pidfd: int) -> int:

@@ -35,6 +35,8 @@ _CONTROL = 3  # the server's end of the socket
 _SIG_SETMASK = 2
 _SIGKILL = 9
 _LARGEST_MESSAGE = 1 << 17
+NO_DESCRIPTOR = ("start a process in the container", 24, "")
+"""The stage, errno (EMFILE) and subject of the failure where one is to be abandoned."""
 # Signals that a person or a supervisor sends to a foreground command: HUP INT QUIT USR1 USR2 TERM CONT WINCH
 FORWARDED = (1, 2, 3, 10, 12, 15, 18, 28)
 
@@ -138,10 +140,15 @@ class Sandbox:
     def await_start(self) -> None:
         """Block until the process exists or has failed to. Raises `SandboxError` for the latter."""
         with self._lock:
-            while self._pidfd < 0 and not self._ended:
+            child = 0
+            while self._pidfd < 0 and not self._ended and not child:
                 self._receive()
+                child = self.pid if self._owned else 0
             if self._pidfd < 0:
                 self._close()
+                if child:
+                    abandon(child)
+                    raise launch_error(*NO_DESCRIPTOR)
                 raise launch_error(*(self._failure or ("the process that starts sandboxes has ended", 0, "")))
 
     def _receive(self) -> None:
@@ -339,6 +346,15 @@ def _spawn_server(control: int) -> int:
         raise SandboxError(f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable) from error
 
 
+def abandon(child: int) -> None:
+    """End a child that came without its pidfd, as there were as many descriptors as there may be.
+
+    Where nobody reaped it, a container would wait for it at its own end, for ever.
+    """
+    os.kill(child, _SIGKILL)
+    os.waitpid(child, 0)
+
+
 def _reap(pid: int, started: float) -> Exit:
     # Not wait4: its answer's type is of another module, which nobody here wants to load for the memory that was used.
     _, status = os.waitpid(pid, 0)
@@ -375,5 +391,7 @@ _HINTS = {
     ("mount", 1): f"the kernel forbids this mount here; {_INFO}",
     ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
     ("mount the layers", 19): "load the overlay file system: modprobe overlay",
+    ("start a process in the container", 11): "this user, or the container, has as many processes as it may: "
+    "`ulimit -u`, `--pids-limit`",
     ("become the user", 22): f"only one user id is mapped here; give this user a range in /etc/subuid; {_INFO}",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.behaviour.containers import LOOP, begin, log, removed_at_the_end, sh, until
 from tests.behaviour.world import World
+from tests.needs import need
 
 NAMESPACES = "for n in mnt pid net uts ipc cgroup user; do readlink /proc/self/ns/$n; done"
 
@@ -58,6 +60,25 @@ def test_how_it_ends(web: World) -> None:
     web.run("stop", "-t0", "web")
     gone = web.run("exec", "web", "true", ok=False)
     assert (gone.returncode, "is not running" in gone.stderr) == (125, True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("--nofile=6", "cannot connect standard input and output: too many open files"),
+        ("--nofile=8", "cannot start a process in the container: too many open files"),
+        ("--nproc=1", "cannot start a process in the container: resource temporarily unavailable\n\nhint: "),
+    ],
+)
+def test_what_this_machine_has_no_more_of(web: World, limit: str, said: str) -> None:
+    need("prlimit")
+    if limit == "--nproc=1" and web.mode == "root":
+        pytest.skip("root may have any number of processes")
+    command = [*web.prefix, "prlimit", limit, *web.command("exec", "web", "true")[len(web.prefix) :]]
+    done = subprocess.run(
+        command, cwd=web.project, env=web.environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, said in done.stderr) == (125, True), done.stderr
 
 
 def test_signals_and_the_containers_end(web: World) -> None:

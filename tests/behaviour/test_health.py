@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from tests.behaviour.containers import LOOP, listed, log, removed_at_the_end, sh, supervisors, until
 from tests.behaviour.world import World
+from tests.needs import need
 
 OFTEN = "--health-interval=50ms"
 
@@ -90,6 +93,13 @@ def test_waiting_for_one_that_takes_too_long(checked: World) -> None:
     late = checked.run("wait", "--healthy", "--timeout=0.3", "web", ok=False)
     assert (late.returncode, "`web` is not healthy in time" in late.stderr) == (1, True)
     assert "can't open '/well'" in late.stderr
+
+
+def test_waiting_for_as_good_as_ever(checked: World) -> None:
+    sh(checked, "web", LOOP)
+    exec_as_root(checked, "web", "touch", "/well")
+    for seconds in ("99999999999", "9" * 400):
+        assert checked.run("wait", "--healthy", f"--timeout={seconds}", "web").stdout == "web\n"
 
 
 def test_waiting_for_one_that_ends(svc: World) -> None:
@@ -236,6 +246,44 @@ def test_one_whose_directory_is_gone(svc: World) -> None:
     done = svc.run("wait", "--healthy", "web", ok=False)
     assert (done.returncode, "cannot enter the working directory" in done.stderr) == (1, True)
     assert health(svc, "web")["code"] == -1
+
+
+def test_its_supervisor_may_have_no_more_files(svc: World) -> None:
+    """However far the start of a check comes, the container goes on, and so do the checks when there are more."""
+    sh(svc, "web", LOOP, "--health-cmd=cat /proc/uptime", OFTEN)
+    svc.run("wait", "--healthy", "web")
+    supervisor = min(supervisors(svc))  # one that becomes a check looks like it for a moment
+    for most in range(20, 7, -1):  # poll(2) wants as many as it is asked about
+        limit(svc, supervisor, f"--nofile={most}:")
+        time.sleep(0.2)
+        limit(svc, supervisor, "--nofile=1024:")
+        before = health(svc, "web")["output"]
+        assert until(lambda before=before: health(svc, "web")["output"] != before)
+        assert svc.run("wait", "--healthy", "web")
+    state = listed(svc, "web")
+    assert (state["status"], state["restarts"]) == ("running", 0)
+
+
+def test_its_user_may_have_no_more_processes(svc: World) -> None:
+    if svc.mode == "root":
+        pytest.skip("root may have any number of processes")
+    sh(svc, "web", LOOP, "--health-cmd=true", OFTEN, "--health-retries=2")
+    svc.run("wait", "--healthy", "web")
+    supervisor = min(supervisors(svc))
+    limit(svc, supervisor, "--nproc=1:")
+    until(lambda: health(svc, "web")["status"] == "unhealthy")
+    found = health(svc, "web")
+    said = "cannot start a process in the container: resource temporarily unavailable"
+    assert (found["code"], found["output"]) == (-1, said)
+    limit(svc, supervisor, f"--nproc={resource.getrlimit(resource.RLIMIT_NPROC)[0]}:")
+    assert until(lambda: health(svc, "web")["status"] == "healthy")
+    assert listed(svc, "web")["restarts"] == 0
+
+
+def limit(world: World, pid: int, option: str) -> None:
+    """Change the soft limit of a process, as whoever it belongs to."""
+    need("prlimit")
+    subprocess.run([*world.prefix, "prlimit", f"--pid={pid}", option], check=True)
 
 
 def test_in_the_start_period_a_failure_does_not_count(svc: World) -> None:

@@ -22,7 +22,7 @@ class World:
         self.project = top / "project"
         self.store = top / "store"
         self._python = python
-        self._prefix = prefix
+        self.prefix = prefix
         self._library = library
         self.env: dict[str, str] = {}
         self.project.mkdir()
@@ -36,12 +36,12 @@ class World:
             for made in (path, *path.parents):
                 if made == self.project.parent:
                     break
-                if self._prefix:
+                if self.prefix:
                     os.chown(made, self.project.stat().st_uid, self.project.stat().st_gid)
 
     def command(self, *argv: str) -> list[str]:
         """The whole command line of a pybuild command."""
-        return [*self._prefix, self._python, "-m", "buildkit_py", *argv]
+        return [*self.prefix, self._python, "-m", "buildkit_py", *argv]
 
     def environment(self, **env: str) -> dict[str, str]:
         """Nothing of ours but where the system's files are."""
