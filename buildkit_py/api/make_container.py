@@ -20,6 +20,7 @@ from buildkit_py.errors import StoreError
 from buildkit_py.record import Record
 from buildkit_py.runner.restart import Restart
 from buildkit_py.store.containers import About
+from buildkit_py.store.networks import check_alias
 from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
@@ -48,6 +49,8 @@ def build_and_make(request: RunRequest, wanted: Detached, emit: Emit) -> str:
     """
     if wanted.name:  # what can be refused is refused before anything is built
         Store.open(request.store).containers.check_name(wanted.name)
+    for alias in request.aliases:
+        check_alias(alias)
     check_ports(request)
     project = project_of(request.network)
     if not project:

@@ -56,12 +56,8 @@ def _go_to(name: str, store: Store) -> control.Socket:
     directory = store.networks.path(name)
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
-        found = control.connect(directory)
+        found = control.connect(directory) or _begin(name, store, end)
         if found is None:
-            userns.enter()
-            from buildkit_py.api.background import begin
-
-            begin("buildkit_py.api.project_network", store.root, name, "the network of the project")
             continue
         from buildkit_py.runner.shared_network import greeting
 
@@ -85,7 +81,31 @@ def _go_to(name: str, store: Store) -> control.Socket:
         finally:
             os.close(pidfd)
         return found
-    raise SandboxError(f"the network of `{name}` cannot be reached")
+    raise _unreachable(name)
+
+
+def _begin(name: str, store: Store, end: float) -> control.Socket | None:
+    """A connection to the network that another one has begun meanwhile; else begin it, with None.
+
+    One at a time: whoever has entered a user namespace of its own cannot go to that of the network any more.
+    """
+
+    def waiting(_: int) -> None:
+        if time.monotonic() >= end:
+            raise _unreachable(name)
+
+    with store.networks.beginning(name, waiting):
+        found = control.connect(store.networks.path(name))
+        if found is None:
+            userns.enter()
+            from buildkit_py.api.background import begin
+
+            begin("buildkit_py.api.project_network", store.root, name, "the network of the project")
+        return found
+
+
+def _unreachable(name: str) -> SandboxError:
+    return SandboxError(f"the network of `{name}` cannot be reached")
 
 
 class Place:

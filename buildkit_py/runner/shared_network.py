@@ -135,6 +135,8 @@ class SharedNetwork:
                 self._forget(fd)
 
     def _forget(self, fd: int) -> None:
+        # Nor is what it waits for anybody's: the next client may have the same descriptor.
+        self._asking = [one for one in self._asking if one[0] != fd]
         client = self._clients.pop(fd, None)
         if client is not None:
             self._poll.unregister(fd)

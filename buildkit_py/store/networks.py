@@ -17,7 +17,7 @@ from buildkit_py.store.work import make_dir
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from buildkit_py.store.work import Work
 
@@ -30,6 +30,15 @@ class Member(Record):
 
     seat: int
     names: tuple[str, ...]
+
+
+def check_alias(name: str) -> None:
+    """Raise `UsageError` where a name can be none under which others find a member: it is a word of hosts(5)."""
+    if not name.isprintable() or not name or " " in name or "#" in name:
+        raise UsageError(
+            f"{name!r} cannot be a name in a network",
+            hint="it is a word of /etc/hosts: without white space, `#`, and what cannot be printed",
+        )
 
 
 class Networks:
@@ -75,7 +84,7 @@ class Networks:
     def join(self, name: str, wanted: Mapping[str, Iterable[str]]) -> dict[str, Member]:
         """Make members of containers, by their names with those that the others find each under; all members then.
 
-        Those that are members keep their seats. Raises `UsageError` where there is no seat left.
+        Those that are members keep their seats. Raises `UsageError` where there is no seat left, and as `check_alias`.
         """
         with self._lock():
             members = self.members(name)
@@ -87,6 +96,8 @@ class Networks:
                 if seat < 0:
                     raise UsageError(f"the network of `{name}` is full: it has {SEATS} members")
                 members[container] = Member(seat, tuple(dict.fromkeys((container, *names))))
+                for alias in members[container].names:
+                    check_alias(alias)
             self._write(name, members)
             return members
 
@@ -97,6 +108,10 @@ class Networks:
             for container in containers:
                 members.pop(container, None)
             self._write(name, members)
+
+    def beginning(self, name: str, waiting: Callable[[int], object]) -> Lock:
+        """Held by the one who finds nobody that has the network, until somebody has. `waiting` is as of `Lock`."""
+        return Lock(f"{self._work.root}/locks/network-{name}", waiting=waiting)
 
     def _lock(self) -> Lock:
         return Lock(f"{self._work.root}/locks/networks")

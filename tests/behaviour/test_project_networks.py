@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
-from tests.behaviour.containers import LOOP, hear, listed, log, named, removed_at_the_end, sh, supervisors, until
+from buildkit_py.runner import control
+from buildkit_py.runner.shared_network import greeting, sit
+from buildkit_py.sandbox.network.plan import SERVICES
+from tests.behaviour.containers import LOOP, begin, hear, listed, log, named, removed_at_the_end, sh, supervisors, until
 from tests.behaviour.test_ports import free_port, said
 from tests.behaviour.world import World
-from tests.needs import need_way_out
+from tests.needs import need, need_way_out
 
 SERVE = "while :; do echo hello of $(hostname) | nc -l -p 80 >/dev/null; done"
 SHOP = "--network=project:shop"
@@ -97,6 +101,42 @@ def test_one_that_is_removed_leaves_the_network(svc: World) -> None:
     until(lambda: not supervisors(svc) and not networks(svc))
 
 
+def test_several_that_begin_at_once(svc: World) -> None:
+    """One of them makes the network; of an ordinary user's the others go to its user namespace."""
+    names = [f"shop-{number}" for number in range(5)]
+    started = [begin(svc, "run", "-d", f"--name={name}", SHOP, "svc", "sh", "-c", LOOP) for name in names]
+    for one in started:
+        _, said = one.communicate(timeout=120)
+        assert one.returncode == 0, said
+    assert len(networks(svc)) == 1
+
+
+def test_a_seat_is_for_who_asked_for_it(svc: World) -> None:
+    """Who goes before it has one leaves a descriptor's number to the next, and not the seat."""
+    if os.geteuid() != 0:
+        pytest.skip("only root looks into a container's network from outside")
+    need("nsenter", "ip")
+    sh(svc, "one", LOOP, SHOP)
+    for number in range(40, 60):
+        with connection(svc) as gone:
+            control.send(gone, "sit", SERVICES + number)
+        with connection(svc) as network:
+            seat = sit(network, SERVICES + number + 100)
+            command = ["nsenter", f"--net=/proc/self/fd/{seat.fd}", "ip", "-4", "-o", "addr", "show", "dev", "eth0"]
+            shown = subprocess.run(command, pass_fds=[seat.fd], capture_output=True, text=True, check=True).stdout
+            os.close(seat.fd)
+            assert seat.address(SERVICES + number + 100) in shown
+
+
+def connection(world: World) -> control.Socket:
+    """One to the network of the project `shop`, which has said how it is."""
+    network = control.connect(str(world.store / "networks" / "shop"))
+    assert network is not None
+    pidfd, _ = greeting(network)
+    os.close(pidfd)
+    return network
+
+
 def test_what_is_asked_for_wrongly(svc: World) -> None:
     for options, message in (
         (("--network=projct:x",), "`--network projct:x` is no network"),
@@ -104,6 +144,11 @@ def test_what_is_asked_for_wrongly(svc: World) -> None:
         (("--network=project:a/b", "-d"), "`a/b` cannot be the name of a project"),
         ((SHOP,), "for containers in the background"),
         (("--network-alias=x", "-d"), "is for the network of a project"),
+        (("--network-alias=x\n6.6.6.6 evil", "-d", SHOP), r"'x\n6.6.6.6 evil' cannot be a name in a network"),
+        (("--network-alias=a b", "-d", SHOP), "'a b' cannot be a name in a network"),
+        (("--network-alias=#a", "-d", SHOP), "'#a' cannot be a name in a network"),
+        (("--network-alias=", "-d", SHOP), "'' cannot be a name in a network"),
+        (("--network-alias=a\udcff", "-d", SHOP), r"'a\udcff' cannot be a name in a network"),
     ):
         done = svc.run("run", *options, "svc", "true", ok=False)
         assert done.returncode == 125
