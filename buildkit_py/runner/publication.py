@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from buildkit_py import port_spec
 from buildkit_py.errors import SandboxError, UsageError
 from buildkit_py.runner.published import DEFAULT_ADDRESS, Published, bind
 
@@ -45,13 +46,15 @@ class Publication:
             return
         from buildkit_py.runner.forwarder import Forwarder
 
-        sandbox.await_ready()
         try:
+            sandbox.await_ready()
             self._forwarder = Forwarder(self._bound, sandbox.pidfd)
         except OSError as problem:
-            sandbox.destroy()
-            sandbox.wait()
+            sandbox.put_away()
             raise SandboxError(f"no process for the published ports: {os.strerror(problem.errno or 0)}") from problem
+        except BaseException:
+            sandbox.put_away()
+            raise
 
     def end(self) -> None:
         """The container has ended: so have its connections."""
@@ -82,14 +85,22 @@ def wanted_ports(
     """
     ports = request.ports
     if request.publish_all:
+        wanted = [port for exposed in config.ports for port in _exposed(exposed, warn)]
         taken = {(port.container_port, port.protocol) for port in ports}
-        for exposed in config.ports:
-            number, _, protocol = exposed.partition("/")
-            if (int(number), protocol) not in taken and protocol != "sctp":
-                ports = (*ports, Published(DEFAULT_ADDRESS, (0, 0), int(number), protocol or "tcp"))
+        ports += tuple([port for port in dict.fromkeys(wanted) if (port.container_port, port.protocol) not in taken])
     if not ports or network == "isolated":
         return ports
     if request.network == "host":  # as docker has it
         warn("published ports mean nothing on this machine's network", "leave `-p` or `--network=host` out")
         return ()
     raise UsageError("ports can be published of a container on the isolated network only", hint="--network=isolated")
+
+
+def _exposed(text: str, warn: Callable[[str, str], None]) -> tuple[Published, ...]:
+    """What an image exposes, as that says it: `80/tcp`, `8000-8002/udp`. Other builders look at it less closely."""
+    try:
+        found = port_spec.pairs("", "", text, text)
+    except ValueError as problem:
+        warn(f"the image exposes `{text}`, which is not published: {problem}", "publish what it means with `-p`")
+        return ()
+    return tuple([Published(DEFAULT_ADDRESS, host, port, protocol) for _, host, port, protocol in found])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Whoever wants others to reach it says so: docker's own default is every address of the machine.
 DEFAULT_ADDRESS = "127.0.0.1"
 _BACKLOG = 4096  # the kernel's own limit (net.core.somaxconn) is mostly this
+_ANY = frozenset(("0.0.0.0", "::"))
 _KINDS = {"tcp": _socket.SOCK_STREAM, "udp": _socket.SOCK_DGRAM}
 
 
@@ -71,7 +72,7 @@ def bind(ports: tuple[Published, ...], container_at: Callable[[int, str], str]) 
     out: list[Bound] = []
     try:
         for wanted in ports:
-            out.append(_bind(wanted, container_at))
+            out.append(_bind(wanted, out, container_at))
     except BaseException:
         for bound in out:
             bound.socket.close()
@@ -79,7 +80,7 @@ def bind(ports: tuple[Published, ...], container_at: Callable[[int, str], str]) 
     return tuple(out)
 
 
-def _bind(wanted: Published, container_at: Callable[[int, str], str]) -> Bound:
+def _bind(wanted: Published, bound: list[Bound], container_at: Callable[[int, str], str]) -> Bound:
     first, last = wanted.host_ports
     for port in range(first, last + 1):
         try:
@@ -87,7 +88,7 @@ def _bind(wanted: Published, container_at: Callable[[int, str], str]) -> Bound:
         except OSError as problem:
             if problem.errno == errno.EADDRINUSE and port < last:
                 continue
-            raise _refused(wanted, port, problem, container_at) from problem
+            raise _refused(wanted, port, problem, bound, container_at) from problem
         return Bound(wanted, socket.getsockname()[1], socket)
     raise AssertionError("a range has a last port")
 
@@ -111,10 +112,16 @@ def _open(wanted: Published, port: int) -> Socket:
 
 
 def _refused(
-    wanted: Published, port: int, problem: OSError, container_at: Callable[[int, str], str]
+    wanted: Published, port: int, problem: OSError, bound: list[Bound], container_at: Callable[[int, str], str]
 ) -> SandboxError | UsageError:
     place = f"{_bracketed(wanted.host_ip)}:{port}/{wanted.protocol}"
     if problem.errno == errno.EADDRINUSE:
+        own = next((one for one in bound if one.port == port and _clash(one.wanted, wanted)), None)
+        if own is not None:
+            return UsageError(
+                f"{place} is asked for twice: for {own.wanted.container_port} and for {wanted.container_port}",
+                hint=f"publish another: -p {_free_form(wanted)}, or -p {wanted.container_port} for any that is free",
+            )
         from buildkit_py.runner.port_holder import holder
 
         name = container_at(port, wanted.protocol)
@@ -131,6 +138,13 @@ def _refused(
             hint=f"take one above, or as root: sysctl -w net.ipv4.ip_unprivileged_port_start={port}",
         )
     return SandboxError(f"{place} cannot be published: {os.strerror(problem.errno or 0)}")
+
+
+def _clash(one: Published, other: Published) -> bool:
+    """Whether two cannot have the same port: an unspecified address is all of its family."""
+    if one.protocol != other.protocol or (":" in one.host_ip) != (":" in other.host_ip):
+        return False
+    return one.host_ip == other.host_ip or not _ANY.isdisjoint((one.host_ip, other.host_ip))
 
 
 def _free_form(wanted: Published) -> str:

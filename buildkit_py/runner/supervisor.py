@@ -143,6 +143,10 @@ class Supervisor:
         out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         try:
             sandbox = self._start(out[1], err[1])
+        except BaseException:
+            os.close(out[0])
+            os.close(err[0])
+            raise
         finally:
             os.close(out[1])
             os.close(err[1])
@@ -160,7 +164,7 @@ class Supervisor:
             self._serve(sandbox)
             return sandbox.wait().code
         except BaseException:
-            sandbox.destroy()
+            sandbox.put_away()
             raise
         finally:
             self._end_checks()

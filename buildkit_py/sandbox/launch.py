@@ -129,6 +129,14 @@ class Sandbox:
         """Kill the whole process tree; `wait` then returns."""
         self.kill(_SIGKILL)
 
+    def put_away(self) -> None:
+        """Kill the whole process tree, and return when it is gone: for one of which nothing more is to be known."""
+        self.destroy()
+        try:
+            self.wait()
+        except SandboxError:
+            pass  # why it could not be started was raised before
+
     def await_ready(self) -> None:
         """Block until all is set up inside, and only the command is to come. Raises `SandboxError`."""
         with self._lock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -190,6 +192,73 @@ def test_all_that_the_image_exposes(svc: World, base_layout: Path) -> None:
     rows = listed(svc, "all")["ports"]
     assert [(row["container_port"], row["protocol"]) for row in rows] == [(80, "tcp"), (81, "udp")]
     assert until(lambda: said(rows[0]["host_port"])).startswith("hello")
+
+
+def test_what_an_image_of_another_builder_exposes(svc: World, base_layout: Path) -> None:
+    """Ports as text: nobody has looked at them before us."""
+    layout = svc.project / "foreign"
+    expose(base_layout, layout, ["80", "81-82/TCP", "82/tcp", "83/foo", "0/tcp", "99999/tcp", "84/sctp", "x", "9-8"])
+    done = svc.run("run", "-d", "--name=all", "-P", f"oci-layout://{layout}", "sh", "-c", SERVE)
+    rows = listed(svc, "all")["ports"]
+    assert sorted([(row["container_port"], row["protocol"]) for row in rows]) == [(80, "tcp"), (81, "tcp"), (82, "tcp")]
+    assert until(lambda: said(next(row["host_port"] for row in rows if row["container_port"] == 80)))
+    for text in ("83/foo", "0/tcp", "99999/tcp", "84/sctp", "x", "9-8"):
+        assert f"the image exposes `{text}`, which is not published: " in done.stderr
+    assert done.stderr.count("is not published") == 6
+
+
+def expose(base: Path, layout: Path, ports: list[str]) -> None:
+    """Write a layout as another one, but for the ports that its image exposes."""
+    shutil.copytree(base, layout)
+
+    def blob(digest: str) -> Path:
+        return layout / "blobs" / digest.replace(":", "/")
+
+    def put(value: object) -> dict[str, object]:
+        data = json.dumps(value).encode()
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        blob(digest).write_bytes(data)
+        return {"digest": digest, "size": len(data)}
+
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads(blob(index["manifests"][0]["digest"]).read_text())
+    config = json.loads(blob(manifest["config"]["digest"]).read_text())
+    config["config"]["ExposedPorts"] = {port: {} for port in ports}
+    manifest["config"] |= put(config)
+    index["manifests"][0] |= put(manifest)
+    (layout / "index.json").write_text(json.dumps(index))
+
+
+@pytest.mark.parametrize("options", [(), ("-p", "80")])
+def test_starts_that_fail_leave_nothing(svc: World, options: tuple[str, ...]) -> None:
+    """Neither processes nor descriptors: a policy of restarts may have it fail for months."""
+    place = svc.project / "place"
+    svc.write({"place/here": ""})
+    script = "while [ -e /m/here ]; do sleep 0.05; done"
+    sh(svc, "web", script, "--restart=always", "-v", f"{place}:/m", *options)
+    (supervisor,) = supervisors(svc)
+
+    def descriptors() -> int:
+        return len(os.listdir(f"/proc/{supervisor}/fd"))
+
+    def states() -> list[str]:
+        children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+        return [Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] for child in children]
+
+    before = descriptors()
+    shutil.rmtree(place)
+    until(lambda: listed(svc, "web")["restarts"] >= 5)
+    assert listed(svc, "web")["problem"].startswith("cannot bind: ")
+    until(lambda: listed(svc, "web")["status"] == "restarting" and "Z" not in states())
+    assert descriptors() < before
+
+
+def test_one_port_for_two(svc: World) -> None:
+    port = free_port()
+    for first in ("", "0.0.0.0:"):
+        done = svc.run("run", "-p", f"{first}{port}:80", "-p", f"{port}:81", "svc", "true", ok=False)
+        assert done.returncode == 125
+        assert f"127.0.0.1:{port}/tcp is asked for twice: for 80 and for 81" in done.stderr
 
 
 def test_in_the_foreground(svc: World) -> None:
