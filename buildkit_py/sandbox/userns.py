@@ -81,8 +81,19 @@ def enter() -> Identity:
         owners = "root" if not inside else "one id" if single else "a namespace"
         return Identity(not inside, inside, single, owner, gid, why, owners)
     ranges, why = find_ranges(uid)
-    ready, told = os.pipe(), os.pipe()
-    helper = os.fork() if not why else 0
+    pipes: list[tuple[int, int]] = []
+    try:
+        pipes.append(os.pipe())
+        pipes.append(os.pipe())
+        helper = os.fork() if not why else 0
+    except OSError as error:
+        for end in (end for pipe in pipes for end in pipe):
+            os.close(end)
+        raise SandboxError(
+            f"cannot start the process that maps this user's ids: {os.strerror(error.errno or 0).lower()}",
+            hint="this user has as many processes or files as it may: `ulimit -u`, `ulimit -n`",
+        ) from error
+    ready, told = pipes
     if not why and helper == 0:
         os.close(ready[1])
         os.close(told[0])

@@ -54,6 +54,16 @@ def test_a_user_without(place: Path, package_copy: Path) -> None:
     assert second.startswith("0 0 user.overlay. /etc/subuid has no range for this user: as root, echo 54321:")
 
 
+def test_a_user_who_may_have_no_more_processes_or_files(place: Path, package_copy: Path) -> None:
+    """One with a range needs another process, which stays outside."""
+    for limit in ("RLIMIT_NPROC, (1, 1)", "RLIMIT_NOFILE, (5, 5)"):
+        limited = f"import resource; resource.setrlimit(resource.{limit})\n"
+        script = _SHOW.replace("try:\n", limited + "try:\n", 1)
+        command = start_as("range", place, ["-c", script, str(package_copy)])
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.startswith("ERROR cannot start the process that maps this user's ids: "), done
+
+
 def test_the_limits_of_a_single_id(box: Box) -> None:
     result = box.sh("touch /f; chown 1:1 /f; chgrp 50 /f")
     if box.single_id:
