@@ -136,12 +136,16 @@ def _become(requests: control.Socket, fd: int, writer: int, place: int, name: st
     requests.detach()
     os.dup2(writer, fd)
     os.close(writer)
-    if place:
+    if not place:
+        return
+    try:
         memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
         try:
             os.pwrite(memory, name.encode(), place)
         finally:
             os.close(memory)
+    except OSError:
+        pass  # some kernels let nobody write there (`proc_mem.restrict_write`), and it is a name for people only
 
 
 def _place() -> int:
