@@ -48,6 +48,12 @@ def test_it_writes_what_the_package_writes(value: Any) -> None:
     assert json_text.dump(value, indent=2) == json.dumps(value, ensure_ascii=False, indent=2)
 
 
+@given(_VALUES, st.booleans())
+def test_it_writes_ascii_as_the_package_does(value: Any, is_sorted: bool) -> None:
+    wanted = json.dumps(value, sort_keys=is_sorted, separators=(",", ":")).encode("ascii")
+    assert json_text.ascii_dump(value, is_sorted=is_sorted) == wanted
+
+
 @given(_VALUES, st.sampled_from([None, 1, "\t"]), st.booleans(), st.sampled_from(["", " ", "\n\t\r"]))
 def test_it_reads_what_the_package_writes(value: Any, indent: Any, plain: bool, blank: str) -> None:
     text = blank + json.dumps(value, indent=indent, ensure_ascii=plain) + blank
@@ -96,13 +102,15 @@ def test_pairs_are_seen_in_their_order_and_as_often_as_they_come() -> None:
 def test_what_has_no_form_is_a_mistake_of_ours() -> None:
     with pytest.raises(TypeError, match="no JSON for bytes"):
         json_text.dump([b""])
+    with pytest.raises(TypeError, match="no JSON for bytes"):
+        json_text.ascii_dump([b""])
 
 
 def test_the_package_is_not_loaded() -> None:
     program = (
         f"import sys; sys.path[:] = {sys.path!r}\n"
-        "from buildkit_py.json_text import dump, load\n"
-        "print(dump(load('[1]'), indent=2) and sorted({'json', 're'} & set(sys.modules)))\n"
+        "from buildkit_py.json_text import ascii_dump, dump, load\n"
+        "print(ascii_dump([1.5]) and dump(load('[1]'), indent=2) and sorted({'json', 're'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout == "[]\n"

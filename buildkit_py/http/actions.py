@@ -9,9 +9,9 @@ the beginning of one, and then the newest is meant; the version must be equal.
 
 from __future__ import annotations
 
-import json
 from urllib.parse import urlsplit
 
+from buildkit_py import json_text
 from buildkit_py.digest import digest_of
 from buildkit_py.errors import RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after
@@ -92,7 +92,7 @@ class ActionsCache:
     def _call(self, method: str, message: dict[str, Any]) -> dict[str, Any]:
         url = f"{self._url()}/{method}"
         headers = {"Authorization": f"Bearer {self._env[TOKEN]}", "Content-Type": "application/json"}
-        response = self._transport.request("POST", url, headers=headers, body=json.dumps(message).encode())
+        response = self._transport.request("POST", url, headers=headers, body=json_text.ascii_dump(message))
         data = response.read_all(_LONGEST)
         if response.status == _CONFLICT:
             return {}
@@ -104,8 +104,8 @@ class ActionsCache:
             hint = f"{TOKEN} is that of another job, or too old" if response.status in (401, 403) else ""
             raise RegistryError(f"the server answers {response.status}", at=shown(url), hint=hint)
         try:
-            found = json.loads(data)
-        except ValueError as problem:
+            found = json_text.load(data.decode())
+        except (ValueError, RecursionError) as problem:
             raise RegistryError("the cache service answers with what is no JSON", at=shown(url)) from problem
         if not isinstance(found, dict):
             raise RegistryError("the cache service answers with what is no message", at=shown(url))

@@ -14,13 +14,13 @@ smaller than the whole, the whole is written, and is what later ones patch.
 from __future__ import annotations
 
 import io
-import json
 
 from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_MANIFEST, Descriptor
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.json_text import ascii_dump
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -132,7 +132,7 @@ def _dump(document: Descriptor, annotations: Mapping[str, str], blobs: Sequence[
     }
     if annotations:
         value["annotations"] = annotations
-    return json.dumps(value, separators=(",", ":")).encode("ascii")
+    return ascii_dump(value)
 
 
 def load(manifest: bytes, blob: Callable[[str], bytes], kind: str = ARTIFACT_TYPE) -> Artifact:

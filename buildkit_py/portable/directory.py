@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-from contextlib import closing
 
 from buildkit_py.digest import digest_of, is_hex, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.json_text import ascii_dump
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
 from buildkit_py.registry import bundle
@@ -100,14 +99,13 @@ class Directory:
         sent = 0
         for blob in blobs:
             if self.lacks(blob):
-                with closing(source(blob)) as reader:
-                    self._put(_name(blob.digest), _pieces(reader))
+                self._put(_name(blob.digest), _pieces(source(blob)))
                 sent += blob.size
         for data in (document, manifest):
             self._put(_name(digest_of(data)), (data,))
         self._put("oci-layout", (MARKER,))
         whole = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*others, entry]}
-        self._put("index.json", (json.dumps(whole, separators=(",", ":")).encode("ascii"),))
+        self._put("index.json", (ascii_dump(whole),))
         self._sweep([*others, entry])
         return sent
 
@@ -178,8 +176,11 @@ def _name(digest: str) -> str:
 
 
 def _pieces(reader: Reader) -> Iterator[bytes]:
-    while piece := reader.read(_PIECE):
-        yield piece
+    try:
+        while piece := reader.read(_PIECE):
+            yield piece
+    finally:
+        reader.close()
 
 
 def _unwritable(problem: OSError, path: str) -> SourceError:

@@ -14,6 +14,7 @@ from buildkit_py.errors import SourceError
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.json_text import ascii_dump
 from buildkit_py.portable.artifact import LARGEST
 from buildkit_py.record import Record
 from buildkit_py.store.layers import LayerBlob
@@ -105,9 +106,7 @@ def claim(step: CachedStep, layer: CachedLayer) -> bytes:
 
 
 def _bytes(value: dict[str, Any]) -> bytes:
-    import json
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return ascii_dump(value, is_sorted=True) + b"\n"
 
 
 def load(data: bytes) -> CacheDocument:

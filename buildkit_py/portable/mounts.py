@@ -16,6 +16,7 @@ from buildkit_py.image import strict_json
 from buildkit_py.image.content import entry_part
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
+from buildkit_py.json_text import ascii_dump
 from buildkit_py.portable.artifact import LARGEST
 from buildkit_py.record import Record
 from buildkit_py.store.layers import LayerBlob
@@ -74,10 +75,8 @@ def mark(entry: Entry) -> str:
 
 def dump(mounts: Kept) -> bytes:
     """The JSON of mounts, in the order in which they were saved last; equal ones have equal bytes."""
-    import json
-
     value = {"format": FORMAT, "mounts": [_plain(name, mount) for (name, _), mount in mounts.items()]}
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii") + b"\n"
+    return ascii_dump(value, is_sorted=True) + b"\n"
 
 
 def load(data: bytes) -> Kept:
