@@ -8,8 +8,6 @@ believed up to half a minute.
 
 from __future__ import annotations
 
-import random
-
 from buildkit_py.http.transport import Broken
 
 TYPE_CHECKING = False
@@ -36,6 +34,8 @@ def retrying(action: Callable[[], T], sleep: Callable[[float], object], *, attem
 
 def pause(attempt: int, asked: float = 0.0) -> float:
     """Seconds to wait after the attempt with that number, counted from 0; `asked` is the server's wish."""
+    import random  # takes 1 ms, and is seldom needed
+
     if asked > 0:
         return min(asked, LONGEST_PAUSE) + random.uniform(0, 0.25)
     return float(min(0.2 * 2**attempt * random.uniform(0.5, 1.5), LONGEST_PAUSE))
