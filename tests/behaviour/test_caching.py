@@ -159,3 +159,28 @@ def test_a_store_inside_the_context_cannot_be_named(world: World) -> None:
     world.write({"Dockerfile": "FROM scratch\nCOPY link/format k* /x/\n"})
     (world.project / "link").symlink_to("kept")
     assert "not found" in world.build(ok=False).stderr
+
+
+def test_what_a_stage_has_of_large_files_is_read_once(world: World, base_layout: Path) -> None:
+    """And is another one where the stage made it anew, of the same size."""
+    text = (
+        "FROM busybox AS build\nRUN yes {} | head -c 400000 > /large\nCOPY a /a\n"
+        "FROM busybox\nCOPY --from=build /large /copy\n"
+    )
+    named = f"--build-context=busybox=oci-layout://{base_layout}"
+
+    def build(word: str, a: str) -> tuple[str, list[str]]:
+        world.write({"Dockerfile": text.format(word), "a": a, ".dockerignore": "out\n"})
+        done = world.build("-o", "out", named)
+        return (world.project / "out/copy").read_text()[:4], world.ran(done)
+
+    assert build("one", "1")[0] == "one\n"
+    time.sleep(2.1)  # until the files are no longer as fresh as that one cannot say whether they changed
+    for a in ("2", "3"):
+        copied, ran = build("one", a)
+        assert copied == "one\n"
+        assert not any("COPY --from" in name for name in ran)
+        assert len(list(world.store.glob("layers/*/note-digests"))) == 1
+    copied, ran = build("two", "3")
+    assert copied == "two\n"
+    assert any("COPY --from" in name for name in ran)
