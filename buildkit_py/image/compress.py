@@ -94,8 +94,9 @@ def compressor(kind: str, level: int = 0, *, size: int = -1) -> Compressor:
     `size` is how many bytes it will be given in all, -1 where that is not known. Raises `ValueError` for another kind.
     """
     if kind == "zstd":
-        workers = 0 if 0 <= size < _BLOCK else max(1, min(4, len(os.sched_getaffinity(0))))
-        made: Compressor = _zstandard().ZstdCompressor(level=level or ZSTD_LEVEL, threads=workers).compressobj()
+        level = level or ZSTD_LEVEL
+        workers = 0 if 0 <= size < _BLOCK else _workers(level)
+        made: Compressor = _zstandard().ZstdCompressor(level=level, threads=workers).compressobj()
         return made
     if kind == "gzip":
         import zlib
@@ -104,6 +105,16 @@ def compressor(kind: str, level: int = 0, *, size: int = -1) -> Compressor:
     if kind == "none":
         return _Plain()
     raise ValueError(f"no such compression: {kind!r}")
+
+
+def _workers(level: int) -> int:
+    """How many threads compress with zstd.
+
+    At a fast level compressing takes no longer than the digests that are taken
+    beside it: a worker for the last processor would only take it from them.
+    """
+    processors = len(os.sched_getaffinity(0))
+    return max(1, min(4, processors - 1 if level <= ZSTD_LEVEL else processors))
 
 
 def kind_of(media_type: str, head: bytes = b"") -> str:
