@@ -100,6 +100,8 @@ class Foreground:
         """
         import fcntl
 
+        import buildkit_py.sandbox.network.netlink  # noqa: F401  # what `settle` wants: now, when nobody waits for it
+
         assert self._pool is not None
         self._watched = sandbox
         self._before = _signal.signal(_SIGIO, lambda number, frame: self._hear())
