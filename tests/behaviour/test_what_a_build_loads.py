@@ -53,6 +53,15 @@ def test_a_usual_build_loads_little(world: World, base_layout: Path) -> None:
     assert sorted((HEAVY & _loaded(world, *options)) - by_itself) == [], "the graph was known"
 
 
+def test_an_archive_is_written_with_little_more(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": DOCKERFILE, "one.txt": "1", "sub/file": "x", ".dockerignore": "*.tar\n"})
+    options = ("-t", "it", "-o", "type=oci,dest=it.tar", "--build-context", f"busybox=oci-layout://{base_layout}")
+    by_itself = HEAVY & _loaded(world, *options) & _loaded_by_version(world)
+    world.write({"one.txt": "2"})
+    # Of large blobs digests are taken, by OpenSSL.
+    assert sorted((HEAVY & _loaded(world, *options)) - by_itself - {"hashlib"}) == []
+
+
 def _loaded_by_version(world: World) -> set[str]:
     done = world.run("--version", PYTHONPROFILEIMPORTTIME="1")
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}

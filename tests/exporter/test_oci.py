@@ -14,6 +14,7 @@ import pytest
 from buildkit_py.errors import ExportError, StoreError
 from buildkit_py.exporter.docker import export_docker
 from buildkit_py.exporter.image import Image, load
+from buildkit_py.exporter.layout import header
 from buildkit_py.exporter.oci import export_oci
 from buildkit_py.image import document, manifest
 from buildkit_py.image.config import ImageConfig, ImageDocument
@@ -182,3 +183,11 @@ def test_podman_loads_them(store: Store, image: Image, tmp_path: Path, compressi
     tree = run(*podman, "image", "mount", name[0]).split()[-1]
     assert (Path(tree) / ("bin/hello" if compression == "gzip" else "hello")).read_bytes() == b"hi\n"
     run(*podman, "image", "umount", "--all")
+
+
+@pytest.mark.parametrize(("name", "kind"), [(f"blobs/sha256/{'a' * 64}", tarfile.REGTYPE), ("blobs/", tarfile.DIRTYPE)])
+@pytest.mark.parametrize("size", [0, 1, 8**11 - 1, 8**11, 1 << 50])
+def test_headers_are_what_tarfile_writes(name: str, kind: bytes, size: int) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.type = size, 0o755, kind
+    assert header(name, size, info.mode, kind) == info.tobuf(tarfile.GNU_FORMAT)
