@@ -9,6 +9,7 @@ from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.output import Pump, piped
 from buildkit_py.graph.op import NO_POLICY
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
+from buildkit_py.threads import Thread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -243,10 +244,12 @@ def run_command(
     policy: Policy = NO_POLICY,
     limits: Limits | None = None,
     inside: int = -1,
+    ahead: Callable[[], object] | None = None,
 ) -> None:
     """Run the command, in a sandbox of its own or in the one that the pidfd `inside` is of, and wait for it.
 
-    Raises `StepFailed` if its status is not zero, or its time or memory is over.
+    `ahead` is what there is time for while it runs, and may be left out. Raises `StepFailed` if its status is not zero,
+    or its time or memory is over.
     """
     timeout = policy.timeout
 
@@ -260,10 +263,14 @@ def run_command(
     running.coming.discard(step)
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
-        if running.coming and spec.usual and inside < 0:
-            # Not before this one is set up: all mounts of a machine are made one after another.
+        if (running.coming or ahead is not None) and spec.usual and inside < 0:
+            # Not before this one is set up: all mounts of a machine are made one after another, and some wait for all
+            # processors.
             sandbox.await_ready()
-            launcher.prepare(spec.network, min(running.at_once, len(running.coming)))
+            if running.coming:
+                launcher.prepare(spec.network, min(running.at_once, len(running.coming)))
+            if ahead is not None:
+                Thread(ahead)
         pump.run(out_read, err_read, sandbox.started() if inside >= 0 else -1)
         ended = sandbox.wait()
         if not running.coming:

@@ -250,12 +250,22 @@ class Runs:
             self._emit(StepOutput(step_id, stream, text, self._clock()))
 
         mask = self._gate.mask if self._gate is not None else None
+        packed_as = self._compression(asked.step)
         pump = Pump(
             line, f"{self._settings.log_dir}/step-{step_id}.log", capture=asked.op.capture, append=again, mask=mask
         )
         try:
             run_command(
-                self._launcher(), self.running, spec, pump, asked.step, step_id, asked.op.policy, limits, inside
+                self._launcher(),
+                self.running,
+                spec,
+                pump,
+                asked.step,
+                step_id,
+                asked.op.policy,
+                limits,
+                inside,
+                None if packed_as == "none" else lambda: make_layer.load_packing(packed_as),
             )
         finally:
             if limits is not None:

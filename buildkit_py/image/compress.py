@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import allocate_lock
 
 from buildkit_py.errors import SourceError
 
@@ -45,13 +46,17 @@ _PIECE = 1 << 20
 _MAGIC = 6  # bytes of the longest magic number
 # The first piece is a tar's first header. zlib gives nothing of a piece in whose end it finds a wrong check sum.
 _FIRST = 512
+_loading = allocate_lock()
 
 
 def _zstandard() -> Any:
     """zstandard's C half, without the package around it, whose imports take 5 ms: a build packs its layers in less."""
     name = "zstandard.backend_c"
-    if name in sys.modules:
-        return sys.modules[name]
+    with _loading:  # nobody gets a module that another thread is still filling
+        return sys.modules[name] if name in sys.modules else _load(name)
+
+
+def _load(name: str) -> Any:
     # What `importlib.util` is made of; that itself would cost what is saved here.
     from _frozen_importlib import module_from_spec
     from _frozen_importlib_external import PathFinder
