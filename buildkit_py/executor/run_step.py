@@ -263,10 +263,10 @@ def run_command(
     running.coming.discard(step)
     deadline = Deadline(timeout, sandbox.destroy) if timeout else None
     try:
-        if (running.coming or ahead is not None) and spec.usual and inside < 0:
-            # Not before this one is set up: all mounts of a machine are made one after another, and some wait for all
-            # processors.
-            sandbox.await_ready()
+        wanted = (running.coming or ahead is not None) and spec.usual and inside < 0
+        # Not before this one is set up: all mounts of a machine are made one after another, and some wait for all
+        # processors.
+        if wanted and sandbox.gets_ready():
             if running.coming:
                 launcher.prepare(spec.network, min(running.at_once, len(running.coming)))
             if ahead is not None:

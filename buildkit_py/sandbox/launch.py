@@ -137,11 +137,16 @@ class Sandbox:
         except SandboxError:
             pass  # why it could not be started was raised before
 
-    def await_ready(self) -> None:
-        """Block until all is set up inside, and only the command is to come. Raises `SandboxError`."""
+    def gets_ready(self) -> bool:
+        """Block until all is set up inside, and only the command is to come; whether it is. What failed `wait` says."""
         with self._lock:
             while not self._ready and not self._ended:
                 self._receive()
+        return self._ready
+
+    def await_ready(self) -> None:
+        """As `gets_ready`. Raises `SandboxError`."""
+        self.gets_ready()
         if self._failure is not None:
             raise launch_error(*self._failure)
 
