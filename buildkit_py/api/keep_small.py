@@ -11,6 +11,7 @@ import time
 
 from buildkit_py.errors import PybuildError
 from buildkit_py.store.background import begin
+from buildkit_py.store.faults import store_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +67,14 @@ class KeepSmall:
 
 
 def limit_for(root: str, wanted: int) -> int:
-    """The bytes that a store may take: those wanted, or where nothing is (0) a tenth of its disk, at most 50 GB."""
+    """The bytes that a store may take: those wanted, or where nothing is (0) a tenth of its disk, at most 50 GB.
+
+    Raises `StoreError` where there is no store any more.
+    """
     if wanted:
         return wanted
-    status = os.statvfs(root)
+    try:
+        status = os.statvfs(root)
+    except OSError as problem:
+        raise store_error(problem, root, "look how large the disk is") from problem
     return min(status.f_blocks * status.f_frsize // 10, 50_000_000_000)

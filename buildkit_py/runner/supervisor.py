@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, SandboxError
 from buildkit_py.runner import control
 from buildkit_py.runner.checks import Checks
 from buildkit_py.runner.container_log import LogWriter
@@ -140,18 +140,12 @@ class Supervisor:
         os.write(self._waker, b".")
 
     def _once(self, ready: Callable[[PybuildError | None], None]) -> int:
-        out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
         try:
-            sandbox = self._start(out[1], err[1])
-        except BaseException:
-            os.close(out[0])
-            os.close(err[0])
-            raise
-        finally:
-            os.close(out[1])
-            os.close(err[1])
+            sandbox, out, err = self._begin()
+        except OSError as problem:  # of what this machine has no more now, it may have some at the next try
+            raise SandboxError(f"the container cannot be started: {problem.strerror}") from problem
         self._sandbox = sandbox
-        self._streams = {out[0]: 1, err[0]: 2}
+        self._streams = {out: 1, err: 2}
         try:
             if sandbox.terminal_fd >= 0:  # it is set up by now, or this raises
                 self._streams[sandbox.terminal_fd] = 1
@@ -173,6 +167,18 @@ class Supervisor:
                 self._drain(fd)
                 self._close(fd)
             self._log.end()
+
+    def _begin(self) -> tuple[Sandbox, int, int]:
+        """Start it; the ends of its output and of its errors to read from come along."""
+        fds: list[int] = []
+        try:
+            for _ in range(2):
+                fds += os.pipe2(os.O_CLOEXEC)
+            sandbox = self._start(fds[1], fds[3])
+            return sandbox, fds.pop(0), fds.pop(1)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
     def _begin_checks(self, sandbox: Sandbox) -> None:
         check = self._check

@@ -330,3 +330,14 @@ def test_what_is_refused(svc: World, options: tuple[str, ...], message: str) -> 
     assert done.returncode == 125
     assert message in done.stderr
     assert svc.run("ps", "-aq").stdout == ""
+
+
+def test_one_is_started_again_once_its_supervisor_may_open_files(svc: World) -> None:
+    """With a policy that wants that: that there was no room for a start is no end for good."""
+    sh(svc, "web", "echo begun; sleep 0.3", "--restart=always")
+    supervisor = min(supervisors(svc))
+    limit(svc, supervisor, "--nofile=8:")
+    time.sleep(1.5)  # nor may it write down how it is
+    limit(svc, supervisor, "--nofile=1024:")
+    before = log(svc, "web").count("begun")
+    assert until(lambda: log(svc, "web").count("begun") > before)
