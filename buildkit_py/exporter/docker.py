@@ -7,8 +7,7 @@ image; `docker load` and podman know all three compressions.
 
 from __future__ import annotations
 
-import json
-
+from buildkit_py import json_text
 from buildkit_py.exporter.layout import ArchiveLayout, DirectoryLayout
 from buildkit_py.exporter.oci import blob_name, write_layout
 from buildkit_py.exporter.sink import Sink
@@ -48,7 +47,7 @@ def _write(layout: Layout, image: Image, names: Sequence[str]) -> None:
         "RepoTags": [_tag(name) for name in names],
         "Layers": [blob_name(layer.digest) for layer in image.manifest.layers],
     }
-    layout.file("manifest.json", json.dumps([entry], separators=(",", ":")).encode())
+    layout.file("manifest.json", json_text.ascii_dump([entry]))
 
 
 def _tag(name: str) -> str:

@@ -479,7 +479,7 @@ def test_a_registry_that_lost_the_document_gets_another(machines: Machines, tmp_
         machines.build("one", f"--cache-to=type=registry,ref={ref}")
         machines.world.write({"src/a.txt": "b\n"})
         machines.build("one", f"--cache-to=type=registry,ref={ref}")
-        for path in (tmp_path / "data").rglob("data"):
+        for path in list((tmp_path / "data").rglob("data")):
             if unpacked(path.read_bytes()):
                 shutil.rmtree(path.parent)
         done = machines.build("two", f"--cache-from={ref}")
