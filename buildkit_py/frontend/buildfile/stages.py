@@ -45,9 +45,9 @@ class Unit:
     def services(self) -> ServiceTable:
         """The services that can be named in it."""
         if self._services is None:
-            from buildkit_py.frontend.buildfile.service_table import ServiceTable
+            from buildkit_py.frontend.buildfile import service_table
 
-            self._services = ServiceTable()
+            self._services = service_table.ServiceTable()
         return self._services
 
     @property
