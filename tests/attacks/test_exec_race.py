@@ -22,6 +22,9 @@ from tests.attacks.doors import Door
 from tests.attacks.images import link, member
 from tests.sandbox.conftest import Box
 
+# Who flips the link takes a whole processor, and two of them at once leave none for the tries.
+pytestmark = [pytest.mark.xdist_group("races"), pytest.mark.timeout(900)]
+
 HONEST = b"#!/bin/sh\necho honest\n"
 # Writes one and the other over what is there.
 REWRITING = """
