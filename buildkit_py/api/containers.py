@@ -6,7 +6,6 @@ import os
 
 from buildkit_py.api.background import begin
 from buildkit_py.api.project_network import go_to, release
-from buildkit_py.config import store_root
 from buildkit_py.errors import UsageError
 from buildkit_py.record import Record
 from buildkit_py.runner import control
@@ -54,8 +53,8 @@ def start_detached(request: RunRequest, wanted: Detached, emit: Emit) -> str:
 
 def start(text: str, *, store: str = "") -> str:
     """Start a container that does not run; its id, once it runs. Raises `UsageError`, `SandboxError`."""
-    root = _root(store)
-    containers = _containers(root)
+    opened = Store.open(store)
+    root, containers = opened.root, opened.containers
     about = containers.find(text)
     if containers.is_supervised(about.id):
         raise containers.taken(about.id)
@@ -74,7 +73,7 @@ def supervisors(*, store: str = "") -> Forks:
     """
     from buildkit_py.api.background_forks import Forks
 
-    return Forks(_SUPERVISE, _root(store), _SUPERVISOR)
+    return Forks(_SUPERVISE, Store.open(store).root, _SUPERVISOR)
 
 
 def listed(*, store: str = "") -> list[tuple[About, State]]:
@@ -247,10 +246,6 @@ def is_alive(id: str, *, store: str = "") -> bool:
 def is_running(state: State) -> bool:
     """Whether somebody looks after it."""
     return state.status not in (EXITED, "created")
-
-
-def _root(store: str) -> str:
-    return os.path.abspath(store) if store else store_root(os.environ)
 
 
 def _containers(store: str) -> Containers:

@@ -6,7 +6,6 @@ import os
 import select
 import time
 
-from buildkit_py.config import store_root
 from buildkit_py.errors import SandboxError
 from buildkit_py.runner import control
 from buildkit_py.sandbox import userns
@@ -14,7 +13,7 @@ from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from buildkit_py.errors import PybuildError
     from buildkit_py.sandbox.spec import SandboxSpec
@@ -31,16 +30,9 @@ def project_of(network: str) -> str:
     return network.removeprefix(PREFIX) if network.startswith(PREFIX) else ""
 
 
-def reserve(name: str, wanted: Mapping[str, Iterable[str]], *, store: str = "") -> None:
-    """Give containers of a project, by their names, a place in its network before they are there: the others can name
-    them then. Raises `UsageError`, `StoreError`.
-    """
-    Store.open(_root(store)).networks.join(name, wanted)
-
-
 def release(name: str, containers: Iterable[str], *, store: str = "") -> None:
     """Take the places of containers away, started or not. Raises `StoreError`."""
-    Store.open(_root(store)).networks.leave(name, containers)
+    Store.open(store).networks.leave(name, containers)
 
 
 def go_to(name: str, *, store: str = "") -> control.Socket:
@@ -49,7 +41,7 @@ def go_to(name: str, *, store: str = "") -> control.Socket:
     An ordinary user's process is in the network's user namespace from then on: this comes before all else that it does
     with the store. Raises `SandboxError` where no network can be made, or the process has done something else already.
     """
-    return _go_to(name, Store.open(_root(store)))
+    return _go_to(name, Store.open(store))
 
 
 def _go_to(name: str, store: Store) -> control.Socket:
@@ -168,7 +160,3 @@ def run(root: str, name: str, ready: Callable[[PybuildError | None], None]) -> N
         SharedNetwork(directory, choice.plan()).serve(lambda: ready(None))
     finally:
         lock.release()
-
-
-def _root(store: str) -> str:
-    return os.path.abspath(store) if store else store_root(os.environ)

@@ -31,10 +31,10 @@ def main(argv: list[str]) -> int:
     """End and remove them. Raises `UsageError` for a service without a container."""
     from buildkit_py.api import project as projects
     from buildkit_py.api.volumes import listed, remove
+    from buildkit_py.cli.notices import say
     from buildkit_py.cli.project import name_of, project_of, tell
     from buildkit_py.errors import UsageError
     from buildkit_py.events import Notice
-    from buildkit_py.report.message import notice_text
 
     parsed = parse(parser(), argv)
     if parsed.has("volumes") and parsed.operands:
@@ -53,12 +53,13 @@ def main(argv: list[str]) -> int:
         projects.forget_networks(name)
     if parsed.has("volumes"):
         if by_name and not found:
-            notice = Notice(
-                "warning",
-                f"no container is left that knows the volumes of `{name}`: none was removed",
-                hint="`pybuild down -v` in its directory knows them from its files; `pybuild volume ls` lists all",
+            say(
+                Notice(
+                    "warning",
+                    f"no container is left that knows the volumes of `{name}`: none was removed",
+                    hint="`pybuild down -v` in its directory knows them from its files; `pybuild volume ls` lists all",
+                )
             )
-            sys.stderr.write(notice_text(notice, sys.stderr))
         there = {one.name for one in listed()}
         for volume in volumes:
             if volume in there:

@@ -46,12 +46,11 @@ def project_of(parsed: Parsed, wanted: Sequence[str] = ()) -> Project:
         directory=parsed.one("project-directory"),
     )
     if project.remarks:
+        from buildkit_py.cli.notices import say
         from buildkit_py.events import Notice
-        from buildkit_py.report.message import notice_text
 
         for remark in project.remarks:
-            notice = Notice("warning", remark.message, remark.at, remark.hint)
-            sys.stderr.write(notice_text(notice, sys.stderr))
+            say(Notice("warning", remark.message, remark.at, remark.hint))
     return project
 
 

@@ -73,10 +73,10 @@ def main(argv: list[str]) -> int:
 
 def warn(sentence: str) -> None:
     """Tell of what could not be read."""
+    from buildkit_py.cli.notices import say
     from buildkit_py.events import Notice
-    from buildkit_py.report.message import notice_text
 
-    sys.stderr.write(notice_text(Notice("warning", sentence), sys.stderr))
+    say(Notice("warning", sentence))
 
 
 def _json(found: ImageSize, by: str) -> str:

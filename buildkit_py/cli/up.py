@@ -200,15 +200,14 @@ def _orphans(parsed: Parsed, project: Project) -> None:
     if found and parsed.has("remove-orphans"):
         take_down(found, ended=lambda one: tell(one.service, "ended"))
     elif found:
-        import sys
-
+        from buildkit_py.cli.notices import say
         from buildkit_py.events import Notice
-        from buildkit_py.report.message import notice_text
 
         names = ", ".join(f"`{one.service}`" for one in found)
-        notice = Notice(
-            "warning",
-            f"the project has containers of services that its files do not have: {names}",
-            hint="`--remove-orphans` removes them",
+        say(
+            Notice(
+                "warning",
+                f"the project has containers of services that its files do not have: {names}",
+                hint="`--remove-orphans` removes them",
+            )
         )
-        sys.stderr.write(notice_text(notice, sys.stderr))

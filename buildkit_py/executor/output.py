@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.executor.secret_mask import Mask
-    from buildkit_py.sandbox.launch import Sandbox
 
 # A line longer than this is shown in pieces; the log has it whole.
 _LONGEST_LINE = 1 << 16
@@ -160,21 +159,6 @@ class Pump:
         self.tail.append(text)
         del self.tail[:-50]
         self._line(stream, text)
-
-
-def piped(start: Callable[[int, int], Sandbox]) -> tuple[Sandbox, int, int]:
-    """What `start(stdout, stderr)` starts, and the other ends of its two pipes. Raises what that raises."""
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
-    try:
-        return start(out_write, err_write), out_read, err_read
-    except BaseException:
-        os.close(out_read)
-        os.close(err_read)
-        raise
-    finally:
-        os.close(out_write)
-        os.close(err_write)
 
 
 def _held(pipe: int) -> bytes:

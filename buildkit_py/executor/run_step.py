@@ -6,7 +6,7 @@ import os
 
 from buildkit_py.errors import BuildfileError, PybuildError, SandboxError, StepFailed
 from buildkit_py.executor.deadline import Deadline, duration
-from buildkit_py.executor.output import Pump, piped
+from buildkit_py.executor.output import Pump
 from buildkit_py.graph.op import NO_POLICY
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 from buildkit_py.threads import Thread
@@ -257,6 +257,8 @@ def run_command(
         if inside < 0:
             return launcher.spawn(spec, stdout=stdout, stderr=stderr)
         return launcher.join(inside, spec, stdout=stdout, stderr=stderr)
+
+    from buildkit_py.sandbox.launch import piped
 
     sandbox, out_read, err_read = piped(start)
     running.add(sandbox)

@@ -11,7 +11,8 @@ from buildkit_py.errors import PybuildError, SandboxError, StepFailed
 from buildkit_py.events import Notice, StepOutput
 from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.listening import TO_ALL, TO_ITSELF, listens
-from buildkit_py.executor.output import Pump, piped
+from buildkit_py.executor.output import Pump
+from buildkit_py.sandbox.launch import piped
 from buildkit_py.store.work import make_root
 from buildkit_py.threads import Thread
 

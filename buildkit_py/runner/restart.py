@@ -10,7 +10,7 @@ from buildkit_py.whole_number import whole_number
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 60.0
 # One that ran for so long has not failed to start, and waits as at first.
 SETTLED = 10.0
-POLICIES = ("no", "on-failure", "always", "unless-stopped")
+_POLICIES = ("no", "on-failure", "always", "unless-stopped")
 
 
 class Restart(Record):
@@ -30,7 +30,7 @@ def parse_restart(text: str) -> Restart:
     """`no`, `always`, `unless-stopped`, `on-failure` or `on-failure:N`. Raises `UsageError`."""
     policy, colon, most = text.partition(":")
     try:
-        if policy not in POLICIES or (colon and policy != "on-failure"):
+        if policy not in _POLICIES or (colon and policy != "on-failure"):
             raise ValueError(text)
         return Restart(policy, whole_number(most) if colon else 0)
     except ValueError:

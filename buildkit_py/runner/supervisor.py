@@ -17,6 +17,7 @@ from buildkit_py.runner.checks import Checks
 from buildkit_py.runner.container_log import LogWriter
 from buildkit_py.runner.health import STARTING, Health
 from buildkit_py.runner.restart import FIRST_PAUSE, LONGEST_PAUSE, SETTLED
+from buildkit_py.sandbox.launch import piped
 from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING, State
 
 TYPE_CHECKING = False
@@ -141,7 +142,7 @@ class Supervisor:
 
     def _once(self, ready: Callable[[PybuildError | None], None]) -> int:
         try:
-            sandbox, out, err = self._begin()
+            sandbox, out, err = piped(self._start)
         except OSError as problem:  # of what this machine has no more now, it may have some at the next try
             raise SandboxError(f"the container cannot be started: {problem.strerror}") from problem
         self._sandbox = sandbox
@@ -167,18 +168,6 @@ class Supervisor:
                 self._drain(fd)
                 self._close(fd)
             self._log.end()
-
-    def _begin(self) -> tuple[Sandbox, int, int]:
-        """Start it; the ends of its output and of its errors to read from come along."""
-        fds: list[int] = []
-        try:
-            for _ in range(2):
-                fds += os.pipe2(os.O_CLOEXEC)
-            sandbox = self._start(fds[1], fds[3])
-            return sandbox, fds.pop(0), fds.pop(1)
-        finally:
-            for fd in fds:
-                os.close(fd)
 
     def _begin_checks(self, sandbox: Sandbox) -> None:
         check = self._check

@@ -27,7 +27,7 @@ from buildkit_py.sandbox.init import (
     switch_off_imports,
     wire,
 )
-from buildkit_py.sandbox.launch import NO_DESCRIPTOR, Sandbox, abandon, launch_error
+from buildkit_py.sandbox.launch import NO_DESCRIPTOR, START, Sandbox, abandon, launch_error
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
 from buildkit_py.sandbox.pidfds import is_elsewhere
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.spec import SandboxSpec
 
 _LARGEST = 1 << 12
-_START = "start a process in the container"
 _NAMESPACES = (
     ("user", syscalls.CLONE_NEWUSER),
     ("mnt", syscalls.CLONE_NEWNS),
@@ -65,7 +64,7 @@ class Joiner:
             try:
                 host = Host(os.pidfd_open(os.getpid()), host_interpreters())
             except OSError as error:
-                raise launch_error(_START, error.errno or 0, "") from error
+                raise launch_error(START, error.errno or 0, "") from error
         self._host = host
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
@@ -119,7 +118,7 @@ class Joiner:
         program = self._host.ready_filter(spec.capabilities) if spec.seccomp else b""
         if program is None:
             program = self._host.compile_filter(spec.capabilities)
-        with stage(_START):
+        with stage(START):
             between = os.fork()
         if between == 0:
             report_failure(lambda: self._enter(spec, program, teller, channel, stdio), teller)
@@ -139,7 +138,7 @@ class Joiner:
         with stage("enter the container"):
             syscalls.setns(self._target, flags)
         root = os.open(b"/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        with stage(_START):
+        with stage(START):
             pid, pidfd = syscalls.clone(syscalls.CLONE_PARENT)
         if pid:
             report(teller, ("pid", pid), pidfd)
@@ -186,7 +185,7 @@ class Joiner:
 
 def _channel() -> tuple[_socket.socket, _socket.socket]:
     """Both ends of a socket of whole messages. Raises `SetupFailure`."""
-    with stage(_START):
+    with stage(START):
         return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
 
 

@@ -21,6 +21,7 @@ from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from buildkit_py.sandbox.network.plan import Plan
@@ -35,7 +36,9 @@ _CONTROL = 3  # the server's end of the socket
 _SIG_SETMASK = 2
 _SIGKILL = 9
 _LARGEST_MESSAGE = 1 << 17
-NO_DESCRIPTOR = ("start a process in the container", 24, "")
+START = "start a process in the container"
+"""A stage of the making of a process."""
+NO_DESCRIPTOR = (START, 24, "")
 """The stage, errno (EMFILE) and subject of the failure where one is to be abandoned."""
 # Signals that a person or a supervisor sends to a foreground command: HUP INT QUIT USR1 USR2 TERM CONT WINCH
 FORWARDED = (1, 2, 3, 10, 12, 15, 18, 28)
@@ -359,6 +362,19 @@ def _spawn_server(control: int) -> int:
         raise SandboxError(f"cannot start the Python interpreter again: {error.strerror}", at=sys.executable) from error
 
 
+def piped(start: Callable[[int, int], Sandbox]) -> tuple[Sandbox, int, int]:
+    """What `start(stdout, stderr)` starts, and the other ends of its two pipes. Raises what that raises."""
+    fds: list[int] = []
+    try:
+        for _ in range(2):
+            fds += os.pipe2(os.O_CLOEXEC)
+        sandbox = start(fds[1], fds[3])
+        return sandbox, fds.pop(0), fds.pop(1)
+    finally:
+        for fd in fds:
+            os.close(fd)
+
+
 def abandon(child: int) -> None:
     """End a child that came without its pidfd, as there were as many descriptors as there may be.
 
@@ -404,7 +420,6 @@ _HINTS = {
     ("mount", 1): f"the kernel forbids this mount here; {_INFO}",
     ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
     ("mount the layers", 19): "load the overlay file system: modprobe overlay",
-    ("start a process in the container", 11): "this user, or the container, has as many processes as it may: "
-    "`ulimit -u`, `--pids-limit`",
+    (START, 11): "this user, or the container, has as many processes as it may: `ulimit -u`, `--pids-limit`",
     ("become the user", 22): f"only one user id is mapped here; give this user a range in /etc/subuid; {_INFO}",
 }

@@ -20,7 +20,7 @@ from buildkit_py.store.remove import remove_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
     from typing import Self
 
@@ -100,19 +100,7 @@ class Work:
     def write(self, dest: str, *pieces: bytes) -> None:
         """Put a small file, given in pieces, in place whole: written aside, then renamed. Raises `StoreError`."""
         fd, path = self.temporary()
-        try:
-            try:
-                for data in pieces:
-                    write_all(fd, data)
-            finally:
-                os.close(fd)
-            self.install(path, dest)
-        except OSError as problem:
-            _forget(path)
-            raise store_error(problem, self.root, "write to the store") from problem
-        except BaseException:
-            _forget(path)
-            raise
+        self._put(fd, path, pieces, lambda: self.install(path, dest))
 
     def write_beside(self, dest: str, data: bytes) -> None:
         """Put a small file in place whole that only this process writes, by way of one beside it. Raises `StoreError`.
@@ -122,14 +110,25 @@ class Work:
         path = dest + ".new"
         try:
             fd = os.open(path, _AGAIN, 0o600)
+        except OSError as problem:
+            raise store_error(problem, self.root, "write to the store") from problem
+        self._put(fd, path, (data,), lambda: os.rename(path, dest))
+
+    def _put(self, fd: int, path: str, pieces: Iterable[bytes], place: Callable[[], None]) -> None:
+        """Write a new file, which is at `path`, and have it put in its place; or nothing is left of it."""
+        try:
             try:
-                write_all(fd, data)
+                for data in pieces:
+                    write_all(fd, data)
             finally:
                 os.close(fd)
-            os.rename(path, dest)
+            place()
         except OSError as problem:
             _forget(path)
             raise store_error(problem, self.root, "write to the store") from problem
+        except BaseException:
+            _forget(path)
+            raise
 
     def install(self, path: str, dest: str) -> None:
         """Rename a finished file to its place, over an older one; makes the directory it goes into.

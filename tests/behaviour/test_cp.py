@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import LOOP, log, sh, until
+from tests.behaviour.containers import LOOP, begin, log, sh, until
 from tests.behaviour.world import World
 
 SETUP = (
@@ -353,14 +353,7 @@ def test_who_comes_while_a_container_is_copied_from(svc: World) -> None:
             assert "the container `web` is just being started, copied from or committed" in refused.stderr
             assert "running" not in refused.stderr
         assert svc.run("stop", "web").stdout == "web\n"  # it does not run, as was wanted
-        with subprocess.Popen(
-            svc.command("commit", "web", "mine"),
-            cwd=svc.project,
-            env=svc.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as waiting:
+        with begin(svc, "commit", "web", "mine") as waiting:
             assert waiting.stderr is not None
             said = waiting.stderr.readline()
             assert said == "note: waiting for who starts, copies from or commits the container `web`\n"

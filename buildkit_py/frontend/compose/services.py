@@ -14,6 +14,7 @@ from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED, At
 from buildkit_py.frontend.compose.reader import Fields, entries, pairs, seconds, text
 from buildkit_py.frontend.compose.resources import DEFAULT
 from buildkit_py.store.containers import is_name
+from buildkit_py.store.networks import check_alias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -249,9 +250,11 @@ class Reader:
                 refused = dict.fromkeys(("ipv4_address", "ipv6_address", "link_local_ips", "mac_address"), ours)
                 refused |= dict.fromkeys(("driver_opts", "gw_priority", "interface_name"), "leave it out")
                 aliases = Fields(inner, "a service's network", ("aliases", "priority"), refused).texts("aliases")
-                for alias in aliases:
-                    if not is_name(alias):
-                        raise ComposeError(f"`{alias}` is no name of a service in a network", at=inner.place)
+                try:
+                    for alias in aliases:
+                        check_alias(alias)
+                except UsageError as problem:
+                    raise ComposeError(problem.message, at=inner.place, hint=problem.hint) from problem
             found.append(Attachment(name, aliases))
         return tuple(found)
 

@@ -3,8 +3,9 @@
 It is the first process of a pid namespace: when it ends, whoever killed it,
 so do the keeper and the programs that it started, and with the last process
 the hub and all that is in it. It forks the keeper, gives the hub its way out
-(where one fails, the next), and passes questions for names on. Two processes, because an ordinary user's
-may enter the networks that are its own and never come back.
+(where one fails, the next), and passes questions for names on. Two processes,
+because an ordinary user's may enter the networks that are its own and never
+come back.
 
 Messages between the two are marshalled tuples:
 
