@@ -67,6 +67,7 @@ def as_it_is(containers: Containers, about: About, emit: Emit | None = None) -> 
         lock = containers.take(about.id)
         if lock is not None:
             try:
+                containers.note_lost(about.id)
                 yield -1
             finally:
                 lock.release()

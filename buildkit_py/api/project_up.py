@@ -330,8 +330,9 @@ class Up:
             "service": service.name,
             "directory": project.directory,
             "files": project.files,
-            "after": tuple([one.service for one in service.depends_on]),
-            "bound": tuple([one.service for one in service.depends_on if one.restart]),
+            # Sorted: their order says nothing, and another one would be another container.
+            "after": tuple(sorted(one.service for one in service.depends_on)),
+            "bound": tuple(sorted(one.service for one in service.depends_on if one.restart)),
             "volumes": project.volumes,
         }
 

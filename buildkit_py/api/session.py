@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Session:
         self.small: KeepSmall | None = None
         self._cache_max = cache_max or self.config.cache_max
         self._launcher: Launcher | None = None
+        self._making = allocate_lock()  # what is one for all threads is asked for by any of them first
         self._client: Client | None = None
         self._transport: Transport | None = None
         # Hears of trees that lack owners or devices, which this user could not give or make.
@@ -100,19 +102,21 @@ class Session:
 
     def client(self) -> Client:
         """The client of registries, made when first asked for; one for all threads."""
-        if self._client is None:
-            from buildkit_py.registry.client import Client
+        with self._making:
+            if self._client is None:
+                from buildkit_py.registry.client import Client
 
-            self._client = Client(self.config, offline=self.offline)
-        return self._client
+                self._client = Client(self.config, offline=self.offline)
+            return self._client
 
     def transport(self) -> Transport:
         """What fetches files of the web for steps; one for all threads."""
-        if self._transport is None:
-            from buildkit_py.http.transport import Transport
+        with self._making:
+            if self._transport is None:
+                from buildkit_py.http.transport import Transport
 
-            self._transport = Transport(ca_bundle=self.config.ca_bundle, offline=self.offline)
-        return self._transport
+                self._transport = Transport(ca_bundle=self.config.ca_bundle, offline=self.offline)
+            return self._transport
 
     def resolver(self) -> ImageResolver:
         """Finds images in the store and in registries."""

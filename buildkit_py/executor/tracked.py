@@ -58,7 +58,10 @@ class Tracked:
 
 def _bytes(path: str) -> bytes:
     with open(path, "rb") as file:
-        data = file.read(MOST_BYTES + 1)
+        try:
+            data = file.read(MOST_BYTES + 1)
+        except OSError as problem:
+            raise OSError(problem.errno, problem.strerror, path) from problem
     if len(data) > MOST_BYTES:
         raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
     return data

@@ -53,7 +53,8 @@ class ActionsEntries:
 
     def read(self) -> Signed | None:
         """See `Place`."""
-        found = self._artifact()
+        manifest = self._newest()
+        found = self._artifact(manifest) if manifest is not None else None
         return found.signed() if found is not None else None
 
     def origin(self, blob: LayerBlob) -> Origin:
@@ -66,13 +67,15 @@ class ActionsEntries:
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""
-        try:
-            before = self._artifact()
-        except Malformed:
-            before = None  # it is written over
+        newest, before = self._newest(), None
+        if newest is not None and self._kind == ARTIFACT_TYPE:  # what is not patched is not fetched
+            try:
+                before = self._artifact(newest)
+            except Malformed:
+                pass  # it is written over
         manifest, document = artifact.make(signed, blobs, self._kind, before)
         sent = send_missing(self, blobs, source)
-        if before is not None and before.manifest == manifest:
+        if newest == manifest and (before is not None or self._has(digest_of(document))):
             return sent
         if document:
             self._put(_key(digest_of(document)), _BLOBS, BytesBody(document))
@@ -80,12 +83,13 @@ class ActionsEntries:
             raise RegistryError("the cache service says that it has this save already", at=self.name)
         return sent + len(document) + len(manifest)
 
-    def _artifact(self) -> Artifact | None:
-        """What is there so far; None where nothing is, or its document was deleted by age."""
+    def _newest(self) -> bytes | None:
+        """The manifest that is there so far."""
         # No entry has the beginning alone as its key.
-        manifest = self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning)
-        if manifest is None:
-            return None
+        return self._get(self._beginning, self._version, MAX_MANIFEST, beginning=self._beginning)
+
+    def _artifact(self, manifest: bytes) -> Artifact | None:
+        """What has that manifest; None where its document was deleted by age."""
         try:
             return artifact.load(manifest, self._document, self._kind)
         except ImageNotFound:

@@ -38,6 +38,7 @@ SIGNATURE = "vnd.pybuild.cache.signature"
 PATCH = "vnd.pybuild.cache.patch"
 # Registries need take no manifest of more than 4 MiB, and what stands before them often less.
 _LONGEST_PATCH = 64 << 10
+_HEAD = 100
 # A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
 MOST_LAYERS = 16_000
 
@@ -113,9 +114,16 @@ def _patch(data: bytes, packed: bytes, before: Artifact) -> str | None:
 
     if data == before.plain:
         return ""
+    if _format(data) != _format(before.plain):
+        return None  # who knows the older one alone knows of no patches, and would read it as it was
     patch = b2a_base64(zstd_patch(data, before.plain), newline=False).decode("ascii")
     # Who reads needs both.
     return patch if len(patch) <= min(_LONGEST_PATCH, len(packed) * 3 // 4) else None
+
+
+def _format(data: bytes) -> bytes:
+    """The name of a document's format. Of its keys, which are in order, `complete` alone stands before that."""
+    return data[:_HEAD].partition(b'"format":"')[2].partition(b'"')[0]
 
 
 def _dump(document: Descriptor, annotations: Mapping[str, str], blobs: Sequence[LayerBlob], kind: str) -> bytes:

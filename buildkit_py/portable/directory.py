@@ -99,7 +99,11 @@ class Directory:
         sent = 0
         for blob in blobs:
             if self.lacks(blob):
-                self._put(_name(blob.digest), _pieces(source(blob)))
+                reader = source(blob)
+                try:
+                    self._put(_name(blob.digest), _pieces(reader))
+                finally:
+                    reader.close()
                 sent += blob.size
         for data in (document, manifest):
             self._put(_name(digest_of(data)), (data,))
@@ -176,11 +180,8 @@ def _name(digest: str) -> str:
 
 
 def _pieces(reader: Reader) -> Iterator[bytes]:
-    try:
-        while piece := reader.read(_PIECE):
-            yield piece
-    finally:
-        reader.close()
+    while piece := reader.read(_PIECE):
+        yield piece
 
 
 def _unwritable(problem: OSError, path: str) -> SourceError:

@@ -39,7 +39,8 @@ class Repository:
         self._client = client
         self._looked = False
         self._there: set[str] = set()  # blobs, by digest
-        self._before: Artifact | None = None
+        self._manifest = b""
+        self._before: Artifact | None = None  # of steps: what is not patched is not fetched
         parsed = references.parse(name)
         self._reference = parsed.replace(tag=parsed.tag + suffix) if parsed.tag else parsed
         if self._reference.digest:
@@ -80,7 +81,7 @@ class Repository:
         if document:
             client.upload(reference, digest_of(document), BytesBody(document))
         client.put_manifest(reference, reference.identifier, manifest, OCI_MANIFEST)
-        if before is None or manifest != before.manifest:
+        if manifest != self._manifest:
             sent += len(document) + len(manifest)
         return sent
 
@@ -106,9 +107,10 @@ class Repository:
         if self._looked:
             return
         try:
-            manifest = self._client.manifest(self._reference).data
-            self._there = set(artifact.blobs_of(manifest))
-            self._before = self._load(manifest)
+            self._manifest = self._client.manifest(self._reference).data
+            self._there = set(artifact.blobs_of(self._manifest))
+            if self._kind == ARTIFACT_TYPE:
+                self._before = self._load(self._manifest)
         except (ImageNotFound, DigestMismatch, Malformed):
             pass  # what is no cache is written over, and so is one whose document is lost
         self._looked = True

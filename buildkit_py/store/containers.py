@@ -151,9 +151,16 @@ class Containers:
         if state.status in _ALIVE and not self.is_supervised(id):
             state = self._state(id)  # what a supervisor writes last it writes before it leaves
             if state.status in _ALIVE:
-                lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
-                return state.replace(status=EXITED, code=137, problem=lost, ports=())
+                return _lost(state)
         return state
+
+    def note_lost(self, id: str) -> None:
+        """Write down the end of one whose supervisor was killed: for who has taken it and is no supervisor, for whom
+        it would seem to run.
+        """
+        state = self._state(id)
+        if state.status in _ALIVE:
+            self.set_state(id, _lost(state))
 
     def _state(self, id: str) -> State:
         values = self._read(id, "state")
@@ -163,7 +170,7 @@ class Containers:
             return State(problem=_DAMAGED)
 
     def set_state(self, id: str, state: State) -> None:
-        """Note how a container fares; for its supervisor."""
+        """Note how a container fares; for who has taken it."""
         self._work.write_beside(self.path(id) + "/state", seal(state.replace(boot=boot_id()).values()))
 
     def take(self, id: str) -> Lock | None:
@@ -243,6 +250,12 @@ class Containers:
             return None
         except OSError as problem:
             raise store_error(problem, self._work.root, "read a container") from problem
+
+
+def _lost(state: State) -> State:
+    """How one fares that its supervisor left as running."""
+    lost = "its supervisor was killed" if state.boot == boot_id() else "the machine went down"
+    return state.replace(status=EXITED, code=137, problem=lost, ports=())
 
 
 def _damaged(id: str) -> About:

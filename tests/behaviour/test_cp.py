@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import stat
 import subprocess
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import LOOP, begin, log, sh, until
+from tests.behaviour.containers import LOOP, begin, listed, log, sh, supervisors, until
 from tests.behaviour.world import World
 
 SETUP = (
@@ -337,16 +338,22 @@ def test_a_container_that_swaps_what_is_copied(svc: World) -> None:
         assert path.is_symlink() or path.read_text() in ("mine\n", "", "evil")
 
 
-def test_who_comes_while_a_container_is_copied_from(svc: World) -> None:
-    """One that does not run: nobody is told that it does, and who waits says so."""
-    sh(svc, "web", "dd if=/dev/zero of=/large bs=1M count=4 2>/dev/null")
-    svc.run("wait", "web")
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_comes_while_a_container_is_copied_from(svc: World, killed: bool) -> None:
+    """One that does not run, or not since its supervisor was killed: nobody is told that it does; who waits says so."""
+    sh(svc, "web", f"dd if=/dev/zero of=/large bs=1M count=4 2>/dev/null; echo done; {LOOP if killed else ''}")
+    until(lambda: "done" in log(svc, "web"))
+    if killed:
+        os.kill(min(supervisors(svc)), signal.SIGKILL)
+        until(lambda: listed(svc, "web")["status"] == "exited")
+    svc.run("wait", "web", ok=False)
     copying = subprocess.Popen(
         svc.command("cp", "web:/large", "-"), cwd=svc.project, env=svc.environment(), stdout=subprocess.PIPE
     )
     assert copying.stdout is not None
     with copying:
         assert copying.stdout.read(1)  # more than the pipe takes is still to come
+        assert (listed(svc, "web")["status"], listed(svc, "web")["code"]) == ("exited", 137 if killed else 0)
         for argv in (("rm", "web"), ("rm", "-f", "web"), ("start", "web")):
             refused = svc.run(*argv, ok=False)
             assert refused.returncode == 2

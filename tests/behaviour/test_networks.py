@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.behaviour.containers import begin
 from tests.behaviour.world import World
 from tests.needs import need, need_way_out
 
@@ -129,7 +130,7 @@ def test_steps_that_run_at_once_are_apart(project: World, base_layout: Path) -> 
 def _instead_of(project: World, programs: tuple[str, ...], text: str) -> str:
     """A PATH on which these programs are a script."""
     directory = project.top / "programs"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     for name in programs:
         (directory / name).write_text(f"#!/bin/sh\n{text}\n")
         (directory / name).chmod(0o755)
@@ -139,9 +140,18 @@ def _instead_of(project: World, programs: tuple[str, ...], text: str) -> str:
 def test_a_run_begins_before_its_way_out_is_there_and_what_it_sends_arrives(
     project: World, ports: tuple[int, int]
 ) -> None:
-    path = _instead_of(project, ("pasta",), f'sleep 4; exec {shutil.which("pasta")} "$@"')
-    ask = f"echo it runs; nc -w 30 {_own_address()} {ports[1]} </dev/null"
-    assert project.run("run", "box", "sh", "-c", ask, PATH=path).stdout == "it runs\nmachine\n"
+    (project.top / "programs").mkdir()
+    now = project.top / "programs/now"
+    waits = f"while [ ! -e {now} ]; do sleep 0.05; done"
+    project.env["PATH"] = _instead_of(project, ("pasta",), f'{waits}; exec {shutil.which("pasta")} "$@"')
+    with begin(
+        project, "run", "box", "sh", "-c", f"echo it runs; nc -w 30 {_own_address()} {ports[1]} </dev/null"
+    ) as it:
+        assert it.stdout is not None
+        assert it.stdout.readline() == "it runs\n"
+        now.touch()
+        assert it.stdout.read() == "machine\n"
+    assert it.returncode == 0
 
 
 def test_a_run_that_ends_at_once_leaves_nothing(project: World) -> None:
@@ -164,16 +174,32 @@ def _command_line(pid: str) -> str:
 
 @pytest.mark.parametrize("after", ["0", "1"], ids=["at-once", "later"])
 def test_a_way_out_that_fails_ends_the_run_with_an_error(project: World, after: str) -> None:
-    if project.mode == "root" and Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1":
-        pytest.skip("root has the bridge")
     path = _instead_of(project, ("pasta", "slirp4netns"), f"sleep {after}; echo nothing doing >&2; exit 3")
-    done = project.run("run", "box", "sh", "-c", "echo it runs; sleep 1000", ok=False, PATH=path)
+    done = _without_the_bridge(project, path, "run", "box", "sh", "-c", "echo it runs; sleep 1000")
     assert done.returncode == 125, done.stderr
     assert "an isolated network could not be made (pasta ended with 3: nothing doing" in done.stderr
     assert "--network=host" in done.stderr
-    done = project.run("run", "-d", "box", "sleep", "1000", ok=False, PATH=path)
+    done = _without_the_bridge(project, path, "run", "-d", "box", "sleep", "1000")
     assert done.returncode == 125, done.stderr
     assert "an isolated network could not be made" in done.stderr
+
+
+def _without_the_bridge(project: World, path: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """Run pybuild where root has no bridge either: in a network that forwards nothing."""
+    command = project.command(*argv)
+    if project.mode == "root" and os.geteuid() == 0:
+        need("unshare")
+        forwards = "echo 0 > /proc/sys/net/ipv4/ip_forward"
+        command = ["unshare", "-n", "sh", "-c", f'{forwards} && exec "$@"', "sh", *command]
+    return subprocess.run(
+        command,
+        cwd=project.project,
+        env=project.environment(PATH=path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 _WITHOUT_TUN = """

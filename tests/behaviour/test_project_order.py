@@ -44,6 +44,14 @@ def test_who_comes_after_others_than_before_is_replaced(svc: World) -> None:
     assert rows(svc)["web"]["labels"] == {"a": "b"}
 
 
+def test_in_which_order_others_are_named_is_nothing(svc: World) -> None:
+    others = {name: service(SERVE) for name in ("a", "b")}
+    compose(svc, web=service(SERVE, "depends_on: [a, b]"), **others)
+    svc.run("up", "-d")
+    compose(svc, web=service(SERVE, "depends_on: [b, a]"), **others)
+    assert "web: runs as it is to be" in svc.run("up", "-d").stderr
+
+
 def test_going_on_without_one_is_said_once(svc: World) -> None:
     conditions = f"depends_on: {{{would_like('db', 'healthy')}, job: {{condition: service_completed_successfully}}}}"
     compose(svc, web=service(SERVE, conditions), db=service(SERVE, FAILS), job=service("sleep 1"))

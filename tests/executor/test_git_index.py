@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.errors import ContextError
 from buildkit_py.executor.git_index import tracked
 from buildkit_py.executor.git_split_index import joined
+from buildkit_py.executor.tracked import Tracked
+from buildkit_py.graph.op import WorkTree
 from tests.git_server import Repository
 from tests.needs import need
 
@@ -257,3 +260,10 @@ def test_no_bitmap_does_harm() -> None:
             joined(shared, shared[:4], bytes(damaged))
         except ValueError:
             pass
+
+
+def test_an_index_that_cannot_be_read_is_named() -> None:
+    """It opens, and then the disk fails."""
+    with pytest.raises(ContextError, match=r"cannot read git's index: Input/output error$") as found:
+        Tracked(WorkTree("/proc/self/mem"))
+    assert found.value.at == "/proc/self/mem"

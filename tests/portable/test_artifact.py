@@ -66,6 +66,14 @@ def test_what_is_another_is_written_whole_and_patched_from_then_on() -> None:
     assert shelf.write(other + b"\n1") == 0
 
 
+def test_a_document_of_another_format_is_no_base() -> None:
+    """Who reads the older format alone knows of no patches, and would take the base for all that there is."""
+    shelf = Shelf()
+    shelf.write(b'{"complete":true,"format":"pybuild-cache-1",' + text(100))
+    assert shelf.write(b'{"complete":true,"format":"pybuild-cache-2",' + text(100))
+    assert shelf.write(b'{"complete":false,"format":"pybuild-cache-2",' + text(100)) == 0
+
+
 def test_no_patch_is_too_long_for_a_manifest() -> None:
     shelf = Shelf()
     first = text(10_000)

@@ -13,7 +13,10 @@ from buildkit_py.solver.solve import Solution, Solver
 from tests.solver.fakes import MemoryCache, ScriptedExecutor, context, copy, image, run, web
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from buildkit_py.events import Event
+    from buildkit_py.executor.result import Result
 
 
 class Bench:
@@ -24,6 +27,7 @@ class Bench:
         self.executor = ScriptedExecutor(self.cache)
         self.events: list[Event] = []
         self.told: list[str] = []
+        self.hears: Callable[[str], object] = lambda name: None
 
     def solve(self, *targets: Step, jobs: int = 2, keep_going: bool = False) -> Solution:
         self.executor.ran.clear()
@@ -36,10 +40,14 @@ class Bench:
             lambda: 0.0,
             jobs=jobs,
             keep_going=keep_going,
-            on_result=lambda step, result: self.told.append(f"{step.name} {result.snapshot.count('/')}"),
+            on_result=self._hear,
             now=lambda: self.cache.time,
         )
         return solver.solve(targets)
+
+    def _hear(self, step: Step, result: Result) -> None:
+        self.told.append(f"{step.name} {result.snapshot.count('/')}")
+        self.hears(step.name)
 
     @property
     def ran(self) -> list[str]:
@@ -76,6 +84,20 @@ def test_each_result_is_told_also_beside_one_that_failed(bench: Bench) -> None:
     bench.solve(run("d", run("c", known)), run("e", known), keep_going=True)
     assert bench.told[:2] == ["FROM 0", "a 1"]
     assert sorted(bench.told[2:]) == ["c 2", "e 2"]
+
+
+def test_results_are_told_while_a_step_runs(bench: Bench) -> None:
+    """What is made of them is made beside it."""
+    told = threading.Barrier(2)
+    bench.executor.hold["b"] = told  # it ends when it was told of the one before
+
+    def hears(name: str) -> None:
+        if name == "a":
+            told.wait(10)
+
+    bench.hears = hears
+    bench.solve(run("b", run("a", image())))
+    assert bench.told == ["FROM 0", "a 1", "b 2"]
 
 
 def test_the_executor_hears_what_is_to_be_performed(bench: Bench) -> None:

@@ -60,6 +60,22 @@ def test_one_that_runs_is_one_whose_supervisor_lives(store: Store) -> None:
     assert not store.containers.delete(ID)
 
 
+def test_one_whose_supervisor_was_killed_does_not_run_again_when_somebody_takes_it(store: Store) -> None:
+    store.containers.create(about())
+    store.containers.set_state(ID, State(RUNNING, started=1.0))
+    lock = store.containers.take(ID)
+    assert lock is not None
+    store.containers.note_lost(ID)
+    state = store.containers.state(ID)
+    assert (state.status, state.code, state.problem) == (EXITED, 137, "its supervisor was killed")
+    assert "is just being started, copied from or committed" in store.containers.taken(ID).message
+    with pytest.raises(UsageError, match="copied from or committed"):
+        store.containers.delete(ID)
+    lock.release()
+    assert store.containers.state(ID) == state
+    assert store.containers.delete(ID)
+
+
 def test_a_state_from_before_health_was_checked(store: Store) -> None:
     path = store.containers.create(about())
     Path(path, "state").write_bytes(seal(State(status=EXITED, code=3, cgroups=("/a",)).values()[:-1]))
