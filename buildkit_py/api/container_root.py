@@ -37,16 +37,20 @@ def opened_root(text: str, *, store: str = "", emit: Emit | None = None) -> Iter
     about = containers.find(text)
     if not about.body:
         raise UsageError(f"the description of the container `{about.name}` is damaged")
-    with as_it_is(containers, about, emit) as pidfd:
-        if pidfd < 0:
-            with _resting(about, store) as root:
-                yield about, root
-            return
-        root = running_root(pidfd)
-        try:
-            yield about, root
-        finally:
-            os.close(root)
+    while True:
+        with as_it_is(containers, about, emit) as pidfd:
+            if pidfd < 0:
+                with _resting(about, store) as root:
+                    yield about, root
+                return
+            root = running_root(pidfd)
+            if root >= 0:
+                try:
+                    yield about, root
+                finally:
+                    os.close(root)
+                return
+        time.sleep(_PAUSE)  # it ends just now
 
 
 @contextmanager

@@ -51,21 +51,22 @@ def enter_user_namespace(pidfd: int) -> None:
 def running_root(pidfd: int) -> int:
     """The root of the running container whose first process the pidfd is of, as a descriptor that the caller closes.
 
-    Raises `SandboxError`, also where it has just ended.
+    -1 where it has just ended, or is about to. Raises `SandboxError`.
     """
     enter_user_namespace(pidfd)
     pid = pid_of(pidfd)
     try:
         root = os.open(f"/proc/{pid}/root", _DIRECTORY) if pid else -1
+    except FileNotFoundError:  # a process that ends has no root any more, and is there for some time yet
+        return -1
     except OSError as problem:
         if not has_ended(pidfd):
             raise SandboxError(f"cannot open the container's root: {problem.strerror}") from problem
-        root = -1
+        return -1
     # Only now it is certain that the number was that of the container, and of no process that came after it.
-    if has_ended(pidfd):
-        if root >= 0:
-            os.close(root)
-        raise SandboxError("the container has just ended")
+    if root >= 0 and has_ended(pidfd):
+        os.close(root)
+        return -1
     return root
 
 

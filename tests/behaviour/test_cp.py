@@ -338,6 +338,16 @@ def test_a_container_that_swaps_what_is_copied(svc: World) -> None:
         assert path.is_symlink() or path.read_text() in ("mine\n", "", "evil")
 
 
+def test_one_that_ends_just_then(svc: World) -> None:
+    """In the moment between the look and the copy, or in none: it is copied from as it is afterwards."""
+    sh(svc, "web", "echo one > /file")
+    for _ in range(20):
+        svc.run("wait", "web")
+        svc.run("start", "web")
+        svc.run("cp", "web:/file", "file")
+        assert (svc.project / "file").read_text() == "one\n"
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_who_comes_while_a_container_is_copied_from(svc: World, killed: bool) -> None:
     """One that does not run, or not since its supervisor was killed: nobody is told that it does; who waits says so."""
