@@ -97,7 +97,7 @@ def make(
     directories, host = layer_directories(session, runnable.layers, emit)
     id = os.urandom(32).hex()
     root = RootFilesystem(layers=directories, host=host)
-    networks = network_choice(session, emit)
+    networks = network_choice(session.config, emit)
     volumes = mounted(request, session, directories)
     try:
         spec = container_spec(runnable.config, volumes.request, root, request.hostname or id[:12], networks)

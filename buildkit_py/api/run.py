@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.api.session import Session
-from buildkit_py.digest import is_sha256
+from buildkit_py.config import load
 from buildkit_py.errors import ContextError, UsageError
-from buildkit_py.image.config import ImageConfig
-from buildkit_py.runner.memo import Runnable, recall, remember
 from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.network.choice import Choice
-from buildkit_py.store.work import make_root
+from buildkit_py.sandbox.spec import Outline, RootFilesystem
+from buildkit_py.sandbox.userns import enter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.api.request import TargetResult
+    from buildkit_py.api.session import Session
+    from buildkit_py.config import Config
     from buildkit_py.events import Emit
     from buildkit_py.executor.materialize import Trees
+    from buildkit_py.runner.memo import Runnable
     from buildkit_py.runner.publication import Publication
     from buildkit_py.runner.published import Published
     from buildkit_py.runner.request import RunRequest
@@ -104,14 +105,20 @@ def prepare(request: RunRequest, emit: Emit) -> Container:
     if place is None:
         return _first_of_all(request, runtime, lambda session: image_runnable(request, session, emit), emit)
     built = built_runnable(request, *place, emit)
+    from buildkit_py.api.session import Session
+
     # The build's threads are gone, but not for certain; a fork server forks from a process that never had any.
     session = Session(request.store, sandboxes=True)
-    networks = network_choice(session, emit)
+    networks = network_choice(session.config, emit)
+    limits: Limits | None = None
     try:
         if networks.network(request.network) == "isolated":
             session.launcher().connect(networks.plan())
-        return _container(request, runtime, session, built, emit, session.launcher(), networks)
+        limits = request.bounds.enforce()
+        return _container(request, runtime, session, built, emit, session.launcher(), networks, limits)
     except BaseException:
+        if limits is not None:
+            limits.remove()
         session.__exit__(None, None, None)
         raise
 
@@ -149,17 +156,30 @@ def _first_of_all(
     request: RunRequest, runtime: Runtime | None, runnable: Callable[[Session], Runnable], emit: Emit
 ) -> Container:
     """The container in a process that has done nothing yet, and so has no threads."""
-    session = Session(request.store)
-    networks = network_choice(session, emit)
+    config = load(os.environ)
+    enter()
+    networks = network_choice(config, emit)
     starter = Foreground()
+    limits: Limits | None = None
+    session: Session | None = None
     try:
-        # It takes longer than all that is done until the sandbox starts, which does not wait for it.
-        if networks.network(request.network) == "isolated":
+        # While they get ready, first the network, the image is looked up, and what that takes is loaded.
+        network = networks.network(request.network)
+        if network == "isolated":
             starter.connect(networks.plan(), hurry=True)
-        return _container(request, runtime, session, runnable(session), emit, starter, networks)
+        limits = request.bounds.enforce()
+        groups = limits.directories if limits is not None else ()
+        starter.begin(Outline(network, request.capabilities, groups, request.shm))
+        from buildkit_py.api.session import Session
+
+        session = Session(request.store, config=config)
+        return _container(request, runtime, session, runnable(session), emit, starter, networks, limits)
     except BaseException:
         starter.close()
-        session.__exit__(None, None, None)
+        if limits is not None:
+            limits.remove()
+        if session is not None:
+            session.__exit__(None, None, None)
         raise
 
 
@@ -201,6 +221,8 @@ def built_runnable(request: RunRequest, file: str, target: str, emit: Emit) -> R
 
 def runnable_of(built: TargetResult, store: str) -> Runnable:
     """What of a built target a container is made from. `store` is the directory of the store, "" for the usual one."""
+    from buildkit_py.image.config import ImageConfig
+    from buildkit_py.runner.memo import Runnable
     from buildkit_py.store.store import Store
 
     layers = Store.open(store).snapshots.layers(built.snapshot) if built.snapshot else ()
@@ -209,7 +231,9 @@ def runnable_of(built: TargetResult, store: str) -> Runnable:
 
 def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnable:
     """What an image runs, resolved first where it is not here. Raises `SourceError`s and `StoreError`."""
+    from buildkit_py.digest import is_sha256
     from buildkit_py.image import reference
+    from buildkit_py.runner.memo import recall
 
     store = session.store
     digest = None
@@ -232,6 +256,7 @@ def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnabl
 def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | None) -> Runnable:
     from buildkit_py.errors import ImageNotFound
     from buildkit_py.registry.resolve import load_image
+    from buildkit_py.runner.memo import Runnable, remember
 
     found = load_image(session.store, digest) if digest is not None else None
     if found is None:
@@ -249,7 +274,7 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
     return runnable.replace(image=found.digest)
 
 
-def network_choice(session: Session, emit: Emit) -> Choice:
+def network_choice(config: Config, emit: Emit) -> Choice:
     """Which networks containers get here, of which `emit` hears where they are not what they should be."""
 
     def warn(message: str, hint: str) -> None:
@@ -257,7 +282,7 @@ def network_choice(session: Session, emit: Emit) -> Choice:
 
         emit(Notice("warning", message, hint=hint))
 
-    return Choice(session.config.run_network, warn)
+    return Choice(config.run_network, warn)
 
 
 def _runtime(request: RunRequest, emit: Emit) -> Runtime | None:
@@ -282,9 +307,10 @@ def _container(
     emit: Emit,
     starter: Foreground | Launcher,
     networks: Choice,
+    limits: Limits | None,
 ) -> Container:
     from buildkit_py.runner.container import container_spec
-    from buildkit_py.sandbox.spec import RootFilesystem
+    from buildkit_py.store.work import make_root
 
     store = session.store
     for layer in runnable.layers:
@@ -314,7 +340,6 @@ def _container(
             os.mkdir(f"{work.path}/bundle", 0o700)
             spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"), screen=_screen())
         publication = _publication(request, runnable, spec.network, emit)
-        limits = request.bounds.enforce()
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
     except BaseException:

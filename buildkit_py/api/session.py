@@ -33,21 +33,29 @@ def _ignore(loss: TreeLoss) -> None:
 class Session:
     """A context manager. `sandboxes`: sandboxes may be wanted, so their fork server starts at once.
     `offline`: nobody elsewhere is asked for anything. `cache_max`: what the store may take, in bytes, 0 for what
-    the configuration says.
+    the configuration says. `config`: that, where it is loaded already.
 
     An ordinary user's process enters its user namespace here, before it has
     threads. Raises `SandboxError` where the machine does not allow that,
     `StoreError`, `UsageError` for a bad configuration.
     """
 
-    def __init__(self, store: str = "", *, sandboxes: bool = False, offline: bool = False, cache_max: int = 0) -> None:
+    def __init__(
+        self,
+        store: str = "",
+        *,
+        sandboxes: bool = False,
+        offline: bool = False,
+        cache_max: int = 0,
+        config: Config | None = None,
+    ) -> None:
         from buildkit_py.config import load
         from buildkit_py.sandbox.userns import enter
         from buildkit_py.store.store import Store
 
         self.began = time.monotonic()
         self.offline = offline
-        self.config: Config = load(os.environ)
+        self.config: Config = config if config is not None else load(os.environ)
         self.identity: Identity = enter()
         self.small: KeepSmall | None = None
         self._cache_max = cache_max or self.config.cache_max

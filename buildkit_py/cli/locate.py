@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from buildkit_py.errors import ContextError, UsageError
-from buildkit_py.frontend.files import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def candidates(operand: str, file: str, cwd: str) -> tuple[str, ...]:
     path = os.path.normpath(os.path.join(cwd, operand))
     if file and file != "-":
         return tuple(os.path.normpath(os.path.join(start, file)) for start in (cwd, path))
+    from buildkit_py.frontend.files import NAMES
+
     return tuple(os.path.join(path, name) for name in NAMES) if os.path.isdir(path) else ()
 
 
@@ -84,6 +85,8 @@ def _named(file: str, context: str, cwd: str) -> str:
 
 
 def _found(context: str, shown: str) -> str:
+    from buildkit_py.frontend.files import NAMES
+
     for name in NAMES:
         path = os.path.join(context, name)
         if os.path.isfile(path):

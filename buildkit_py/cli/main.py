@@ -60,6 +60,9 @@ COMMANDS = {
     "version": "show the version",
 }
 
+# Those that are no builds, of which nothing is remembered for the first tier.
+_OTHER_COMMANDS = COMMANDS.keys() - {"build"}
+
 _OBJECTS_BETWEEN_LOOKS = 500_000
 
 _HELP = """\
@@ -83,11 +86,12 @@ def main() -> int:
     # Modules, graphs and the files of a context are no garbage: looking for some is 1 ms of the 20 of a `run`, and a
     # tenth of a build of many files.
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
-    from buildkit_py.cli import first_tier
+    if not _OTHER_COMMANDS.intersection(sys.argv[1:2]):
+        from buildkit_py.cli import first_tier
 
-    code = first_tier.try_answer(sys.argv[1:])
-    if code is not None:
-        return code
+        code = first_tier.try_answer(sys.argv[1:])
+        if code is not None:
+            return code
     from buildkit_py.cli import own_modules
 
     own_modules.install()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.api.request import Secret, SizeLimits, Ssh
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from buildkit_py.api.request import Secret, SizeLimits, Ssh
     from buildkit_py.runner.published import Published
 
 
@@ -56,6 +56,8 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
 
     As buildx reads it: `source` is `src`, and `type=env,src=NAME` is `env=NAME`. Raises `UsageError`.
     """
+    from buildkit_py.api import request
+
     fields = fields_of(text, "--secret", ("id", "src", "source", "env", "type", "scan"))
     name = fields.get("id", "")
     file = fields.get("src", "") or fields.get("source", "")
@@ -79,7 +81,7 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
         file = os.path.abspath(os.path.join(cwd, os.path.expanduser(file)))
         if not os.path.isfile(file):
             raise UsageError(f"the secret `{name}` is to come from `{file}`, which is no file")
-    return Secret(name, file=file, env=variable, scan=fields.get("scan") != "false")
+    return request.Secret(name, file=file, env=variable, scan=fields.get("scan") != "false")
 
 
 def ssh(text: str, env: Mapping[str, str], cwd: str) -> Ssh:
@@ -87,6 +89,8 @@ def ssh(text: str, env: Mapping[str, str], cwd: str) -> Ssh:
 
     Raises `UsageError`.
     """
+    from buildkit_py.api import request
+
     name, equals, rest = text.partition("=")
     if not name or (equals and not rest):
         raise UsageError(f"`--ssh {text}` is none of `default`, `ID=SOCKET` and `ID=KEYFILE`")
@@ -97,16 +101,16 @@ def ssh(text: str, env: Mapping[str, str], cwd: str) -> Ssh:
                 f"`--ssh {text}` is the agent of `$SSH_AUTH_SOCK`, which is not set",
                 hint="start one with `eval $(ssh-agent)`, or name its socket or a key: --ssh " + f"{name}=PATH",
             )
-        return Ssh(name, socket=_agent_socket(name, socket))
+        return request.Ssh(name, socket=_agent_socket(name, socket))
     paths = [os.path.abspath(os.path.join(cwd, os.path.expanduser(path))) for path in rest.split(",")]
     for path in paths:
         if not os.path.exists(path):
             raise UsageError(f"the ssh agent `{name}` is to come from `{path}`, which is not there")
     if not any(_is_socket(path) for path in paths):
-        return Ssh(name, keys=tuple(paths))
+        return request.Ssh(name, keys=tuple(paths))
     if len(paths) > 1:
         raise UsageError(f"`--ssh {text}` names a socket and something else", hint="one socket, or any number of keys")
-    return Ssh(name, socket=paths[0])
+    return request.Ssh(name, socket=paths[0])
 
 
 def _agent_socket(name: str, path: str) -> str:
@@ -207,6 +211,8 @@ def byte_size(text: str, option: str, *, any: bool = False) -> int:
 
 def size_limits(most: str, growth: str, against: str) -> SizeLimits:
     """The values of `--max-size=SIZE`, `--max-growth=SIZE|PERCENT%` and `--against=IMAGE`. Raises `UsageError`."""
+    from buildkit_py.api import request
+
     if against and not growth:
         raise UsageError("`--against` says what `--max-growth` compares with, which is not given")
     percent = None
@@ -216,7 +222,7 @@ def size_limits(most: str, growth: str, against: str) -> SizeLimits:
         if not (whole + fraction).isascii() or not whole.isdigit() or (dot and not fraction.isdigit()):
             raise UsageError(f"`--max-growth {growth}` is no percentage", hint="write 5% or 0.5%")
         percent = float(number)
-    return SizeLimits(
+    return request.SizeLimits(
         most=byte_size(most, "--max-size", any=True) if most else None,
         growth=byte_size(growth, "--max-growth", any=True) if growth and percent is None else None,
         percent=percent,

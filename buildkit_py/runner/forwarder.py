@@ -15,7 +15,7 @@ import os
 from buildkit_py.runner.port_loop import PortLoop
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.foreground import await_other_threads
-from buildkit_py.sandbox.ground import SIG_SETMASK, SIGKILL, Host, follow_parent
+from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, follow_parent
 from buildkit_py.sandbox.network.uplink import call_oneself
 
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ class Forwarder:
 
     def __init__(self, ports: tuple[Bound, ...], pidfd: int) -> None:
         await_other_threads()
-        host = Host(os.pidfd_open(os.getpid()), ())
+        host = Host(os.pidfd_open(os.getpid()))
         self._children: list[int] = []
         streams = any(port.wanted.protocol == "tcp" for port in ports)
         two = streams and len(os.sched_getaffinity(0)) > 1

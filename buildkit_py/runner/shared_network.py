@@ -24,7 +24,7 @@ import time
 from buildkit_py.errors import SandboxError
 from buildkit_py.runner import control
 from buildkit_py.sandbox.failure import SetupFailure
-from buildkit_py.sandbox.ground import Host
+from buildkit_py.sandbox.host import Host
 from buildkit_py.sandbox.network.pool import Pool
 from buildkit_py.sandbox.network.uplink import call_oneself
 from buildkit_py.sandbox.userns import handed_on
@@ -45,7 +45,7 @@ class SharedNetwork:
 
     def __init__(self, directory: str, plan: Plan) -> None:
         self._plan = plan
-        self._host = Host(os.pidfd_open(os.getpid()), ())
+        self._host = Host(os.pidfd_open(os.getpid()))
         self._pool = Pool(marshal.dumps(plan.wire()), self._host)
         try:
             os.close(self._pool.wait().fd)  # it stands: this one is for nobody

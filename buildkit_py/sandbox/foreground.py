@@ -1,4 +1,7 @@
-"""Starts a single sandbox as a child of this process: for a command that has nothing else to do."""
+"""Starts a single sandbox as a child of this process: for a command that has nothing else to do.
+
+The first one can be begun before its spec is known, and so half of it is made by another processor meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ import os
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox import init
+from buildkit_py.sandbox.begin import begin
+from buildkit_py.sandbox.elsewhere import Elsewhere
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.ground import Host
+from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
-from buildkit_py.sandbox.program import host_interpreters
-from buildkit_py.sandbox.request import Stdio
+from buildkit_py.sandbox.pidfds import has_ended
+from buildkit_py.sandbox.request import USUAL, Stdio, in_memory, send
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +27,7 @@ if TYPE_CHECKING:
 
     from buildkit_py.sandbox.network.plan import Plan
     from buildkit_py.sandbox.network.pool import Namespace, Pool
-    from buildkit_py.sandbox.spec import Exit, SandboxSpec
+    from buildkit_py.sandbox.spec import Exit, Outline, SandboxSpec
 
 
 # Seconds that threads get to end in; what has more of them is no process for this module.
@@ -40,24 +44,44 @@ class Foreground:
         while _ending:
             _ending.pop().wait_for_end()
         self._parent = os.pidfd_open(os.getpid())
-        self._host = Host(self._parent, host_interpreters())
+        self._host = Host(self._parent)
         self._plan = b""
         self._pool: Pool | None = None
         self._namespace: Namespace | None = None  # of the last sandbox
-        self._hurries = False
+        self._begun: _Begun | None = None
         self._watched: Sandbox | None = None  # whose network may turn out to have no way out
         self._before: Any = None  # the handler of the signal that tells of it
 
     def connect(self, plan: Plan, *, hurry: bool = False) -> None:
-        """Have the isolated network made, for a sandbox that is going to want it. Raises `SandboxError`.
+        """Have the isolated network made, for sandboxes that are going to want it. Raises `SandboxError`.
 
-        With `hurry` the first one starts before there is a way out, which takes longer than all the rest. What it
-        sends waits for that; where there is none, it is killed, and its `wait` raises what `spawn` would have.
+        With `hurry` the first is to be begun next (`begin`), and starts before there is a way out, which takes longer
+        than all the rest. What it sends waits for that; where there is none, it is killed, and its `wait` raises what
+        `spawn` would have.
         """
         await_other_threads()
-        self._hurries = hurry
         self._plan = marshal.dumps(plan.wire())
-        self._reconnect()
+        self._reconnect(awaits=hurry)
+
+    def begin(self, outline: Outline) -> None:
+        """Begin the first sandbox, in whose spec all that is in the `outline` is known. Raises `SandboxError`."""
+        await_other_threads()
+        pool = self._pool if outline.network == "isolated" else None
+        pipe = (-1, -1)
+        try:
+            if pool is not None:
+                pipe = os.pipe2(os.O_CLOEXEC)
+            # Where a network is being made, others are there already.
+            elsewhere = Elsewhere() if pool is None else None
+            begun = self._begun = _Begun(outline, *begin(self._host, outline, connected=pipe, elsewhere=elsewhere))
+            if pool is not None:
+                namespace = os.open(f"/proc/{begun.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+                pool.begin(namespace, *pipe)
+        except OSError as error:
+            for fd in pipe:
+                if fd >= 0:
+                    os.close(fd)
+            raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
 
     def spawn(
         self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2, network: int = -1
@@ -71,11 +95,17 @@ class Foreground:
         await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         connected = -1
+        begun, self._begun = self._begun, None
         try:
-            if spec.network == "isolated" and self._plan and network < 0:
-                network, connected = self._take()
+            if network >= 0:
+                fits = False
+            elif spec.network == "isolated" and self._plan:
+                fits, network, connected = self._take()
+            else:
+                fits = True
             stdio = Stdio(stdin, stdout, stderr)
-            pid, pidfd = init.spawn(spec, self._host, theirs.fileno(), stdio, network, connected)
+            started = begun.become(spec, theirs.fileno(), stdio) if begun is not None and fits else None
+            pid, pidfd = started or self._spawn(spec, theirs.fileno(), stdio, network, connected)
         except SetupFailure as failure:
             ours.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
@@ -83,6 +113,8 @@ class Foreground:
             ours.close()
             raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
         finally:
+            if begun is not None:
+                begun.close()
             theirs.close()
             for fd in (network, connected):
                 if fd >= 0:
@@ -136,17 +168,22 @@ class Foreground:
             except SetupFailure as failure:
                 raise launch_error(failure.stage, failure.errno, failure.subject) from failure
 
-    def _reconnect(self) -> Pool:
+    def _spawn(self, spec: SandboxSpec, channel: int, stdio: Stdio, network: int, connected: int) -> tuple[int, int]:
+        from buildkit_py.sandbox import init
+
+        return init.spawn(spec, self._host, channel, stdio, network, connected)
+
+    def _reconnect(self, *, awaits: bool = False) -> Pool:
         from buildkit_py.sandbox.network.pool import Pool
 
         try:
-            self._pool = Pool(self._plan, self._host, hurry=self._hurries)
+            self._pool = Pool(self._plan, self._host, awaits=awaits)
         except OSError as error:
             raise launch_error("make the network's namespaces", error.errno or 0, "") from error
         return self._pool
 
-    def _take(self) -> tuple[int, int]:
-        """The descriptors of a namespace for the next sandbox, `fd` and `connected`.
+    def _take(self) -> tuple[bool, int, int]:
+        """A namespace for the next sandbox: whether it is that of the one that was begun, `fd` and `connected`.
 
         Of a network made anew, if the last has failed.
         """
@@ -160,16 +197,53 @@ class Foreground:
             pool = self._reconnect()
         elif before is not None:
             before.give_back(reusable=False)
-        self._namespace = pool.first() if self._hurries else pool.wait()
-        return self._namespace.fd, self._namespace.connected
+        first = pool.take_begun()
+        namespace = self._namespace = first or pool.wait()
+        return first is not None, namespace.fd, namespace.connected
 
     def close(self) -> None:
         """End the network, without waiting for that. The sandbox has ended before."""
         self._look_away()
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
         os.close(self._parent)
         if self._pool is not None:
             self._pool.kill()
             _ending.append(self._pool)
+
+
+class _Begun:
+    """A process that waits for its spec on the other end of `requests`: which has to have this `outline`."""
+
+    def __init__(self, outline: Outline, pid: int, pidfd: int, requests: _socket.socket) -> None:
+        self.pid = pid
+        self._outline = outline
+        self._pidfd = pidfd
+        self._requests = requests
+
+    def become(self, spec: SandboxSpec, channel: int, stdio: Stdio) -> tuple[int, int] | None:
+        """Have it become the sandbox of a spec: process id and pidfd. None where it cannot. Raises `OSError`."""
+        if spec.outline != self._outline or has_ended(self._pidfd):
+            return None
+        memory = in_memory(marshal.dumps(spec.wire()))
+        try:
+            inp = [stdio.inp] if stdio.inp >= 0 else []
+            send(self._requests, USUAL, [channel, memory, *inp, stdio.out, stdio.err])
+        except BrokenPipeError:
+            return None  # it is ending
+        finally:
+            os.close(memory)
+        pidfd, self._pidfd = self._pidfd, -1
+        return self.pid, pidfd
+
+    def close(self) -> None:
+        """End it, unless it became a sandbox; returns when it is gone."""
+        self._requests.close()
+        if self._pidfd >= 0:
+            _signal.pidfd_send_signal(self._pidfd, SIGKILL)
+            os.waitpid(self.pid, 0)
+            os.close(self._pidfd)
 
 
 class _Hurried(Sandbox):

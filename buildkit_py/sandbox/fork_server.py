@@ -23,10 +23,10 @@ import select
 import time
 
 from buildkit_py.sandbox import init
+from buildkit_py.sandbox.begin import begin
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.ground import SIGKILL, Host
+from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.pidfds import has_ended
-from buildkit_py.sandbox.program import host_interpreters
 from buildkit_py.sandbox.request import (
     AT,
     CONNECT,
@@ -40,6 +40,7 @@ from buildkit_py.sandbox.request import (
     receive,
     send,
 )
+from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES, Outline
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ class _Server:
     """The sandboxes of one builder: those that run, and those that were prepared for the next usual specs."""
 
     def __init__(self, poll: Any) -> None:
-        self._host = Host(os.pidfd_open(os.getpid()), host_interpreters())
+        self._host = Host(os.pidfd_open(os.getpid()))
+        self._host.look_around()
         self._poll = poll
         self._running: dict[int, _Running] = {}
         self._waiting: list[_Waiting] = []
@@ -170,7 +172,9 @@ class _Server:
             namespace = self._take() if isolated else None
             if isolated and namespace is None:
                 return False
-            prepared = init.prepare(self._host, namespace.fd if namespace is not None else -1)
+            self._host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
+            outline = Outline("isolated" if isolated else "host")
+            prepared = begin(self._host, outline, network=namespace.fd if namespace is not None else -1)
         except (OSError, SetupFailure):
             if namespace is not None:
                 namespace.give_back(reusable=True)

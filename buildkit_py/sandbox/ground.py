@@ -2,60 +2,30 @@
 
 The process with its namespaces, a scaffold to put mounts together on, and
 /proc, /sys and /dev. It is half of the way to the command, so the fork server
-lays it for the next sandbox while nobody waits (`init.prepare`).
+lays it for the next sandbox while nobody waits (`begin`).
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
 import os
-import select
 
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.failure import stage
+from buildkit_py.sandbox.host import SIG_SETMASK, follow_parent
 from buildkit_py.sandbox.mounts import NOSUID, encode, make_tmpfs
 from buildkit_py.sandbox.overlay import Overlays
-from buildkit_py.sandbox.ready_filter import ready_filter
 from buildkit_py.sandbox.system import SystemMounts
 
-SIGKILL, SIG_SETMASK = 9, 2
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from buildkit_py.sandbox.host import Host
+
 TTY_GROUP = 5
 # icmp(7): ping_group_range takes signed numbers.
 _LAST_PING_GROUP = (1 << 31) - 1
-SETUP_FAILED = 125
 # What the scaffold has room for besides the files of a spec's mounts.
 _ROOM = 8 << 20
-
-
-class Host:
-    """What a sandbox inherits from the process that forks it.
-
-    `parent` is a pidfd of that process, `interpreters` see `program`;
-    compiled system call filters are kept by capability mask.
-    """
-
-    def __init__(self, parent: int, interpreters: tuple[bytes, ...]) -> None:
-        self.parent = parent
-        self.interpreters = interpreters
-        # 32 and 33 belong to the C library. Asked for here, once: it is 60 calls.
-        self.handled = tuple([n for n in range(1, 65) if n not in (32, 33) and _signal.getsignal(n) != _signal.SIG_DFL])
-        self._filters: dict[int, bytes] = {}
-
-    def ready_filter(self, capabilities: int) -> bytes | None:
-        """The filter for a bounding set if there is nothing left to compile. Raises `SetupFailure`."""
-        if capabilities not in self._filters:
-            program = ready_filter(capabilities)
-            if program is None:
-                return None
-            self._filters[capabilities] = program
-        return self._filters[capabilities]
-
-    def compile_filter(self, capabilities: int) -> bytes:
-        """The filter for a bounding set, kept for the next one like it."""
-        from buildkit_py.sandbox.seccomp import compile_filter
-
-        program = self._filters[capabilities] = compile_filter(capabilities)
-        return program
 
 
 class Ground:
@@ -78,6 +48,7 @@ class Ground:
         shm: int = 0,
     ) -> None:
         become_leader(host)
+        host.look_around()
         if cgroups:
             join_cgroups(tuple([directory for directory in cgroups if directory != joined]))
             with stage("make a namespace of control groups"):
@@ -101,15 +72,6 @@ class Ground:
         """From now on nothing that this machine mounts is seen. Raises `SetupFailure`."""
         if self._waits:
             set_propagation(syscalls.MS_PRIVATE)
-
-
-def follow_parent(host: Host) -> None:
-    """Ask to be killed with the parent. A change of user clears this, so it is asked for twice."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)
-    poll = select.poll()
-    poll.register(host.parent, select.POLLIN)
-    if poll.poll(0):
-        os._exit(SETUP_FAILED)  # it died before the request
 
 
 def become_leader(host: Host) -> None:

@@ -19,30 +19,25 @@ import os
 import sys
 
 from buildkit_py.sandbox import capabilities, passwd, syscalls
+from buildkit_py.sandbox.begin import NAMESPACES, clone
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure, stage
-from buildkit_py.sandbox.ground import SETUP_FAILED, Ground, Host, follow_parent
+from buildkit_py.sandbox.ground import Ground
+from buildkit_py.sandbox.host import SETUP_FAILED, Host, follow_parent
 from buildkit_py.sandbox.mounts import RDONLY, Sources, encode
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 from buildkit_py.sandbox.program import EVERYTHING, MOUNTS, NOTHING, Program, Refused
 from buildkit_py.sandbox.request import Request, Stdio, receive
 from buildkit_py.sandbox.rootfs import mount_root
-from buildkit_py.sandbox.spec import DEFAULT_CAPABILITIES, ROOM_FOR_FILES
+from buildkit_py.sandbox.spec import ROOM_FOR_FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from buildkit_py.sandbox.spec import SandboxSpec
+    from buildkit_py.sandbox.spec import Outline, SandboxSpec
     from buildkit_py.sandbox.system import SystemMounts
 
-_NAMESPACES = (
-    syscalls.CLONE_NEWNS
-    | syscalls.CLONE_NEWPID
-    | syscalls.CLONE_NEWUTS
-    | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWCGROUP
-)
 # What the import system was made of, see `switch_off_imports`.
 _put_aside: list[object] = []
 
@@ -57,18 +52,18 @@ def spawn(
     the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
     """
     program = host.ready_filter(spec.capabilities) if spec.seccomp and not spec.runtime else b""
-    flags = _NAMESPACES
+    flags = NAMESPACES
     if spec.runtime:
         # Loaded only now: it is for few, and what it needs of this machine is all opened before the root changes.
-        from buildkit_py.sandbox.oci.hand_over import NAMESPACES, hand_over
+        from buildkit_py.sandbox.oci import hand_over as other
 
-        flags = NAMESPACES
+        flags = other.NAMESPACES
     if spec.network == "none":
         flags |= syscalls.CLONE_NEWNET
     elif spec.network != "host" and network < 0:
         raise SetupFailure(f"connect to a network: there is no network {spec.network}")
     reader, writer = os.pipe() if program is None else (-1, -1)
-    joined, pid, pidfd = _clone(flags, () if spec.runtime else spec.cgroups)
+    joined, pid, pidfd = clone(flags, () if spec.runtime else spec.cgroups)
     if pid:
         if program is None:  # compile it while the child mounts; it fits into the pipe
             os.close(reader)
@@ -87,63 +82,23 @@ def spawn(
         if spec.runtime:
             _set_up_loopback(spec)
             _await_network(connected)
-            hand_over(spec, host, channel, stdio)
+            other.hand_over(spec, host, channel, stdio)
         ground = Ground(host, size=size, cgroups=spec.cgroups, joined=joined, insecure=spec.insecure, shm=spec.shm)
         _enter(spec, host, ground, program, reader, channel, stdio, connected)
 
     report_failure(enter, channel)
 
 
-def _clone(flags: int, cgroups: tuple[str, ...]) -> tuple[str, int, int]:
-    """Fork with new namespaces, and into the control group of version 2 if there is one among those to be joined.
-
-    Which one, "" for none; then as `syscalls.clone`. Who joins it later waits for all processors, 5 to 20 ms.
-    """
-    for directory in cgroups:
-        if os.path.exists(f"{directory}/tasks"):  # version 1: see `join_cgroups`
-            continue
-        try:
-            group = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            return directory, *syscalls.clone_into(group, flags)
-        except OSError:
-            pass  # an old kernel, or a filter in the way: as well as it can be, or with the reason why it cannot
-        finally:
-            os.close(group)
-    return "", *syscalls.clone(flags)
-
-
-def prepare(host: Host, network: int = -1) -> tuple[int, int, _socket.socket]:
-    """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
-
-    The socket takes one request, for a spec that is `usual` and wants this `network`, as for `spawn`; if the ground
-    could not be laid, that is reported then. Only for processes with one thread. Raises as `spawn`.
-    """
-    host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-    try:
-        pid, pidfd = syscalls.clone(_NAMESPACES)
-    except OSError:
-        ours.close()
-        theirs.close()
-        raise
-    if pid:
-        theirs.close()
-        return pid, pidfd, ours
-    try:
-        ours.close()
-        _become_the_next(host, theirs, network)
-    finally:
-        os._exit(SETUP_FAILED)
-
-
-def _become_the_next(host: Host, requests: _socket.socket, network: int) -> None:
+def become_the_next(
+    host: Host, outline: Outline, requests: _socket.socket, network: int, joined: str, connected: int
+) -> None:
+    """Lay the ground of a sandbox, wait for its spec, and become it: for the child of `begin`, where all is said."""
     ground, failure = None, None
     try:
         _join_network(network)
-        ground = Ground(host, size=ROOM_FOR_FILES, waits=True)
+        ground = Ground(host, size=ROOM_FOR_FILES, waits=True, cgroups=outline.cgroups, joined=joined, shm=outline.shm)
+        if host.ready_filter(outline.capabilities) is None:
+            host.compile_filter(outline.capabilities)
     except (SetupFailure, OSError) as problem:
         failure = problem
     _, descriptors = receive(requests)
@@ -157,7 +112,7 @@ def _become_the_next(host: Host, requests: _socket.socket, network: int) -> None
         spec = request.spec()
         ground.settle()
         program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
-        _enter(spec, host, ground, program, -1, request.channel, request.stdio)
+        _enter(spec, host, ground, program, -1, request.channel, request.stdio, connected)
 
     report_failure(enter, request.channel)
 

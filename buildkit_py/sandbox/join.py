@@ -17,7 +17,8 @@ import sys
 
 from buildkit_py.sandbox import passwd, syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
-from buildkit_py.sandbox.ground import SIG_SETMASK, Host, follow_parent, join_cgroups
+from buildkit_py.sandbox.ground import join_cgroups
+from buildkit_py.sandbox.host import SIG_SETMASK, Host, follow_parent
 from buildkit_py.sandbox.init import (
     environment,
     give_up_rights,
@@ -31,7 +32,7 @@ from buildkit_py.sandbox.launch import NO_DESCRIPTOR, START, Sandbox, abandon, l
 from buildkit_py.sandbox.mounts import encode
 from buildkit_py.sandbox.paths import open_inside
 from buildkit_py.sandbox.pidfds import is_elsewhere
-from buildkit_py.sandbox.program import EVERYTHING, Program, Refused, host_interpreters
+from buildkit_py.sandbox.program import EVERYTHING, Program, Refused
 from buildkit_py.sandbox.request import Stdio
 
 TYPE_CHECKING = False
@@ -62,10 +63,11 @@ class Joiner:
         self._target = pidfd
         if host is None:
             try:
-                host = Host(os.pidfd_open(os.getpid()), host_interpreters())
+                host = Host(os.pidfd_open(os.getpid()))
             except OSError as error:
                 raise launch_error(START, error.errno or 0, "") from error
         self._host = host
+        host.look_around()
 
     def spawn(self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2) -> Sandbox:
         """Start the command of a spec, of which only what a command is counts: not its files and network.

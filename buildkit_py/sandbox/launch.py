@@ -16,7 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, send
+from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, in_memory, send
 from buildkit_py.sandbox.spec import Exit
 
 TYPE_CHECKING = False
@@ -236,7 +236,7 @@ class Launcher:
 
     def _ask(self, kind: bytes, spec: SandboxSpec, before: list[int], stdio: list[int]) -> Sandbox:
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        memory = _in_memory(marshal.dumps(spec.wire()))
+        memory = in_memory(marshal.dumps(spec.wire()))
         try:
             descriptors = [*before, theirs.fileno(), memory, *stdio]
             send(self._control, kind, descriptors)
@@ -259,7 +259,7 @@ class Launcher:
             known, self._connected = self._connected, True
         if known:
             return
-        memory = _in_memory(marshal.dumps(plan.wire()))
+        memory = in_memory(marshal.dumps(plan.wire()))
         try:
             send(self._control, CONNECT, [memory])
         except OSError:
@@ -303,14 +303,6 @@ class Launcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _in_memory(data: bytes) -> int:
-    memory = os.memfd_create("request", os.MFD_CLOEXEC)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(memory, view) :]
-    return memory
 
 
 def _fork_server(control: int) -> int:

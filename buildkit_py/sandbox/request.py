@@ -65,6 +65,15 @@ class Request:
                 os.close(fd)
 
 
+def in_memory(data: bytes) -> int:
+    """A memfd that holds this. Raises `OSError`."""
+    memory = os.memfd_create("request", os.MFD_CLOEXEC)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(memory, view) :]
+    return memory
+
+
 def read_all(memory: int) -> bytes:
     """What a memfd holds."""
     return os.pread(memory, os.fstat(memory).st_size, 0)

@@ -61,6 +61,15 @@ class SandboxMount(Record):
     executable: bool = True
 
 
+class Outline(Record):
+    """What has to be known of a spec to begin its sandbox: the fields of it that go by these names."""
+
+    network: str = "host"
+    capabilities: int = DEFAULT_CAPABILITIES
+    cgroups: tuple[str, ...] = ()
+    shm: int = 0
+
+
 class SandboxSpec(Record):
     """`user` is `name[:group]` or numbers, looked up in the root's own /etc/passwd and /etc/group;
     HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
@@ -105,20 +114,18 @@ class SandboxSpec(Record):
     number: int = 0
 
     @property
+    def outline(self) -> Outline | None:
+        """What a sandbox has to be begun with so that it can become this one, None where that cannot be."""
+        data = sum([len(mount.data) for mount in self.mounts])
+        if self.insecure or self.number or self.runtime or data > ROOM_FOR_FILES:
+            return None
+        return Outline(self.network, self.capabilities, self.cgroups, self.shm)
+
+    @property
     def usual(self) -> bool:
         """Whether a sandbox that was begun before anything was known of this one but its network can become it."""
-        data = sum([len(mount.data) for mount in self.mounts])
-        plain = (
-            not self.insecure
-            and not self.open_ports  # its network namespace is no longer as those of others
-            and self.network in ("host", "isolated")
-            and not self.number
-            and not self.cgroups
-            and not self.shm
-            and not self.runtime
-            and self.capabilities == DEFAULT_CAPABILITIES
-        )
-        return plain and data <= ROOM_FOR_FILES
+        shares = self.network in ("host", "isolated") and not self.open_ports  # whose network is as those of others
+        return shares and self.outline == Outline(self.network)
 
     def wire(self) -> dict[str, Any]:
         """The spec as dicts and tuples of plain values, for `marshal`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from buildkit_py.cli.locate import NAMES, locate
+from buildkit_py.cli.locate import locate
 from buildkit_py.errors import ContextError, UsageError
+from buildkit_py.frontend.files import NAMES
 
 
 @pytest.fixture

@@ -43,8 +43,8 @@ _IN = 1  # POLLIN
 _SIGPIPE = 13
 
 
-def serve(control: int, plan: Plan, *, hurry: bool) -> NoReturn:
-    """Be the gate, and have a keeper that answers on the socket `control`, until that closes; `hurry` is for that.
+def serve(control: int, plan: Plan, *, awaits: bool) -> NoReturn:
+    """Be the gate, and have a keeper that answers on the socket `control`, until that closes; `awaits` is for that.
 
     For a process that is the first of its pid namespace, with a mount namespace of its own.
     """
@@ -53,7 +53,7 @@ def serve(control: int, plan: Plan, *, hurry: bool) -> NoReturn:
     try:
         if not plan.uplinks:
             raise UplinkFailed("there is no way out")
-        gate = _Gate(control, plan, hurry=hurry)
+        gate = _Gate(control, plan, awaits=awaits)
         call_oneself("pybuild-gate")
         # What this machine unmounts goes from here, too: a gate may live as long as a service.
         syscalls.mount(None, b"/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
@@ -76,7 +76,7 @@ def serve(control: int, plan: Plan, *, hurry: bool) -> NoReturn:
 class _Gate:
     """A keeper with a hub, in networks of their own. Raises `OSError`."""
 
-    def __init__(self, control: int, plan: Plan, *, hurry: bool) -> None:
+    def __init__(self, control: int, plan: Plan, *, awaits: bool) -> None:
         self._plan = plan
         self._hub = -1
         self._uplink: Program | Bridge | None = None
@@ -84,13 +84,13 @@ class _Gate:
         name = plan.uplinks[0]
         first = _as_seen_by(name, plan)
         self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        keeper, self._pidfd = syscalls.clone(syscalls.CLONE_NEWNET)
+        keeper, self._pidfd = syscalls.clone(0 if awaits else syscalls.CLONE_NEWNET)
         if keeper == 0:
             try:
                 self._sock.close()
                 from buildkit_py.sandbox.network.keeper import keep
 
-                keep(control, theirs, first, _mtu(name, plan), hurry=hurry)
+                keep(control, theirs, first, _mtu(name, plan), awaits=awaits)
             finally:
                 os._exit(1)
         theirs.close()

@@ -112,15 +112,31 @@ class Hub:
         # A sandbox that was connected before has addresses of IPv6 until it is let out.
         self._ipv6 = ipv6
 
-    def connect(self, number: int, begun: Connected | None = None) -> Connected:
-        """Make the network namespace of a sandbox, unless it is `begun`, and connect it. Raises `OSError`.
+    def connect(self, number: int) -> Connected:
+        """Make the network namespace of a sandbox, and connect it. Raises `OSError`.
 
         `number`, from 2 to `plan.LAST`, decides its addresses and whether the others reach it; no other that is
         connected has the same.
         """
-        mac, port, index = _mac(number), f"port{number}", _FIRST_PORT + number
-        connected = begun if begun is not None else self._begin()
-        addresses = self._addresses(number)
+        connected = self._begin()
+        self.attach(number, connected)
+        self.join(number)
+        return connected
+
+    def adopt(self, namespace: int) -> tuple[Connected, netlink.Netlink]:
+        """An empty network namespace that somebody else made, and a second socket in it. Raises `OSError`."""
+        syscalls.setns(namespace, syscalls.CLONE_NEWNET)
+        try:
+            return Connected(namespace), netlink.Netlink()
+        finally:
+            syscalls.setns(self.namespace, syscalls.CLONE_NEWNET)
+
+    def attach(self, number: int, connected: Connected) -> None:
+        """Give a sandbox's namespace its interface, addresses and routes: all that its commands see of the network.
+
+        What they send waits, as the hub does not know of it before `join`, and leads nowhere. Raises `OSError`.
+        """
+        mac, port, index = _mac(number), _port(number), _FIRST_PORT + number
         connected.netlink.ask(
             netlink.set_up(netlink.LOOPBACK),
             netlink.make_veth(INTERFACE, _INTERFACE_INDEX, mac, self._mtu, port, self.namespace, index),
@@ -128,20 +144,24 @@ class Hub:
             *([] if self._is_open else self._be_patient(_PATIENCE)),
             netlink.set_up(_INTERFACE_INDEX),
         )
-        self._netlink.ask(
-            *self._silence(port),
-            netlink.join_bridge(port, _BRIDGE_INDEX),
-            netlink.set_port(port, isolated=number < SERVICES),
-            netlink.add_bridge_entry(index, mac),
-            *[netlink.add_neighbour(_BRIDGE_INDEX, own, mac) for own, _ in addresses],
-        )
+        self._netlink.ask(*self._silence(port), netlink.set_up(index))
         connected.netlink.ask(
-            *[netlink.add_address(_INTERFACE_INDEX, own, prefix) for own, prefix in addresses],
+            *[netlink.add_address(_INTERFACE_INDEX, own, prefix) for own, prefix in self._addresses(number)],
             *(self._gateways() if self._is_open else []),
             *[netlink.add_default_route(_INTERFACE_INDEX, gateway) for gateway, _ in self._addresses(HUB)],
         )
-        _await((connected.netlink, _INTERFACE_INDEX), (self._netlink, index), (self._netlink, _BRIDGE_INDEX))
-        return connected
+        _await((connected.netlink, _INTERFACE_INDEX), (self._netlink, index))
+
+    def join(self, number: int) -> None:
+        """Have the bridge pass on to and from a sandbox that is attached. Raises `OSError`."""
+        mac, port, index = _mac(number), _port(number), _FIRST_PORT + number
+        self._netlink.ask(
+            netlink.join_bridge(port, _BRIDGE_INDEX),
+            netlink.set_port(port, isolated=number < SERVICES),
+            netlink.add_bridge_entry(index, mac),
+            *[netlink.add_neighbour(_BRIDGE_INDEX, own, mac) for own, _ in self._addresses(number)],
+        )
+        _await((self._netlink, index), (self._netlink, _BRIDGE_INDEX))
 
     def let_out(self, number: int, connected: Connected) -> None:
         """A sandbox that was connected before the hub was open hears of it. Raises `OSError`.
@@ -171,7 +191,7 @@ class Hub:
         os.close(connected.namespace)
         connected.netlink.close()
         try:
-            self._netlink.ask(netlink.remove_link(f"port{number}"))
+            self._netlink.ask(netlink.remove_link(_port(number)))
         except OSError:
             pass  # nobody was, and the kernel was faster
 
@@ -254,6 +274,11 @@ def _set(path: str, value: bytes) -> None:
 def here() -> int:
     """The network namespace that this process is in, as a descriptor."""
     return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _port(number: int) -> str:
+    """The name of the bridge's interface to a sandbox."""
+    return f"port{number}"
 
 
 def _mac(number: int) -> bytes:

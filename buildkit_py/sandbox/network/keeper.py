@@ -1,12 +1,12 @@
 """The keeper: the process that is in the hub, and has network namespaces ready for the sandboxes of one builder.
 
-Namespaces are made while nobody waits. Who is in a hurry gets the first one at
-once, empty, and can use the time until it is connected. The gate forks the
-keeper and gives it a way out. To those who start sandboxes (`pool`) it speaks
-by marshalled tuples:
+Namespaces are made while nobody waits. Who is in a hurry brings the first one,
+empty, and can use the time until it is connected, which a byte in a pipe says.
+The gate forks the keeper and gives it a way out. To those who start sandboxes
+(`pool`) it speaks by marshalled tuples:
 
-    ("begun", number)              from here, to who is in a hurry, with its descriptor, a pipe in which a byte says
-                                   that it is connected, and a socket in it to ask the kernel by
+    ("first",)                     to here, from who is in a hurry: its descriptor, and the pipe's
+    ("begun",)                     from here: a socket in that one to ask the kernel by
     ("open",)                      from here: there is a way out, and what was begun is ready
     ("namespace", number)          from here, with its descriptor: it is ready
     ("service", number)            from here, the same of a service
@@ -24,7 +24,7 @@ import os
 import select
 import sys
 
-from buildkit_py.sandbox.network.plan import SERVICES
+from buildkit_py.sandbox.network.plan import FIRST, SERVICES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,54 +33,57 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.network.hub import Addresses, Connected, Hub
     from buildkit_py.sandbox.network.plan import Plan
 
-_FIRST = 2
 _MESSAGE = 1 << 12
 _IN = 1  # POLLIN
-_ROUTE = 0  # of the protocols of netlink(7)
 
 
-def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, hurry: bool) -> NoReturn:
-    """Be the keeper, until the socket `control` closes. For a process with one thread, in a network of its own, which
-    becomes that of the first sandbox. `mtu` is that of the way out which is tried first.
+def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, awaits: bool) -> NoReturn:
+    """Be the keeper, until the socket `control` closes. For a process with one thread.
 
-    For the messages to `gate` see there.
+    The first sandbox's network is one that comes over `control`, if it `awaits` that, else the one that the process is
+    in. `mtu` is that of the way out which is tried first. For the messages to `gate` see there.
     """
     pool = _socket.socket(fileno=control)
     try:
-        namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        writer = _begin(pool, namespace) if hurry else -1
-        from buildkit_py.sandbox.network.hub import Connected, Hub
+        from buildkit_py.sandbox.network.hub import Connected, Hub, here
         from buildkit_py.sandbox.network.uplink import call_oneself
 
         call_oneself("pybuild-keeper")
-        first = Connected(namespace)
+        first = None if awaits else Connected(here())
         hub = Hub(plan, mtu)
+        if first is None:
+            first = _receive_first(pool, hub)  # before the way out, which is in nobody's way then
         _tell(gate, ("hub",), [hub.namespace])
         # Meanwhile the way out gets ready.
         hub.furnish()
-        connected = {_FIRST: hub.connect(_FIRST, first)}
-        if hurry:
-            try:
-                os.write(writer, b".")
-            except BrokenPipeError:
-                pass  # its sandbox has ended
-            os.close(writer)
+        if not awaits:
+            hub.attach(FIRST, first)
+        hub.join(FIRST)
     except OSError as error:
         _tell(pool, ("failed", _words(error)), [])
         os._exit(1)
-    _Keeper(pool, gate, plan, hub, connected, begun=hurry).serve()
+    _Keeper(pool, gate, plan, hub, {FIRST: first}, begun=awaits).serve()
     os._exit(0)
 
 
-def _begin(pool: _socket.socket, namespace: int) -> int:
-    """Hand out the first namespace, before all else: even modules are loaded after it. The other end of the pipe."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    # Of its own: two that ask the kernel by one socket would read each other's answers.
-    kernel = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _ROUTE)
-    _tell(pool, ("begun", _FIRST), [namespace, reader, kernel.fileno()])
+def _receive_first(pool: _socket.socket, hub: Hub) -> Connected:
+    """Connect the first namespace as soon as it comes, before all else, and say so. Raises `OSError`."""
+    _, ancillary, _, _ = pool.recvmsg(_MESSAGE, _socket.CMSG_SPACE(8), _socket.MSG_CMSG_CLOEXEC)
+    if not ancillary:
+        os._exit(0)  # nobody is there any more
+    rights = ancillary[0][2]
+    namespace, writer = [int.from_bytes(rights[i : i + 4], sys.byteorder) for i in (0, 4)]
+    # A socket in it for who asked. Of its own: two that ask the kernel by one would read each other's answers.
+    first, kernel = hub.adopt(namespace)
+    _tell(pool, ("begun",), [kernel.fileno()])
     kernel.close()
-    os.close(reader)
-    return writer
+    hub.attach(FIRST, first)
+    try:
+        os.write(writer, b".")
+    except BrokenPipeError:
+        pass  # its sandbox has ended
+    os.close(writer)
+    return first
 
 
 def _words(error: OSError) -> str:
@@ -114,8 +117,8 @@ class _Keeper:
         self._plan = plan
         self._hub = hub
         self._connected = connected
-        self._begun = begun  # that one was handed out
-        self._last = _FIRST
+        self._begun = begun  # that somebody has the first one
+        self._last = FIRST
 
     def serve(self) -> None:
         """Do what is asked for, until nobody is left to ask."""
@@ -165,13 +168,13 @@ class _Keeper:
             os._exit(1)
         _tell(self._pool, ("open",), [])
         if not self._begun:
-            _tell(self._pool, ("namespace", _FIRST), [self._connected[_FIRST].namespace])
+            _tell(self._pool, ("namespace", FIRST), [self._connected[FIRST].namespace])
 
     def _offer(self) -> None:
         """Connect a namespace that nobody had, under the addresses that were used the longest ago."""
-        self._last = self._last + 1 if self._last < SERVICES - 1 else _FIRST
+        self._last = self._last + 1 if self._last < SERVICES - 1 else FIRST
         while self._last in self._connected:
-            self._last = self._last + 1 if self._last < SERVICES - 1 else _FIRST
+            self._last = self._last + 1 if self._last < SERVICES - 1 else FIRST
         self._connect(self._last)
 
     def _connect(self, number: int) -> None:

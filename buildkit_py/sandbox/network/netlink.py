@@ -205,6 +205,10 @@ class Netlink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Let go of the socket, and of what the kernel keeps for as long as it is open."""
         self._socket.close()

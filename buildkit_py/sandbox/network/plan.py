@@ -26,8 +26,10 @@ _CANDIDATES = (*[(10, second) for second in (219, 187, 157, 127, 97, 67)], (172,
 _IPV6 = bytes.fromhex("fd70796275690001")
 HUB = 1
 """The hub's number among those of sandboxes."""
+FIRST = 2
+"""The number of the first sandbox."""
 SERVICES = 1 << 14
-"""From this number on sandboxes are services, which the others of their hub reach; the first number is 2."""
+"""From this number on sandboxes are services, which the others of their hub reach."""
 LAST = (1 << 15) - 2
 """The last number that a sandbox can have."""
 # The numbers from which on addresses are not of sandboxes.

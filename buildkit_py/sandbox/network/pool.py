@@ -4,9 +4,9 @@ It hands one to each sandbox that wants the isolated network, and gives it
 back when the sandbox has ended; one more than are in use lies ready. Those of
 services are made when they are asked for, by their numbers.
 
-A sandbox that is in a hurry may have the first one before there is a way out.
-What it sends waits for that (see `hub`), and who started it has to watch for
-the case that there is none.
+A sandbox that is in a hurry may bring its own, and run in it before there is a
+way out. What it sends waits for that (see `hub`), and who started it has to
+watch for the case that there is none.
 """
 
 from __future__ import annotations
@@ -18,11 +18,17 @@ import os
 import sys
 
 from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.elsewhere import Elsewhere
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.ground import SIG_SETMASK, SIGKILL, Host, follow_parent
+from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, follow_parent
+from buildkit_py.sandbox.network.plan import FIRST
 
 _CONTROL = 3
 _MESSAGE = 1 << 12
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Namespace:
@@ -46,23 +52,27 @@ class Namespace:
 
 
 class Pool:
-    """A keeper behind its gate, started for a marshalled plan. With `hurry` there is a `first` one.
+    """A keeper behind its gate, started for a marshalled plan.
 
-    Only for processes with one thread. Raises `OSError`.
+    `awaits`: the first namespace is somebody else's, and will come by `begin`. Only for processes with one thread.
+    Raises `OSError`.
     """
 
-    def __init__(self, plan: bytes, host: Host, *, hurry: bool = False) -> None:
+    def __init__(self, plan: bytes, host: Host, *, awaits: bool = False) -> None:
         self._plan = plan
         self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+        elsewhere = Elsewhere()
         try:
             self._pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
+            if self._pid:
+                elsewhere.send(self._pid)
         except OSError:
             self._sock.close()
             theirs.close()
             raise
         if self._pid == 0:
             try:
-                _become_gate(theirs.fileno(), plan, host, hurry)
+                _become_gate(theirs.fileno(), plan, host, awaits=awaits)
             finally:
                 os._exit(1)
         self._pidfd = pidfd
@@ -119,24 +129,31 @@ class Pool:
                 return namespace
             self.receive()
 
-    def first(self) -> Namespace:
-        """As `wait`, and the first one as soon as there is one: it may be for `connected` to wait for, and its way out
-        for `settle`.
+    def begin(self, namespace: int, connected: int, writer: int) -> None:
+        """Have an empty namespace be the first: its descriptor, and the two ends of a pipe for its `connected`.
+
+        All three belong to the pool from now on.
         """
-        while not self._failure:
-            namespace, self._begun = self._begun, None
-            if namespace is not None:
-                return namespace
-            if self._open:
-                break
-            self.receive()
-        return self.wait()
+        self._begun = Namespace(self, FIRST, namespace, connected)
+        self.say(("first",), [namespace, writer])
+        os.close(writer)
+
+    def take_begun(self) -> Namespace | None:
+        """The first one, if it was begun and nobody had it: it may be for `connected` to wait for, and its way out for
+        `settle`. Raises `SetupFailure`.
+        """
+        if self._failure:
+            raise SetupFailure(NO_NETWORK, 0, self._failure)
+        namespace, self._begun = self._begun, None
+        return namespace
 
     def settle(self) -> None:
         """The sandbox that had the first one has ended. If something that was sent in it waits for the way out, wait
         for that, too. Raises `SetupFailure` if there is none.
         """
         self.hear()
+        while self._kernel < 0 and not self._open and not self._failure:
+            self.receive()  # the keeper is only just there
         if not self._open and not self._failure and self._is_waited_for():
             while not self._open and not self._failure:
                 self.receive()
@@ -179,20 +196,14 @@ class Pool:
         match marshal.loads(data):
             case ("failed", text):
                 self._failure = text
-            case ("begun", number):
-                namespace, connected, self._kernel = descriptors
-                self._begun = Namespace(self, number, namespace, connected)
+            case ("begun",):
+                (self._kernel,) = descriptors
             case ("open",):
                 self._open = True
                 if self._kernel >= 0:
                     self._asked = False
                     os.close(self._kernel)
                     self._kernel = -1
-                if self._begun is not None:  # nobody was in a hurry after all
-                    os.close(self._begun.connected)
-                    self._begun.connected = -1
-                    self._ready.append(self._begun)
-                    self._begun = None
             case ("service", number):
                 self._services[number] = self._latest[number] = Namespace(self, number, *descriptors)
             case ("namespace", number):
@@ -217,7 +228,7 @@ class Pool:
     def kill(self) -> int:
         """Begin to end them: a descriptor that is readable once they are gone."""
         self._sock.close()
-        if self._begun is not None:
+        if self._begun is not None and self._begun.connected >= 0:
             os.close(self._begun.connected)
         if self._kernel >= 0:
             os.close(self._kernel)
@@ -240,15 +251,17 @@ class Pool:
             self._asked = True
             self.say(("more",))
 
-    def say(self, message: tuple[object, ...]) -> None:
+    def say(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
         """Send the keeper a message; nothing if it has ended."""
+        rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in descriptors])
+        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else []
         try:
-            self._sock.send(marshal.dumps(message))  # type: ignore[arg-type]
+            self._sock.sendmsg([marshal.dumps(message)], ancillary)  # type: ignore[arg-type]
         except OSError:
             pass  # it has ended, which `receive` finds out
 
 
-def _become_gate(control: int, plan: bytes, host: Host, hurry: bool) -> None:
+def _become_gate(control: int, plan: bytes, host: Host, *, awaits: bool) -> None:
     """In the child: nothing of who forked it but the socket, and dead when that process is."""
     follow_parent(host)
     os.setsid()  # Ctrl-C in a terminal is not for it
@@ -263,4 +276,4 @@ def _become_gate(control: int, plan: bytes, host: Host, hurry: bool) -> None:
     from buildkit_py.sandbox.network.gate import serve
     from buildkit_py.sandbox.network.plan import Plan
 
-    serve(_CONTROL, Plan(*marshal.loads(plan)), hurry=hurry)
+    serve(_CONTROL, Plan(*marshal.loads(plan)), awaits=awaits)

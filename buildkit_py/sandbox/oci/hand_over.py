@@ -42,7 +42,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from buildkit_py.sandbox.ground import Host
+    from buildkit_py.sandbox.host import Host
     from buildkit_py.sandbox.spec import SandboxSpec
 
 NAMESPACES = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID

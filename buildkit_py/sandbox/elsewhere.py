@@ -1,0 +1,48 @@
+"""Another processor for a child that is to run beside this process, and not when this one waits next.
+
+A kernel may start a child on the processor of who forks it, as that one mostly
+waits for it, and look only at the next tick who else is idle. That is up to
+4 ms: a fifth of what `pybuild run` takes.
+"""
+
+from __future__ import annotations
+
+import os
+
+_PROCESSOR = 36  # behind the name, which may have blanks in it
+
+
+class Elsewhere:
+    """The processors other than the one that this process is on now."""
+
+    __slots__ = ("_allowed", "_others")
+
+    def __init__(self) -> None:
+        self._allowed: set[int] = set()
+        self._others: set[int] = set()
+        try:
+            self._allowed = os.sched_getaffinity(0)
+            self._others = self._allowed - {_own()}
+        except OSError:
+            pass  # a filter is in the way, or there is no /proc: then as the kernel likes it
+
+    def send(self, pid: int) -> None:
+        """Have a child that has just begun go on there, if it is here. It may then be moved as before.
+
+        To be called at once, with nothing in between: the child may be given the processor that this process has.
+        """
+        if self._others:
+            try:
+                os.sched_setaffinity(pid, self._others)
+                os.sched_setaffinity(pid, self._allowed)
+            except OSError:
+                pass  # it has ended
+
+
+def _own() -> int:
+    """The processor that this process is on (proc_pid_stat(5), `processor`)."""
+    fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, 1 << 12).rpartition(b")")[2].split()[_PROCESSOR])
+    finally:
+        os.close(fd)
