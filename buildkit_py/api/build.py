@@ -263,6 +263,7 @@ class Build:
             return self.last_solver
 
         solution = self.solve(solver, executor, roots)
+        self.session.let_launcher_end()
         self.witness.look_at(executor)
         return self._write_out(out, targets, solution)
 

@@ -169,7 +169,8 @@ def _first_of_all(
             starter.connect(networks.plan(), hurry=True)
         limits = request.bounds.enforce()
         groups = limits.directories if limits is not None else ()
-        starter.begin(Outline(network, request.capabilities, groups, request.shm))
+        if runtime is None or network == "isolated":  # another runtime's is only begun for the network that it brings
+            starter.begin(Outline(network, request.capabilities, groups, request.shm))
         from buildkit_py.api.session import Session
 
         session = Session(request.store, config=config)

@@ -101,12 +101,21 @@ class Session:
         return time.monotonic() - self.began
 
     def launcher(self) -> Launcher:
-        """The launcher of sandboxes; its fork server is started when first asked for."""
-        if self._launcher is None:
-            from buildkit_py.sandbox.launch import Launcher
+        """The launcher of sandboxes; its fork server is started when first asked for. One for all threads."""
+        with self._making:
+            if self._launcher is not None and self._launcher.is_ending:  # there was more to run after all
+                self._launcher.close()
+                self._launcher = None
+            if self._launcher is None:
+                from buildkit_py.sandbox.launch import Launcher
 
-            self._launcher = Launcher.start()
-        return self._launcher
+                self._launcher = Launcher.start()
+            return self._launcher
+
+    def let_launcher_end(self) -> None:
+        """No sandbox is foreseen any more: the fork server ends while the rest is done, and not at the very end."""
+        if self._launcher is not None:
+            self._launcher.end()
 
     def client(self) -> Client:
         """The client of registries, made when first asked for; one for all threads."""

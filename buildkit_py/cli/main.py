@@ -83,6 +83,7 @@ def main() -> int:
     import gc
 
     _open_closed_streams()
+    _wait_for_children()
     # Modules, graphs and the files of a context are no garbage: looking for some is 1 ms of the 20 of a `run`, and a
     # tenth of a build of many files.
     gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
@@ -116,6 +117,14 @@ def _open_closed_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
+
+
+def _wait_for_children() -> None:
+    """Have ended children waited for here: who ignores SIGCHLD hands that on, and the kernel would not keep them."""
+    import _signal  # type: ignore[import-not-found]  # the C half of `signal`, which imports enum
+
+    if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
 
 
 def dispatch(argv: list[str]) -> int:

@@ -15,7 +15,7 @@ from buildkit_py.sandbox.host import SETUP_FAILED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from buildkit_py.sandbox.elsewhere import Elsewhere
+    from buildkit_py.sandbox.affinity import Others
     from buildkit_py.sandbox.host import Host
     from buildkit_py.sandbox.spec import Outline
 
@@ -34,13 +34,14 @@ def begin(
     *,
     network: int = -1,
     connected: tuple[int, int] = (-1, -1),
-    elsewhere: Elsewhere | None = None,
+    others: Others | None = None,
 ) -> tuple[int, int, _socket.socket]:
     """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
 
     The socket takes one request, for a spec with this `outline`; if the ground could not be laid, that is reported
     then. `network` is as for `spawn`; without it, the process has one of its own, unless it is the host's, and
-    `connected` are both ends of the pipe. It is sent `elsewhere`. Only for processes with one thread. Raises `OSError`.
+    `connected` are both ends of the pipe. It is sent to `others`. Only for processes with one thread
+    that handle no signal meanwhile (`host.Unsignalled`). Raises `OSError`.
     """
     flags = NAMESPACES
     if outline.network != "host" and network < 0:
@@ -48,8 +49,8 @@ def begin(
     ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
     try:
         joined, pid, pidfd = clone(flags, outline.cgroups)
-        if pid and elsewhere is not None:
-            elsewhere.send(pid)
+        if pid and others is not None:
+            others.send(pid)
     except OSError:
         ours.close()
         theirs.close()
@@ -57,7 +58,7 @@ def begin(
     if pid:
         theirs.close()
         return pid, pidfd, ours
-    try:
+    try:  # `become_the_next` lets signals through again
         ours.close()
         reader, writer = connected
         if writer >= 0:

@@ -12,11 +12,12 @@ import os
 import time
 
 from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.affinity import Others
 from buildkit_py.sandbox.begin import begin
-from buildkit_py.sandbox.elsewhere import Elsewhere
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.host import SIGKILL, Host
+from buildkit_py.sandbox.host import SIGKILL, Host, Unsignalled
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
+from buildkit_py.sandbox.mount_table import MountTable
 from buildkit_py.sandbox.pidfds import has_ended
 from buildkit_py.sandbox.request import USUAL, Stdio, in_memory, send
 
@@ -71,9 +72,13 @@ class Foreground:
         try:
             if pool is not None:
                 pipe = os.pipe2(os.O_CLOEXEC)
-            # Where a network is being made, others are there already.
-            elsewhere = Elsewhere() if pool is None else None
-            begun = self._begun = _Begun(outline, *begin(self._host, outline, connected=pipe, elsewhere=elsewhere))
+            # Where a network is being made, its processes are there already.
+            others = Others() if pool is None else None
+            mounts = MountTable()
+            with Unsignalled():
+                begun = self._begun = _Begun(
+                    outline, mounts, *begin(self._host, outline, connected=pipe, others=others)
+                )
             if pool is not None:
                 namespace = os.open(f"/proc/{begun.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
                 pool.begin(namespace, *pipe)
@@ -177,7 +182,8 @@ class Foreground:
         from buildkit_py.sandbox.network.pool import Pool
 
         try:
-            self._pool = Pool(self._plan, self._host, awaits=awaits)
+            with Unsignalled():
+                self._pool = Pool(self._plan, self._host, awaits=awaits)
         except OSError as error:
             raise launch_error("make the network's namespaces", error.errno or 0, "") from error
         return self._pool
@@ -216,15 +222,17 @@ class Foreground:
 class _Begun:
     """A process that waits for its spec on the other end of `requests`: which has to have this `outline`."""
 
-    def __init__(self, outline: Outline, pid: int, pidfd: int, requests: _socket.socket) -> None:
+    def __init__(self, outline: Outline, mounts: MountTable, pid: int, pidfd: int, requests: _socket.socket) -> None:
         self.pid = pid
         self._outline = outline
+        self._mounts = mounts
         self._pidfd = pidfd
         self._requests = requests
 
     def become(self, spec: SandboxSpec, channel: int, stdio: Stdio) -> tuple[int, int] | None:
         """Have it become the sandbox of a spec: process id and pidfd. None where it cannot. Raises `OSError`."""
-        if spec.outline != self._outline or has_ended(self._pidfd):
+        # What was mounted since it may not see.
+        if spec.outline != self._outline or self._mounts.has_changed() or has_ended(self._pidfd):
             return None
         memory = in_memory(marshal.dumps(spec.wire()))
         try:
@@ -240,6 +248,7 @@ class _Begun:
     def close(self) -> None:
         """End it, unless it became a sandbox; returns when it is gone."""
         self._requests.close()
+        self._mounts.close()
         if self._pidfd >= 0:
             _signal.pidfd_send_signal(self._pidfd, SIGKILL)
             os.waitpid(self.pid, 0)

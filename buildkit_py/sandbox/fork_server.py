@@ -26,6 +26,7 @@ from buildkit_py.sandbox import init
 from buildkit_py.sandbox.begin import begin
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.host import SIGKILL, Host
+from buildkit_py.sandbox.mount_table import MountTable
 from buildkit_py.sandbox.pidfds import has_ended
 from buildkit_py.sandbox.request import (
     AT,
@@ -66,15 +67,26 @@ class _Running:
 
 
 class _Waiting:
-    """A process that waits for its spec on the other end of `requests`; its namespace as for a sandbox."""
+    """A process that waits for its spec on the other end of `requests`; its namespace as for a sandbox.
 
-    __slots__ = ("namespace", "pid", "pidfd", "requests")
+    `mounts` is what its mount table is a copy of.
+    """
 
-    def __init__(self, pid: int, pidfd: int, requests: _socket.socket, namespace: Namespace | None) -> None:
+    __slots__ = ("mounts", "namespace", "pid", "pidfd", "requests")
+
+    def __init__(
+        self, mounts: MountTable, pid: int, pidfd: int, requests: _socket.socket, namespace: Namespace | None
+    ) -> None:
+        self.mounts = mounts
         self.pid = pid
         self.pidfd = pidfd
         self.requests = requests
         self.namespace = namespace
+
+    def let_go(self) -> None:
+        """It gets no spec any more, and ends if it got none."""
+        self.requests.close()
+        self.mounts.close()
 
 
 class _Server:
@@ -130,7 +142,7 @@ class _Server:
         for waiting in self._on_network(isolated=True):
             self._waiting.remove(waiting)
             self._poll.unregister(waiting.pidfd)
-            waiting.requests.close()
+            waiting.let_go()
             _signal.pidfd_send_signal(waiting.pidfd, SIGKILL)
             os.waitpid(waiting.pid, 0)
             os.close(waiting.pidfd)
@@ -174,6 +186,7 @@ class _Server:
                 return False
             self._host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
             outline = Outline("isolated" if isolated else "host")
+            mounts = MountTable()
             prepared = begin(self._host, outline, network=namespace.fd if namespace is not None else -1)
         except (OSError, SetupFailure):
             if namespace is not None:
@@ -182,7 +195,7 @@ class _Server:
         finally:
             if namespace is not None:
                 os.close(namespace.fd)
-        self._waiting.append(waiting := _Waiting(*prepared, namespace))
+        self._waiting.append(waiting := _Waiting(mounts, *prepared, namespace))
         self._poll.register(waiting.pidfd, select.POLLIN)
         return True
 
@@ -277,13 +290,13 @@ class _Server:
             self._waiting.remove(waiting)
             self._poll.unregister(waiting.pidfd)
             try:
-                if not has_ended(waiting.pidfd):
+                if not has_ended(waiting.pidfd) and not waiting.mounts.has_changed():
                     request.pass_on(waiting.requests)
                     return waiting.pid, waiting.pidfd, waiting.namespace
             except OSError:
                 pass  # it has closed its end, and so is ending
             finally:
-                waiting.requests.close()
+                waiting.let_go()
             os.waitpid(waiting.pid, 0)
             os.close(waiting.pidfd)
             if waiting.namespace is not None:
@@ -308,7 +321,7 @@ class _Server:
         for waiting in [one for one in self._waiting if one.pidfd == pidfd]:
             self._waiting.remove(waiting)
             os.waitpid(waiting.pid, 0)
-            waiting.requests.close()
+            waiting.let_go()
             if waiting.namespace is not None:
                 waiting.namespace.give_back(reusable=True)
         os.close(pidfd)

@@ -206,6 +206,7 @@ class Launcher:
         self._control = control
         self._pid = pid
         self._connected = False
+        self._ending = False
         self._lock = _thread.allocate_lock()
 
     @classmethod
@@ -291,10 +292,20 @@ class Launcher:
         except OSError:
             pass  # the server has ended, which `spawn` says
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether no sandbox can be had from this one any more."""
+        return self._ending
+
+    def end(self) -> None:
+        """Begin what `close` waits for: there is something else to do meanwhile, and no sandbox will be wanted."""
+        self._ending = True
+        self._control.close()
+
     def close(self) -> None:
         """End the server and every sandbox that it still runs; returns when they are gone."""
         if self._pid:
-            self._control.close()
+            self.end()
             pid, self._pid = self._pid, 0
             os.waitpid(pid, 0)
 

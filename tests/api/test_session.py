@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -29,3 +31,21 @@ def test_it_is_one_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             thread.join()
         assert len(found) == 8
         assert len({id(one) for one in found}) == 1
+
+
+def test_a_launcher_that_ends_is_followed_by_another(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from buildkit_py.api.session import Session\n"
+        "def children():\n"
+        "    return len(open(f'/proc/self/task/{os.getpid()}/children').read().split())\n"
+        "with Session(sys.argv[2], sandboxes=True) as session:\n"
+        "    first = session.launcher()\n"
+        "    session.let_launcher_end()\n"
+        "    second = session.launcher()\n"
+        "    print(first is second, second is session.launcher(), children())\n"
+        "print(children())\n"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(tmp_path / "store")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False True 1\n0\n"

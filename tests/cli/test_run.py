@@ -149,6 +149,24 @@ def test_nothing_is_built_for_a_runtime_that_is_not_there(machine):
     assert "exit 3" not in done.stderr
 
 
+def test_one_who_ignores_ended_children_starts_it(machine):
+    """That is handed on at an exec, and the kernel would keep none of ours to be waited for."""
+    for words, code, said in (("box", "sh", "-c", "exit 7"), 7, ""), (("sha256:" + "0" * 64,), 125, "sha256:000"):
+        argv = ["sh", "-c", 'trap "" CHLD; exec "$@"', "sh", *machine.argv("--network=none", *words)]
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            text=True,
+            cwd=machine.home,
+            env=environment(machine.home),
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+        assert said in done.stderr
+        assert "internal error" not in done.stderr
+
+
 def test_a_target_of_a_buildfile_is_built_first(machine):
     if machine.user and not _everybody_may_run(sys.executable):
         # A build starts the interpreter again, as that user.

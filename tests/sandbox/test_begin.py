@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from buildkit_py.sandbox.elsewhere import Elsewhere
 from buildkit_py.sandbox.spec import Outline, RootFilesystem, SandboxMount, SandboxSpec
 
 _SCRIPT = """
@@ -95,31 +93,93 @@ def test_what_a_sandbox_has_to_be_begun_with() -> None:
         assert plain.replace(**change).outline is None
 
 
-def test_a_child_is_sent_elsewhere_and_may_come_back() -> None:
-    allowed = os.sched_getaffinity(0)
-    there = Elsewhere()
-    child = os.fork()
-    if child == 0:
-        time.sleep(60)
-        os._exit(0)
-    try:
-        there.send(child)
-        assert os.sched_getaffinity(child) == allowed
-    finally:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    there.send(child)  # it is gone: nothing to do
+_SENT = """
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.sandbox.affinity import Others
+allowed = os.sched_getaffinity(0)
+first, *rest = sorted(allowed)
+os.sched_setaffinity(0, {first})
+if rest:
+    os.sched_setaffinity(0, allowed)
+while int(open("/proc/self/stat").read().rpartition(")")[2].split()[36]) != first:
+    os.sched_setaffinity(0, {first})
+    os.sched_setaffinity(0, allowed)
+others = Others()
+child = os.fork()
+if child == 0:
+    while True:
+        pass
+os.sched_setaffinity(child, {first})  # where it would stay
+others.send(child)
+print(os.sched_getaffinity(child) == (allowed if rest else {first}), end=" ")
+time.sleep(0.05)
+where = int(open(f"/proc/{child}/stat").read().rpartition(")")[2].split()[36])
+print(not rest or where != first or os.getloadavg()[0] > 2)
+os.kill(child, 9)
+os.waitpid(child, 0)
+others.send(child)  # it is gone: nothing to do
+"""
 
 
-def test_with_one_processor_there_is_no_elsewhere() -> None:
+@pytest.mark.parametrize("one", [False, True])
+def test_a_child_is_sent_to_another_processor_and_may_come_back(one: bool) -> None:
+    words = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one else []
+    command = [*words, sys.executable, "-c", _SENT, str(Path(__file__).parents[2])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "True True\n"
+
+
+def test_what_is_mounted_after_the_beginning_is_there(rootfs: Path, place: Path) -> None:
+    """In a mount namespace of its own, whose mounts are private, as a container's or a machine's without systemd."""
+    base = place / "begun-mounts"
+    base.mkdir()
     script = (
-        "import os, sys, time; sys.path.insert(0, sys.argv[1]); from buildkit_py.sandbox.elsewhere import Elsewhere\n"
-        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
-        "there, child = Elsewhere(), os.fork()\n"
-        "child or (time.sleep(60), os._exit(0))\n"
-        "there.send(child); print(os.sched_getaffinity(child) == os.sched_getaffinity(0)); os.kill(child, 9)\n"
+        "import ctypes, os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from buildkit_py.sandbox import syscalls\n"
+        "from buildkit_py.sandbox.foreground import Foreground\n"
+        "from buildkit_py.sandbox.spec import Outline, RootFilesystem, SandboxMount, SandboxSpec\n"
+        "layer, base = sys.argv[2:4]\n"
+        "syscalls.unshare(syscalls.CLONE_NEWNS)\n"
+        "syscalls.mount(None, b'/', None, syscalls.MS_REC | syscalls.MS_PRIVATE)\n"
+        "[os.mkdir(f'{base}/{name}') for name in ('upper', 'work', 'late')]\n"
+        "starter = Foreground()\n"
+        "starter.begin(Outline('none'))\n"
+        "syscalls.mount(b'tmpfs', f'{base}/late'.encode(), b'tmpfs', 0)\n"
+        "open(f'{base}/late/hello', 'w').close()\n"
+        "root = RootFilesystem(layers=(layer,), upper=f'{base}/upper', work=f'{base}/work')\n"
+        "late = SandboxMount('bind', '/late', source=f'{base}/late')\n"
+        "spec = SandboxSpec(root, ('ls', '/late'), env=(('PATH', '/bin'),), network='none', mounts=(late,))\n"
+        "print(starter.spawn(spec).wait().code)\n"
+        "starter.close()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(Path(__file__).parents[2])], capture_output=True, text=True, check=True
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(rootfs), str(base)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "hello\n0\n"
+
+
+def test_a_signal_at_the_fork_is_the_parents_alone(rootfs: Path, place: Path) -> None:
+    """A handler that raises would unwind the parent's stack in the child, and do there what is the parent's to do."""
+    script = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from buildkit_py.sandbox import begin as begins\n"
+        "from buildkit_py.sandbox.foreground import Foreground\n"
+        "from buildkit_py.sandbox.spec import Outline\n"
+        "clone = begins.clone\n"
+        "def interrupted(*given):\n"
+        "    made = clone(*given)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    return made\n"
+        "begins.clone = interrupted\n"
+        "starter = Foreground()\n"
+        "try:\n"
+        "    starter.begin(Outline('none'))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted', os.getpid() == int(os.environ['SHELL_PID']), flush=True)\n"
+        "finally:\n"
+        "    starter.close()\n"
+        "    print(open(f'/proc/self/task/{os.getpid()}/children').read().split())\n"
     )
-    assert done.stdout == "True\n"
+    words = ["sh", "-c", 'SHELL_PID=$$ exec "$@"', "sh", sys.executable, "-c", script, str(Path(__file__).parents[2])]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("interrupted True\n[]\n", "")

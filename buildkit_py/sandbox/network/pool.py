@@ -18,10 +18,11 @@ import os
 import sys
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.elsewhere import Elsewhere
+from buildkit_py.sandbox.affinity import Others
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, follow_parent
+from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, Unsignalled, follow_parent
 from buildkit_py.sandbox.network.plan import FIRST
+from buildkit_py.sandbox.request import send
 
 _CONTROL = 3
 _MESSAGE = 1 << 12
@@ -61,21 +62,20 @@ class Pool:
     def __init__(self, plan: bytes, host: Host, *, awaits: bool = False) -> None:
         self._plan = plan
         self._sock, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        elsewhere = Elsewhere()
+        others = Others()
         try:
-            self._pid, pidfd = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
-            if self._pid:
-                elsewhere.send(self._pid)
+            with Unsignalled():
+                self._pid, self._pidfd = syscalls.clone(syscalls.CLONE_NEWPID | syscalls.CLONE_NEWNS)
+                if self._pid == 0:
+                    try:
+                        _become_gate(theirs.fileno(), plan, host, awaits=awaits)
+                    finally:
+                        os._exit(1)
+                others.send(self._pid)
         except OSError:
             self._sock.close()
             theirs.close()
             raise
-        if self._pid == 0:
-            try:
-                _become_gate(theirs.fileno(), plan, host, awaits=awaits)
-            finally:
-                os._exit(1)
-        self._pidfd = pidfd
         theirs.close()
         self._begun: Namespace | None = None  # the first one, while nobody has it
         self._kernel = -1  # a netlink socket in it, while there is no way out
@@ -253,10 +253,8 @@ class Pool:
 
     def say(self, message: tuple[object, ...], descriptors: Sequence[int] = ()) -> None:
         """Send the keeper a message; nothing if it has ended."""
-        rights = b"".join([fd.to_bytes(4, sys.byteorder) for fd in descriptors])
-        ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if rights else []
         try:
-            self._sock.sendmsg([marshal.dumps(message)], ancillary)  # type: ignore[arg-type]
+            send(self._sock, marshal.dumps(message), list(descriptors))  # type: ignore[arg-type]
         except OSError:
             pass  # it has ended, which `receive` finds out
 

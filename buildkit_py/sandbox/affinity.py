@@ -1,4 +1,4 @@
-"""Another processor for a child that is to run beside this process, and not when this one waits next.
+"""CPU affinity: another processor for a child that is to run beside this process, and not when this one waits next.
 
 A kernel may start a child on the processor of who forks it, as that one mostly
 waits for it, and look only at the next tick who else is idle. That is up to
@@ -12,7 +12,7 @@ import os
 _PROCESSOR = 36  # behind the name, which may have blanks in it
 
 
-class Elsewhere:
+class Others:
     """The processors other than the one that this process is on now."""
 
     __slots__ = ("_allowed", "_others")
@@ -27,7 +27,8 @@ class Elsewhere:
             pass  # a filter is in the way, or there is no /proc: then as the kernel likes it
 
     def send(self, pid: int) -> None:
-        """Have a child that has just begun go on there, if it is here. It may then be moved as before.
+        """Have a child that has just begun go on there, if it is here. The kernel may then move it as before, but to no
+        processor that this process got later (sched(7)).
 
         To be called at once, with nothing in between: the child may be given the processor that this process has.
         """
