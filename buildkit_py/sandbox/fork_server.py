@@ -84,9 +84,17 @@ class _Waiting:
         self.namespace = namespace
 
     def let_go(self) -> None:
-        """It gets no spec any more, and ends if it got none."""
+        """It gets no spec any more."""
         self.requests.close()
         self.mounts.close()
+
+    def end(self) -> None:
+        """Kill it; others that wait have the socket as well, so it would not notice that nobody sends. When this
+        returns it is gone.
+        """
+        _signal.pidfd_send_signal(self.pidfd, SIGKILL)
+        os.waitpid(self.pid, 0)
+        os.close(self.pidfd)
 
 
 class _Server:
@@ -143,9 +151,7 @@ class _Server:
             self._waiting.remove(waiting)
             self._poll.unregister(waiting.pidfd)
             waiting.let_go()
-            _signal.pidfd_send_signal(waiting.pidfd, SIGKILL)
-            os.waitpid(waiting.pid, 0)
-            os.close(waiting.pidfd)
+            waiting.end()
         pool, self._pool = self._pool, None
         if not pool.failed:
             self._poll.unregister(pool)
@@ -297,8 +303,7 @@ class _Server:
                 pass  # it has closed its end, and so is ending
             finally:
                 waiting.let_go()
-            os.waitpid(waiting.pid, 0)
-            os.close(waiting.pidfd)
+            waiting.end()
             if waiting.namespace is not None:
                 waiting.namespace.give_back(reusable=True)
         return None

@@ -130,30 +130,41 @@ def test_a_child_is_sent_to_another_processor_and_may_come_back(one: bool) -> No
     assert done.stdout == "True True\n"
 
 
-def test_what_is_mounted_after_the_beginning_is_there(rootfs: Path, place: Path) -> None:
-    """In a mount namespace of its own, whose mounts are private, as a container's or a machine's without systemd."""
-    base = place / "begun-mounts"
+@pytest.mark.parametrize("how", ["foreground", "server"])
+def test_what_is_mounted_after_the_beginning_is_there(how: str, rootfs: Path, place: Path) -> None:
+    """In a mount namespace of its own, whose mounts are private, as a container's or a machine's without systemd.
+
+    A fork server has several that wait, each with the sockets of those before it.
+    """
+    base = place / f"begun-mounts-{how}"
     base.mkdir()
     script = (
-        "import ctypes, os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import os, sys, time; sys.path.insert(0, sys.argv[1])\n"
         "from buildkit_py.sandbox import syscalls\n"
         "from buildkit_py.sandbox.foreground import Foreground\n"
+        "from buildkit_py.sandbox.launch import Launcher\n"
         "from buildkit_py.sandbox.spec import Outline, RootFilesystem, SandboxMount, SandboxSpec\n"
-        "layer, base = sys.argv[2:4]\n"
+        "layer, base, how = sys.argv[2:5]\n"
         "syscalls.unshare(syscalls.CLONE_NEWNS)\n"
         "syscalls.mount(None, b'/', None, syscalls.MS_REC | syscalls.MS_PRIVATE)\n"
         "[os.mkdir(f'{base}/{name}') for name in ('upper', 'work', 'late')]\n"
-        "starter = Foreground()\n"
-        "starter.begin(Outline('none'))\n"
+        "if how == 'server':\n"
+        "    starter = Launcher.start()\n"
+        "    starter.prepare('host', 3)\n"
+        "    while len(open(f'/proc/{starter._pid}/task/{starter._pid}/children').read().split()) < 3:\n"
+        "        time.sleep(0.01)\n"
+        "else:\n"
+        "    starter = Foreground()\n"
+        "    starter.begin(Outline('host'))\n"
         "syscalls.mount(b'tmpfs', f'{base}/late'.encode(), b'tmpfs', 0)\n"
         "open(f'{base}/late/hello', 'w').close()\n"
         "root = RootFilesystem(layers=(layer,), upper=f'{base}/upper', work=f'{base}/work')\n"
         "late = SandboxMount('bind', '/late', source=f'{base}/late')\n"
-        "spec = SandboxSpec(root, ('ls', '/late'), env=(('PATH', '/bin'),), network='none', mounts=(late,))\n"
-        "print(starter.spawn(spec).wait().code)\n"
+        "spec = SandboxSpec(root, ('ls', '/late'), env=(('PATH', '/bin'),), mounts=(late,))\n"
+        "print(starter.spawn(spec, stdout=1, stderr=2).wait().code)\n"
         "starter.close()\n"
     )
-    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(rootfs), str(base)]
+    command = [sys.executable, "-c", script, str(Path(__file__).parents[2]), str(rootfs), str(base), how]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "hello\n0\n"
 
