@@ -101,12 +101,12 @@ def stop(text: str, *, signal: int = 0, seconds: float = -1.0, store: str = "") 
     return about.name
 
 
-def ask_to_stop(id: str, *, store: str = "") -> None:
+def ask_to_stop(id: str, *, seconds: float = -1.0, store: str = "") -> None:
     """Begin to end a container as `stop` does; whoever asks looks by itself when it has ended."""
     supervisor = control.connect(_containers(store).path(id))
     if supervisor is not None:
         with supervisor:
-            _ask(supervisor, "stop", 0, -1.0)
+            _ask(supervisor, "stop", 0, seconds)
 
 
 def _stop(containers: Containers, about: About, signal: int, seconds: float) -> None:

@@ -86,11 +86,15 @@ def chosen(project: str, services: Sequence[str], *, store: str = "") -> tuple[M
 class Ending:
     """Ends containers of a project, what others were started after behind these; those that are unrelated together.
 
-    `step` does what can be done now and is called again until `over`.
+    Each has so many seconds for it, below 0: as many as it says itself. `step` does what can be done now and is called
+    again until `over`.
     """
 
-    def __init__(self, wanted: Iterable[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
+    def __init__(
+        self, wanted: Iterable[Member], *, store: str = "", seconds: float = -1.0, ended: Callable[[Member], None]
+    ) -> None:
         self._store = store
+        self._seconds = seconds
         self._ended = ended
         self._left = {one.id: one for one in wanted if one.running}
         self._asked: set[str] = set()
@@ -112,7 +116,7 @@ class Ending:
         for id in free or self._left:
             if id not in self._asked:
                 self._asked.add(id)
-                ask_to_stop(id, store=self._store)
+                ask_to_stop(id, seconds=self._seconds, store=self._store)
 
     def kill(self) -> None:
         """Kill all that are left."""
@@ -124,9 +128,9 @@ class Ending:
                 continue  # it has ended
 
 
-def end(wanted: Iterable[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
-    """End containers of a project, and wait until they have."""
-    ending = Ending(wanted, store=store, ended=ended)
+def end(wanted: Iterable[Member], *, store: str = "", seconds: float = -1.0, ended: Callable[[Member], None]) -> None:
+    """End containers of a project, and wait until they have; `seconds` as for `Ending`."""
+    ending = Ending(wanted, store=store, seconds=seconds, ended=ended)
     while True:
         ending.step()
         if ending.over:
@@ -134,12 +138,14 @@ def end(wanted: Iterable[Member], *, store: str = "", ended: Callable[[Member], 
         time.sleep(_LOOKS)
 
 
-def restart(wanted: Sequence[Member], *, store: str = "", told: Callable[[Member], None]) -> None:
+def restart(
+    wanted: Sequence[Member], *, store: str = "", seconds: float = -1.0, told: Callable[[Member], None]
+) -> None:
     """End containers of a project and start them again, those first that others were started after.
 
-    Raises what starting raises.
+    `seconds` as for `Ending`. Raises what starting raises.
     """
-    end(wanted, store=store, ended=lambda one: None)
+    end(wanted, store=store, seconds=seconds, ended=lambda one: None)
     left = {one.id: one for one in wanted}
     problems: list[PybuildError] = []
 
@@ -208,8 +214,10 @@ def forget_networks(project: str, *, store: str = "") -> None:
             networks.leave(name, tuple(networks.members(name)))
 
 
-def take_down(wanted: Sequence[Member], *, store: str = "", ended: Callable[[Member], None]) -> None:
-    """End and remove containers of a project."""
-    end(wanted, store=store, ended=ended)
+def take_down(
+    wanted: Sequence[Member], *, store: str = "", seconds: float = -1.0, ended: Callable[[Member], None]
+) -> None:
+    """End and remove containers of a project; `seconds` as for `Ending`."""
+    end(wanted, store=store, seconds=seconds, ended=ended)
     for one in reversed(wanted):
         remove(one.id, force=True, store=store)

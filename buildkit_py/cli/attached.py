@@ -31,7 +31,8 @@ class Attached:
     """Some services of a project, looked after until they have ended; all end when `code_from` does, "" for none.
 
     With a `watch` they are replaced when something changes, and nothing but a signal ends it all; services that come
-    to the project are among them then, unless they are `fixed`.
+    to the project are among them then, unless they are `fixed`. `seconds` is what each has to end in, below 0: as many
+    as it says itself.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Attached:
         watch: ProjectWatch | None = None,
         *,
         fixed: bool = True,
+        seconds: float = -1.0,
     ) -> None:
         self._project = project
+        self._seconds = seconds
         self._names = tuple(names)
         self._code_from = code_from
         self._watch = watch
@@ -137,7 +140,7 @@ class Attached:
         if self._watch is not None:
             self._watch.close()
         before = len(self._signals)
-        ending = Ending(self._members(), ended=lambda one: tell(one.service, "ended"))
+        ending = Ending(self._members(), seconds=self._seconds, ended=lambda one: tell(one.service, "ended"))
         while True:
             ending.step()
             if ending.over:

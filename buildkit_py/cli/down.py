@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from buildkit_py.cli.options import Command, Option, parse
-from buildkit_py.cli.project import OPTIONS
+from buildkit_py.cli.project import OPTIONS, PATIENCE
 
 
 def parser() -> Command:
@@ -16,6 +16,7 @@ def parser() -> Command:
         ("pybuild down [options] [SERVICE…]",),
         (
             *OPTIONS,
+            PATIENCE,
             Option(("-v", "--volumes"), "remove the volumes of the project, too, with all data in them"),
         ),
         about=(
@@ -32,13 +33,14 @@ def main(argv: list[str]) -> int:
     from buildkit_py.api import project as projects
     from buildkit_py.api.volumes import listed, remove
     from buildkit_py.cli.notices import say
-    from buildkit_py.cli.project import name_of, project_of, tell
+    from buildkit_py.cli.project import name_of, patience, project_of, tell
     from buildkit_py.errors import UsageError
     from buildkit_py.events import Notice
 
     parsed = parse(parser(), argv)
     if parsed.has("volumes") and parsed.operands:
         raise UsageError("`-v` removes the volumes of all services", hint="leave the services or `-v` out")
+    seconds = patience(parsed)
     volumes: tuple[str, ...] = ()
     by_name = bool(parsed.one("project")) and "file" not in parsed.given
     if by_name:
@@ -48,7 +50,7 @@ def main(argv: list[str]) -> int:
         name, volumes = project.name, project.volumes
     found = projects.chosen(name, parsed.operands)
     volumes = tuple(dict.fromkeys((*volumes, *projects.own_volumes(name))))
-    projects.take_down(found, ended=lambda one: tell(one.service, "ended"))
+    projects.take_down(found, seconds=seconds, ended=lambda one: tell(one.service, "ended"))
     if not parsed.operands:
         projects.forget_networks(name)
     if parsed.has("volumes"):

@@ -18,6 +18,7 @@ PROJECT = Option(("-p", "--project"), "the project's name, in place of what its 
 FILE = Option(
     ("-f", "--file"), "a compose file, in place of the one that is found", "FILE", many=True, completes="file"
 )
+PATIENCE = Option(("-t", "--timeout"), "how many seconds a container has to end in before SIGKILL", "SECONDS")
 OPTIONS = (
     FILE,
     PROJECT,
@@ -65,6 +66,13 @@ def name_of(parsed: Parsed) -> str:
         check_name(parsed.one("project"))
         return parsed.one("project")
     return project_of(parsed).name
+
+
+def patience(parsed: Parsed) -> float:
+    """How many seconds `PATIENCE` gives, below 0 where it was not given. Raises `UsageError`."""
+    from buildkit_py.cli import values
+
+    return values.seconds(parsed.one("timeout"), "--timeout") if "timeout" in parsed.given else -1.0
 
 
 def with_dependencies(project: Project, wanted: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.cli.listener import library
 from buildkit_py.cli.options import Command, Option, parse
-from buildkit_py.cli.project import OPTIONS, project_of, tell, with_dependencies
+from buildkit_py.cli.project import OPTIONS, PATIENCE, patience, project_of, tell, with_dependencies
 from buildkit_py.errors import UsageError
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ def parser() -> Command:
             Option(("--force-recreate",), "replace all containers, also those of which nothing has changed"),
             Option(("--remove-orphans",), "remove containers of services that the files do not have any more"),
             Option(("--watch",), "build and replace services whenever something changes that they are made from"),
+            PATIENCE,
             Option(("--exit-code-from",), "end all when this one ends, with its exit code", "SERVICE"),
             Option(("--progress",), "how builds are shown", "KIND", choices=("auto", "tty", "plain", "quiet")),
         ),
@@ -63,6 +64,8 @@ def main(argv: list[str]) -> int:
     detached = parsed.has("detach") or parsed.has("wait")
     if detached and code_from:
         raise UsageError("`--exit-code-from` waits for an end", hint="leave `-d` and `--wait` out")
+    if detached and "timeout" in parsed.given:
+        raise UsageError("`--timeout` is for the end, and they stay", hint="give it to `pybuild down`")
     if parsed.has("build") and parsed.has("no-build"):
         raise UsageError("`--build` and `--no-build` contradict each other", hint="leave one of them out")
     seconds = values.seconds(parsed.one("wait-timeout"), "--wait-timeout") if "wait-timeout" in parsed.given else None
@@ -88,7 +91,7 @@ def main(argv: list[str]) -> int:
             from buildkit_py.cli.watched import project_inputs
 
             watch = ProjectWatch(argv, project_inputs(witness), here())
-        attached = Attached(project, names, code_from, watch, fixed=bool(parsed.operands))
+        attached = Attached(project, names, code_from, watch, fixed=bool(parsed.operands), seconds=patience(parsed))
         return attached.run(lambda tick: bring(parsed, project, runnables, seconds, tick=tick))
 
 

@@ -65,6 +65,27 @@ def test_a_life(svc: World) -> None:
     assert svc.run("down").stderr == ""
 
 
+def test_how_long_containers_have_to_end_in(svc: World) -> None:
+    """Those of these services say 20 seconds, and hear nothing."""
+    compose(svc, web=service(f"trap '' TERM; echo ready; {LOOP}"))
+    svc.run("up", "-d")
+    before = rows(svc)["web"]
+    began = time.monotonic()
+    svc.run("restart", "-t", "0.2")
+    svc.run("down", "--timeout=0", "-p", "shop")
+    assert time.monotonic() - began < 15  # seconds, of the 40 that they would have
+    assert before["status"] == "running"
+    assert states(svc) == {}
+    for command in (("up", "-d", "-t", "1"), ("down", "-t", "soon"), ("restart", "-t", "")):
+        assert svc.run(*command, ok=False).returncode == 2, command
+    with in_foreground(svc, "-t", "0.2") as up:
+        until(lambda: states(svc) == {"web": "running"} and "ready" in log(svc, "web"))
+        began = time.monotonic()
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=60)
+        assert time.monotonic() - began < 15
+
+
 def test_the_order_of_dependencies_and_their_conditions(svc: World) -> None:
     """Each says in a file that all share what it saw when it started."""
     share = "volumes: ['./share:/share']"
