@@ -9,7 +9,7 @@ from itertools import count
 from buildkit_py.api.request import BuildResult, TargetResult, TargetSummary
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
-from buildkit_py.errors import PybuildError, StepFailed, UsageError
+from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import BuildFinished, BuildStarted, Exported, Notice
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildkit_py.executor.local import LocalExecutor
     from buildkit_py.executor.pack_layers import Packer
     from buildkit_py.executor.result import Result
+    from buildkit_py.executor.run_place import Asked
     from buildkit_py.executor.settings import Given
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
@@ -329,13 +330,15 @@ class Build:
         return BuildResult((TargetResult(names, "", plan=steps),), self.session.clock(), ran, len(steps) - ran)
 
     def _packer(self) -> Packer:
+        from buildkit_py.api.write_out import load_exporter
         from buildkit_py.executor.pack_layers import Packer
 
-        return Packer(self.session.store, self.session.materializer(), self.compression, epoch=self.epoch)
+        return Packer(
+            self.session.store, self.session.materializer(), self.compression, epoch=self.epoch, spare=load_exporter
+        )
 
     def executor(self, log_dir: str, compression: str, *, mends: bool = False) -> LocalExecutor:
         """What performs the steps; their logs go to `log_dir`. `mends`: who calls it mends what fails."""
-        from buildkit_py.api.failed_steps import keeper
         from buildkit_py.executor.local import LocalExecutor
         from buildkit_py.executor.settings import Settings
 
@@ -350,11 +353,11 @@ class Build:
                 log_dir,
                 network=self.session.config.network,
                 compression=compression,
-                ca_bundle=self.ca_bundle(),
+                ca_bundle=self.session.ca_bundle(),
                 offline=self.request.offline,
                 save=self._save,
                 restore=self.caches.mounts().restore if self.request.cache_from and self.caches else None,
-                keep_failed=keeper(self.session) if self.request.on_error != "fail" else None,
+                keep_failed=self._keep_failed if self.request.on_error != "fail" else None,
                 mends=mends,
                 own=self.request.kept_out,
             ),
@@ -362,6 +365,11 @@ class Build:
         )
         self.executors.append(executor)
         return executor
+
+    def _keep_failed(self, asked: Asked, upper: str) -> None:
+        from buildkit_py.api.failed_steps import keep
+
+        keep(self.session, asked, upper)
 
     def given(self) -> Given:
         """What a person gave to the build besides its files."""
@@ -381,19 +389,6 @@ class Build:
         began = self.session.clock()
         place(directories, source, base, dest, privileged=self.session.identity.privileged)
         self.emit(Exported("save-always", os.path.join(base, dest), "", self.session.clock() - began))
-
-    def ca_bundle(self) -> bytes:
-        """The certificates that steps are to trust, b"" where the configuration names none."""
-        path = self.session.config.ca_bundle
-        if not path:
-            return b""
-        try:
-            with open(path, "rb") as file:
-                return file.read()
-        except OSError as problem:
-            raise UsageError(
-                f"the certificates to trust cannot be read: {problem.strerror}", at=path, hint="see PYBUILD_CA_BUNDLE"
-            ) from problem
 
     def solver(self, executor: LocalExecutor, packer: Packer | None, targets: tuple[Target, ...]) -> Solver:
         from buildkit_py.api.maker import maker

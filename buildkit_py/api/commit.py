@@ -74,17 +74,18 @@ def _commit(
     from buildkit_py.api.write_out import PACKED_AS
     from buildkit_py.executor.make_layer import from_entries
     from buildkit_py.executor.pack_layers import Packer
-    from buildkit_py.exporter.image import Built, check_count, make_image, refuse_impure, timestamp
+    from buildkit_py.exporter.image import Built, make_image, refuse_impure, timestamp
     from buildkit_py.frontend.changes import changed
     from buildkit_py.image import platform
     from buildkit_py.image.config import History
+    from buildkit_py.image.layer_count import check_count
 
     store = session.store
     document = _document(about)
     config = changed(document, changes, name="--change")
     for layer in about.layers:
         store.layers.use(layer)
-    refuse_impure(store, about.layers)
+    refuse_impure(map(store.layers.get, about.layers))
     check_count(len(about.layers) + 1)
     base = store.snapshots.push_all("", about.layers)
     compression = PACKED_AS[session.config.compression]

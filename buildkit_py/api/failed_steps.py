@@ -8,8 +8,6 @@ from buildkit_py.store.usage import disk_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from buildkit_py.api.session import Session
     from buildkit_py.executor.run_place import Asked
 
@@ -19,12 +17,8 @@ def name_of(asked: Asked) -> str:
     return key_of("failed", op_parts(asked.op), asked.stands_on, asked.snapshots)
 
 
-def keeper(session: Session) -> Callable[[Asked, str], None]:
-    """What keeps the directory that a failed step wrote in the session's store. It raises `StoreError`."""
-
-    def keep(asked: Asked, upper: str) -> None:
-        size = disk_bytes(upper)
-        session.store.failed.keep(name_of(asked), upper)
-        session.grew(size)
-
-    return keep
+def keep(session: Session, asked: Asked, upper: str) -> None:
+    """Keep the directory that a failed step wrote in the session's store. Raises `StoreError`."""
+    size = disk_bytes(upper)
+    session.store.failed.keep(name_of(asked), upper)
+    session.grew(size)

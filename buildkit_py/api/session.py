@@ -96,6 +96,21 @@ class Session:
             self.small = KeepSmall(self.store, self._cache_max)
         self.small.grew(count)
 
+    def ca_bundle(self) -> bytes:
+        """The certificates that steps are to trust, b"" where the configuration names none. Raises `UsageError`."""
+        path = self.config.ca_bundle
+        if not path:
+            return b""
+        try:
+            with open(path, "rb") as file:
+                return file.read()
+        except OSError as problem:
+            from buildkit_py.errors import UsageError
+
+            raise UsageError(
+                f"the certificates to trust cannot be read: {problem.strerror}", at=path, hint="see PYBUILD_CA_BUNDLE"
+            ) from problem
+
     def clock(self) -> float:
         """Seconds since the session began."""
         return time.monotonic() - self.began

@@ -83,7 +83,7 @@ class WriteOut:
                     hint="name this one with -t, or another one with --against",
                 )
             if self.packer is not None:
-                from buildkit_py.exporter.image import check_count
+                from buildkit_py.image.layer_count import check_count
 
                 check_count(_count_layers(target.step), at=target.position)
             if not target.host:
@@ -182,15 +182,16 @@ class WriteOut:
 
         store = self.session.store
         layers = store.snapshots.layers(snapshot)
+        metas = tuple([store.layers.get(layer) for layer in layers])
         inherited = target.history[: target.inherited]
         own = target.history[target.inherited :]
         created = next((entry.created for entry in reversed(inherited) if entry.created), "")
         history = list(inherited)
         # From the top: what a base image says of its own layers need not be complete.
-        remaining = iter(layers[len(layers) - sum(not entry.empty_layer for entry in own) :])
+        remaining = iter(metas[len(layers) - sum(not entry.empty_layer for entry in own) :])
         for entry in own:
             if not entry.empty_layer:
-                meta = store.layers.get(next(remaining))
+                meta = next(remaining)
                 created = timestamp(meta.created) if meta is not None and meta.created else created
             history.append(entry.replace(created=created))
         built = Built(
@@ -203,6 +204,7 @@ class WriteOut:
             labels=self.request.labels,
             inherited=len(inherited),
             epoch=self.epoch,
+            metas=metas,
         )
         return make_image(store, built, packer.blob, docker_types=output is not None and output.docker_types)
 
@@ -300,7 +302,7 @@ class WriteOut:
         from buildkit_py.exporter.image import refuse_impure
 
         layers = self.session.store.snapshots.layers(snapshot)
-        refuse_impure(self.session.store, layers)
+        refuse_impure(map(self.session.store.layers.get, layers))
         return self.session.materializer().trees(layers).directories
 
     def _local(self, trees: Sequence[str], dest: str) -> None:
@@ -383,3 +385,13 @@ def pushes(outputs: Sequence[OutputSpec]) -> bool:
 def wants_image(outputs: Sequence[OutputSpec]) -> bool:
     """Whether one of these outputs is an image."""
     return any(output.kind in _IMAGES for output in outputs)
+
+
+def load_exporter() -> None:
+    """What writes an image, and its name: loaded while there is time."""
+    try:
+        import buildkit_py.exporter.image
+        import buildkit_py.image.reference
+        import buildkit_py.store.images  # noqa: F401
+    except ImportError:
+        pass  # who needs it says so

@@ -56,7 +56,8 @@ class _Task:
 class Packer:
     """Packs layers of `store` with one compression. `epoch`: later times become these seconds.
 
-    `force`: pulled layers are packed anew, too.
+    `force`: pulled layers are packed anew, too. `spare` is done once in the thread that packs ahead, when it has
+    nothing left: commands run then.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class Packer:
         epoch: int | None = None,
         *,
         force: bool = False,
+        spare: Callable[[], object] | None = None,
     ) -> None:
         self._force = force
+        self._spare = spare
         self._store = store
         self._materializer = materializer
         self._compression = compression
@@ -113,12 +116,19 @@ class Packer:
     def _work(self) -> None:
         while True:
             with self._lock:
-                if not self._queue:
+                layer, task, spare = "", None, None
+                if self._queue:
+                    layer = self._queue.pop(0)
+                    task = self._tasks[layer]
+                elif self._spare is not None:
+                    spare, self._spare = self._spare, None
+                else:
                     self._threads -= 1
                     return
-                layer = self._queue.pop(0)
-                task = self._tasks[layer]
-            self._settle(layer, task)
+            if task is not None:
+                self._settle(layer, task)
+            elif spare is not None:
+                spare()
 
     def _settle(self, layer: str, task: _Task) -> None:
         try:

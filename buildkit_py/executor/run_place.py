@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from buildkit_py.executor.materialize import Materializer
     from buildkit_py.executor.result import Result
     from buildkit_py.executor.settings import Given, Settings
+    from buildkit_py.executor.ssh_forward import AgentMounts
     from buildkit_py.graph.op import Service
     from buildkit_py.graph.step import Step
     from buildkit_py.store.store import Store
@@ -80,8 +81,6 @@ class Places:
 
         Raises `BuildfileError`, `SandboxError`, and what getting its filesystems raises.
         """
-        from buildkit_py.executor.ssh_forward import AgentMounts
-
         step, op = asked.step, asked.op
         trees = self._files.trees(asked.stands_on, step_id)
         seen = [self._files.trees(name, step_id) if name else None for name in asked.snapshots]
@@ -96,15 +95,21 @@ class Places:
             waiting,
             self._settings.restore,
         )
-        agents = AgentMounts(self._store, self._given.agent, step)
         network = self.network(op)
         resolv_conf = self.networks.resolv_conf(network)
         root = RootFilesystem(trees.directories, host=trees.host)
         # The last that may fail: what it takes, only the place gives back.
-        mounts = Mounts(step, op, seen, self._given.secret, caches, agents, self._settings.ca_bundle)
+        mounts = Mounts(
+            step, op, seen, self._given.secret, caches, lambda: self._agents(step), self._settings.ca_bundle
+        )
         spec = sandbox_spec(op, root, tuple(mounts.specs), tuple(mounts.env), network, resolv_conf)
         services = [self._container(service, asked.snapshots, network, step_id) for service in op.services]
         return RunPlace(asked, trees.roots, spec, mounts, tuple(services))
+
+    def _agents(self, step: Step) -> AgentMounts:
+        from buildkit_py.executor.ssh_forward import AgentMounts
+
+        return AgentMounts(self._store, self._given.agent, step)
 
     def network(self, op: Run) -> str:
         """The network of a Run, one of those of `Choice`: with services the isolated one, for only there are they

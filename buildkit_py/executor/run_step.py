@@ -99,11 +99,12 @@ class Mounts:
         trees: Sequence[Trees | None],
         secret: Callable[[str], bytes | None],
         caches: CacheMounts,
-        agents: AgentMounts,
+        agents: Callable[[], AgentMounts],
         ca_bundle: bytes = b"",
     ) -> None:
         self._step = step
-        self._agents = agents
+        self._agents: AgentMounts | None = None
+        self._new_agents = agents
         self._secret = secret
         self._caches = caches
         self.env: list[tuple[str, str]] = []
@@ -127,7 +128,8 @@ class Mounts:
     def release(self) -> None:
         """Give the cache mounts and the agents back."""
         self._caches.release()
-        self._agents.release()
+        if self._agents is not None:
+            self._agents.release()
 
     def _add(self, mount: Mount, tree: Trees | None, op: Run) -> None:
         target = absolute(mount.target, op)
@@ -151,6 +153,8 @@ class Mounts:
             case "secret":
                 self._add_secret(mount, target)
             case "ssh":
+                if self._agents is None:  # what forwards them is loaded for those who want it
+                    self._agents = self._new_agents()
                 if (spec := self._agents.take(mount, target)) is not None:
                     self.specs.append(spec)
                 if not any(name == AGENT_VARIABLE for name, _ in (*op.env, *self.env)):

@@ -13,15 +13,16 @@ import time
 from buildkit_py.errors import ExportError, StoreCorrupt, UsageError
 from buildkit_py.image import document, manifest, platform
 from buildkit_py.image.config import History, ImageConfig, ImageDocument
-from buildkit_py.image.manifest import MAX_LAYERS, Descriptor, Manifest
+from buildkit_py.image.layer_count import check_count
+from buildkit_py.image.manifest import Descriptor, Manifest
 from buildkit_py.image.platform import Platform
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
-from buildkit_py.store.layers import LayerBlob
+from buildkit_py.store.layers import LayerBlob, LayerMeta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from buildkit_py.store.store import Store
 
@@ -32,7 +33,7 @@ class Built(Record):
     `created` of a history entry is when its step's result was made (RFC 3339);
     "" where that is not known. The first `inherited` entries are the base
     image's and are never changed. `labels` are added to those of `config`.
-    `epoch` is SOURCE_DATE_EPOCH: no later time is written.
+    `epoch` is SOURCE_DATE_EPOCH: no later time is written. `metas` are the layers' descriptions, if they were read.
     """
 
     config: ImageConfig
@@ -44,6 +45,7 @@ class Built(Record):
     labels: tuple[tuple[str, str], ...] = ()
     inherited: int = 0
     epoch: int | None = None
+    metas: tuple[LayerMeta | None, ...] = ()
 
 
 class Image(Record):
@@ -72,7 +74,7 @@ def make_image(store: Store, built: Built, blob_of: Callable[[str], LayerBlob], 
     in the store. Raises `ExportError` for more layers than can be mounted and
     for impure ones, `UsageError` for zstd layers under docker's media types.
     """
-    refuse_impure(store, built.layers)
+    refuse_impure(built.metas or map(store.layers.get, built.layers))
     check_count(len(built.layers))
     blobs = [blob_of(layer) for layer in built.layers]
     history = _history(built, len(blobs))
@@ -108,16 +110,6 @@ def make_image(store: Store, built: Built, blob_of: Callable[[str], LayerBlob], 
         )
     )
     return store.blobs.put(data)
-
-
-def check_count(layers: int, *, at: object = None) -> None:
-    """Raise `ExportError` if an image may not have so many layers."""
-    if layers > MAX_LAYERS:
-        raise ExportError(
-            f"the image would have {layers} layers; the most is {MAX_LAYERS}",
-            at=at,
-            hint="join RUN instructions, or COPY --from this stage into a new one",
-        )
 
 
 def _descriptor(blob: LayerBlob, docker_types: bool) -> Descriptor:
@@ -166,10 +158,9 @@ def load(store: Store, digest: str) -> Image:
         raise StoreCorrupt(f"the image `{digest}` in the store is damaged: {problem}") from problem
 
 
-def refuse_impure(store: Store, layers: Sequence[str], *, at: object = None) -> None:
+def refuse_impure(layers: Iterable[LayerMeta | None], *, at: object = None) -> None:
     """Raise `ExportError` if one of these layers stands on this machine's own root: such a layer never leaves it."""
-    for layer in layers:
-        meta = store.layers.get(layer)
+    for meta in layers:
         if meta is not None and meta.impure:
             raise ExportError(
                 "what stands on this machine's own root filesystem does not leave the machine",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from buildkit_py import json_text
 from buildkit_py.digest import is_sha256
 from buildkit_py.image import strict_json
+from buildkit_py.image.layer_count import MAX_LAYERS
 from buildkit_py.image.platform import Platform
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.record import Record
@@ -35,7 +36,6 @@ CONFIGS = frozenset((OCI_CONFIG, DOCKER_CONFIG))
 ACCEPTED = (OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST)
 
 MAX_MANIFEST = 4 << 20
-MAX_LAYERS = 500
 MAX_MANIFESTS = 1000
 MAX_SIZE = (1 << 63) - 1
 

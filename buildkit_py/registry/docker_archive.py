@@ -15,7 +15,8 @@ from buildkit_py.digest import is_sha256
 from buildkit_py.errors import ImageNotFound, PybuildError, SourceError
 from buildkit_py.image import document, manifest, reference
 from buildkit_py.image.document import MAX_CONFIG
-from buildkit_py.image.manifest import MAX_LAYERS, MAX_MANIFEST, Descriptor, Manifest
+from buildkit_py.image.layer_count import MAX_LAYERS
+from buildkit_py.image.manifest import MAX_MANIFEST, Descriptor, Manifest
 from buildkit_py.image.strict_json import Malformed, objects, parse_object, text, texts
 from buildkit_py.registry import bundle
 from buildkit_py.registry.bundle import Piece, PieceReader

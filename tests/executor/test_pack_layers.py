@@ -50,6 +50,30 @@ def test_a_layer_that_was_not_here_is_packed_when_it_was_made_again(session: Ses
 
 
 @pytest.mark.timeout(30)
+def test_what_there_is_time_for_is_done_once_and_after_the_packing(session: Session) -> None:
+    store = session.store
+    layer = made(store)
+    done: list[bool] = []
+    over = threading.Event()
+
+    def spare() -> None:
+        done.append(store.layers.blob(layer, "zstd") is not None)
+        over.set()
+
+    packer = Packer(store, session.materializer(), "zstd", spare=spare)
+    packer.blob(layer)  # by this thread: nothing is done ahead
+    assert done == []
+    store.layers.unset_blob(layer, "zstd")
+    packer.forget()
+    packer.begin(layer)
+    over.wait()
+    packer.forget()
+    packer.begin(layer)
+    packer.blob(layer)
+    assert done == [True]
+
+
+@pytest.mark.timeout(30)
 def test_nobody_waits_for_what_was_being_made_when_all_was_forgotten(session: Session) -> None:
     store = session.store
     layer = made(store, "zstd")
