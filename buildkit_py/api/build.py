@@ -164,7 +164,7 @@ class Build:
             self.emit(Notice("warning", f"`pybuild ci save` will not know of this build: {problem}"))
 
     def _run(self, targets: tuple[Target, ...], build_id: str, log_dir: str, recorder: Recorder) -> BuildResult:
-        from buildkit_py.api.write_out import WriteOut
+        from buildkit_py.api.write_out import WriteOut, load_exporter
 
         request, session = self.request, self.session
         self.emit(BuildStarted(build_id, _title(request)))
@@ -183,7 +183,7 @@ class Build:
             return run_tests(self, targets, log_dir)
         makes_images = self.makes_images or any(target.tags for target in targets)
         makes_images = makes_images or (request.image and not any(target.host for target in targets))
-        packer = self.packer = self._packer() if makes_images else None
+        packer = self.packer = self._packer(load_exporter) if makes_images else None
         if request.cache_to and not request.dry_run:
             self.cache_packer = packer or self._packer()
         out = WriteOut(request, session, self.emit, packer, self.epoch, self.witness)
@@ -329,13 +329,10 @@ class Build:
         ran = sum(step.verdict != "CACHED" for step in steps)
         return BuildResult((TargetResult(names, "", plan=steps),), self.session.clock(), ran, len(steps) - ran)
 
-    def _packer(self) -> Packer:
-        from buildkit_py.api.write_out import load_exporter
+    def _packer(self, spare: Callable[[], object] | None = None) -> Packer:
         from buildkit_py.executor.pack_layers import Packer
 
-        return Packer(
-            self.session.store, self.session.materializer(), self.compression, epoch=self.epoch, spare=load_exporter
-        )
+        return Packer(self.session.store, self.session.materializer(), self.compression, epoch=self.epoch, spare=spare)
 
     def executor(self, log_dir: str, compression: str, *, mends: bool = False) -> LocalExecutor:
         """What performs the steps; their logs go to `log_dir`. `mends`: who calls it mends what fails."""

@@ -46,6 +46,7 @@ class Up:
     `runnables` are what their containers run, by service; `shown` calls what it is given with an `emit`; `tell` hears
     of each service what was done; `tick` is called again and again while something is waited for, and may raise.
     `seconds` is the most that is waited for what others depend on, None for any time. `recreate`: all are replaced.
+    What is replaced has `patience` seconds to end in, below 0: as many as it says itself.
     """
 
     def __init__(
@@ -58,9 +59,11 @@ class Up:
         tick: Callable[[], None] = lambda: None,
         seconds: float | None = None,
         recreate: bool = False,
+        patience: float = -1.0,
         store: str = "",
     ) -> None:
         self._project = project
+        self._patience = patience
         self._runnables = runnables
         self._shown = shown
         self._tell = tell
@@ -273,10 +276,10 @@ class Up:
                 self._tell(service.name, "runs as it is to be")
                 return None
             said = "restarted" if old.running else "started"
-            stop_container(old.id, store=self._store)
+            stop_container(old.id, seconds=self._patience, store=self._store)
         else:
             if old is not None:
-                stop_container(old.id, store=self._store)
+                stop_container(old.id, seconds=self._patience, store=self._store)
                 remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
             more = {KEY: {**about, "fingerprint": print_of}, "labels": service.labels}
             project = project_of(request.network)

@@ -64,11 +64,10 @@ def main(argv: list[str]) -> int:
     detached = parsed.has("detach") or parsed.has("wait")
     if detached and code_from:
         raise UsageError("`--exit-code-from` waits for an end", hint="leave `-d` and `--wait` out")
-    if detached and "timeout" in parsed.given:
-        raise UsageError("`--timeout` is for the end, and they stay", hint="give it to `pybuild down`")
     if parsed.has("build") and parsed.has("no-build"):
         raise UsageError("`--build` and `--no-build` contradict each other", hint="leave one of them out")
     seconds = values.seconds(parsed.one("wait-timeout"), "--wait-timeout") if "wait-timeout" in parsed.given else None
+    end = patience(parsed)
     if parsed.has("watch"):
         if detached or code_from or parsed.has("no-build"):
             raise UsageError(
@@ -91,7 +90,7 @@ def main(argv: list[str]) -> int:
             from buildkit_py.cli.watched import project_inputs
 
             watch = ProjectWatch(argv, project_inputs(witness), here())
-        attached = Attached(project, names, code_from, watch, fixed=bool(parsed.operands), seconds=patience(parsed))
+        attached = Attached(project, names, code_from, watch, fixed=bool(parsed.operands), seconds=end)
         return attached.run(lambda tick: bring(parsed, project, runnables, seconds, tick=tick))
 
 
@@ -159,6 +158,7 @@ def bring(
         tick=tick,
         seconds=seconds,
         recreate=parsed.has("force-recreate"),
+        patience=patience(parsed),
     )
     up.bring(tuple(runnables), until_ready=parsed.has("wait"))
 
@@ -201,7 +201,7 @@ def _orphans(parsed: Parsed, project: Project) -> None:
     known = {one.name for one in (*project.services, *project.disabled)}
     found = [one for one in members(project.name) if one.service not in known]
     if found and parsed.has("remove-orphans"):
-        take_down(found, ended=lambda one: tell(one.service, "ended"))
+        take_down(found, seconds=patience(parsed), ended=lambda one: tell(one.service, "ended"))
     elif found:
         from buildkit_py.cli.notices import say
         from buildkit_py.events import Notice

@@ -47,8 +47,8 @@ def load_packing(compression: str) -> None:
         from buildkit_py.image.compress import compressor
 
         compressor(compression, size=0)
-    except ImportError:
-        pass  # whoever packs is told
+    except Exception:  # pybuild itself is being replaced, or cannot be read
+        return  # whoever packs is told
 
 
 def from_directory(

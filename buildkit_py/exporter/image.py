@@ -158,12 +158,11 @@ def load(store: Store, digest: str) -> Image:
         raise StoreCorrupt(f"the image `{digest}` in the store is damaged: {problem}") from problem
 
 
-def refuse_impure(layers: Iterable[LayerMeta | None], *, at: object = None) -> None:
-    """Raise `ExportError` if one of these layers stands on this machine's own root: such a layer never leaves it."""
-    for meta in layers:
+def refuse_impure(metas: Iterable[LayerMeta | None]) -> None:
+    """Raise `ExportError` if one of these is of a layer on this machine's own root: such a layer never leaves it."""
+    for meta in metas:
         if meta is not None and meta.impure:
             raise ExportError(
                 "what stands on this machine's own root filesystem does not leave the machine",
-                at=at,
                 hint="copy what it made into a target that starts from a real base image or from scratch",
             )

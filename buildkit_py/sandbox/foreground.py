@@ -15,11 +15,12 @@ from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.affinity import Others
 from buildkit_py.sandbox.begin import begin
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.host import SIGKILL, Host, Unsignalled
+from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
 from buildkit_py.sandbox.mount_table import MountTable
 from buildkit_py.sandbox.pidfds import has_ended
 from buildkit_py.sandbox.request import USUAL, Stdio, in_memory, send
+from buildkit_py.sandbox.unsignalled import Unsignalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

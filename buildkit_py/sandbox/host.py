@@ -54,20 +54,6 @@ class Host:
         return program
 
 
-class Unsignalled:
-    """A context manager in which no signal is handled: around a fork, and until it is noted what was forked.
-
-    A handler that raises would do so in the child as well, and unwind its parent's stack there. The child lets signals
-    through itself.
-    """
-
-    def __enter__(self) -> None:
-        self._before = _signal.pthread_sigmask(SIG_SETMASK, _signal.valid_signals())
-
-    def __exit__(self, *_: object) -> None:
-        _signal.pthread_sigmask(SIG_SETMASK, self._before)
-
-
 def follow_parent(host: Host) -> None:
     """Ask to be killed with the parent. A change of user clears this, so it is asked for twice."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, SIGKILL)

@@ -18,11 +18,12 @@ import time
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, in_memory, send
 from buildkit_py.sandbox.spec import Exit
+from buildkit_py.sandbox.unsignalled import Unsignalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, NoReturn
 
     from buildkit_py.sandbox.network.plan import Plan
     from buildkit_py.sandbox.spec import SandboxSpec
@@ -318,18 +319,17 @@ class Launcher:
 
 def _fork_server(control: int) -> int:
     parent = os.getpid()
-    # A signal now must not raise in the child what the builder's handlers raise: that would unwind the builder's stack.
-    before = _signal.pthread_sigmask(_SIG_SETMASK, _signal.valid_signals())
-    pid = -1
     try:
-        pid = os.fork()
+        with Unsignalled():
+            pid = os.fork()
+            if pid == 0:
+                _become_server(control, parent)
     except OSError as error:
         raise SandboxError(f"cannot start a process: {os.strerror(error.errno or 0).lower()}") from error
-    finally:
-        if pid:
-            _signal.pthread_sigmask(_SIG_SETMASK, before)
-    if pid:
-        return pid
+    return pid
+
+
+def _become_server(control: int, parent: int) -> NoReturn:
     try:
         os.setsid()  # Ctrl-C in a terminal is the builder's to handle
         for number in _signal.valid_signals():

@@ -1,4 +1,4 @@
-"""pybuild runs from its source alone, without being installed."""
+"""pybuild runs from its source alone: it asks nobody for a distribution of its name, which need not be installed."""
 
 from __future__ import annotations
 

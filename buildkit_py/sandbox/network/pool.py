@@ -20,9 +20,10 @@ import sys
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.affinity import Others
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, Unsignalled, follow_parent
+from buildkit_py.sandbox.host import SIG_SETMASK, SIGKILL, Host, follow_parent
 from buildkit_py.sandbox.network.plan import FIRST
 from buildkit_py.sandbox.request import send
+from buildkit_py.sandbox.unsignalled import Unsignalled
 
 _CONTROL = 3
 _MESSAGE = 1 << 12
