@@ -76,11 +76,11 @@ def parse_output(text: str) -> Output:
 
 def split(text: str) -> list[str]:
     """The fields of a line of CSV. Raises `UsageError` where it is none."""
-    import csv
+    import _csv  # the C half of `csv`, which imports re
 
     try:
-        rows = list(csv.reader([text], strict=True))
-    except csv.Error as problem:
+        rows = list(_csv.reader([text], strict=True))
+    except _csv.Error as problem:
         raise UsageError(f"the output `{text}` cannot be read: {problem}") from problem
     if len(rows) != 1 or not rows[0] or not any(rows[0]):
         raise UsageError("the output is empty", hint="write -o DIR, or -o type=oci,dest=FILE")
