@@ -34,17 +34,15 @@ def begin(
     outline: Outline,
     *,
     network: int = -1,
-    connected: tuple[int, int] = (-1, -1),
     others: Others | None = None,
     heirloom: Heirloom | None = None,
 ) -> tuple[int, int, _socket.socket]:
     """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
 
     The socket takes one request, for a spec with this `outline`; if the ground could not be laid, that is reported
-    then. `network` is as for `spawn`; without it, the process has one of its own, unless it is the host's, and
-    `connected` are both ends of the pipe. It is sent to `others`; it
-    takes the `heirloom` and hands it on. Only for processes with one thread
-    that handle no signal meanwhile (`Unsignalled`). Raises `OSError`.
+    then. `network` is as for `spawn`; without it, the process has one of its own, unless it is the host's. It is sent
+    to `others`; it takes the `heirloom` and hands it on. Only for processes with one thread that handle no signal
+    meanwhile (`Unsignalled`). Raises `OSError`.
     """
     flags = NAMESPACES
     if outline.network != "host" and network < 0:
@@ -63,10 +61,7 @@ def begin(
         return pid, pidfd, ours
     try:  # `become_the_next` lets signals through again
         ours.close()
-        reader, writer = connected
-        if writer >= 0:
-            os.close(writer)  # or this process would wait for itself
-        _become(host, outline, theirs, network, joined, reader, heirloom)
+        _become(host, outline, theirs, network, joined, heirloom)
     finally:
         os._exit(SETUP_FAILED)
 
@@ -77,7 +72,6 @@ def _become(
     requests: _socket.socket,
     network: int,
     joined: str,
-    connected: int,
     heirloom: Heirloom | None,
 ) -> None:
     try:
@@ -85,7 +79,7 @@ def _become(
     except Exception as problem:  # pybuild itself is being replaced, or cannot be read
         _refuse(requests, problem)
         return
-    become_the_next(host, outline, requests, network, joined, connected, heirloom)
+    become_the_next(host, outline, requests, network, joined, heirloom)
 
 
 def _refuse(requests: _socket.socket, problem: Exception) -> None:

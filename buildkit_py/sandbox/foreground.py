@@ -57,36 +57,25 @@ class Foreground:
     def connect(self, plan: Plan, *, hurry: bool = False) -> None:
         """Have the isolated network made, for sandboxes that are going to want it. Raises `SandboxError`.
 
-        With `hurry` the first is to be begun next (`begin`), and starts before there is a way out, which takes longer
-        than all the rest. What it sends waits for that; where there is none, it is killed, and its `wait` raises what
-        `spawn` would have.
+        With `hurry` the first starts before there is a way out, which takes longer than all the rest. What it sends
+        waits for that; where there is none, it is killed, and its `wait` raises what `spawn` would have.
         """
         await_other_threads()
         self._plan = marshal.dumps(plan.wire())
         self._reconnect(awaits=hurry)
 
     def begin(self, outline: Outline) -> None:
-        """Begin the first sandbox, in whose spec all that is in the `outline` is known. Raises `SandboxError`."""
+        """Begin the first sandbox, in whose spec all that is in the `outline` is known. Raises `SandboxError`.
+
+        Not for the isolated network: the processes that make it have what processors there are.
+        """
         await_other_threads()
-        pool = self._pool if outline.network == "isolated" else None
-        pipe = (-1, -1)
+        others = Others()
         try:
-            if pool is not None:
-                pipe = os.pipe2(os.O_CLOEXEC)
-            # Where a network is being made, its processes are there already.
-            others = Others() if pool is None else None
             mounts = MountTable()
             with Unsignalled():
-                begun = self._begun = _Begun(
-                    outline, mounts, *begin(self._host, outline, connected=pipe, others=others)
-                )
-            if pool is not None:
-                namespace = os.open(f"/proc/{begun.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-                pool.begin(namespace, *pipe)
+                self._begun = _Begun(outline, mounts, *begin(self._host, outline, others=others))
         except OSError as error:
-            for fd in pipe:
-                if fd >= 0:
-                    os.close(fd)
             raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
 
     def spawn(
@@ -100,18 +89,19 @@ class Foreground:
         """
         await_other_threads()
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
-        connected = -1
         begun, self._begun = self._begun, None
+        pipe = (-1, -1)
+        first = False
         try:
-            if network >= 0:
-                fits = False
-            elif spec.network == "isolated" and self._plan:
-                fits, network, connected = self._take()
-            else:
-                fits = True
+            if network < 0 and spec.network == "isolated" and self._plan:
+                if (pool := self._connected()).awaits:
+                    pipe = os.pipe2(os.O_CLOEXEC)
+                else:
+                    network = self._take(pool)
             stdio = Stdio(stdin, stdout, stderr)
-            started = begun.become(spec, theirs.fileno(), stdio) if begun is not None and fits else None
-            pid, pidfd = started or self._spawn(spec, theirs.fileno(), stdio, network, connected)
+            started = begun.become(spec, theirs.fileno(), stdio) if begun is not None else None
+            pid, pidfd = started or self._spawn(spec, theirs.fileno(), stdio, network, pipe)
+            first = pipe[1] >= 0 and self._bring(pid, pipe[1])
         except SetupFailure as failure:
             ours.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
@@ -122,14 +112,25 @@ class Foreground:
             if begun is not None:
                 begun.close()
             theirs.close()
-            for fd in (network, connected):
+            for fd in (network, *pipe):
                 if fd >= 0:
                     os.close(fd)
-        if connected < 0:
+        if not first:
             return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
         sandbox = _Hurried(ours, spec, pid=pid, pidfd=pidfd, settle=self._settle)
         self._watch(sandbox)
         return sandbox
+
+    def _bring(self, pid: int, writer: int) -> bool:
+        """Have the network of a sandbox that was just forked be the pool's first; False where it has ended already."""
+        assert self._pool is not None
+        try:
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        self._namespace = self._pool.begin(namespace, writer)
+        os.close(namespace)
+        return True
 
     def _watch(self, sandbox: Sandbox) -> None:
         """Kill a sandbox as soon as it is known that there is no way out, whatever this process does then.
@@ -174,7 +175,9 @@ class Foreground:
             except SetupFailure as failure:
                 raise launch_error(failure.stage, failure.errno, failure.subject) from failure
 
-    def _spawn(self, spec: SandboxSpec, channel: int, stdio: Stdio, network: int, connected: int) -> tuple[int, int]:
+    def _spawn(
+        self, spec: SandboxSpec, channel: int, stdio: Stdio, network: int, connected: tuple[int, int]
+    ) -> tuple[int, int]:
         from buildkit_py.sandbox import init
 
         return init.spawn(spec, self._host, channel, stdio, network, connected)
@@ -189,24 +192,25 @@ class Foreground:
             raise launch_error("make the network's namespaces", error.errno or 0, "") from error
         return self._pool
 
-    def _take(self) -> tuple[bool, int, int]:
-        """A namespace for the next sandbox: whether it is that of the one that was begun, `fd` and `connected`.
-
-        Of a network made anew, if the last has failed.
-        """
-        pool, before = self._pool, self._namespace
-        self._namespace = None
+    def _connected(self) -> Pool:
+        """The network, made anew if the last has failed."""
+        pool = self._pool
         if pool is not None:
             pool.hear()
         if pool is None or pool.failed:
             if pool is not None:
                 pool.close()
+            self._namespace = None
             pool = self._reconnect()
-        elif before is not None:
+        return pool
+
+    def _take(self, pool: Pool) -> int:
+        """The descriptor of a namespace for the next sandbox; that of the last is given back. Raises `SetupFailure`."""
+        before, self._namespace = self._namespace, None
+        if before is not None:
             before.give_back(reusable=False)
-        first = pool.take_begun()
-        namespace = self._namespace = first or pool.wait()
-        return first is not None, namespace.fd, namespace.connected
+        self._namespace = pool.wait()
+        return self._namespace.fd
 
     def close(self) -> None:
         """End the network, without waiting for that. The sandbox has ended before."""

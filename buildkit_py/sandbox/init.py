@@ -44,13 +44,19 @@ _put_aside: list[object] = []
 
 
 def spawn(
-    spec: SandboxSpec, host: Host, channel: int, stdio: Stdio, network: int = -1, connected: int = -1
+    spec: SandboxSpec,
+    host: Host,
+    channel: int,
+    stdio: Stdio,
+    network: int = -1,
+    connected: tuple[int, int] = (-1, -1),
 ) -> tuple[int, int]:
     """Fork a process that becomes the sandbox: its process id and pidfd. It reports on `channel`.
 
-    `network` is the network namespace of a spec that wants the isolated one; if its interface is still to come,
-    `connected` is the pipe that says so (`pool.Namespace`). Only for processes with one thread. Raises `OSError` if
-    the kernel gives no process or namespace, and `SetupFailure` if no filter can be made.
+    `network` is the network namespace of a spec that wants the isolated one. Without it that is a new one, whose
+    interface somebody else makes (`Pool.begin`): `connected` are both ends of the pipe that says so. Only for processes
+    with one thread. Raises `OSError` if the kernel gives no process or namespace, and `SetupFailure` if no filter can
+    be made.
     """
     program = host.ready_filter(spec.capabilities) if spec.seccomp and not spec.runtime else b""
     flags = NAMESPACES
@@ -59,7 +65,7 @@ def spawn(
         from buildkit_py.sandbox.oci import hand_over as other
 
         flags = other.NAMESPACES
-    if spec.network == "none":
+    if spec.network == "none" or (spec.network == "isolated" and connected[0] >= 0):
         flags |= syscalls.CLONE_NEWNET
     elif spec.network != "host" and network < 0:
         raise SetupFailure(f"connect to a network: there is no network {spec.network}")
@@ -78,14 +84,16 @@ def spawn(
     def enter() -> NoReturn:
         if program is None:
             os.close(writer)
+        if connected[1] >= 0:
+            os.close(connected[1])  # or this process would wait for itself
         size = sum([len(mount.data) for mount in spec.mounts])
         _join_network(network)
         if spec.runtime:
             _set_up_loopback(spec)
-            _await_network(connected)
+            _await_network(connected[0])
             other.hand_over(spec, host, channel, stdio)
         ground = Ground(host, size=size, cgroups=spec.cgroups, joined=joined, insecure=spec.insecure, shm=spec.shm)
-        _enter(spec, host, ground, program, reader, channel, stdio, connected)
+        _enter(spec, host, ground, program, reader, channel, stdio, connected[0])
 
     report_failure(enter, channel)
 
@@ -96,7 +104,6 @@ def become_the_next(
     requests: _socket.socket,
     network: int,
     joined: str,
-    connected: int,
     heirloom: Heirloom | None,
 ) -> None:
     """Lay the ground of a sandbox, wait for its spec, and become it: for the child of `begin`, where all is said."""
@@ -129,7 +136,7 @@ def become_the_next(
         spec = request.spec()
         ground.settle()
         program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
-        _enter(spec, host, ground, program, -1, request.channel, request.stdio, connected)
+        _enter(spec, host, ground, program, -1, request.channel, request.stdio)
 
     report_failure(enter, request.channel)
 

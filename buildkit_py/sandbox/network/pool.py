@@ -36,17 +36,15 @@ if TYPE_CHECKING:
 class Namespace:
     """A network namespace for one sandbox: `fd` is its descriptor, which who took it closes.
 
-    `number` is what its addresses are of (`Plan.address`). `connected` is a pipe that somebody else closes as well: it
-    is -1, or a byte can be read from it once the interface is there; if it ends without one, there will be none.
+    `number` is what its addresses are of (`Plan.address`).
     """
 
-    __slots__ = ("_pool", "connected", "fd", "number")
+    __slots__ = ("_pool", "fd", "number")
 
-    def __init__(self, pool: Pool, number: int, fd: int, connected: int = -1) -> None:
+    def __init__(self, pool: Pool, number: int, fd: int) -> None:
         self._pool = pool
         self.number = number
         self.fd = fd
-        self.connected = connected
 
     def give_back(self, *, reusable: bool) -> None:
         """The sandbox that had it has ended. `reusable`: nothing in it could change the network itself."""
@@ -78,7 +76,7 @@ class Pool:
             theirs.close()
             raise
         theirs.close()
-        self._begun: Namespace | None = None  # the first one, while nobody has it
+        self._awaits = awaits
         self._kernel = -1  # a netlink socket in it, while there is no way out
         self._ready: list[Namespace] = []
         self._services: dict[int, Namespace | None] = {}  # those asked for, by number; None: not there yet
@@ -130,23 +128,20 @@ class Pool:
                 return namespace
             self.receive()
 
-    def begin(self, namespace: int, connected: int, writer: int) -> None:
-        """Have an empty namespace be the first: its descriptor, and the two ends of a pipe for its `connected`.
+    @property
+    def awaits(self) -> bool:
+        """Whether the first namespace is still to come."""
+        return self._awaits
 
-        All three belong to the pool from now on.
+    def begin(self, namespace: int, writer: int) -> Namespace:
+        """Have an empty namespace, which a sandbox was begun in, be the first; both descriptors stay the caller's.
+
+        Once its interface is there, a byte is written to `writer`; if that is closed before, there will be none. For
+        its way out see `settle`.
         """
-        self._begun = Namespace(self, FIRST, namespace, connected)
+        self._awaits = False
         self.say(("first",), [namespace, writer])
-        os.close(writer)
-
-    def take_begun(self) -> Namespace | None:
-        """The first one, if it was begun and nobody had it: it may be for `connected` to wait for, and its way out for
-        `settle`. Raises `SetupFailure`.
-        """
-        if self._failure:
-            raise SetupFailure(NO_NETWORK, 0, self._failure)
-        namespace, self._begun = self._begun, None
-        return namespace
+        return Namespace(self, FIRST, -1)
 
     def settle(self) -> None:
         """The sandbox that had the first one has ended. If something that was sent in it waits for the way out, wait
@@ -229,11 +224,9 @@ class Pool:
     def kill(self) -> int:
         """Begin to end them: a descriptor that is readable once they are gone."""
         self._sock.close()
-        if self._begun is not None and self._begun.connected >= 0:
-            os.close(self._begun.connected)
         if self._kernel >= 0:
             os.close(self._kernel)
-        for namespace in (self._begun, *self._ready, *self._services.values()):
+        for namespace in (*self._ready, *self._services.values()):
             if namespace is not None:
                 os.close(namespace.fd)
         try:

@@ -185,7 +185,7 @@ from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.launch import Launcher
 from buildkit_py.sandbox.network.plan import draw
-from buildkit_py.sandbox.spec import Outline, RootFilesystem, SandboxSpec
+from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 layer, base, uplinks, between, how, command = sys.argv[2:8]
 count = 0
 def spec():
@@ -199,8 +199,6 @@ def spec():
 launcher = Launcher.start() if how == "server" else Foreground()
 hurry = how == "hurry"
 launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))), **({"hurry": True} if hurry else {}))
-if hurry:
-    launcher.begin(Outline("isolated"))
 for attempt in range(1 if hurry else 2):
     try:
         print(launcher.spawn(spec(), stdout=1, stderr=2).wait().code, flush=True)
