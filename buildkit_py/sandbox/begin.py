@@ -16,7 +16,6 @@ from buildkit_py.sandbox.host import SETUP_FAILED
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.sandbox.affinity import Others
-    from buildkit_py.sandbox.heirloom import Heirloom
     from buildkit_py.sandbox.host import Host
     from buildkit_py.sandbox.spec import Outline
 
@@ -35,14 +34,12 @@ def begin(
     *,
     network: int = -1,
     others: Others | None = None,
-    heirloom: Heirloom | None = None,
 ) -> tuple[int, int, _socket.socket]:
     """Fork a process that lays the ground of a sandbox and waits for its spec: process id, pidfd, and a socket.
 
     The socket takes one request, for a spec with this `outline`; if the ground could not be laid, that is reported
     then. `network` is as for `spawn`; without it, the process has one of its own, unless it is the host's. It is sent
-    to `others`; it takes the `heirloom` and hands it on. Only for processes with one thread that handle no signal
-    meanwhile (`Unsignalled`). Raises `OSError`.
+    to `others`. Only for processes with one thread that handle no signal meanwhile (`Unsignalled`). Raises `OSError`.
     """
     flags = NAMESPACES
     if outline.network != "host" and network < 0:
@@ -61,25 +58,18 @@ def begin(
         return pid, pidfd, ours
     try:  # `become_the_next` lets signals through again
         ours.close()
-        _become(host, outline, theirs, network, joined, heirloom)
+        _become(host, outline, theirs, network, joined)
     finally:
         os._exit(SETUP_FAILED)
 
 
-def _become(
-    host: Host,
-    outline: Outline,
-    requests: _socket.socket,
-    network: int,
-    joined: str,
-    heirloom: Heirloom | None,
-) -> None:
+def _become(host: Host, outline: Outline, requests: _socket.socket, network: int, joined: str) -> None:
     try:
         from buildkit_py.sandbox.init import become_the_next
     except Exception as problem:  # pybuild itself is being replaced, or cannot be read
         _refuse(requests, problem)
         return
-    become_the_next(host, outline, requests, network, joined, heirloom)
+    become_the_next(host, outline, requests, network, joined)
 
 
 def _refuse(requests: _socket.socket, problem: Exception) -> None:

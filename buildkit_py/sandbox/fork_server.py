@@ -25,7 +25,6 @@ import time
 from buildkit_py.sandbox import init
 from buildkit_py.sandbox.begin import begin
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
-from buildkit_py.sandbox.heirloom import Heirloom
 from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.mount_table import MountTable
 from buildkit_py.sandbox.pidfds import has_ended
@@ -107,7 +106,6 @@ class _Server:
         self._poll = poll
         self._running: dict[int, _Running] = {}
         self._waiting: list[_Waiting] = []
-        self._heirloom = Heirloom()
         self._plan = b""
         self._pool: Pool | None = None
         self._resting = False
@@ -195,10 +193,7 @@ class _Server:
             self._host.ready_filter(DEFAULT_CAPABILITIES)  # read once, here
             outline = Outline("isolated" if isolated else "host")
             mounts = MountTable()
-            self._heirloom.prepare()
-            network = namespace.fd if namespace is not None else -1
-            prepared = begin(self._host, outline, network=network, heirloom=self._heirloom)
-            self._heirloom.let_go()
+            prepared = begin(self._host, outline, network=namespace.fd if namespace is not None else -1)
         except (OSError, SetupFailure):
             if namespace is not None:
                 namespace.give_back(reusable=True)
@@ -303,12 +298,11 @@ class _Server:
             try:
                 if not has_ended(waiting.pidfd) and not waiting.mounts.has_changed():
                     request.pass_on(waiting.requests)
-                    waiting.mounts.close()
-                    self._heirloom.follow(waiting.requests)
                     return waiting.pid, waiting.pidfd, waiting.namespace
             except OSError:
                 pass  # it has closed its end, and so is ending
-            waiting.let_go()
+            finally:
+                waiting.let_go()
             waiting.end()
             if waiting.namespace is not None:
                 waiting.namespace.give_back(reusable=True)

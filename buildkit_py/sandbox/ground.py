@@ -32,8 +32,8 @@ class Ground:
     """The calling process, just forked into its namespaces, becomes the first process of a sandbox.
 
     `size` is what the files of mounts may come to in bytes, `waits` whether the spec comes later than now, `cgroups`
-    are joined before all else, but the one that it was made in (`joined`); `insecure` and `shm` as a spec has them;
-    `given` as for `SystemMounts`. Raises `SetupFailure`.
+    are joined before all else, but the one that it was made in (`joined`); `insecure` and `shm` as a spec has them.
+    Raises `SetupFailure`.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Ground:
         joined: str = "",
         insecure: bool = False,
         shm: int = 0,
-        given: int = -1,
     ) -> None:
         become_leader(host)
         host.look_around()
@@ -61,9 +60,7 @@ class Ground:
         self.scaffold = make_scaffold(b"/", size)
         self.user_namespace = in_user_namespace()
         self.overlays = Overlays(self.scaffold, user_xattr=self.user_namespace)
-        self.system = SystemMounts(
-            self.scaffold, tty_group=is_mapped(TTY_GROUP), insecure=insecure, shm=shm, cgroups=given
-        )
+        self.system = SystemMounts(self.scaffold, tty_group=is_mapped(TTY_GROUP), insecure=insecure, shm=shm)
         self.setgroups_allowed = may_set_groups()
 
     def open_ports(self) -> None:

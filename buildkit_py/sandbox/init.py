@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
 
-    from buildkit_py.sandbox.heirloom import Heirloom
     from buildkit_py.sandbox.spec import Outline, SandboxSpec
     from buildkit_py.sandbox.system import SystemMounts
 
@@ -98,29 +97,12 @@ def spawn(
     report_failure(enter, channel)
 
 
-def become_the_next(
-    host: Host,
-    outline: Outline,
-    requests: _socket.socket,
-    network: int,
-    joined: str,
-    heirloom: Heirloom | None,
-) -> None:
+def become_the_next(host: Host, outline: Outline, requests: _socket.socket, network: int, joined: str) -> None:
     """Lay the ground of a sandbox, wait for its spec, and become it: for the child of `begin`, where all is said."""
     ground, failure = None, None
     try:
         _join_network(network)
-        ground = Ground(
-            host,
-            size=ROOM_FOR_FILES,
-            waits=True,
-            cgroups=outline.cgroups,
-            joined=joined,
-            shm=outline.shm,
-            given=heirloom.inherit() if heirloom is not None else -1,
-        )
-        if heirloom is not None:
-            heirloom.hand_on(requests, ground.system.clone_of_cgroups())
+        ground = Ground(host, size=ROOM_FOR_FILES, waits=True, cgroups=outline.cgroups, joined=joined, shm=outline.shm)
         if host.ready_filter(outline.capabilities) is None:
             host.compile_filter(outline.capabilities)
     except (SetupFailure, OSError) as problem:

@@ -57,15 +57,12 @@ OLD_NOSUID_NODEV_NOEXEC = 2 | 4 | 8  # mount(2) has its own numbers for them
 
 class SystemMounts:
     """The three trees, whole, on the attached tmpfs `scaffold`. `tty_group`: group 5 exists in this user namespace.
-    `shm` are the bytes of /dev/shm, 0 for 64 MiB. `cgroups` is what another sandbox gave of its own
-    (`clone_of_cgroups`), -1 for nothing; it belongs to this one from now on.
+    `shm` are the bytes of /dev/shm, 0 for 64 MiB.
 
     Raises `SetupFailure`.
     """
 
-    def __init__(
-        self, scaffold: int, *, tty_group: bool, insecure: bool = False, shm: int = 0, cgroups: int = -1
-    ) -> None:
+    def __init__(self, scaffold: int, *, tty_group: bool, insecure: bool = False, shm: int = 0) -> None:
         all_off = NOSUID | NODEV | NOEXEC
         with stage("mount", "/proc"):
             self._proc = make_filesystem(b"proc", all_off, {})
@@ -73,10 +70,7 @@ class SystemMounts:
             self._sysctls = os.open(b"sys", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._proc)
         with stage("mount", "/sys"):
             self._sys = _make_sys(0 if insecure else RDONLY)
-            self._hierarchies: list[bytes] = []
-            self._cgroups = cgroups
-            if cgroups < 0:
-                self._cgroups, self._hierarchies = _make_cgroups(0 if insecure else RDONLY)
+            self._cgroups, self._hierarchies = _make_cgroups(0 if insecure else RDONLY)
         with stage("mount", "/dev"):
             self._dev = make_dev(NOSUID if insecure else NOSUID | NODEV)
         pts = {b"ptmxmode": b"0666", b"mode": b"0620"}
@@ -114,17 +108,6 @@ class SystemMounts:
             self._protect(scaffold, path)
         for path in MASKED:
             self._mask(scaffold, path)
-
-    def clone_of_cgroups(self) -> int:
-        """What is on /sys/fs/cgroup, detached, for another sandbox in the same control groups; -1 where nothing is.
-
-        There is a mount for each hierarchy of version 1, ten of them mostly: a tenth of what a sandbox takes to make.
-        """
-        if self._cgroups < 0:
-            return -1
-        with stage("clone", "/sys/fs/cgroup"):
-            flags = syscalls.AT_EMPTY_PATH | syscalls.OPEN_TREE_CLONE | syscalls.AT_RECURSIVE
-            return syscalls.open_tree(self._cgroups, b"", flags)
 
     def attach(self, points: MountPoints) -> None:
         """Move everything into the root filesystem of `points`. Raises `SetupFailure`."""
