@@ -51,10 +51,10 @@ def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, awaits: bo
         call_oneself("pybuild-keeper")
         first = None if awaits else Connected(here())
         hub = Hub(plan, mtu)
-        if first is None:
-            first = _receive_first(pool, hub)  # before the way out, which is in nobody's way then
         _tell(gate, ("hub",), [hub.namespace])
         # Meanwhile the way out gets ready.
+        if first is None:
+            first = _receive_first(pool, hub)
         hub.furnish()
         if not awaits:
             hub.attach(FIRST, first)
