@@ -31,14 +31,6 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_DATA_HOME"] = f"{path}/data"  # where skopeo, run by an ordinary user, keeps notes on blobs
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """For each two processors three: a third of the time tests wait, for servers, for seconds to go by, for the kernel.
-
-    As pytest-xdist has it, one for each processor, the whole takes a quarter longer.
-    """
-    return max(1, len(os.sched_getaffinity(0)) * 3 // 2)
-
-
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ.pop(SHARED))
