@@ -165,7 +165,7 @@ def test_it_stands_still_meanwhile(svc: World) -> None:
             assert not (first and second) or int(first[0]) - int(second[0]) in (0, 1)
     before = svc.run("exec", "web", "cat", "/a").stdout
     until(lambda: svc.run("exec", "web", "cat", "/a").stdout not in (before, "\n", ""))  # it goes on
-    states = svc.run("exec", "web", "sh", "-c", "grep -h State: /proc/[0-9]*/status").stdout
+    states = svc.run("exec", "web", "sh", "-c", "grep -hs State: /proc/[0-9]*/status; :").stdout
     assert states.count("T (stopped)") == 1  # what it had stopped itself
 
 
