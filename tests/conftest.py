@@ -10,6 +10,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test says how fast something has to be: on a machine that is busy, anything may take long.
+settings.register_profile("pybuild", deadline=None)
+settings.load_profile("pybuild")
 
 SHARED = "PYBUILD_TESTS_SHARED"
 """The variable that tells test processes where the directory is."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tests.behaviour.world import World
@@ -92,3 +93,6 @@ def removed_at_the_end(world: World) -> Iterator[World]:
     if names:
         world.run("rm", "-f", *names)
     until(lambda: not supervisors(world))
+    for pid in named(world, "pybuild-network"):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)  # it would stay for some seconds, in case somebody comes back

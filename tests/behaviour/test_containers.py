@@ -134,7 +134,7 @@ def test_one_that_removes_itself(svc: World) -> None:
 
 def test_a_supervisor_that_is_killed_leaves_nothing_running(svc: World) -> None:
     marker = f"sleep {time.time_ns() % 10**9 + 10**6}"
-    sh(svc, "web", f"{marker} & {marker}", "--restart=always")
+    sh(svc, "web", f"{marker} & {marker}", "--restart=always", "--stop-timeout=0.5")
     until(lambda: _running(marker) >= 2)
     (supervisor,) = supervisors(svc)
     os.kill(supervisor, signal.SIGKILL)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.behaviour.containers import LOOP
 from tests.behaviour.projects import SERVE, compose, rows, service, states
 from tests.behaviour.test_projects import svc, waits
 from tests.behaviour.world import World
@@ -87,7 +86,7 @@ def test_mistakes_are_found_before_anything_is_done(svc: World, keys: str, said:
 
 
 def test_volumes_that_nothing_knows_any_more_are_not_removed_in_silence(svc: World) -> None:
-    compose(svc, db=service(f"echo x > /data/x; {LOOP}", "volumes: ['data:/data']"))
+    compose(svc, db=service(f"echo x > /data/x; {SERVE}", "volumes: ['data:/data']"))
     with (svc.project / "compose.yaml").open("a") as file:
         file.write("volumes: {data: }\n")
     svc.run("up", "-d")
