@@ -163,13 +163,13 @@ def _first_of_all(
     limits: Limits | None = None
     session: Session | None = None
     try:
-        # While it gets ready, the network or the sandbox, the image is looked up, and what that takes is loaded.
         network = networks.network(request.network)
-        if network == "isolated":
-            starter.connect(networks.plan(), hurry=True)
         limits = request.bounds.enforce()
         groups = limits.directories if limits is not None else ()
-        if runtime is None and network != "isolated":
+        if network == "isolated":
+            starter.connect(networks.plan(), hurry=True)
+        # While network and sandbox get ready, the image is looked up, and what that takes is loaded.
+        if runtime is None:
             starter.begin(Outline(network, request.capabilities, groups, request.shm))
         from buildkit_py.api.session import Session
 

@@ -40,6 +40,19 @@ class Others:
                 pass  # it has ended
 
 
+def come_here(pid: int) -> None:
+    """Have a child go on on the processor of this process, which has nothing more to do than to wait for it.
+
+    Where it is other processes may run as well, and the kernel would leave it there until the next tick, too.
+    """
+    try:
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(pid, {_own()})
+        os.sched_setaffinity(pid, allowed)
+    except OSError:
+        pass  # it has ended, or a filter is in the way
+
+
 def _own() -> int:
     """The processor that this process is on (proc_pid_stat(5), `processor`)."""
     fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)

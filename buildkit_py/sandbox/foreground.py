@@ -12,8 +12,8 @@ import os
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.affinity import Others
-from buildkit_py.sandbox.begin import begin
+from buildkit_py.sandbox.affinity import Others, come_here
+from buildkit_py.sandbox.begin import NO_NAMESPACES, begin
 from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
@@ -43,8 +43,7 @@ class Foreground:
     """Starts a sandbox, and the network that it may want. Only for a process with one thread."""
 
     def __init__(self) -> None:
-        while _ending:
-            _ending.pop().wait_for_end()
+        _reap()
         self._parent = os.pidfd_open(os.getpid())
         self._host = Host(self._parent)
         self._plan = b""
@@ -67,16 +66,26 @@ class Foreground:
     def begin(self, outline: Outline) -> None:
         """Begin the first sandbox, in whose spec all that is in the `outline` is known. Raises `SandboxError`.
 
-        Not for the isolated network: the processes that make it have what processors there are.
+        For the isolated network after `connect`, in a `hurry`.
         """
         await_other_threads()
         others = Others()
+        pipe = (-1, -1)
         try:
+            bring = None
+            if outline.network == "isolated" and self._pool is not None:
+                pipe, bring = os.pipe2(os.O_CLOEXEC), self._pool.begin
+                self._namespace = self._pool.expect()
             mounts = MountTable()
             with Unsignalled():
-                self._begun = _Begun(outline, mounts, *begin(self._host, outline, others=others))
+                begun = begin(self._host, outline, connected=pipe, bring=bring, others=others)
+                self._begun = _Begun(outline, mounts, *begun, connects=bring is not None)
         except OSError as error:
-            raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
+            raise launch_error(NO_NAMESPACES, error.errno or 0, "") from error
+        finally:
+            for fd in pipe:
+                if fd >= 0:
+                    os.close(fd)
 
     def spawn(
         self, spec: SandboxSpec, *, stdin: int = 0, stdout: int = 1, stderr: int = 2, network: int = -1
@@ -91,23 +100,28 @@ class Foreground:
         ours, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
         begun, self._begun = self._begun, None
         pipe = (-1, -1)
-        first = False
         try:
-            if network < 0 and spec.network == "isolated" and self._plan:
-                if (pool := self._connected()).awaits:
-                    pipe = os.pipe2(os.O_CLOEXEC)
-                else:
-                    network = self._take(pool)
             stdio = Stdio(stdin, stdout, stderr)
             started = begun.become(spec, theirs.fileno(), stdio) if begun is not None else None
-            pid, pidfd = started or self._spawn(spec, theirs.fileno(), stdio, network, pipe)
-            first = pipe[1] >= 0 and self._bring(pid, pipe[1])
+            if begun is not None and started is not None:
+                pid, pidfd = started
+                first = begun.connects
+            else:
+                if begun is not None and begun.connects:  # the network's first is gone with it
+                    self._let_go()
+                if network < 0 and spec.network == "isolated" and self._plan:
+                    if (pool := self._connected()).awaits:
+                        pipe = os.pipe2(os.O_CLOEXEC)
+                    else:
+                        network = self._take(pool)
+                pid, pidfd = self._spawn(spec, theirs.fileno(), stdio, network, pipe)
+                first = pipe[1] >= 0 and self._bring(pid, pipe[1])
         except SetupFailure as failure:
             ours.close()
             raise launch_error(failure.stage, failure.errno, failure.subject) from failure
         except OSError as error:
             ours.close()
-            raise launch_error("make the sandbox's namespaces", error.errno or 0, "") from error
+            raise launch_error(NO_NAMESPACES, error.errno or 0, "") from error
         finally:
             if begun is not None:
                 begun.close()
@@ -119,6 +133,8 @@ class Foreground:
             return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
         sandbox = _Hurried(ours, spec, pid=pid, pidfd=pidfd, settle=self._settle)
         self._watch(sandbox)
+        if started is not None:
+            come_here(pid)
         return sandbox
 
     def _bring(self, pid: int, writer: int) -> bool:
@@ -128,7 +144,8 @@ class Foreground:
             namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return False
-        self._namespace = self._pool.begin(namespace, writer)
+        self._namespace = self._pool.expect()
+        self._pool.begin(namespace, writer)
         os.close(namespace)
         return True
 
@@ -139,7 +156,7 @@ class Foreground:
         """
         import fcntl
 
-        import buildkit_py.sandbox.network.netlink  # noqa: F401  # what `settle` wants: now, when nobody waits for it
+        import buildkit_py.sandbox.network.backlog  # noqa: F401  # what `settle` wants: now, when nobody waits for it
 
         assert self._pool is not None
         self._watched = sandbox
@@ -193,14 +210,13 @@ class Foreground:
         return self._pool
 
     def _connected(self) -> Pool:
-        """The network, made anew if the last has failed."""
+        """The network, made anew if there is none, or the last has failed."""
         pool = self._pool
         if pool is not None:
             pool.hear()
         if pool is None or pool.failed:
-            if pool is not None:
-                pool.close()
-            self._namespace = None
+            self._let_go()
+            _reap()
             pool = self._reconnect()
         return pool
 
@@ -219,16 +235,38 @@ class Foreground:
             self._begun.close()
             self._begun = None
         os.close(self._parent)
-        if self._pool is not None:
-            self._pool.kill()
-            _ending.append(self._pool)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        pool, self._pool, self._namespace = self._pool, None, None
+        if pool is not None:
+            pool.kill()
+            _ending.append(pool)
+
+
+def _reap() -> None:
+    while _ending:
+        _ending.pop().wait_for_end()
 
 
 class _Begun:
-    """A process that waits for its spec on the other end of `requests`: which has to have this `outline`."""
+    """A process that waits for its spec on the other end of `requests`: which has to have this `outline`.
 
-    def __init__(self, outline: Outline, mounts: MountTable, pid: int, pidfd: int, requests: _socket.socket) -> None:
+    `connects`: it waits for its network as well, which is the pool's first.
+    """
+
+    def __init__(
+        self,
+        outline: Outline,
+        mounts: MountTable,
+        pid: int,
+        pidfd: int,
+        requests: _socket.socket,
+        *,
+        connects: bool,
+    ) -> None:
         self.pid = pid
+        self.connects = connects
         self._outline = outline
         self._mounts = mounts
         self._pidfd = pidfd

@@ -97,7 +97,9 @@ def spawn(
     report_failure(enter, channel)
 
 
-def become_the_next(host: Host, outline: Outline, requests: _socket.socket, network: int, joined: str) -> None:
+def become_the_next(
+    host: Host, outline: Outline, requests: _socket.socket, network: int, connected: int, joined: str
+) -> None:
     """Lay the ground of a sandbox, wait for its spec, and become it: for the child of `begin`, where all is said."""
     ground, failure = None, None
     try:
@@ -118,7 +120,7 @@ def become_the_next(host: Host, outline: Outline, requests: _socket.socket, netw
         spec = request.spec()
         ground.settle()
         program = host.ready_filter(spec.capabilities) if spec.seccomp else b""
-        _enter(spec, host, ground, program, -1, request.channel, request.stdio)
+        _enter(spec, host, ground, program, -1, request.channel, request.stdio, connected)
 
     report_failure(enter, request.channel)
 

@@ -51,8 +51,10 @@ def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, awaits: bo
         call_oneself("pybuild-keeper")
         first = None if awaits else Connected(here())
         hub = Hub(plan, mtu)
+        # Who has brought it already is waiting. Else the way out gets ready meanwhile.
+        if first is None and _has_come(pool):
+            first = _receive_first(pool, hub)
         _tell(gate, ("hub",), [hub.namespace])
-        # Meanwhile the way out gets ready.
         if first is None:
             first = _receive_first(pool, hub)
         hub.furnish()
@@ -64,6 +66,12 @@ def keep(control: int, gate: _socket.socket, plan: Plan, mtu: int, *, awaits: bo
         os._exit(1)
     _Keeper(pool, gate, plan, hub, {FIRST: first}, begun=awaits).serve()
     os._exit(0)
+
+
+def _has_come(pool: _socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(pool.fileno(), _IN)
+    return bool(poll.poll(0))
 
 
 def _receive_first(pool: _socket.socket, hub: Hub) -> Connected:

@@ -21,13 +21,12 @@ LOOPBACK = 1
 
 _ROUTE = 0  # of the protocols of netlink(7)
 _NEWLINK, _DELLINK, _GETLINK, _NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE = 16, 17, 18, 20, 21, 24, 25
-_GETROUTE, _NEWNEIGH, _GETNEIGH, _SETNEIGHTBL = 26, 28, 30, 67
+_GETROUTE, _NEWNEIGH, _SETNEIGHTBL = 26, 28, 67
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE = 0x1, 0x4, 0x300, 0x100, 0x200, 0x400
 _ERROR, _DONE = 2, 3
 _UP = 1
 _NODAD = 0x02
 _PERMANENT, _NOARP, _MASTER = 0x80, 0x40, 0x04
-_INCOMPLETE, _FAILED = 0x01, 0x20
 _AF_BRIDGE = 7
 # IFLA_OPERSTATE: unknown, which is what drivers without a carrier say, and up (RFC 2863). IFLA_BRPORT_STATE.
 _PASSES, _FORWARDING = (b"\0", b"\6"), b"\3"
@@ -189,14 +188,10 @@ TIMES = 3
 
 
 class Netlink:
-    """A socket to the kernel, of the network namespace that the process is in now; a context manager.
+    """A socket to the kernel, of the network namespace that the process is in now; a context manager."""
 
-    `fd`, if given, is such a socket that was made elsewhere and that nobody else uses.
-    """
-
-    def __init__(self, protocol: int = _ROUTE, *, fd: int = -1) -> None:
-        kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
-        self._socket = _socket.socket(fileno=fd) if fd >= 0 else _socket.socket(_socket.AF_NETLINK, kind, protocol)
+    def __init__(self, protocol: int = _ROUTE) -> None:
+        self._socket = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol)
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -321,17 +316,6 @@ def is_local(netlink: Netlink, address: bytes) -> bool:
         return netlink.get(Message(_GETROUTE, body))[7] == _LOCAL
     except OSError:  # no route leads there
         return False
-
-
-def waits_for(netlink: Netlink, addresses: tuple[bytes, ...]) -> bool:
-    """Whether packets wait in the socket's namespace until the hardware address of one of these neighbours is known.
-
-    Raises `OSError`.
-    """
-    for body in netlink.dump(Message(_GETNEIGH, pack("=BxxxiHBB", 0, 0, 0, 0, 0))):
-        if unpack_from("=H", body, 8)[0] & (_INCOMPLETE | _FAILED) and attributes(body[12:]).get(1) in addresses:
-            return True
-    return False
 
 
 def _parts(data: bytes) -> list[tuple[int, int, bytes]]:

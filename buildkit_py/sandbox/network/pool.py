@@ -54,8 +54,8 @@ class Namespace:
 class Pool:
     """A keeper behind its gate, started for a marshalled plan.
 
-    `awaits`: the first namespace is somebody else's, and will come by `begin`. Only for processes with one thread.
-    Raises `OSError`.
+    `awaits`: the first namespace is somebody else's, who is to `expect` it, and will come by `begin`. Only for
+    processes with one thread. Raises `OSError`.
     """
 
     def __init__(self, plan: bytes, host: Host, *, awaits: bool = False) -> None:
@@ -133,15 +133,18 @@ class Pool:
         """Whether the first namespace is still to come."""
         return self._awaits
 
-    def begin(self, namespace: int, writer: int) -> Namespace:
+    def expect(self) -> Namespace:
+        """The first namespace, with which somebody is going to `begin`."""
+        self._awaits = False
+        return Namespace(self, FIRST, -1)
+
+    def begin(self, namespace: int, writer: int) -> None:
         """Have an empty namespace, which a sandbox was begun in, be the first; both descriptors stay the caller's.
 
         Once its interface is there, a byte is written to `writer`; if that is closed before, there will be none. For
-        its way out see `settle`.
+        its way out see `settle`. A process that was forked by the pool's may say so as well.
         """
-        self._awaits = False
         self.say(("first",), [namespace, writer])
-        return Namespace(self, FIRST, -1)
 
     def settle(self) -> None:
         """The sandbox that had the first one has ended. If something that was sent in it waits for the way out, wait
@@ -157,12 +160,11 @@ class Pool:
             raise SetupFailure(NO_NETWORK, 0, self._failure)
 
     def _is_waited_for(self) -> bool:
-        from buildkit_py.sandbox.network.netlink import Netlink, waits_for
+        from buildkit_py.sandbox.network.backlog import waits_for
         from buildkit_py.sandbox.network.plan import HUB, Plan
 
         plan = Plan(*marshal.loads(self._plan))
-        with Netlink(fd=os.dup(self._kernel)) as netlink:
-            return waits_for(netlink, (plan.address(HUB), plan.ipv6_address(HUB)))
+        return waits_for(self._kernel, (plan.address(HUB), plan.ipv6_address(HUB)))
 
     def hear(self) -> None:
         """Hear what the keeper has said so far. A signal handler may do so, too, in the midst of it."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.network import netlink
+from buildkit_py.sandbox.network.backlog import waits_for
 from buildkit_py.sandbox.network.hub import Connected, Hub
 from buildkit_py.sandbox.network.namespace import State
 from buildkit_py.sandbox.network.plan import HUB, LAST, SERVICES, Plan, as_text
@@ -105,7 +105,7 @@ def _closed_hub() -> Hub:
 
 
 def _waits(connected: Connected) -> bool:
-    return netlink.waits_for(connected.netlink, (PLAN.address(HUB), PLAN.ipv6_address(HUB)))
+    return waits_for(connected.netlink.fileno(), (PLAN.address(HUB), PLAN.ipv6_address(HUB)))
 
 
 def _hearing() -> socket.socket:

@@ -185,9 +185,11 @@ from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.foreground import Foreground
 from buildkit_py.sandbox.launch import Launcher
 from buildkit_py.sandbox.network.plan import draw
-from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
+from buildkit_py.sandbox.spec import Outline, RootFilesystem, SandboxSpec
 layer, base, uplinks, between, how, command = sys.argv[2:8]
 count = 0
+def children():
+    return set(map(int, open(f"/proc/self/task/{os.getpid()}/children").read().split()))
 def spec():
     global count
     count += 1
@@ -197,8 +199,15 @@ def spec():
     argv = ("sh", "-c", command)
     return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated")
 launcher = Launcher.start() if how == "server" else Foreground()
-hurry = how == "hurry"
+hurry = how in ("hurry", "begun", "killed")
 launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))), **({"hurry": True} if hurry else {}))
+if how in ("begun", "killed"):
+    others = children()
+    launcher.begin(Outline("isolated"))
+if how == "killed":
+    (begun,) = children() - others
+    os.kill(begun, 9)
+    os.waitid(os.P_PID, begun, os.WEXITED | os.WNOWAIT)
 for attempt in range(1 if hurry else 2):
     try:
         print(launcher.spawn(spec(), stdout=1, stderr=2).wait().code, flush=True)
@@ -290,14 +299,14 @@ _NO_NETWORK = "an isolated network could not be made (pasta ended with 3: nothin
 def test_one_that_does_not_wait_for_the_way_out_reaches_the_world(rootfs: Path, place: Path) -> None:
     need("pasta")
     path = _program(place, "pasta", f"sleep 4; {_REAL_PASTA}")
-    said = _try(rootfs, place / "hurry", "pasta", path=path, how="hurry")
+    said = _try(rootfs, place / "hurry", "pasta", path=path, how="begun")
     assert said == ["world 192.0.2.2", "0"]
 
 
 def test_the_hub_takes_questions_for_names_as_soon_as_it_is_heard(rootfs: Path, place: Path) -> None:
     need("pasta")
     path = _program(place, "pasta", f"sleep 2; {_REAL_PASTA}")
-    said = _try(rootfs, place / "names", "pasta", path=path, how="hurry", command="nc -w 9 10.219.0.1 53 </dev/null")
+    said = _try(rootfs, place / "names", "pasta", path=path, how="begun", command="nc -w 9 10.219.0.1 53 </dev/null")
     assert said == ["0"]
 
 
@@ -306,10 +315,10 @@ def test_what_it_sent_last_waits_for_the_way_out(rootfs: Path, place: Path) -> N
     need("pasta")
     command = f"echo it ran; ({_ASK} &); until grep -q 0A71 /proc/net/tcp; do :; done"
     path = _program(place, "pasta", "sleep 2; echo nothing doing >&2; exit 3")
-    said = _try(rootfs, place / "last-fails", "pasta", path=path, how="hurry", command=command)
+    said = _try(rootfs, place / "last-fails", "pasta", path=path, how="begun", command=command)
     assert [line.split(" | ")[0] for line in said] == ["it ran", _NO_NETWORK]
     path = _program(place, "pasta", f"touch {place}/was-started; sleep 2; touch {place}/was-waited-for; {_REAL_PASTA}")
-    assert _try(rootfs, place / "last", "pasta", path=path, how="hurry", command=command) == ["it ran", "0"]
+    assert _try(rootfs, place / "last", "pasta", path=path, how="begun", command=command) == ["it ran", "0"]
     assert (place / "was-waited-for").exists()
 
 
@@ -318,23 +327,25 @@ def test_one_that_sends_nothing_does_not_wait_for_the_way_out(rootfs: Path, plac
     mark = f"quick-{os.getpid()}"
     path = _program(place, "pasta", f"exec sh -c 'sleep 1000; : {mark}'")
     command = "echo it ran; ls /sys/class/net; sleep 0.5"
-    said = _try(rootfs, place / "quick", "pasta", path=path, how="hurry", command=command)
+    said = _try(rootfs, place / "quick", "pasta", path=path, how="begun", command=command)
     assert said == ["it ran", "eth0", "lo", "0"]
     assert _eventually(lambda: not any(mark in _command_line(pid) for pid in _all()))
 
 
-@pytest.mark.parametrize("seconds", ["0", "1"])
+@pytest.mark.parametrize(("seconds", "how"), [("0", "begun"), ("1", "begun"), ("0", "hurry"), ("0", "killed")])
 def test_when_all_fail_one_that_runs_already_is_killed_and_it_is_an_error(
-    seconds: str, rootfs: Path, place: Path
+    seconds: str, how: str, rootfs: Path, place: Path
 ) -> None:
     path = _program(place, "pasta", f"sleep {seconds}; echo nothing doing >&2; exit 3")
-    base = place / f"runs-already-{seconds}"
-    said = _try(rootfs, base, "pasta", path=path, how="hurry", command="sleep 1000")
+    base = place / f"runs-already-{seconds}-{how}"
+    said = _try(rootfs, base, "pasta", path=path, how=how, command="sleep 1000")
     assert [line.split(" | ")[0] for line in said] == [_NO_NETWORK]
     assert all("--network=host" in line for line in said)
 
 
-def test_what_fails_gives_way_to_the_next_while_it_runs(rootfs: Path, place: Path) -> None:
+@pytest.mark.parametrize("how", ["hurry", "begun", "killed"])
+def test_what_fails_gives_way_to_the_next_while_it_runs(how: str, rootfs: Path, place: Path) -> None:
+    """Also where what was begun is gone, and its network with it."""
     path = _program(place, "pasta", "sleep 1; echo nothing doing >&2; exit 3")
-    said = _try(rootfs, place / "hurry-next", "pasta,bridge", path=path, how="hurry")
+    said = _try(rootfs, place / f"next-{how}", "pasta,bridge", path=path, how=how)
     assert said == ["world 192.0.2.2", "0"]
