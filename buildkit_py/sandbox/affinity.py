@@ -41,9 +41,10 @@ class Others:
 
 
 def come_here(pid: int) -> None:
-    """Have a child go on on the processor of this process, which has nothing more to do than to wait for it.
+    """Have a child go on on the processor of this process, which has little more to do than to wait for it.
 
-    Where it is other processes may run as well, and the kernel would leave it there until the next tick, too.
+    Where it is other processes may run as well, and the kernel would leave it there until the next tick, too. Only for
+    one that is no command yet: in between it may have no other processor.
     """
     try:
         allowed = os.sched_getaffinity(0)

@@ -11,6 +11,7 @@ import marshal
 import os
 
 from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.failure import NO_NAMESPACES
 from buildkit_py.sandbox.host import SETUP_FAILED
 
 TYPE_CHECKING = False
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from buildkit_py.sandbox.host import Host
     from buildkit_py.sandbox.spec import Outline
 
-NO_NAMESPACES = "make the sandbox's namespaces"
-"""The stage of a failure of the kernel to give them."""
 NAMESPACES = (
     syscalls.CLONE_NEWNS
     | syscalls.CLONE_NEWPID

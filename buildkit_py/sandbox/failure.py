@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 NO_NETWORK = "an isolated network could not be made"
 """The stage of the `SetupFailure` for a sandbox that gets no network."""
+NO_NAMESPACES = "make the sandbox's namespaces"
+"""The stage where the kernel gives a sandbox no process or namespace."""
 
 
 class SetupFailure(Exception):

@@ -13,8 +13,8 @@ import time
 
 from buildkit_py.errors import SandboxError
 from buildkit_py.sandbox.affinity import Others, come_here
-from buildkit_py.sandbox.begin import NO_NAMESPACES, begin
-from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
+from buildkit_py.sandbox.begin import begin
+from buildkit_py.sandbox.failure import NO_NAMESPACES, NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.launch import FORWARDED, Sandbox, launch_error
 from buildkit_py.sandbox.mount_table import MountTable
@@ -64,9 +64,10 @@ class Foreground:
         self._reconnect(awaits=hurry)
 
     def begin(self, outline: Outline) -> None:
-        """Begin the first sandbox, in whose spec all that is in the `outline` is known. Raises `SandboxError`.
+        """Begin the first sandbox, in whose spec all that is in the `outline` is known.
 
-        For the isolated network after `connect`, in a `hurry`.
+        For the isolated network after `connect`, in a `hurry`. Raises `SandboxError` where the kernel gives no process;
+        what else it does not give is told by the sandbox that this one becomes.
         """
         await_other_threads()
         others = Others()
@@ -102,13 +103,11 @@ class Foreground:
         pipe = (-1, -1)
         try:
             stdio = Stdio(stdin, stdout, stderr)
-            started = begun.become(spec, theirs.fileno(), stdio) if begun is not None else None
+            started = self._go_on(begun, spec, theirs.fileno(), stdio) if begun is not None else None
             if begun is not None and started is not None:
                 pid, pidfd = started
                 first = begun.connects
             else:
-                if begun is not None and begun.connects:  # the network's first is gone with it
-                    self._let_go()
                 if network < 0 and spec.network == "isolated" and self._plan:
                     if (pool := self._connected()).awaits:
                         pipe = os.pipe2(os.O_CLOEXEC)
@@ -133,9 +132,17 @@ class Foreground:
             return Sandbox(ours, spec, pid=pid, pidfd=pidfd)
         sandbox = _Hurried(ours, spec, pid=pid, pidfd=pidfd, settle=self._settle)
         self._watch(sandbox)
-        if started is not None:
-            come_here(pid)
         return sandbox
+
+    def _go_on(self, begun: _Begun, spec: SandboxSpec, channel: int, stdio: Stdio) -> tuple[int, int] | None:
+        """As `_Begun.become`. Where it cannot, it has no place in the network any more."""
+        started = None
+        if not (begun.connects and self._has_failed()):
+            started = begun.become(spec, channel, stdio)
+        if started is None and begun.connects:  # the first namespace is gone with it
+            self._let_go()
+            self._reconnect(awaits=True)
+        return started
 
     def _bring(self, pid: int, writer: int) -> bool:
         """Have the network of a sandbox that was just forked be the pool's first; False where it has ended already."""
@@ -183,12 +190,14 @@ class Foreground:
             fcntl.fcntl(self._pool, fcntl.F_SETFL, os.O_RDWR)
             _signal.signal(_SIGIO, _signal.SIG_DFL if self._before is None else self._before)
 
-    def _settle(self) -> None:
-        """A sandbox that was in a hurry has ended. Raises `SandboxError` if its network had no way out."""
+    def _settle(self, connected: bool) -> None:
+        """A sandbox that was in a hurry has ended, and had been connected or not. Raises `SandboxError` if its network
+        had no way out.
+        """
         self._look_away()
         if self._pool is not None:
             try:
-                self._pool.settle()
+                self._pool.settle(connected=connected)
             except SetupFailure as failure:
                 raise launch_error(failure.stage, failure.errno, failure.subject) from failure
 
@@ -212,13 +221,17 @@ class Foreground:
     def _connected(self) -> Pool:
         """The network, made anew if there is none, or the last has failed."""
         pool = self._pool
-        if pool is not None:
-            pool.hear()
-        if pool is None or pool.failed:
+        if pool is None or self._has_failed():
             self._let_go()
             _reap()
             pool = self._reconnect()
         return pool
+
+    def _has_failed(self) -> bool:
+        if self._pool is None:
+            return False
+        self._pool.hear()
+        return self._pool.failed
 
     def _take(self, pool: Pool) -> int:
         """The descriptor of a namespace for the next sandbox; that of the last is given back. Raises `SetupFailure`."""
@@ -277,6 +290,8 @@ class _Begun:
         # What was mounted since it may not see.
         if spec.outline != self._outline or self._mounts.has_changed() or has_ended(self._pidfd):
             return None
+        if self.connects:
+            come_here(self.pid)  # it shares its processor with those that make the network
         memory = in_memory(marshal.dumps(spec.wire()))
         try:
             inp = [stdio.inp] if stdio.inp >= 0 else []
@@ -302,7 +317,7 @@ class _Hurried(Sandbox):
     """One that was started before there was a way out of its network; `settle` says what became of that."""
 
     def __init__(
-        self, channel: _socket.socket, spec: SandboxSpec, *, pid: int, pidfd: int, settle: Callable[[], None]
+        self, channel: _socket.socket, spec: SandboxSpec, *, pid: int, pidfd: int, settle: Callable[[bool], None]
     ) -> None:
         super().__init__(channel, spec, pid=pid, pidfd=pidfd)
         self._settle = settle
@@ -313,9 +328,9 @@ class _Hurried(Sandbox):
             ended = super().wait()
         except SandboxError as error:
             if error.message == NO_NETWORK:
-                self._settle()
+                self._settle(self._ready)
             raise
-        self._settle()
+        self._settle(self._ready)
         return ended
 
 

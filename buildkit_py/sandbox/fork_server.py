@@ -24,7 +24,7 @@ import time
 
 from buildkit_py.sandbox import init
 from buildkit_py.sandbox.begin import begin
-from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure
+from buildkit_py.sandbox.failure import NO_NAMESPACES, NO_NETWORK, SetupFailure
 from buildkit_py.sandbox.host import SIGKILL, Host
 from buildkit_py.sandbox.mount_table import MountTable
 from buildkit_py.sandbox.pidfds import has_ended
@@ -229,7 +229,7 @@ class _Server:
             _tell(request.channel, ("error", failure.stage, failure.errno, failure.subject))
         except OSError as error:
             if child is None:
-                _tell(request.channel, ("error", "make the sandbox's namespaces", error.errno or 0, ""))
+                _tell(request.channel, ("error", NO_NAMESPACES, error.errno or 0, ""))
         finally:
             if not waits:
                 request.close()

@@ -16,6 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
+from buildkit_py.sandbox.failure import NO_NAMESPACES, NO_NETWORK
 from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, in_memory, send
 from buildkit_py.sandbox.spec import Exit
 from buildkit_py.sandbox.unsignalled import Unsignalled
@@ -411,11 +412,10 @@ def launch_error(stage: str, errno: int, subject: str) -> SandboxError:
 
 _INFO = "`pybuild info` says what this machine allows"
 _HINTS = {
-    ("an isolated network could not be made", 0): "--network=host shares this machine's own; "
-    "`pybuild info` says what an isolated one needs",
-    ("make the sandbox's namespaces", 1): f"the kernel forbids new namespaces here; {_INFO}",
-    ("make the sandbox's namespaces", 28): "raise the limits: sysctl -a | grep user.max_.*_namespaces",
-    ("make the sandbox's namespaces", 22): f"this kernel lacks a kind of namespace; {_INFO}",
+    (NO_NETWORK, 0): "--network=host shares this machine's own; `pybuild info` says what an isolated one needs",
+    (NO_NAMESPACES, 1): f"the kernel forbids new namespaces here; {_INFO}",
+    (NO_NAMESPACES, 28): "raise the limits: sysctl -a | grep user.max_.*_namespaces",
+    (NO_NAMESPACES, 22): f"this kernel lacks a kind of namespace; {_INFO}",
     ("mount /proc", 1): "in a container whose /proc is masked the kernel allows no new one; "
     "start that container with --security-opt systempaths=unconfined, or run as root",
     ("make the mounts private", 1): f"this user's namespaces have no rights, as AppArmor may have it; {_INFO}",

@@ -97,16 +97,17 @@ class Hub:
         """
         self._is_open = True
         self._mtu = mtu
-        self._netlink.ask(
-            netlink.set_mtu(_BRIDGE_INDEX, mtu),
-            *[netlink.add_address(_BRIDGE_INDEX, own, prefix) for own, prefix in self._addresses(HUB)],
-        )
         if addresses:
             index = netlink.link_names(self._netlink)[UPLINK]
             self._netlink.ask(*self._silence(UPLINK), netlink.set_mtu(index, mtu), netlink.set_up(index))
             for own, other, prefix in addresses:
                 self._netlink.ask(netlink.add_address(index, own, prefix), netlink.add_default_route(index, other))
             _await((self._netlink, index))
+        # Last of all: from here on the kernel answers for these addresses, if a sandbox asks just now.
+        self._netlink.ask(
+            netlink.set_mtu(_BRIDGE_INDEX, mtu),
+            *[netlink.add_address(_BRIDGE_INDEX, own, prefix) for own, prefix in self._addresses(HUB)],
+        )
         gateways = [own for own, _ in self._addresses(HUB)]
         _until(lambda: all(netlink.is_local(self._netlink, own) for own in gateways))
         # A sandbox that was connected before has addresses of IPv6 until it is let out.

@@ -161,7 +161,6 @@ class _Keeper:
     def _open(self, addresses: Addresses, mtu: int, ipv6: bool) -> None:
         """There is a way out."""
         try:
-            self._hub.open(addresses, mtu, ipv6=ipv6)
             if self._plan.relayed:  # before somebody asks
                 from buildkit_py.sandbox.network import relay
 
@@ -169,6 +168,7 @@ class _Keeper:
                 _tell(self._gate, ("listening",), listening)
                 for fd in listening:
                     os.close(fd)
+            self._hub.open(addresses, mtu, ipv6=ipv6)
             for number, connected in self._connected.items():
                 self._hub.let_out(number, connected)
         except (OSError, KeyError) as error:

@@ -146,14 +146,14 @@ class Pool:
         """
         self.say(("first",), [namespace, writer])
 
-    def settle(self) -> None:
-        """The sandbox that had the first one has ended. If something that was sent in it waits for the way out, wait
-        for that, too. Raises `SetupFailure` if there is none.
+    def settle(self, *, connected: bool) -> None:
+        """The sandbox that had the first one has ended. If it was `connected`, and something that was sent in it waits
+        for the way out, wait for that, too. Raises `SetupFailure` if there is none.
         """
         self.hear()
-        while self._kernel < 0 and not self._open and not self._failure:
-            self.receive()  # the keeper is only just there
-        if not self._open and not self._failure and self._is_waited_for():
+        while connected and self._kernel < 0 and not self._open and not self._failure:
+            self.receive()  # what was said before it was connected
+        if connected and not self._open and not self._failure and self._is_waited_for():
             while not self._open and not self._failure:
                 self.receive()
         if self._failure and not self._open:

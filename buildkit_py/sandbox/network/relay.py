@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import select
 
 _PORT = 53
+_IP_FREEBIND = 15  # ip(7)
 _LARGEST = 65535
 _PATIENCE = 2.0  # seconds until the next server is asked; a resolver asks again after five (resolv.conf(5))
 _MOST = 512  # questions and connections under way; beyond them, the oldest are dropped
@@ -23,11 +24,14 @@ _IN, _OUT, _GONE = 1, 4, 8 | 16  # poll(2)
 
 
 def listen(address: str) -> list[_socket.socket]:
-    """The two sockets, for UDP and for TCP, in the network namespace that the process is in. Raises `OSError`."""
+    """The two sockets, for UDP and for TCP, in the network namespace that the process is in, which may get the address
+    later. Raises `OSError`.
+    """
     datagrams = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
-    datagrams.bind((address, _PORT))
     connections = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
-    connections.bind((address, _PORT))
+    for sock in (datagrams, connections):
+        sock.setsockopt(_socket.IPPROTO_IP, _IP_FREEBIND, 1)
+        sock.bind((address, _PORT))
     connections.listen(64)
     return [datagrams, connections]
 

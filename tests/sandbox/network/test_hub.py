@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 
 from buildkit_py.sandbox import syscalls
+from buildkit_py.sandbox.network import netlink
 from buildkit_py.sandbox.network.backlog import waits_for
 from buildkit_py.sandbox.network.hub import Connected, Hub
 from buildkit_py.sandbox.network.namespace import State
-from buildkit_py.sandbox.network.plan import HUB, LAST, SERVICES, Plan, as_text
+from buildkit_py.sandbox.network.plan import HUB, LAST, OUTER, SERVICES, Plan, as_text
+from buildkit_py.sandbox.network.uplink import UPLINK
 from tests.sandbox.network.inside import inside
 
 PLAN = Plan(uplinks=(), missing=(), ipv4=(10, 219), ipv6=True, mtu=1500, relayed=(), resolv_conf=b"", privileged=True)
@@ -168,6 +170,30 @@ def test_a_connection_that_is_begun_before_there_is_a_way_out_comes_about(addres
         return said
 
     assert inside(look) == b"hello"
+
+
+def test_the_hub_answers_for_itself_only_when_there_is_a_way_out() -> None:
+    """A sandbox asks once a second where the hub is, maybe in the midst of this: what it then sends has to lead on."""
+
+    def look() -> list[tuple[bool, bool]]:
+        hub = _closed_hub()
+        assert os.system(f"ip link add {UPLINK} type veth peer name machine && ip link set machine up") == 0
+        seen: list[tuple[bool, bool]] = []
+        ask = hub._netlink.ask
+
+        def spy(*messages: netlink.Message) -> None:
+            ask(*messages)
+            leads_out = bool(os.popen("ip route show default").read())
+            seen.append((netlink.is_local(hub._netlink, PLAN.address(HUB)), leads_out))
+
+        hub._netlink.ask = spy
+        own, other = PLAN.address(OUTER + 2), PLAN.address(OUTER + 1)
+        hub.open(((own, other, 30),), 1500, ipv6=False)
+        return seen
+
+    seen = inside(look)
+    assert (True, False) not in seen
+    assert seen[-1] == (True, True)
 
 
 def test_a_network_is_the_same_whether_it_was_connected_before_there_was_a_way_out_or_after() -> None:

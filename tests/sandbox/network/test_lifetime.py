@@ -199,18 +199,31 @@ def spec():
     argv = ("sh", "-c", command)
     return SandboxSpec(root=root, argv=argv, env=(("PATH", "/bin"),), network="isolated")
 launcher = Launcher.start() if how == "server" else Foreground()
-hurry = how in ("hurry", "begun", "killed")
+hurry = how not in ("server", "foreground")
 launcher.connect(draw().replace(uplinks=tuple(uplinks.split(","))), **({"hurry": True} if hurry else {}))
-if how in ("begun", "killed"):
+if hurry and how != "hurry":
     others = children()
     launcher.begin(Outline("isolated"))
-if how == "killed":
     (begun,) = children() - others
+if how == "killed":
     os.kill(begun, 9)
     os.waitid(os.P_PID, begun, os.WEXITED | os.WNOWAIT)
+elif how == "stopped":
+    os.kill(begun, 19)
+elif how == "mounted":
+    os.mkdir(f"{base}/mounted")
+    subprocess.run(["mount", "-t", "tmpfs", "none", f"{base}/mounted"], check=True)
+elif how == "late":
+    time.sleep(1)  # the way out is there, and lost
+    subprocess.run([sys.executable, "-c", between], check=True)
+    between = ""
+    time.sleep(0.5)  # until it is heard of
 for attempt in range(1 if hurry else 2):
     try:
-        print(launcher.spawn(spec(), stdout=1, stderr=2).wait().code, flush=True)
+        sandbox = launcher.spawn(spec(), stdout=1, stderr=2)
+        if how == "stopped":
+            os.kill(sandbox.pid, 9)
+        print(sandbox.wait().code, flush=True)
     except SandboxError as error:
         print(error.message, "|", error.hint, flush=True)
     if between:
@@ -322,12 +335,13 @@ def test_what_it_sent_last_waits_for_the_way_out(rootfs: Path, place: Path) -> N
     assert (place / "was-waited-for").exists()
 
 
-def test_one_that_sends_nothing_does_not_wait_for_the_way_out(rootfs: Path, place: Path) -> None:
-    """And takes with it what was to become one."""
-    mark = f"quick-{os.getpid()}"
+@pytest.mark.parametrize("how", ["begun", "mounted"])
+def test_one_that_sends_nothing_does_not_wait_for_the_way_out(how: str, rootfs: Path, place: Path) -> None:
+    """And takes with it what was to become one. What is mounted meanwhile is no reason to wait."""
+    mark = f"quick-{how}-{os.getpid()}"
     path = _program(place, "pasta", f"exec sh -c 'sleep 1000; : {mark}'")
     command = "echo it ran; ls /sys/class/net; sleep 0.5"
-    said = _try(rootfs, place / "quick", "pasta", path=path, how="begun", command=command)
+    said = _try(rootfs, place / f"quick-{how}", "pasta", path=path, how=how, command=command)
     assert said == ["it ran", "eth0", "lo", "0"]
     assert _eventually(lambda: not any(mark in _command_line(pid) for pid in _all()))
 
@@ -348,4 +362,16 @@ def test_what_fails_gives_way_to_the_next_while_it_runs(how: str, rootfs: Path, 
     """Also where what was begun is gone, and its network with it."""
     path = _program(place, "pasta", "sleep 1; echo nothing doing >&2; exit 3")
     said = _try(rootfs, place / f"next-{how}", "pasta,bridge", path=path, how=how)
+    assert said == ["world 192.0.2.2", "0"]
+
+
+def test_one_that_is_killed_before_it_is_connected_has_ended(rootfs: Path, place: Path) -> None:
+    """Nobody waits for what it would have said of its network."""
+    need("pasta")
+    assert _try(rootfs, place / "stopped", "pasta", how="stopped", command="sleep 1000") == ["137"]
+
+
+def test_a_way_out_that_is_lost_before_the_start_is_made_anew(rootfs: Path, place: Path) -> None:
+    need("pasta")
+    said = _try(rootfs, place / "late", "pasta", between=_KILL_OWN, how="late")
     assert said == ["world 192.0.2.2", "0"]

@@ -139,3 +139,17 @@ def test_one_who_asks_and_goes_harms_nobody() -> None:
         return _ask(b"a") + _ask_by_tcp(b"b")
 
     assert inside(look) == b"one:aone:b"
+
+
+def test_it_listens_before_it_has_its_address() -> None:
+    """So nobody who reaches that is refused."""
+
+    def look() -> bool:
+        os.system("ip link set lo up")
+        _, connections = relay.listen("203.0.113.9")
+        assert os.system("ip addr add 203.0.113.9/32 dev lo") == 0
+        with socket.create_connection(("203.0.113.9", 53), timeout=30):
+            socket.socket(fileno=connections.detach()).accept()[0].close()
+        return True
+
+    assert inside(look)
