@@ -104,15 +104,25 @@ class Layers:
         """A layer's description; None if it is absent. A damaged layer is set aside and counts as absent."""
         path = self.path(id)
         self._leases.renew(path + "/meta")
+        meta = self._described_in(path, id)
+        before = _identity(path) if meta is None else None
+        while before is not None:
+            # It may have come since: only what was there before it was read, and still is, is damaged.
+            if (meta := self._described_in(path, id)) is not None:
+                return meta
+            now = _identity(path)
+            if now == before:
+                self._work.quarantine(path)
+                return None
+            before = now
+        return meta
+
+    def _described_in(self, path: str, id: str) -> LayerMeta | None:
         try:
             meta = self._read(path + "/meta", LayerMeta)
-            if meta is not None and meta.id == id:
-                return meta
         except ValueError:
-            pass
-        if os.path.lexists(path):
-            self._work.quarantine(path)
-        return None
+            return None
+        return meta if meta is not None and meta.id == id else None
 
     def use(self, id: str) -> None:
         """Keep a layer safe from prune while this process holds the store; its description is not read."""
@@ -190,6 +200,8 @@ class Layers:
             self._work.write(self.path(id) + "/loss", seal(loss.values()))
         try:
             if os.path.lexists(path):
+                if self.tree(id) is not None:  # another process was first
+                    return path
                 self._work.quarantine(path)
             os.rename(diff, path)
         except OSError as problem:
@@ -239,6 +251,8 @@ class Layers:
             return
         try:
             if os.path.lexists(path):
+                if self.trees(id):  # another process was first
+                    return
                 self._work.quarantine(path)
             os.rename(patch, path)
         except OSError as problem:
@@ -355,6 +369,15 @@ class Layers:
             return kind(*unseal(data))
         except TypeError as problem:
             raise ValueError("fields of another version") from problem
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """What a path leads to; None for nothing."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _blob_file(variant: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,6 +214,58 @@ def test_sixteen_processes_race_for_the_same_layers(store: Store) -> None:
         assert {file.read_text() for file in files} == {str(meta.size)}
         assert len(files) == 3
         assert store.layers.any_blob(meta.id) is not None
+    assert os.listdir(store.path("quarantine")) == []
+
+
+def test_a_layer_that_comes_while_it_is_looked_for_is_not_taken_for_a_damaged_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process puts it in place between two looks of this one."""
+    read = store.layers._read
+
+    def read_too_early(path: str, kind: Any) -> Any:
+        found = read(path, kind)
+        monkeypatch.undo()
+        Store.open(store.root).layers.add(META)
+        return found
+
+    monkeypatch.setattr(store.layers, "_read", read_too_early)
+    assert store.layers.get(ID) == META
+    assert os.listdir(store.path("quarantine")) == []
+
+
+@pytest.mark.parametrize("kind", ["tree", "patch"])
+def test_files_that_come_while_they_are_added_are_kept(
+    kind: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under = META.replace(id="b" * 64)
+    store.layers.add(META)
+    with store.work_dir("test") as work:
+        made = []
+        for name in ("mine", "theirs", "below"):
+            (directory := Path(work.path, name)).mkdir()
+            inner = directory if kind == "tree" or name == "below" else directory / "diff"
+            inner.mkdir(exist_ok=True)
+            (inner / "file").write_text(name)
+            made.append(str(directory))
+        mine, theirs, below = made
+        store.layers.add(under, below)
+        add = "add_tree" if kind == "tree" else "add_patch"
+        if kind == "patch":
+            for patch in (mine, theirs):
+                store.layers.patch_of(under.id, patch)
+        look = "tree" if kind == "tree" else "trees"
+        before = getattr(store.layers, look)
+
+        def look_too_early(id: str) -> Any:
+            found = before(id)
+            monkeypatch.undo()
+            getattr(Store.open(store.root).layers, add)(ID, theirs)
+            return found
+
+        monkeypatch.setattr(store.layers, look, look_too_early)
+        getattr(store.layers, add)(ID, mine)
+    assert Path(store.layers.trees(ID)[-1], "file").read_text() == "theirs"
     assert os.listdir(store.path("quarantine")) == []
 
 
