@@ -1,4 +1,4 @@
-"""CPU affinity: another processor for a child that is to run beside this process, and not when this one waits next.
+"""CPU affinity: another processor for a child that is to run beside this process, and this one's for one it waits for.
 
 A kernel may start a child on the processor of who forks it, as that one mostly
 waits for it, and look only at the next tick who else is idle. That is up to

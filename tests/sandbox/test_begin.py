@@ -100,7 +100,7 @@ def test_what_a_sandbox_has_to_be_begun_with() -> None:
 _SENT = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])
-from buildkit_py.sandbox.affinity import Others
+from buildkit_py.sandbox.affinity import Others, come_here
 allowed = os.sched_getaffinity(0)
 first, *rest = sorted(allowed)
 os.sched_setaffinity(0, {first})  # or the kernel may move this process while it looks where it is
@@ -118,19 +118,28 @@ move = os.sched_setaffinity
 os.sched_setaffinity = lambda pid, mask: (masks.append((pid, set(mask))), move(pid, mask))
 others.send(child)
 print(os.sched_getaffinity(child) == (allowed if rest else {first}), end=" ")
-print(masks == ([(child, set(rest)), (child, allowed)] if rest else []))
+print(masks == ([(child, set(rest)), (child, allowed)] if rest else []), end=" ")
+os.sched_setaffinity = move
+os.sched_setaffinity(0, {first})
+masks.clear()
+os.sched_getaffinity = lambda _: set(allowed)
+os.sched_setaffinity = lambda pid, mask: (masks.append((pid, set(mask))), move(pid, mask))
+come_here(child)
+os.sched_getaffinity = read
+print(masks == [(child, {first}), (child, allowed)] and os.sched_getaffinity(child) == allowed)
 os.kill(child, 9)
 os.waitpid(child, 0)
 others.send(child)  # it is gone: nothing to do
+come_here(child)
 """
 
 
 @pytest.mark.parametrize("one", [False, True])
-def test_a_child_is_sent_to_another_processor_and_may_come_back(one: bool) -> None:
+def test_a_child_is_sent_to_another_processor_or_here_and_may_go_where_it_might_before(one: bool) -> None:
     words = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one else []
     command = [*words, sys.executable, "-c", _SENT, str(Path(__file__).parents[2])]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "True True\n"
+    assert done.stdout == "True True True\n"
 
 
 @pytest.mark.parametrize("how", ["foreground", "server"])
