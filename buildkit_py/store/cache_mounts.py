@@ -7,10 +7,11 @@ mounts of steps that run at the same time.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError, StoreError
+from buildkit_py.errors import StoreError
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.locks import InUse, Lock
 from buildkit_py.store.sealed import read_regular, seal, unseal
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from buildkit_py.store.work import Work
+
+
+_OCCUPIED = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
 class CacheMounts:
@@ -59,12 +63,16 @@ class CacheMounts:
             if fresh and not self._drop(home, sharing != "private", waiting):
                 number += 1
                 continue
-            self._make(home, id, fill)
+            lock = self._make(home, id, fill, sharing == "shared", waiting)
+            if lock is not None:
+                return InUse(home + "/data", lock)
+            if fresh:
+                continue  # another process was first, and what it leaves there is dropped
             lock = Lock(home + "/lock", shared=sharing == "shared", keep=True, waiting=waiting)
             try:
                 taken = lock.acquire(wait=sharing != "private")
-            except StoreError:
-                if os.path.isdir(home):
+            except StoreError as problem:
+                if not _is_gone(problem):
                     raise
                 continue  # pruned since it was made
             if taken:
@@ -124,8 +132,8 @@ class CacheMounts:
         try:
             if not lock.acquire(wait):
                 return False
-        except StoreError:
-            if os.path.isdir(home):
+        except StoreError as problem:
+            if not _is_gone(problem):
                 raise
             return True  # pruned meanwhile
         try:
@@ -134,25 +142,61 @@ class CacheMounts:
         finally:
             lock.release()
 
-    def _make(self, home: str, id: str, fill: Callable[[str], object]) -> None:
+    def _make(
+        self,
+        home: str,
+        id: str,
+        fill: Callable[[str], object],
+        shared: bool,
+        waiting: Callable[[int], object] | None,
+    ) -> Lock | None:
+        """Put a new one in its place; its lock, held since before anybody saw it, or None if one is there already."""
         if os.path.isdir(home + "/data"):
-            return
+            return None
         staged = self._work.scratch_name()
+        lock = Lock(staged + "/lock", shared=shared, keep=True)
         try:
             os.makedirs(staged + "/data", 0o755)
             os.chmod(staged + "/data", 0o755)  # whatever the umask is: steps of any user look into it
             fill(staged + "/data")
             self._work.write(staged + "/meta", seal(id))
-            if os.path.lexists(home):  # without data, so damaged
-                self._work.quarantine(home)
-            os.rename(staged, home)
-        except PybuildError:
+            lock.acquire()
+            while not _put(staged, home):
+                if os.path.isdir(home + "/data"):
+                    lock.release()
+                    self._work.remove(staged)
+                    return None
+                self._set_aside(home, waiting)
+            return lock
+        except BaseException as problem:
+            lock.release()
             self._work.remove(staged)
-            raise
-        except OSError as problem:
-            self._work.remove(staged)
-            if not os.path.isdir(home + "/data"):
+            if isinstance(problem, OSError):
                 raise store_error(problem, self._work.root, "make a cache mount") from problem
+            raise
+
+    def _set_aside(self, home: str, waiting: Callable[[int], object] | None) -> None:
+        """Take what holds no data out of the place of a cache mount; nothing if that is one. Raises `OSError`."""
+        if not os.path.isdir(home):
+            # By a call that leaves a directory alone, which may be there by now.
+            try:
+                os.unlink(home)
+            except (FileNotFoundError, IsADirectoryError):
+                pass
+            return
+        lock = Lock(home + "/lock", keep=True, waiting=waiting)
+        try:
+            lock.acquire()
+        except StoreError as problem:
+            if not _is_gone(problem):
+                raise
+            return  # pruned meanwhile
+        try:
+            # Only now: before, another process could have put a new one there, and taken it.
+            if not os.path.isdir(home + "/data"):
+                self._work.quarantine(home)
+        finally:
+            lock.release()
 
     def _renew(self, home: str, id: str) -> None:
         try:
@@ -161,6 +205,22 @@ class CacheMounts:
             self._work.write(home + "/meta", seal(id))
         except OSError as problem:
             raise store_error(problem, self._work.root, "use a cache mount") from problem
+
+
+def _put(staged: str, home: str) -> bool:
+    """Move a new one to its place; False if something is there. Raises `OSError`."""
+    try:
+        os.rename(staged, home)
+    except OSError as problem:
+        if problem.errno in _OCCUPIED:
+            return False
+        raise
+    return True
+
+
+def _is_gone(problem: StoreError) -> bool:
+    """Whether a lock could not be taken because the cache mount was gone; by now another may be there."""
+    return isinstance(problem.__cause__, FileNotFoundError)
 
 
 def last_used(home: str) -> int:

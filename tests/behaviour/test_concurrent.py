@@ -46,12 +46,10 @@ def project(world: World) -> World:
 
 def outcomes(builds: list[subprocess.Popen[str]]) -> list[str]:
     """What each printed; all have to succeed."""
-    said = []
-    for build in builds:
-        out, err = build.communicate()
+    said = [build.communicate() for build in builds]
+    for build, (_, err) in zip(builds, said, strict=True):
         assert build.returncode == 0, err
-        said.append(out)
-    return said
+    return [out for out, _ in said]
 
 
 def runs(world: World, busybox: str) -> list[str]:

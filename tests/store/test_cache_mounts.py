@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from buildkit_py.store.locks import InUse
 from buildkit_py.store.store import Store
 from tests.store.samples import OLD, age
 
@@ -75,6 +76,77 @@ def test_damage_is_cured(store: Store) -> None:
     with store.mounts.acquire("a") as mount:
         assert os.listdir(mount.path) == []
     assert [id for id, _ in store.mounts.all()] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_what_is_in_the_place_of_one_makes_room(kind: str, store: Store) -> None:
+    home = Path(store.path("mounts"), store.mounts.name("a") + ".0")
+    if kind == "file":
+        home.write_text("nonsense")
+    elif kind == "link":
+        home.symlink_to("nowhere")
+    else:
+        home.mkdir()
+        (home / "other").write_text("nonsense")
+    with store.mounts.acquire("a") as mount:
+        assert os.listdir(mount.path) == []
+    assert [id for id, _ in store.mounts.all()] == ["a"]
+
+
+def test_one_that_comes_while_it_is_made_is_not_taken_for_a_damaged_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process puts it in place, and has it alone, between two looks of this one."""
+    other = Store.open(store.root)
+    theirs: list[InUse] = []
+    said: list[int] = []
+
+    def take(directory: str) -> None:
+        theirs.append(other.mounts.acquire("a", "locked"))
+        Path(theirs[0].path, "file").touch()
+
+    def give_back(process: int) -> None:
+        said.append(process)
+        assert os.listdir(theirs[0].path) == ["file"]
+        theirs[0].release()
+
+    with store.mounts.acquire("a", "locked", give_back, fill=take) as mount:
+        assert os.listdir(mount.path) == ["file"]
+    assert said[0] == os.getpid()
+    assert os.listdir(store.path("quarantine")) == []
+
+
+def test_processes_that_empty_one_while_it_is_pruned_have_it_alone(store: Store) -> None:
+    stop = threading.Event()
+    wrong: list[BaseException] = []
+
+    def prune() -> None:
+        mine = Store.open(store.root)
+        while not stop.is_set():
+            for _, home in mine.mounts.all():
+                mine.mounts.delete(home, 2**62)
+
+    def use() -> None:
+        mine = Store.open(store.root)
+        try:
+            for _ in range(60):
+                with mine.mounts.acquire("a", "locked", fresh=True) as mount:
+                    assert os.listdir(mount.path) == []
+                    Path(mount.path, "file").touch()
+                    os.sched_yield()
+                    assert os.listdir(mount.path) == ["file"]
+        except BaseException as problem:
+            wrong.append(problem)
+
+    others = [threading.Thread(target=prune), *(threading.Thread(target=use) for _ in range(4))]
+    for thread in others:
+        thread.start()
+    for thread in others[1:]:
+        thread.join()
+    stop.set()
+    others[0].join()
+    assert wrong == []
+    assert os.listdir(store.path("quarantine")) == []
 
 
 def test_only_old_and_free_ones_are_deleted(store: Store) -> None:
