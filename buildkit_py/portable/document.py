@@ -3,20 +3,23 @@
 A *portable cache* is such a document and the blobs of the layers that it
 names. Its form is in `docs/reference/portable-cache.md`. It is written by
 another machine, so reading trusts nothing: every field has its type, every
-digest its form, every layer that a record names is described, and a snapshot
-is named by what it is made of.
+digest its form, every layer that a record names is described. What follows
+from the rest is not in it (`follow.py`).
 """
 
 from __future__ import annotations
 
 from buildkit_py.digest import digest_of, is_hex, is_sha256, key_of, sha256
 from buildkit_py.errors import SourceError
+from buildkit_py.graph import step_key
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import layer_compression
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.json_text import ascii_dump
 from buildkit_py.portable.artifact import LARGEST
+from buildkit_py.portable.follow import Before, Ground
 from buildkit_py.record import Record
+from buildkit_py.store.chain import layer_id
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import ELSEWHERE, StepRecord
 
@@ -28,9 +31,9 @@ if TYPE_CHECKING:
     # Reads the field of that name out of an object, which is one of `what`.
     Reader: TypeAlias = Callable[[dict[str, Any], str, str], Any]
 
-FORMAT = "pybuild-cache-2"
-# What had no layers' data in it, and is in all else the same; what signatures are over has that name still.
-_FIRST_FORMAT = "pybuild-cache-1"
+FORMAT = "pybuild-cache-3"
+# What signatures are over says everything, and has the name of the first format, which did, too.
+_CLAIM = "pybuild-cache-1"
 # A blob of no more bytes stands in the document: to be fetched, and named in the manifest, would cost as many again.
 SMALL = 1 << 10
 # And not if it is long when unpacked, as one of zeros is: to read the document takes a digest of each.
@@ -62,10 +65,15 @@ class CachedLayer(Record):
 
 
 class CachedStep(Record):
-    """A record of the cache. `base` is the snapshot below the layer that the step made."""
+    """A record of the cache. `base` is the snapshot below the layer that the step made, `base_content` its content
+    digest ("" where that is not known).
+
+    Its `parts` are those of its definition key, and no more.
+    """
 
     record: StepRecord
     base: str
+    base_content: str = ""
 
 
 class CacheDocument(Record):
@@ -90,18 +98,19 @@ def only(document: CacheDocument, steps: Sequence[CachedStep]) -> CacheDocument:
 
 def dump(document: CacheDocument) -> bytes:
     """The JSON of a document; equal documents have equal bytes."""
-    value = {
-        "format": FORMAT,
-        "complete": document.complete,
-        "layers": {layer.id: _written_layer(layer) for layer in document.layers},
-        "steps": [{**_plain_step(step), "signature": _signature(step)} for step in document.steps],
-    }
-    return _bytes(value)
+    layers = {layer.id: layer for layer in document.layers}
+    before = Before()
+    steps = []
+    for step in document.steps:
+        layer = layers[step.record.layer]
+        steps.append(_written_step(step, layer, before))
+        before.add(step, layer)
+    return _bytes({"format": FORMAT, "keys": step_key.FORMAT, "complete": document.complete, "steps": steps})
 
 
 def claim(step: CachedStep, layer: CachedLayer) -> bytes:
     """What the signature of a record is over: all that it says, and all that is said of its layer."""
-    value = {"format": _FIRST_FORMAT, "step": _plain_step(step), "layer": {"id": layer.id, **_plain_layer(layer)}}
+    value = {"format": _CLAIM, "step": _plain_step(step), "layer": {"id": layer.id, **_plain_layer(layer)}}
     return _bytes(value)
 
 
@@ -113,18 +122,19 @@ def load(data: bytes) -> CacheDocument:
     """The document in some bytes. Raises `Malformed` where it is none, or of another version."""
     value = strict_json.parse_object(data, limit=LARGEST, what=_WHAT)
     found = strict_json.text(value, "format", _WHAT)
-    if found not in (FORMAT, _FIRST_FORMAT):
+    if found != FORMAT or strict_json.integer(value, "keys", _WHAT) != step_key.FORMAT:
         raise Malformed(
-            f"the cache document has the format `{found[:40]}`, and this pybuild reads {FORMAT}",
+            f"the cache document has the format `{found[:40]}` or other keys, and this pybuild reads {FORMAT}",
             hint="write the cache anew with this pybuild (--cache-to)",
         )
-    plain = strict_json.mapping(value, "layers", _WHAT) or {}
-    layers = {id: _layer(id, one) for id, one in plain.items()}
-    steps = tuple(_step(one) for one in strict_json.objects(value, "steps", _WHAT))
-    for step in steps:
-        if step.record.layer not in layers:
-            raise Malformed("a step of the cache document names a layer that is not in it")
-    return CacheDocument(steps, tuple(layers.values()), strict_json.boolean(value, "complete", _WHAT))
+    layers: dict[str, CachedLayer] = {}
+    before = Before()
+    steps = []
+    for one in strict_json.objects(value, "steps", _WHAT):
+        step = _step(one, before, layers)
+        steps.append(step)
+        before.add(step, layers[step.record.layer])
+    return CacheDocument(tuple(steps), tuple(layers.values()), strict_json.boolean(value, "complete", _WHAT))
 
 
 # -- layers
@@ -137,25 +147,34 @@ def _plain_layer(layer: CachedLayer) -> dict[str, Any]:
     }
 
 
-def _written_layer(layer: CachedLayer) -> dict[str, Any]:
-    """A layer as the document has it: what its data says is not said again."""
+def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
+    """A layer as the document has it: what its data says is not said again, nor a name that follows."""
     plain = _plain_layer(layer)
+    if layer.id != _layer_id(layer.content, ground):
+        plain["id"] = layer.id
     if layer.data:
         plain = {key: value for key, value in plain.items() if key not in _BLOB_FIELDS}
         plain.update(data=_base64(layer.data), mediaType=layer.blob.media_type)
     return plain
 
 
-def _layer(id: str, value: object) -> CachedLayer:
-    if not is_hex(id) or not isinstance(value, dict):
-        raise Malformed(f"a {_LAYER} is none")
+def _layer_id(content: str, ground: Ground) -> str:
+    """The name of a layer of that content over a filesystem; "" where it does not follow."""
+    return layer_id(ground.content, content) if ground.is_known else ""
+
+
+def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
+    fields = _read(_LAYER_FIELDS, value, _LAYER)
+    id = strict_json.text(value, "id", _LAYER) or _layer_id(fields["content"], ground)
+    if not is_hex(id):
+        raise Malformed(f"`id` of a {_LAYER} is no BLAKE3 in hex")
     text = strict_json.text(value, "data", _LAYER)
     data = _from_base64(text, f"`data` of a {_LAYER}") if text else b""
     if data:
         blob = described(data, _media_type(value, "mediaType", _LAYER))
     else:
         blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
-    return CachedLayer(id=id, blob=blob, data=data, **_read(_LAYER_FIELDS, value, _LAYER))
+    return CachedLayer(id=id, blob=blob, data=data, **fields)
 
 
 def described(data: bytes, media_type: str) -> LayerBlob:
@@ -182,24 +201,110 @@ def described(data: bytes, media_type: str) -> LayerBlob:
 
 
 def _plain_step(step: CachedStep) -> dict[str, Any]:
-    plain = {key: getattr(step.record, name) for key, (name, _) in _STEP_FIELDS.items()}
-    return {**plain, "base": step.base, "parts": _plain(step.record.parts)}
+    """All that a step says, for its signature."""
+    record = step.record
+    return {
+        **{key: getattr(record, name) for key, (name, _) in _SAID_FIELDS.items()},
+        "kind": record.kind,
+        "sources": record.sources,
+        "layer": record.layer,
+        "text": record.text,
+        "definition": record.definition,
+        "contentKey": record.content,
+        "base": step.base,
+        "parts": _plain(record.parts),
+    }
 
 
 def _signature(step: CachedStep) -> str:
     return "" if step.record.signature == ELSEWHERE else step.record.signature
 
 
-def _step(value: dict[str, Any]) -> CachedStep:
-    base = _hex_or_none(value, "base", _STEP)
-    fields = _read(_STEP_FIELDS, value, _STEP)
+def _written_step(step: CachedStep, layer: CachedLayer, before: Before) -> dict[str, Any]:
+    """A step as the document has it, behind those before it."""
+    record = step.record
+    (_, op), (_, base, below), (_, sources) = record.parts
+    ground = Ground(base, step.base, step.base_content)
+    value = {key: getattr(record, name) for key, (name, _) in _SAID_FIELDS.items()}
+    value["op"] = _plain(op)
+    value["on"] = before.distance(ground) or list(ground.values())
+    value["sources"] = [[kind, (before.distance_of_key(key) if kind == "step" else 0) or key] for kind, key in sources]
+    value["layer"] = before.distance_of_layer(layer.id) or _written_layer(layer, ground)
+    if below != step.base:
+        value["below"] = below
+    if record.content != before.content_key(op, ground, sources):
+        value["contentKey"] = record.content
+    if record.sources != before.read_key(sources):
+        value["reads"] = record.sources
+    value.update({key: text for key, text in (("text", record.text), ("signature", _signature(step))) if text})
+    return value
+
+
+def _step(value: dict[str, Any], before: Before, layers: dict[str, CachedLayer]) -> CachedStep:
+    """The step that is written so, whose layer is in `layers` then."""
+    op = _op(value)
+    ground = _ground(value, before)
+    sources = _sources(value, before)
+    said = value.get("layer")
+    if isinstance(said, dict):
+        layer = _layer(said, ground)
+        if layers.setdefault(layer.id, layer) is not layer:
+            raise Malformed("the cache document describes a layer twice")
+    else:
+        layer = layers[before.layer(_count(value, "layer", _STEP))]
+    below = _hex_or_none(value, "below", _STEP) if "below" in value else ground.snapshot
+    definition = step_key.definition_key(op, ground.definition, sources)
     record = StepRecord(
-        key=fields["definition"],
-        snapshot=key_of("snapshot", base, fields["layer"]),
+        key=definition,
+        kind=op[0],
+        snapshot=key_of("snapshot", ground.snapshot, layer.id),
+        layer=layer.id,
+        text=strict_json.text(value, "text", _STEP),
+        definition=definition,
+        content=_either(value, "contentKey", before.content_key(op, ground, sources)),
+        parts=(("op", op), ("base", ground.definition, below), ("sources", sources)),
+        sources=_either(value, "reads", before.read_key(sources)),
         signature=strict_json.text(value, "signature", _STEP) or ELSEWHERE,
-        **fields,
+        **_read(_SAID_FIELDS, value, _STEP),
     )
-    return CachedStep(record, base)
+    return CachedStep(record, ground.snapshot, ground.content)
+
+
+def _op(value: dict[str, Any]) -> tuple[Any, ...]:
+    op = _parts(value.get("op"), 0)
+    # The solver and `why` take it apart without looking.
+    if not isinstance(op, tuple) or not op or not isinstance(op[0], str):
+        raise Malformed(f"`op` of a {_STEP} is none")
+    return op
+
+
+def _ground(value: dict[str, Any], before: Before) -> Ground:
+    said = value.get("on")
+    if not isinstance(said, list):
+        return before.result(_count(value, "on", _STEP))
+    if len(said) != 3 or not all(isinstance(one, str) and (is_hex(one) or not one) for one in said):
+        raise Malformed(f"`on` of a {_STEP} names no filesystem")
+    return Ground(*said)
+
+
+def _sources(value: dict[str, Any], before: Before) -> tuple[tuple[str, str], ...]:
+    said = value.get("sources")
+    if not isinstance(said, list):
+        raise Malformed(f"`sources` of a {_STEP} is not a list")
+    found = []
+    for one in said:
+        kind, key = one if isinstance(one, list) and len(one) == 2 else ("", "")
+        if kind == "step" and isinstance(key, int) and not isinstance(key, bool):
+            key = before.result(key).definition
+        if kind not in ("step", "content") or not isinstance(key, str) or not is_hex(key):
+            raise Malformed(f"`sources` of a {_STEP} has one that is none")
+        found.append((kind, key))
+    return tuple(found)
+
+
+def _either(value: dict[str, Any], key: str, follows: str) -> str:
+    """A key that a step says, "" for none; what follows where it says nothing."""
+    return _hex_or_none(value, key, _STEP) if key in value else follows
 
 
 def _plain(value: Any) -> Any:
@@ -213,17 +318,17 @@ def _plain(value: Any) -> Any:
 
 def _parts(value: Any, depth: int) -> Any:
     if depth > _DEEPEST:
-        raise Malformed(f"`parts` of a {_STEP} are nested too deeply")
+        raise Malformed(f"`op` of a {_STEP} is nested too deeply")
     if isinstance(value, list):
         return tuple(_parts(item, depth + 1) for item in value)
     if isinstance(value, dict):
         text = value.get("base64")
         if len(value) != 1 or not isinstance(text, str):
-            raise Malformed(f"`parts` of a {_STEP} have an object that is no bytes")
-        return _from_base64(text, f"an object in `parts` of a {_STEP}")
+            raise Malformed(f"`op` of a {_STEP} has an object that is no bytes")
+        return _from_base64(text, f"an object in `op` of a {_STEP}")
     if value is None or isinstance(value, bool | int | str):
         return value
-    raise Malformed(f"`parts` of a {_STEP} have a value that no key is made of")
+    raise Malformed(f"`op` of a {_STEP} has a value that no key is made of")
 
 
 def _base64(data: bytes) -> str:
@@ -239,22 +344,6 @@ def _from_base64(text: str, what: str) -> bytes:
         return a2b_base64(text, strict_mode=True)
     except ValueError as problem:
         raise Malformed(f"{what} is no base64") from problem
-
-
-def _parts_of_keys(value: dict[str, Any], key: str, what: str) -> Any:
-    parts = _parts(value.get(key), 0)
-    # The solver and `why` take them apart without looking.
-    if (
-        not isinstance(parts, tuple)
-        or not all(isinstance(part, tuple) and part for part in parts)
-        or not parts
-        or parts[0][0] != "op"
-        or len(parts[0]) != 2
-        or not isinstance(parts[0][1], tuple)
-        or not parts[0][1]
-    ):
-        raise Malformed(f"`{key}` of a {what} are none")
-    return parts
 
 
 # -- fields
@@ -319,15 +408,9 @@ _BLOB_FIELDS: dict[str, tuple[str, Reader]] = {
     "blobSize": ("size", _count),
     "mediaType": ("media_type", _media_type),
 }
-_STEP_FIELDS: dict[str, tuple[str, Reader]] = {
-    "kind": ("kind", strict_json.text),
+# Of a step: what does not follow from the rest.
+_SAID_FIELDS: dict[str, tuple[str, Reader]] = {
     "name": ("name", strict_json.text),
-    "sources": ("sources", _hex_or_none),
-    "layer": ("layer", _hex),
-    "text": ("text", strict_json.text),
-    "definition": ("definition", _hex),
-    "contentKey": ("content", _hex_or_none),
-    "parts": ("parts", _parts_of_keys),
     "milliseconds": ("milliseconds", _count),
     "bytes": ("bytes", _count),
     "created": ("created", _count),

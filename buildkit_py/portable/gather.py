@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import PybuildError, StoreCorrupt
 from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, described
+from buildkit_py.portable.follow import defines
 from buildkit_py.registry import origin as origins
+from buildkit_py.store.chain import content_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ def gather(
             continue
         if record.layer not in layers:
             layers[record.layer] = _layer(store, record.layer, variant, blob_of)
-        if layers[record.layer] is not None:
-            steps.append(_step(record, store.snapshots.parent(snapshot)))
+        step = _step(store, record, store.snapshots.parent(snapshot))
+        if layers[record.layer] is not None and step is not None:
+            steps.append(step)
     return CacheDocument(tuple(steps), tuple(layer for layer in layers.values() if layer is not None), complete)
 
 
@@ -55,11 +58,20 @@ def join(documents: Sequence[CacheDocument]) -> CacheDocument:
     )
 
 
-def _step(record: StepRecord, base: str) -> CachedStep:
-    """The record as any machine may have it: a result's snapshot is the one that this build had it on."""
+def _step(store: Store, record: StepRecord, base: str) -> CachedStep | None:
+    """The record as any machine may have it: a result's snapshot is the one that this build had it on.
+
+    None where its definition is not that of its parts, as another pybuild may have left it.
+    """
     parts = tuple(part for part in record.parts if part[0] != "listings")
+    if not defines(parts, record.definition):
+        return None
     snapshot = key_of("snapshot", base, record.layer)
-    return CachedStep(record.replace(key=record.definition, parts=parts, snapshot=snapshot), base)
+    try:
+        base_content = content_of(store, base)
+    except StoreCorrupt:
+        base_content = ""
+    return CachedStep(record.replace(key=record.definition, parts=parts, snapshot=snapshot), base, base_content)
 
 
 def _layer(store: Store, id: str, variant: str, blob_of: Callable[[str], LayerBlob]) -> CachedLayer | None:

@@ -56,7 +56,7 @@ class Vouching:
                 # What a stranger signed may be believed by others.
                 unsigned += not record.signature
                 signature = record.signature or ELSEWHERE
-            steps.append(CachedStep(record.replace(signature=signature), step.base))
+            steps.append(step.replace(record=record.replace(signature=signature)))
         return found.replace(steps=tuple(steps)), unsigned
 
     def _keeps(self, record: StepRecord, data: bytes) -> bool:

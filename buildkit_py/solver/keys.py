@@ -7,12 +7,11 @@ made in another way but came out the same, which is what stops a rebuild at
 the first step that changes nothing (early cutoff).
 
 `docs/reference/cache-keys.md` documents the bytes and `tests/golden/` freezes
-them: a changed key without a changed `FORMAT` is a bug.
+them: a changed key without a changed `step_key.FORMAT` is a bug.
 """
 
 from __future__ import annotations
 
-from buildkit_py.digest import key_of
 from buildkit_py.graph.op import (
     Copy,
     CopyPath,
@@ -39,10 +38,6 @@ else:
 
     def assert_never(value):
         raise TypeError(f"not an op: {value!r}")
-
-
-# Raised whenever the parts of a key, or what a step does with them, change meaning.
-FORMAT = 1
 
 
 def op_parts(op: Op) -> tuple[Any, ...]:
@@ -147,17 +142,3 @@ def uses_base(op: Op) -> bool:
     A linked COPY starts from an empty one, a Run with inputs from the last of its sources.
     """
     return not ((isinstance(op, Copy) and op.link) or (isinstance(op, Run) and op.inputs))
-
-
-def definition_key(parts: tuple[Any, ...], base: str, sources: tuple[tuple[str, str], ...]) -> str:
-    """The key of an op over a base with definition key `base` ("" for an empty filesystem).
-
-    `sources` are ("step", definition key) or, for what a step takes from a
-    local context, ("content", content digest).
-    """
-    return key_of("definition", FORMAT, parts, base, sources)
-
-
-def content_key(parts: tuple[Any, ...], base: str, sources: tuple[str, ...]) -> str:
-    """The key of an op over a base and sources with these content digests."""
-    return key_of("content", FORMAT, parts, base, sources)

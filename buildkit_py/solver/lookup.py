@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 
-from buildkit_py.digest import key_of
 from buildkit_py.executor.result import Result
 from buildkit_py.graph.op import Copy, HostSource, ImageSource, LocalSource, Run, moves
 from buildkit_py.graph.step import in_order, inputs
+from buildkit_py.graph.step_key import definition_key, read_key
 from buildkit_py.solver import keys
 
 TYPE_CHECKING = False
@@ -114,7 +114,7 @@ class Lookup:
         self.parts[step] = keys.op_parts(op)
         if isinstance(op, ImageSource | HostSource | LocalSource):
             self.result[step] = self.roots.root(step)
-            self.definition[step] = keys.definition_key(self.parts[step], "", ())
+            self.definition[step] = definition_key(self.parts[step], "", ())
             return
         if must_run(step) or any(child in self.fresh for child in inputs(step)):
             self.fresh.add(step)
@@ -169,7 +169,7 @@ class Lookup:
             if result is None:
                 return ""
             snapshots.append(result.snapshot)
-        return key_of("sources", tuple(snapshots)) if any(snapshots) else ""
+        return read_key(tuple(snapshots))
 
     def young(self, step: Step, record: StepRecord) -> bool:
         """Whether a record is young enough for its step's `--ttl`, counted from when the step began."""
@@ -218,7 +218,7 @@ class Lookup:
         if base is None:
             return None
         self.source_parts[step] = tuple(sources)
-        self.definition[step] = keys.definition_key(self.parts[step], base, tuple(sources))
+        self.definition[step] = definition_key(self.parts[step], base, tuple(sources))
         return self.definition[step]
 
     def _context_part(self, step: Step, index: int) -> str | None:

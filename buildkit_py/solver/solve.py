@@ -16,6 +16,7 @@ from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, Run, is_silent, moves
 from buildkit_py.graph.step import inputs
+from buildkit_py.graph.step_key import content_key
 from buildkit_py.record import Record
 from buildkit_py.solver import keys
 from buildkit_py.solver.lookup import Lookup, must_run
@@ -393,5 +394,5 @@ class Solver:
                 except PybuildError as problem:
                     problem.place(step.position)
                     raise
-        key = self.contents[step] = keys.content_key(self.lookup.parts[step], base_content, tuple(digests))
+        key = self.contents[step] = content_key(self.lookup.parts[step], base_content, tuple(digests))
         return key

@@ -16,6 +16,11 @@ def document(path: Path) -> Any:
     return json.loads(unpacked(path.read_bytes()))
 
 
+def layers_of(found: Any) -> list[Any]:
+    """The layers that a document describes, each with the first step that has it."""
+    return [step["layer"] for step in found["steps"] if isinstance(step["layer"], dict)]
+
+
 def unpacked(data: bytes) -> bytes:
     """What was packed; other bytes, and layers, are b""."""
     if not data.startswith(_MAGIC):

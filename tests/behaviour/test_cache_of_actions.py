@@ -135,7 +135,7 @@ def test_what_another_job_is_about_to_send_is_not_waited_for(jobs: Jobs) -> None
 
 def test_entries_that_were_deleted_by_age(jobs: Jobs) -> None:
     jobs.build("one", TO)
-    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-2" in unpacked(data)]:
+    for key in [key for key, data in jobs.server.entries.items() if b"pybuild-cache-3" in unpacked(data)]:
         del jobs.server.entries[key], jobs.server.begun[key]
     done = jobs.build("two", SOURCE)
     assert "there is no cache at" in done.stderr

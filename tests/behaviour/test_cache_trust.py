@@ -9,12 +9,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from buildkit_py.report import units
 from tests.behaviour.cache_machines import Bucket
-from tests.behaviour.packed import document
+from tests.behaviour.packed import document, layers_of
 from tests.behaviour.test_portable_cache import DOCKERFILE, Machines, rewrite
 from tests.behaviour.world import REPOSITORY, World
 from tests.needs import need, need_package
@@ -46,7 +47,7 @@ class Trusting(Machines):
         return self.source + ",trust=main"
 
     def signatures(self) -> list[str]:
-        return [step["signature"] for step in document(self.document())["steps"]]
+        return [step.get("signature", "") for step in document(self.document())["steps"]]
 
 
 @pytest.fixture
@@ -141,7 +142,7 @@ def younger(step: dict[str, object]) -> None:
 
 
 def other_key(step: dict[str, object]) -> None:
-    step["definition"] = "0" * 64
+    step["contentKey"] = "0" * 64
 
 
 def other_signature(step: dict[str, object]) -> None:
@@ -172,8 +173,8 @@ def test_files_that_main_did_not_sign_do_not_get_into_a_result(machines: Trustin
     """The description of a layer is part of what is signed: another layer's bytes do not stand in for it."""
     machines.build("main", machines.to, **machines.main)
 
-    def exchange(value: dict[str, dict[str, dict[str, object]]]) -> None:
-        first, second, *_ = value["layers"].values()
+    def exchange(value: dict[str, Any]) -> None:
+        first, second, *_ = layers_of(value)
         first[field], second[field] = second[field], first[field]
 
     rewrite(machines, exchange)
@@ -299,12 +300,12 @@ def test_a_job_that_failed_keeps_what_is_believed(machines: Trusting, who: str, 
 
 def test_a_job_counts_what_it_believes(machines: Trusting) -> None:
     machines.build("main", machines.to, **machines.main)
-    layers = document(machines.document())["layers"]
+    layers = layers_of(document(machines.document()))
     machines.world.write({"Dockerfile": DOCKERFILE + "RUN head -c 3000000 /dev/urandom > /mine\n"})
     machines.build("stranger", machines.trusted, machines.to, **machines.stranger)
     job = {"PYBUILD_HOME": f"{machines.world.top}/job", **machines.main}
     done = machines.world.run("ci", "restore", f"--cache-to=type=local,dest={machines.cache}", **job)
-    held = units.size(sum({one["digest"]: one["blobSize"] for one in layers.values()}.values()))
+    held = units.size(sum({one["digest"]: one["blobSize"] for one in layers}.values()))
     assert done.stdout == f"{machines.cache}: {ALL} steps, {len(layers)} layers ({held})\n"
     assert "1 of 6 records are not used" in done.stderr
     rewrite(machines, lambda value: [other_text(step) for step in value["steps"]])

@@ -12,7 +12,8 @@ from random import Random
 
 import pytest
 
-from tests.behaviour.packed import document, is_layer, packed, unpacked
+from buildkit_py.graph.step_key import FORMAT
+from tests.behaviour.packed import document, is_layer, layers_of, packed, unpacked
 from tests.behaviour.world import World
 from tests.needs import need
 from tests.registry_server import registry_server
@@ -112,8 +113,7 @@ def test_a_changed_file_fetches_what_its_steps_stand_on(machines: Machines) -> N
 
 def layers(machines: Machines) -> list[dict[str, object]]:
     found = document(machines.document())
-    named = [step["layer"] for step in found["steps"] if step["name"].startswith("[base")]
-    return [found["layers"][id] for id in named]
+    return [step["layer"] for step in found["steps"] if step["name"].startswith("[base")]
 
 
 def test_a_step_that_comes_out_the_same_ends_the_wave_there_too(machines: Machines) -> None:
@@ -196,12 +196,12 @@ def test_what_stands_on_this_machine_is_not_written(world: World) -> None:
     [only] = [
         found
         for path in (world.top / "cache/blobs/sha256").iterdir()
-        if b"pybuild-cache-2" in (found := unpacked(path.read_bytes()))
+        if b"pybuild-cache-3" in (found := unpacked(path.read_bytes()))
     ]
     assert json.loads(only) == {
         "complete": True,
-        "format": "pybuild-cache-2",
-        "layers": {},
+        "format": "pybuild-cache-3",
+        "keys": FORMAT,
         "steps": [],
     }
 
@@ -235,9 +235,7 @@ def other_version(machines: Machines) -> None:
 
 def hostile_layer(machines: Machines) -> None:
     def change(value: dict[str, object]) -> None:
-        layers = value["layers"]
-        assert isinstance(layers, dict)
-        layers["../../../etc"] = next(iter(layers.values()))
+        layers_of(value)[0]["id"] = "../../../etc"
 
     rewrite(machines, change)
 
@@ -293,7 +291,7 @@ def gone(path: Path) -> None:
 def test_a_layer_that_cannot_be_had_is_made_again(machines: Machines, damage: object) -> None:
     assert callable(damage)
     machines.build("one", machines.to)
-    for layer in document(machines.document())["layers"].values():
+    for layer in layers_of(document(machines.document())):
         damage(machines.blob(layer["digest"]))
     done = machines.build("two", machines.source, "-o", "out")
     assert "are made again" in done.stderr
@@ -308,7 +306,7 @@ def test_what_failed_does_not_run_again_where_a_layer_of_another_step_was_lost(m
     tools = "FROM busybox AS tools\nRUN echo tools > /tools; head -c 3000 /dev/urandom > /more\n"
     machines.world.write({"Dockerfile": tools})
     machines.build("one", machines.to)
-    for layer in document(machines.document())["layers"].values():
+    for layer in layers_of(document(machines.document())):
         machines.blob(layer["digest"]).unlink()
     machines.world.write(
         {
@@ -343,7 +341,7 @@ def test_an_image_of_lost_layers_is_made_again(machines: Machines) -> None:
 def test_the_second_cache_helps_where_the_first_one_lost_a_layer(machines: Machines) -> None:
     other = machines.world.top / "other"
     _first, _ = machines.image("one", machines.to, f"--cache-to=type=local,dest={other}")
-    for layer in document(machines.document())["layers"].values():
+    for layer in layers_of(document(machines.document())):
         machines.blob(layer["digest"]).unlink()
     done = machines.build("two", machines.source, f"--cache-from=type=local,src={other}", "-o", "out")
     assert machines.world.ran(done) == []
@@ -428,7 +426,7 @@ RUN head -c 3000 /dev/urandom > /later
 def test_small_layers_travel_in_the_document(machines: Machines) -> None:
     machines.world.write({"Dockerfile": SMALL})
     first, _ = machines.image("one", machines.to)
-    found = document(machines.document())["layers"].values()
+    found = layers_of(document(machines.document()))
     assert sorted("data" in layer for layer in found) == [False, True, True, True, True]
     assert len(list((machines.cache / "blobs/sha256").iterdir())) == 3  # a layer, the document, the manifest
     assert machines.image("two", machines.source) == (first, [])

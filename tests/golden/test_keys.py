@@ -1,4 +1,4 @@
-"""Golden cache keys: one that changes without a new `keys.FORMAT` would make old caches lie or be lost."""
+"""Golden cache keys: one that changes without a new `step_key.FORMAT` would make old caches lie or be lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from buildkit_py.digest import canonical, decode
+from buildkit_py.graph import step_key
 from buildkit_py.graph.op import (
     Copy,
     CopyPath,
@@ -86,12 +87,12 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_definition_key(name: str) -> None:
     op, wanted = GOLDEN[name]
-    assert keys.definition_key(keys.op_parts(op), "base", (("step", "s"), ("content", "c"))) == wanted
+    assert step_key.definition_key(keys.op_parts(op), "base", (("step", "s"), ("content", "c"))) == wanted
 
 
 def test_content_key() -> None:
     assert (
-        keys.content_key(keys.op_parts(RUN), "base", ("s",))
+        step_key.content_key(keys.op_parts(RUN), "base", ("s",))
         == "ff11625245c3f5c9641f44e0ae68dd61f4ff6e439fbe7f4f55fb23eecf9c0ea6"
     )
 

@@ -30,9 +30,10 @@ from buildkit_py.executor.contexts import Contexts
 from buildkit_py.executor.copy_plan import plan, source_digest
 from buildkit_py.executor.inventory import inventory_of
 from buildkit_py.graph.op import Copy, CopyPath, LocalSource
+from buildkit_py.graph.step_key import definition_key
 from buildkit_py.image.entry import FILE, Entry
 from buildkit_py.image.pack import pack
-from buildkit_py.solver.keys import definition_key, op_parts
+from buildkit_py.solver.keys import op_parts
 from buildkit_py.store.scan import Scan
 from buildkit_py.store.store import Store
 from tests.behaviour.conftest import USER, make_user

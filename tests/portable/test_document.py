@@ -11,27 +11,31 @@ import pytest
 from zstandard import ZstdCompressor
 
 from buildkit_py.digest import digest_of, key_of
+from buildkit_py.graph.step_key import FORMAT, content_key, definition_key, read_key
 from buildkit_py.image.compress import MEDIA_TYPES, compressor
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, claim, dump, load, only
+from buildkit_py.portable.follow import Ground
+from buildkit_py.store.chain import chain, layer_id
 from buildkit_py.store.layers import LayerBlob
-from buildkit_py.store.records import StepRecord
+from buildkit_py.store.records import ELSEWHERE, StepRecord
 
-LAYER, CONTENT, KEY, BASE = (key_of(name) for name in ("layer", "content", "key", "base"))
+LAYER, CONTENT, OTHER, BASE = (key_of(name) for name in ("layer", "content", "key", "base"))
 DIGEST = "sha256:" + "a" * 64
-PARTS = (("op", ("run", ("sh", "-c", "x"), b"\0\xff", None, True, 7, "\udcff")), ("base", "", BASE), ("sources", ()))
+OP = ("run", ("sh", "-c", "x"), b"\0\xff", None, True, 7, "\udcff")
 
 
 def document() -> CacheDocument:
+    """Of a step whose layer, content key and name of what it reads are none that follow."""
     record = StepRecord(
-        key=KEY,
+        key=(definition := definition_key(OP, OTHER, ())),
         kind="run",
         snapshot=key_of("snapshot", BASE, LAYER),
         layer=LAYER,
         text="out",
-        definition=KEY,
+        definition=definition,
         content=CONTENT,
-        parts=PARTS,
+        parts=(("op", OP), ("base", OTHER, BASE), ("sources", ())),
         name="[app 1/1] RUN x",
         milliseconds=12,
         bytes=34,
@@ -70,7 +74,7 @@ def step(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def layer(value: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = value["layers"][LAYER]
+    found: dict[str, Any] = value["steps"][0]["layer"]
     return found
 
 
@@ -78,12 +82,14 @@ def layer(value: dict[str, Any]) -> dict[str, Any]:
     "change",
     [
         lambda value: value.update(format="pybuild-cache-0"),
-        lambda value: value.update(layers=[]),
-        lambda value: value.update(layers={}),
+        lambda value: value.update(format="pybuild-cache-2"),
+        lambda value: value.update(keys=FORMAT + 1),
+        lambda value: value.update(keys=None),
         lambda value: value.update(steps={}),
-        lambda value: value["layers"].update({"x": layer(value)}),
-        lambda value: value["layers"].update({"../" * 21 + "x": layer(value)}),
-        lambda value: value["layers"].update({LAYER: []}),
+        lambda value: value["steps"].append(step(value)),
+        lambda value: layer(value).update(id="x"),
+        lambda value: layer(value).update(id="../" * 21 + "x"),
+        lambda value: layer(value).pop("id"),
         lambda value: layer(value).update(content="A" * 64),
         lambda value: layer(value).update(digest="md5:0"),
         lambda value: layer(value).update(diffId=""),
@@ -95,19 +101,38 @@ def layer(value: dict[str, Any]) -> dict[str, Any]:
         lambda value: layer(value).update(variant=""),
         lambda value: layer(value).update(mediaType="text/plain"),
         lambda value: step(value).update(layer=BASE),
-        lambda value: step(value).update(base="x"),
-        lambda value: step(value).update(definition=""),
-        lambda value: step(value).update(sources="x"),
+        lambda value: step(value).update(layer=[]),
+        lambda value: step(value).update(layer=0),
+        lambda value: step(value).update(layer=1),
+        lambda value: step(value).update(layer=-1),
+        lambda value: step(value).pop("layer"),
+        lambda value: step(value).update(on=[OTHER, "x", ""]),
+        lambda value: step(value).update(on=[OTHER, BASE]),
+        lambda value: step(value).update(on=[OTHER, BASE, 7]),
+        lambda value: step(value).update(on=0),
+        lambda value: step(value).update(on=1),
+        lambda value: step(value).update(on=True),
+        lambda value: step(value).update(on=OTHER),
+        lambda value: step(value).update(below="x"),
+        lambda value: step(value).update(reads="x"),
         lambda value: step(value).update(contentKey="x"),
         lambda value: step(value).update(created=True),
-        lambda value: step(value).update(parts=None),
-        lambda value: step(value).update(parts=[]),
-        lambda value: step(value).update(parts=[[]]),
-        lambda value: step(value).update(parts=[["op", []]]),
-        lambda value: step(value).update(parts=[["base", ["run"]]]),
-        lambda value: step(value).update(parts=[["op", ["run", 1.5]]]),
-        lambda value: step(value).update(parts=[["op", ["run", {"base64": "!"}]]]),
-        lambda value: step(value).update(parts=[["op", ["run", {"bytes": "AA=="}]]]),
+        lambda value: step(value).update(sources=None),
+        lambda value: step(value).update(sources=[[]]),
+        lambda value: step(value).update(sources=[["step", 0]]),
+        lambda value: step(value).update(sources=[["step", 1]]),
+        lambda value: step(value).update(sources=[["step", -1]]),
+        lambda value: step(value).update(sources=[["step", True]]),
+        lambda value: step(value).update(sources=[["content", 1]]),
+        lambda value: step(value).update(sources=[["content", "x"]]),
+        lambda value: step(value).update(sources=[["file", BASE]]),
+        lambda value: step(value).update(op=None),
+        lambda value: step(value).update(op=[]),
+        lambda value: step(value).update(op="run"),
+        lambda value: step(value).update(op=[["run"]]),
+        lambda value: step(value).update(op=["run", 1.5]),
+        lambda value: step(value).update(op=["run", {"base64": "!"}]),
+        lambda value: step(value).update(op=["run", {"bytes": "AA=="}]),
     ],
 )
 def test_a_document_that_breaks_a_rule_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
@@ -122,11 +147,11 @@ def test_a_nest_without_end_is_refused() -> None:
     deep: list[Any] = ["run"]
     for _ in range(100):
         deep = [deep]
-    step(value)["parts"] = [["op", deep]]
+    step(value)["op"] = ["run", deep]
     with pytest.raises(Malformed):
         load(json.dumps(value).encode())
     with pytest.raises(Malformed):
-        load(b'{"format":"pybuild-cache-1","steps":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        load(b'{"format":"pybuild-cache-3","keys":1,"steps":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b"null", b'{"format":1}'])
@@ -184,6 +209,102 @@ def test_bytes_that_are_no_small_layer_are_refused(data: object) -> None:
         load(json.dumps(value).encode())
 
 
-def test_documents_of_the_first_format_are_read() -> None:
+# -- what follows from the rest
+
+
+def chain_of(*ops: tuple[Any, ...]) -> CacheDocument:
+    """Steps that stand on each other, the first on an image; the last also takes files of the first, by their names."""
+    steps: list[CachedStep] = []
+    layers: list[CachedLayer] = []
+    ground = Ground(OTHER, BASE, CONTENT)
+    one = document()
+    for number, op in enumerate(ops):
+        content = key_of("changes", number)
+        made = one.layers[0].replace(id=layer_id(ground.content, content), content=content)
+        sources: tuple[tuple[str, str], ...] = (("content", key_of("taken", number)),)
+        reads, digests = "", (sources[0][1],)
+        if number and number == len(ops) - 1:
+            sources += (("step", steps[0].record.definition),)
+            digests += (chain(CONTENT, layers[0].content, False),)
+            reads = read_key(("", steps[0].record.snapshot))
+        record = one.steps[0].record.replace(
+            key=(definition := definition_key(op, ground.definition, sources)),
+            definition=definition,
+            kind=op[0],
+            snapshot=key_of("snapshot", ground.snapshot, made.id),
+            layer=made.id,
+            content=content_key(op, ground.content, digests),
+            parts=(("op", op), ("base", ground.definition, ground.snapshot), ("sources", sources)),
+            sources=reads,
+            text="",
+            signature=ELSEWHERE,
+        )
+        steps.append(CachedStep(record, ground.snapshot, ground.content))
+        layers.append(made)
+        ground = Ground(definition, record.snapshot, chain(ground.content, content, False))
+    return CacheDocument(tuple(steps), tuple(layers))
+
+
+def test_what_follows_is_not_said_and_comes_back() -> None:
+    found = chain_of(("run", "a"), ("run", "b"), ("copy", "c"))
+    data = dump(found)
+    assert load(data) == found
+    said = json.loads(data)["steps"]
+    assert [one["on"] for one in said] == [[OTHER, BASE, CONTENT], 1, 1]
+    assert [one["sources"][-1][1] for one in said[1:]] == [key_of("taken", 1), 2]
+    for one, record in zip(said, (step.record for step in found.steps), strict=True):
+        assert not {"contentKey", "reads", "below", "text", "signature"} & one.keys()
+        assert "id" not in one["layer"]
+        for name in (record.definition, record.content, record.layer, record.snapshot):
+            assert name.encode() not in data
+
+
+def test_what_does_not_follow_is_said() -> None:
+    """Layers of a linked COPY, the content keys of one that takes few files, results without a content key."""
+    found = chain_of(("run", "a"), ("run", "b"), ("run", "c"))
+    first, second, last = found.steps
+    linked = found.layers[1].replace(id=layer_id("", found.layers[1].content))
+    second = second.replace(
+        record=second.record.replace(
+            layer=linked.id, snapshot=key_of("snapshot", second.base, linked.id), content=CONTENT, sources=OTHER
+        )
+    )
+    last = last.replace(record=last.record.replace(content=""))
+    other = CacheDocument((first, second, last), (found.layers[0], linked, found.layers[2]), complete=False)
+    # The last one stands on the second as it was.
+    assert [one["on"] for one in json.loads(dump(other))["steps"]][2] == [
+        second.record.definition,
+        last.base,
+        last.base_content,
+    ]
+    assert load(dump(other)) == other
+
+
+def test_steps_that_share_a_layer_describe_it_once() -> None:
+    found = document()
+    again = definition_key(("run",), OTHER, ())
+    record = found.steps[0].record.replace(
+        key=again, definition=again, parts=(("op", ("run",)), ("base", OTHER, CONTENT), ("sources", ()))
+    )
+    both = found.replace(steps=(*found.steps, CachedStep(record, BASE)))
+    said = json.loads(dump(both))["steps"]
+    assert said[1]["layer"] == 1
+    assert (said[1]["on"], said[1]["below"]) == ([OTHER, BASE, ""], CONTENT)
+    assert load(dump(both)) == both
+
+
+def test_a_document_without_some_of_its_steps_says_more() -> None:
+    found = chain_of(("run", "a"), ("run", "b"), ("copy", "c"))
+    for kept in ((0, 2), (1, 2), (2,), (1,)):
+        some = only(found, [found.steps[place] for place in kept])
+        assert load(dump(some)) == some
+
+
+def test_no_step_says_that_it_came_of_something_else() -> None:
+    """Its key is that of what it says of itself."""
     value = json.loads(dump(document()))
-    assert load(json.dumps({**value, "format": "pybuild-cache-1"}).encode()) == document()
+    step(value).update(definition=BASE, kind="copy", key=BASE)
+    assert load(json.dumps(value).encode()) == document()
+    step(value)["op"] = ["run", "other"]
+    record = load(json.dumps(value).encode()).steps[0].record
+    assert record.definition == record.key == definition_key(("run", "other"), OTHER, ())
