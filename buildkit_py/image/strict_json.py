@@ -1,8 +1,8 @@
 """Reading JSON that others wrote: bounded in size and depth, no key twice, every field of the type it must have.
 
 Registries, archives and layouts are not trusted. A document that two readers
-could read differently (a key twice, a number where a text belongs) is refused
-and not interpreted.
+could read differently (a key twice, a number where a text belongs, half of a
+character) is refused and not interpreted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from buildkit_py.errors import SourceError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_SURROGATES = (b"\\ud", b"\\uD")
 
 
 class Malformed(SourceError):
@@ -33,7 +36,28 @@ def parse_object(data: bytes, *, limit: int, what: str) -> dict[str, Any]:
         raise Malformed(f"the {what} is not valid JSON: {problem}") from problem
     if not isinstance(value, dict):
         raise Malformed(f"the {what} is not a JSON object")
+    if any(escape in data for escape in _SURROGATES):  # of few; mostly they are pairs, and so whole characters
+        _refuse_halves(value, what)
     return value
+
+
+def _refuse_halves(value: Any, what: str) -> None:
+    """Raises `Malformed` for a text with half of a character, which no file and no key can hold.
+
+    Those that stand for bytes that are no UTF-8 (PEP 383) are texts of ours.
+    """
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, str):
+            try:
+                one.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError as problem:
+                raise Malformed(f"the {what} has a text with half of a character") from problem
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

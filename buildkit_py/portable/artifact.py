@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ARTIFACT_TYPE = "application/vnd.pybuild.cache.v1"
 MOUNTS_TYPE = "application/vnd.pybuild.mounts.v1"
-# A cache document, unpacked; one of ten thousand steps has 20 MiB.
+# A cache document, unpacked; one of ten thousand steps has 7 MiB.
 LARGEST = 256 << 20
 _JSON = "+json+zstd"
 SIGNATURE = "vnd.pybuild.cache.signature"

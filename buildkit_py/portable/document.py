@@ -122,10 +122,12 @@ def load(data: bytes) -> CacheDocument:
     """The document in some bytes. Raises `Malformed` where it is none, or of another version."""
     value = strict_json.parse_object(data, limit=LARGEST, what=_WHAT)
     found = strict_json.text(value, "format", _WHAT)
-    if found != FORMAT or strict_json.integer(value, "keys", _WHAT) != step_key.FORMAT:
+    anew = "write the cache anew with this pybuild (--cache-to)"
+    if found != FORMAT:
+        raise Malformed(f"the cache document has the format `{found[:40]}`, and this pybuild reads {FORMAT}", hint=anew)
+    if (keys := strict_json.integer(value, "keys", _WHAT)) != step_key.FORMAT:
         raise Malformed(
-            f"the cache document has the format `{found[:40]}` or other keys, and this pybuild reads {FORMAT}",
-            hint="write the cache anew with this pybuild (--cache-to)",
+            f"the cache document has keys of format {keys}, and this pybuild's are of {step_key.FORMAT}", hint=anew
         )
     layers: dict[str, CachedLayer] = {}
     before = Before()

@@ -1,8 +1,9 @@
 """What follows from the rest of a cache document, and so is not said in it.
 
-Steps stand in an order in which their inputs come first, so one names another by how many steps before it that is. Keys
-are made of what a step says of itself and of its inputs, and so are the names of the layers and filesystems that built
-on each other: whoever reads makes them anew. No cache can say that a step came of something else than it says.
+A step that another one stands on or reads mostly comes before that, which names it by how many steps there are between.
+Keys are made of what a step says of itself and of its inputs, and so are the names of layers and filesystems that were
+built on each other: whoever reads makes them anew. Definition keys are always made so. A content key that does not
+follow is said, and taken at its word: whether to believe a step, its signature says.
 """
 
 from __future__ import annotations
@@ -37,10 +38,12 @@ class Ground(Record):
 
 def defines(parts: tuple[Any, ...], definition: str) -> bool:
     """Whether the parts of a record are all that there is to its definition key."""
-    if [part[0] for part in parts] != ["op", "base", "sources"]:
+    try:
+        (first, op), (second, base, _), (third, sources) = parts
+        pairs = tuple([(kind, key) for kind, key in sources])
+        return (first, second, third) == ("op", "base", "sources") and definition_key(op, base, pairs) == definition
+    except (ValueError, TypeError):
         return False
-    (_, op), (_, base, _), (_, sources) = parts
-    return definition_key(op, base, sources) == definition
 
 
 class Before:

@@ -38,17 +38,23 @@ def gather(
         record = store.records.get(definition)
         if record is None or not record.layer or not snapshot:
             continue
+        step = _step(store, record, store.snapshots.parent(snapshot))
+        if step is None:
+            continue
         if record.layer not in layers:
             layers[record.layer] = _layer(store, record.layer, variant, blob_of)
-        step = _step(store, record, store.snapshots.parent(snapshot))
-        if layers[record.layer] is not None and step is not None:
+        if layers[record.layer] is not None:
             steps.append(step)
     return CacheDocument(tuple(steps), tuple(layer for layer in layers.values() if layer is not None), complete)
 
 
 def join(documents: Sequence[CacheDocument]) -> CacheDocument:
-    """One document of several; of a step that several have, what the last one says."""
-    steps = {step.record.definition: step for document in documents for step in document.steps}
+    """One document of several; of a step that several have, what the last one says, and where."""
+    steps: dict[str, CachedStep] = {}
+    for document in documents:
+        for step in document.steps:
+            steps.pop(step.record.definition, None)  # so that it comes behind what this document has before it
+            steps[step.record.definition] = step
     layers = {layer.id: layer for document in documents for layer in document.layers}
     named = {step.record.layer for step in steps.values()}
     return CacheDocument(

@@ -88,7 +88,12 @@ class CacheMounts:
         """The cache mount of that name for reading, with nobody else in it; None where it is not here, or in use."""
         home = f"{self.dir}/{name}.0"
         lock = Lock(home + "/lock", keep=True)
-        if not os.path.isdir(home + "/data") or not lock.acquire(wait=False):
+        try:
+            if not os.path.isdir(home + "/data") or not lock.acquire(wait=False):
+                return None
+        except StoreError as problem:
+            if not _is_gone(problem):
+                raise
             return None
         return InUse(home + "/data", lock)
 

@@ -136,7 +136,7 @@ def lose_unique(data: bytes, blobs: Path) -> None:
     """Let a place lose the layer of the step that nobody but the whole build reaches."""
     found = json.loads(unpacked(data))
     layer = next(step["layer"] for step in found["steps"] if "/unique" in step["name"])
-    digest = found["layers"][layer]["digest"].removeprefix("sha256:")
+    digest = layer["digest"].removeprefix("sha256:")
     [path] = blobs.rglob(digest)
     if path.is_dir():  # of a registry
         shutil.rmtree(path)

@@ -10,7 +10,7 @@ import pytest
 from buildkit_py.image import manifest
 from buildkit_py.image.manifest import Descriptor, Index, Manifest
 from buildkit_py.image.platform import Platform
-from buildkit_py.image.strict_json import Malformed
+from buildkit_py.image.strict_json import Malformed, parse_object
 
 DIGEST = "sha256:" + "0a" * 32
 
@@ -133,3 +133,14 @@ def test_layer_types() -> None:
     with pytest.raises(ValueError, match="no zstd"):
         manifest.layer_media_type("zstd", docker=True)
     assert manifest.layer_compression("application/octet-stream") == ""
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '"\\uDFFF"', '["\\ud83d"]', '{"\\udc00":1}'])
+def test_half_of_a_character_is_refused(text: str) -> None:
+    with pytest.raises(Malformed, match="half of a character"):
+        parse_object(b'{"a":%s}' % text.encode(), limit=1 << 20, what="manifest")
+
+
+def test_escapes_of_whole_characters_and_of_bytes_are_read() -> None:
+    data = b'{"a":"\\ud83d\\ude00","b":"\\udcff"}'
+    assert parse_object(data, limit=1 << 20, what="manifest") == {"a": "\U0001f600", "b": "\udcff"}

@@ -15,7 +15,8 @@ from buildkit_py.graph.step_key import FORMAT, content_key, definition_key, read
 from buildkit_py.image.compress import MEDIA_TYPES, compressor
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, claim, dump, load, only
-from buildkit_py.portable.follow import Ground
+from buildkit_py.portable.follow import Ground, defines
+from buildkit_py.portable.gather import join
 from buildkit_py.store.chain import chain, layer_id
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import ELSEWHERE, StepRecord
@@ -131,6 +132,8 @@ def layer(value: dict[str, Any]) -> dict[str, Any]:
         lambda value: step(value).update(op="run"),
         lambda value: step(value).update(op=[["run"]]),
         lambda value: step(value).update(op=["run", 1.5]),
+        lambda value: step(value).update(op=["run", "\ud800"]),
+        lambda value: step(value).update(name="\ud800x"),
         lambda value: step(value).update(op=["run", {"base64": "!"}]),
         lambda value: step(value).update(op=["run", {"bytes": "AA=="}]),
     ],
@@ -207,6 +210,13 @@ def test_bytes_that_are_no_small_layer_are_refused(data: object) -> None:
     layer(value)["data"] = data
     with pytest.raises(Malformed):
         load(json.dumps(value).encode())
+
+
+def test_what_signatures_are_over_stays_as_it_is() -> None:
+    """Else what was signed by another pybuild would be a stranger's."""
+    found = document()
+    wanted = "sha256:dd8e405dc7301c8fdd35c659dbcc99e476faf05a62965aab7b366a464b54ddbd"
+    assert digest_of(claim(found.steps[0], found.layers[0])) == wanted
 
 
 # -- what follows from the rest
@@ -300,11 +310,38 @@ def test_a_document_without_some_of_its_steps_says_more() -> None:
         assert load(dump(some)) == some
 
 
-def test_no_step_says_that_it_came_of_something_else() -> None:
-    """Its key is that of what it says of itself."""
+def test_a_definition_key_is_that_of_what_the_step_says() -> None:
     value = json.loads(dump(document()))
     step(value).update(definition=BASE, kind="copy", key=BASE)
     assert load(json.dumps(value).encode()) == document()
     step(value)["op"] = ["run", "other"]
     record = load(json.dumps(value).encode()).steps[0].record
     assert record.definition == record.key == definition_key(("run", "other"), OTHER, ())
+
+
+def test_steps_of_a_later_document_come_where_that_has_them() -> None:
+    """What stands on a step that the earlier one had lost comes behind it all the same."""
+    found = chain_of(("run", "a"), ("run", "b"), ("copy", "c"))
+    joined = join([only(found, found.steps[1:]), found])
+    assert joined.steps == found.steps
+    assert len(dump(joined)) == len(dump(found.replace(complete=False)))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (),
+        (("op", ("run",)),),
+        (("op", ("run",)), ("base", ""), ("sources", ())),
+        (("op", ("run",)), ("base", "", ""), ("sources", (("step",),))),
+        (("op", ("run",)), ("base", "", ""), ("sources", 7)),
+        (("op", ("run",)), ("sources", ()), ("base", "", "")),
+        (("op", ("run", object())), ("base", "", ""), ("sources", ())),
+    ],
+)
+def test_parts_of_another_form_define_nothing(parts: tuple[Any, ...]) -> None:
+    whole = (("op", ("run",)), ("base", "", ""), ("sources", ()))
+    definition = definition_key(("run",), "", ())
+    assert defines(whole, definition)
+    assert not defines(whole, OTHER)
+    assert not defines(parts, definition)

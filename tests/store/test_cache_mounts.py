@@ -181,6 +181,21 @@ def test_taking_while_they_are_deleted(store: Store) -> None:
         thread.join()
 
 
+def test_one_that_is_pruned_while_it_is_looked_for_is_not_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with store.mounts.acquire("a") as mount:
+        home = os.path.dirname(mount.path)
+    is_directory = os.path.isdir
+
+    def look_too_early(path: str) -> bool:
+        found = is_directory(path)
+        monkeypatch.undo()
+        assert store.mounts.delete(home, 2**62)
+        return found
+
+    monkeypatch.setattr(os.path, "isdir", look_too_early)
+    assert store.mounts.hold(store.mounts.name("a")) is None
+
+
 def test_an_unknown_sharing_mode(store: Store) -> None:
     with pytest.raises(ValueError, match="sharing"):
         store.mounts.acquire("a", "open")
