@@ -333,7 +333,7 @@ with Launcher.start() as launcher:
 
 
 def test_a_prepared_sandbox_follows_what_the_machine_mounts_and_unmounts(rootfs: Path, place: Path) -> None:
-    base = place / "late"
+    base = place / "mounted-late"
     base.mkdir()
     root = str(Path(__file__).parents[2])
     command = ["unshare", "--mount", sys.executable, "-c", _MOUNTED_LATE, root, str(rootfs), str(base)]
