@@ -60,7 +60,10 @@ class Session:
         self.small: KeepSmall | None = None
         self._cache_max = cache_max or self.config.cache_max
         self._launcher: Launcher | None = None
-        self._making = allocate_lock()  # what is one for all threads is asked for by any of them first
+        # What is one for all threads is asked for by any of them first. What speaks to servers takes 30 ms to load, for
+        # which no step is to wait.
+        self._launching = allocate_lock()
+        self._connecting = allocate_lock()
         self._client: Client | None = None
         self._transport: Transport | None = None
         # Hears of trees that lack owners or devices, which this user could not give or make.
@@ -117,7 +120,7 @@ class Session:
 
     def launcher(self) -> Launcher:
         """The launcher of sandboxes; its fork server is started when first asked for. One for all threads."""
-        with self._making:
+        with self._launching:
             if self._launcher is not None and self._launcher.is_ending:  # there was more to run after all
                 self._launcher.close()
                 self._launcher = None
@@ -134,7 +137,7 @@ class Session:
 
     def client(self) -> Client:
         """The client of registries, made when first asked for; one for all threads."""
-        with self._making:
+        with self._connecting:
             if self._client is None:
                 from buildkit_py.registry.client import Client
 
@@ -143,7 +146,7 @@ class Session:
 
     def transport(self) -> Transport:
         """What fetches files of the web for steps; one for all threads."""
-        with self._making:
+        with self._connecting:
             if self._transport is None:
                 from buildkit_py.http.transport import Transport
 

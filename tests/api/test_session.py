@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,33 @@ def test_it_is_one_for_all_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             thread.join()
         assert len(found) == 8
         assert len({id(one) for one in found}) == 1
+
+
+@pytest.mark.parametrize("what", ["client", "transport"])
+def test_no_step_waits_for_what_speaks_to_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """It takes a while to load, and steps want their sandboxes meanwhile."""
+    module, name = {
+        "client": ("buildkit_py.registry.client", "Client"),
+        "transport": ("buildkit_py.http.transport", "Transport"),
+    }[what]
+    loading, loaded = threading.Event(), threading.Event()
+
+    def load(*_: object, **__: object) -> object:
+        loading.set()
+        assert loaded.wait(60)
+        return StringIO()  # to be closed at the end
+
+    monkeypatch.setattr(importlib.import_module(module), name, load)
+    with Session(str(tmp_path / "store")) as session:
+        other = threading.Thread(target=getattr(session, what))
+        other.start()
+        assert loading.wait(60)
+        launched = threading.Event()
+        threading.Thread(target=lambda: (session.launcher(), launched.set()), daemon=True).start()
+        there = launched.wait(30)
+        loaded.set()
+        other.join()
+        assert there
 
 
 def test_a_launcher_that_ends_is_followed_by_another(tmp_path: Path) -> None:
