@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
+    from buildkit_py.errors import PybuildError
     from buildkit_py.source_map import Position
 
 
@@ -112,6 +113,11 @@ class Notice(Record):
     position: Position | None = None
     hint: str = ""
     rule: str = ""
+
+
+def warning(about: str, problem: PybuildError, position: Position | None = None) -> Notice:
+    """What one is told of a failure that does not end the build: what it comes to, why, and what to do about it."""
+    return Notice("warning", f"{about}: {problem.message}", position, problem.hint)
 
 
 class Exported(Record):

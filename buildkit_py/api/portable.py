@@ -12,7 +12,7 @@ import os
 from buildkit_py.api.record_build import is_made, stands_on
 from buildkit_py.api.trust import Authority
 from buildkit_py.errors import PybuildError
-from buildkit_py.events import Exported, Notice
+from buildkit_py.events import Exported, Notice, warning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class PortableCaches:
                 limit = spec.mounts_max or self._session.config.mounts_max
                 sent = self.mounts().save(self._mounts_shelf(spec), used, limit)
             except PybuildError as problem:
-                self._emit(Notice("warning", f"the cache mounts were not written to {spec.place}: {problem.message}"))
+                self._emit(warning(f"the cache mounts were not written to {spec.place}", problem))
                 continue
             about = f"{spec.place} ({len(used)} mounts, {sent} bytes sent)"
             self._emit(Exported("cache mounts", about, "", self._session.clock() - began))
@@ -123,7 +123,7 @@ class PortableCaches:
             try:
                 about = self._write(spec, solver, wanted, packer)
             except PybuildError as problem:
-                self._emit(Notice("warning", f"the cache {spec.place} was not written: {problem.message}"))
+                self._emit(warning(f"the cache {spec.place} was not written", problem))
                 continue
             self._emit(Exported("cache", f"{spec.place} ({about})", "", self._session.clock() - began))
 
@@ -146,7 +146,7 @@ class PortableCaches:
             try:
                 sent = export(store, self._signed(document, spec, below), self._place(spec), fetcher)
             except PybuildError as problem:
-                self._emit(Notice("warning", f"the cache {spec.place} was not written: {problem.message}"))
+                self._emit(warning(f"the cache {spec.place} was not written", problem))
                 continue
             about = f"{spec.place} ({len(document.steps)} steps, {sent} bytes sent)"
             self._emit(Exported("cache", about, "", self._session.clock() - began))

@@ -6,7 +6,7 @@ import threading
 import time
 
 from buildkit_py.errors import PybuildError
-from buildkit_py.events import Notice
+from buildkit_py.events import Notice, warning
 from buildkit_py.portable import mounts
 from buildkit_py.portable.artifact import Signed
 
@@ -60,7 +60,7 @@ class PortableMounts:
             restore(session.store, session.fetcher(), session.identity, kept, directory, place.origin)
             return True
         except PybuildError as problem:
-            self._emit(Notice("warning", f"the cache mount `{kept.id}` begins empty: {problem.message}"))
+            self._emit(warning(f"the cache mount `{kept.id}` begins empty", problem))
         except OSError as problem:
             self._emit(Notice("warning", f"the cache mount `{kept.id}` begins empty: {problem.strerror}"))
         self._empty(directory)
@@ -107,7 +107,7 @@ class PortableMounts:
             try:
                 saved = save(store, id, key, held.path, mounts.find(old, name, key), limit or _LIMIT)
             except PybuildError as problem:
-                self._emit(Notice("warning", f"the cache mount `{id}` was not saved: {problem.message}"))
+                self._emit(warning(f"the cache mount `{id}` was not saved", problem))
                 return None
             except OSError as problem:
                 self._emit(Notice("warning", f"the cache mount `{id}` was not saved: {problem.strerror}"))
@@ -138,7 +138,7 @@ class PortableMounts:
                 raise PybuildError(f"they are not signed {trust.whom}")
             return mounts.load(signed.data)
         except PybuildError as problem:
-            self._emit(Notice("warning", f"the cache mounts at {place.name} are not used: {problem.message}"))
+            self._emit(warning(f"the cache mounts at {place.name} are not used", problem))
             return {}
 
     def _empty(self, directory: str) -> None:

@@ -6,7 +6,7 @@ import os
 from _thread import allocate_lock
 
 from buildkit_py.errors import PybuildError, SandboxError, StepFailed
-from buildkit_py.events import Notice, StepOutput, StepRetried
+from buildkit_py.events import Notice, StepOutput, StepRetried, warning
 from buildkit_py.executor import make_layer
 from buildkit_py.executor.mending import Held, Mending
 from buildkit_py.executor.output import Pump
@@ -147,9 +147,7 @@ class Runs:
                 held.work.discard()
         except PybuildError as problem:
             step = held.asked.step
-            self._emit(
-                Notice("warning", f"what `{step.name}` left could not be kept: {problem.message}", step.position)
-            )
+            self._emit(warning(f"what `{step.name}` left could not be kept", problem, step.position))
 
     def close(self) -> None:
         """Let go of all that is still held."""

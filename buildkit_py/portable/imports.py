@@ -12,7 +12,7 @@ import threading
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, SourceError
-from buildkit_py.events import Notice
+from buildkit_py.events import Notice, warning
 from buildkit_py.image.manifest import Descriptor
 from buildkit_py.portable import document
 from buildkit_py.record import Record
@@ -165,13 +165,11 @@ class Imports:
 
     def _tell(self, place: Place, problem: object, *, late: bool) -> None:
         if late:
-            text = f"the cache {place.name} is not used: it does not answer in {self._patience:.0f} seconds"
-        elif isinstance(problem, PybuildError):
-            text = f"the cache {place.name} is not used: {problem.message}"
+            problem = PybuildError(f"it does not answer in {self._patience:.0f} seconds")
+        if isinstance(problem, PybuildError):
+            self._emit(warning(f"the cache {place.name} is not used", problem))
         else:
             self._emit(Notice("info", f"there is no cache at {place.name} yet"))
-            return
-        self._emit(Notice("warning", text))
 
     def _take(self, shelf: Shelf, found: document.CacheDocument) -> None:
         layers = {layer.id: layer for layer in found.layers}

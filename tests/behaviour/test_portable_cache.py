@@ -266,6 +266,7 @@ def test_a_broken_cache_is_said_and_not_used(machines: Machines, damage: object)
     assert len(machines.world.ran(done)) == 5
     assert "warning: the cache " in done.stderr
     assert "is not used" in done.stderr
+    assert ("write the cache anew with this pybuild" in done.stderr) == (damage is other_version)
     assert (machines.world.project / "out/later").exists()
 
 
