@@ -125,10 +125,13 @@ class Elsewhere:
         beside = "" if self._moved_file() else os.path.realpath(os.path.dirname(request.file))
         places = (request.file, *FILES, *(place for _, place in request.build_contexts))
         known = {os.path.realpath(place) for place in places}
+        ours = os.path.join(self._first, "")
         for path in sorted(looked_at):
             # Python's own files and libraries are found in any case.
             library = path.endswith((".py", ".so")) and os.path.basename(path) != "Buildfile.py"
             real = os.path.realpath(path)
+            if real.startswith(ours):
+                continue  # what the first build's store knows is no input
             inside = self._inside(real) or (beside and os.path.realpath(os.path.dirname(path)) == beside)
             if not library and not inside and real not in known:
                 return path

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NAME = "pybuild.lock"
 VERSION = 1
 _HEAD = "# What names elsewhere stand for in builds of this directory. Made by `pybuild update`; belongs into git.\n"
-_HINT = "take it from git again, or make it anew with `pybuild update`"
+_HINT = "take it from git again, or make it anew with `pybuild update FILE`"
 _FIELDS = {
     "image": ("name", "digest"),
     "git": ("url", "ref", "full_ref", "commit"),

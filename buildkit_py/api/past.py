@@ -41,14 +41,15 @@ class Past:
     """Earlier builds as seen from the steps of one. `store` is where they were made, which may be another machine's."""
 
     def __init__(
-        self, store: Store, file: str, steps: Sequence[StepSeen], before: str = "", *, elsewhere: bool = False
+        self, store: Store, file: str, steps: Sequence[StepSeen], before: str = "", *, here: Store | None = None
     ) -> None:
-        """Builds that began before the one called `before`; `elsewhere`: on a machine where the project may lie in
-        another directory, so only the file's name has to be the same.
+        """Builds that began before the one called `before`. `here` is the store of the steps, where that is another:
+        there the project may lie in another directory, so only the file's name has to be the same.
         """
         self.store = store
+        self._here = here or store
         self._steps = steps
-        self._builds = islice(_builds(store, file, before, elsewhere), _BUILDS_READ)
+        self._builds = islice(_builds(store, file, before, here is not None), _BUILDS_READ)
         self._read: list[BuildRecord] = []
         self._pairs: list[dict[int, int]] = []  # of the first of these: to read a build is quicker than to align it
         self._unlike: dict[str, Earlier] | None = None
@@ -86,6 +87,13 @@ class Past:
                 what = f"its result in the build {build.id} came of a repair by hand, and was for that build only"
                 return Cause(explain.FAILED, what), build.id
         return Cause(explain.NEW, "it was never built here"), ""
+
+    def gave_the_same(self, step: StepSeen, other: StepSeen) -> bool:
+        """Whether a step and one of an earlier build wrote the same. A layer's own name holds what it lies on, too."""
+        if not step.layer or not other.layer or step.layer == other.layer:
+            return step.layer == other.layer
+        metas = (self._here.layers.get(step.layer), self.store.layers.get(other.layer))
+        return None not in metas and len({meta.content for meta in metas if meta is not None}) == 1
 
     def _all(self) -> Iterator[BuildRecord]:
         yield from self._read
@@ -157,7 +165,7 @@ def _first_difference(steps: Sequence[StepSeen], start: int, past: Past, build: 
             return None  # what was taken of it is told by name
         if other is None:
             return Cause(explain.INPUT, f"it stands on `{_name(steps, at)}`, which was not there")
-        if not step.layer or step.layer != other.layer:
+        if not step.layer or not past.gave_the_same(step, other):
             verb = "gave other files" if step.layer else "is to run"
             return Cause(explain.INPUT, f"it stands on `{_name(steps, at)}`, which {verb}")
         at = step.base

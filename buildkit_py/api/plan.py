@@ -7,7 +7,7 @@ import time
 from buildkit_py.api.past import Past, below, facts, record_of
 from buildkit_py.api.record_build import Recorder
 from buildkit_py.api.request import Planned
-from buildkit_py.graph.op import is_silent
+from buildkit_py.graph.op import is_silent, moves
 from buildkit_py.solver import explain
 from buildkit_py.solver.explain import Cause, Facts, differences, ranked
 from buildkit_py.solver.keys import uses_base
@@ -94,6 +94,8 @@ class _Plan:
         look = self._solver.lookup
         if forced := self._solver.forced(step):
             return (Cause(explain.ASKED, forced),)
+        if moves(step.op):
+            return (Cause(explain.ASKED, "its server is asked at each build"),)
         earlier = self._past.step(position)
         if earlier is None:
             return (self._past.without_result(position)[0],)

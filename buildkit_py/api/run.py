@@ -249,7 +249,10 @@ def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnabl
             digest = find(request.what, store.root).digest
     if digest is not None:
         known = recall(store, digest)
-        if known is not None:
+        # `prune` takes layers under the ids of an image, where only builds need them; `_resolve` finds them again.
+        if known is not None and all(
+            store.layers.trees(layer) or store.layers.present(layer) for layer in known.layers
+        ):
             return known.replace(image=digest)
     return _resolve(request, session, emit, digest)
 
@@ -264,6 +267,8 @@ def _resolve(request: RunRequest, session: Session, emit: Emit, digest: str | No
         try:
             found = session.resolver().resolve(request.what, pull=request.pull)
         except ImageNotFound:
+            if "://" in request.what:
+                raise
             # A name that only looks like one may be the beginning of a digest, which no registry knows.
             from buildkit_py.api.images import find
 

@@ -11,7 +11,7 @@ from buildkit_py.api.pins import NewPins
 from buildkit_py.api.request import WantedTarget
 from buildkit_py.api.session import Session
 from buildkit_py.api.witness import Witness
-from buildkit_py.errors import ExportError, UsageError
+from buildkit_py.errors import ExportError, SourceError, UsageError
 from buildkit_py.exporter.sink import Sink
 from buildkit_py.record import Record
 
@@ -49,7 +49,7 @@ def update(request: BuildRequest, names: Sequence[str], emit: Emit, *, write: bo
     path = lock_file.path_for(request.file)
     if not path:
         raise UsageError("a Buildfile from elsewhere has no lock file", hint="check it out and name its file")
-    old = lock_file.load(path) or Lock()
+    old, is_sound = _old(path, names)
     if not request.targets or request.targets == (WantedTarget(),):
         wanted = tuple(WantedTarget(target.name) for target in outline(request.file) if not _asks(target.parameters))
         request = request.replace(targets=wanted)
@@ -74,9 +74,22 @@ def update(request: BuildRequest, names: Sequence[str], emit: Emit, *, write: bo
         for name in sorted({*before, *after})
         if before.get(name) != after.get(name)
     )
-    if write and (moves or not os.path.exists(path)):
+    if write and (moves or not is_sound or not os.path.exists(path)):
         _write(path, new)
     return Updated(path, len(after), moves)
+
+
+def _old(path: str, names: Sequence[str]) -> tuple[Lock, bool]:
+    """What is pinned already, and whether the file is sound: where all is pinned anew, it need not be.
+
+    Raises `SourceError` for one that is not, where it counts.
+    """
+    try:
+        return lock_file.load(path) or Lock(), True
+    except SourceError:
+        if names:
+            raise
+        return Lock(), False
 
 
 def _asks(parameters: tuple[tuple[str, str, str, str], ...]) -> bool:

@@ -50,7 +50,7 @@ def why(file: str, target: str = "", step: str = "", *, build: str = "", against
     chosen = [_one_step(record, needed, step)] if step else needed
     if against:
         # Another machine's builds may have begun after this one: all of them are to be compared with.
-        past = Past(_other(against), record.file, record.steps, elsewhere=True)
+        past = Past(_other(against), record.file, record.steps, here=here)
     else:
         past = Past(here, record.file, record.steps, record.id)
     ran = [

@@ -59,6 +59,8 @@ class WriteOut:
 
     def check(self, targets: Sequence[Target]) -> None:
         """Refuse what cannot be written out, before anything is built for it. Raises `UsageError`, `ExportError`."""
+        for tag in self.request.tags:
+            _full(tag)
         if len(targets) > 1:
             if self.request.tags:
                 raise UsageError(

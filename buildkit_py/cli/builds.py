@@ -36,7 +36,6 @@ def main(argv: list[str]) -> int:
 
         sys.stdout.write(json.dumps([as_json(build) for build in builds], indent=2) + "\n")
         return 0
-    import os
     import time
 
     from buildkit_py.report import units
@@ -50,13 +49,20 @@ def main(argv: list[str]) -> int:
             units.seconds(build.seconds),
             build.state + (", dirty" if build.dirty else ""),
             f"{build.ran}/{len(build.visible)}",
-            os.path.relpath(build.file) if build.file != "-" else "-",
+            file_of(build),
             " ".join(name for name, _ in build.targets),
         )
         for build in builds
     ]
     sys.stdout.write(table(("BUILD", "WHEN", "TOOK", "STATE", "RAN", "FILE", "TARGETS"), rows, right=(2, 4)))
     return 0
+
+
+def file_of(build: BuildRecord) -> str:
+    """A build's file from here; "-" for one that came from standard input, or with a context from elsewhere."""
+    import os
+
+    return os.path.relpath(build.file) if build.file not in ("", "-") else "-"
 
 
 def as_json(build: BuildRecord) -> dict[str, object]:

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from buildkit_py.api.bundle import Bundle
 
 # Of `pybuild run`: what a container is, but not how it is run.
-_RUN_ONLY = ("interactive", "runtime", "detach", "name", "restart", "stop-signal", "stop-timeout", "rm")
+_RUN_ONLY = (
+    *("interactive", "runtime", "detach", "name", "restart", "stop-signal", "stop-timeout", "rm"),
+    *("publish", "publish-all"),
+)
 
 
 def parser() -> Command:

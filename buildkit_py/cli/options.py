@@ -81,9 +81,12 @@ class HelpWanted(Exception):
 
 
 class Parsed:
-    """What a command line said. `parameters` are (operands seen before it, name, value)."""
+    """What a command line said. `parameters` are (operands seen before it, name, value). `behind`: `--` came before
+    the first operand.
+    """
 
     def __init__(self) -> None:
+        self.behind = False
         self.given: dict[str, list[str]] = {}
         self.operands: list[str] = []
         self.parameters: list[tuple[int, str, str]] = []
@@ -126,6 +129,7 @@ class _Reader:
         while self.left:
             word = self.left.pop()
             if word == "--":
+                parsed.behind = not parsed.operands
                 parsed.operands += reversed(self.left)
                 break
             if word.startswith("--"):
@@ -196,7 +200,9 @@ class _Reader:
             hint = near(operands[0], command.words) or "it takes " + ", ".join(f"`{w}`" for w in command.words)
             raise self._wrong(f"`pybuild {command.name}` has no `{operands[0]}`", hint)
         if len(operands) < command.least:
-            raise self._wrong(f"`pybuild {command.name}` needs to be told more", "usage: " + command.usage[-1])
+            raise self._wrong(
+                f"`pybuild {command.name}` needs to be told more", "usage: " + "\n       ".join(command.usage)
+            )
         if 0 <= command.most < len(operands):
             raise self._wrong(f"`pybuild {command.name}` cannot take `{operands[command.most]}`")
 

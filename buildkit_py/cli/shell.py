@@ -59,7 +59,8 @@ def main(argv: list[str]) -> int:
     parsed = parse(parser(), argv)
     if parsed.has("before") and parsed.has("after"):
         raise UsageError("`--before` and `--after` are two different states", hint="give one of them")
-    asked, command = (parsed.operands[0], tuple(parsed.operands[1:])) if parsed.operands else ("", ())
+    asked = parsed.operands.pop(0) if parsed.operands and not parsed.behind else ""
+    command = tuple(parsed.operands)
     named, _, step = asked.partition("@")
     file, colon, target = named.rpartition(":")
     if not colon and named and os.path.exists(named):

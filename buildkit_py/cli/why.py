@@ -54,9 +54,10 @@ def main(argv: list[str]) -> int:
     file, colon, target = named.rpartition(":")
     if not colon and _is_file(named):
         file, target = named, ""
-    cwd = here()
-    found, _ = locate(file or ".", parsed.one("file"), cwd)
-    answer = why(found, target, step, build=parsed.one("build"), against=parsed.one("against"))
+    build = parsed.one("build")
+    # A build that is named says itself what it was made of.
+    found = "" if build and not file else locate(file or ".", parsed.one("file"), here())[0]
+    answer = why(found, target, step, build=build, against=parsed.one("against"))
     if parsed.has("json"):
         import json
 
@@ -74,15 +75,15 @@ def _is_file(name: str) -> bool:
 
 def text(answer: Why) -> str:
     """The build, and below it each step that ran with its reasons."""
-    import os
     import time
 
+    from buildkit_py.cli.builds import file_of
     from buildkit_py.report import color, units
     from buildkit_py.report.escape import visible
 
     on = color.wanted(sys.stdout)
     build = answer.build
-    what = os.path.relpath(build.file) + (f":{answer.target}" if answer.target else "")
+    what = file_of(build) + (f":{answer.target}" if answer.target else "")
     lines = [
         f"{visible(what)}, build {build.id}, {units.age(build.started, time.time())}: "
         f"{build.ran} of {answer.steps} steps ran"

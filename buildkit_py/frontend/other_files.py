@@ -63,7 +63,7 @@ class OtherFiles:
         self.testing = testing
         self.declared: set[str] = set()
         self._notice = notice
-        self._told: set[tuple[str, Position]] = set()
+        self._told: set[tuple[str, Position | None]] = set()
         self._modules: dict[str, Module] = {}
         self._builds: dict[tuple[str, str, Options], Build] = {}
         self._stages: dict[tuple[str, str, Options], Stage] = {}
@@ -162,7 +162,7 @@ class OtherFiles:
             self._modules[path] = load(path, self.inputs, name=name)
         return stage_of(self._modules[path], target, options, self)
 
-    def tell(self, message: str, at: Position, hint: str, rule: str) -> None:
+    def tell(self, message: str, at: Position | None, hint: str, rule: str) -> None:
         """Pass a notice on, once: a file may be lowered several times."""
         if self._notice is not None and (message, at) not in self._told:
             self._told.add((message, at))

@@ -8,6 +8,7 @@ believes: who signs what grew on a stranger's files lends the stranger a name.
 
 from __future__ import annotations
 
+from buildkit_py.digest import key_of
 from buildkit_py.errors import StoreCorrupt
 from buildkit_py.portable.document import CachedLayer, CachedStep, claim
 from buildkit_py.store.records import ELSEWHERE
@@ -87,10 +88,13 @@ def proven(store: Store, record: StepRecord | None, trust: Trust) -> bool:
     meta = store.layers.get(record.layer)
     if meta is None:
         return False
-    try:
-        base = store.snapshots.parent(record.snapshot)
-    except StoreCorrupt:
-        return False
+    # A record that was taken for its content names a snapshot over another machine's base, which need not be here.
+    base = next((part[2] for part in record.parts if part[0] == "base"), "")
+    if key_of("snapshot", base, record.layer) != record.snapshot:
+        try:
+            base = store.snapshots.parent(record.snapshot)
+        except StoreCorrupt:
+            return False
     step = CachedStep(record, base)
     for variant in store.layers.variants(record.layer):
         blob = store.layers.described(record.layer, variant)

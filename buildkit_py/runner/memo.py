@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from buildkit_py.image.config import ImageDocument
     from buildkit_py.store.store import Store
 
-_FORMAT = 4
+_FORMAT = 5
 _CHECKSUM = 32
 
 
 class Runnable(Record):
-    """Layers by their ids, lowest first, and the part of the configuration that a container is made from.
+    """Layers by their ids, lowest first, and the configuration that a container is made from.
 
     Not remembered, for only few ask: `image` is the manifest digest of an image, `document` that of a target.
     """
@@ -38,20 +38,10 @@ class Runnable(Record):
 
 def remember(store: Store, digest: str, runnable: Runnable) -> None:
     """Note what the image of that manifest digest runs. Raises `StoreError`."""
+    # The whole configuration: the first run of an image is made of it, and none may be made of less.
     config = runnable.config
-    value = (
-        _FORMAT,
-        runnable.layers,
-        config.env,
-        config.cmd,
-        config.entrypoint,
-        config.working_dir,
-        config.user,
-        config.volumes,
-        config.stop_signal,
-        config.shell,
-        config.healthcheck.values() if config.healthcheck is not None else None,
-    )
+    health = config.healthcheck.values() if config.healthcheck is not None else None
+    value = (_FORMAT, runnable.layers, config.replace(healthcheck=None).values(), health)
     data = marshal.dumps(value, 4)
     store.work.write(_path(store, digest), _checksum(data) + data)
 
@@ -62,23 +52,12 @@ def recall(store: Store, digest: str) -> Runnable | None:
         data = read_regular(_path(store, digest))
         if data is None or _checksum(data[_CHECKSUM:]) != data[:_CHECKSUM]:
             return None
-        number, layers, *values, shell, health = marshal.loads(data[_CHECKSUM:])
-        env, cmd, entrypoint, working_dir, user, volumes, stop = values
+        number, layers, values, health = marshal.loads(data[_CHECKSUM:])
+        if number != _FORMAT:
+            return None
+        config = ImageConfig(*values).replace(healthcheck=Healthcheck(*health) if health is not None else None)
     except (ValueError, EOFError, TypeError):  # damaged, or written by another Python
         return None
-    if number != _FORMAT:
-        return None
-    config = ImageConfig(
-        env=env,
-        cmd=cmd,
-        entrypoint=entrypoint,
-        working_dir=working_dir,
-        user=user,
-        volumes=volumes,
-        stop_signal=stop,
-        shell=shell,
-        healthcheck=Healthcheck(*health) if health is not None else None,
-    )
     return Runnable(layers, config)
 
 

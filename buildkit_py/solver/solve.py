@@ -14,7 +14,7 @@ from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StepFailed
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
-from buildkit_py.graph.op import HostSource, ImageSource, Run, is_silent, moves
+from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run, is_silent, moves
 from buildkit_py.graph.step import inputs
 from buildkit_py.graph.step_key import content_key
 from buildkit_py.record import Record
@@ -138,7 +138,7 @@ class Solver:
     def plan(self, targets: Sequence[Step]) -> list[tuple[Step, str, str]]:
         """What would happen, without doing it: (step, "CACHED" | "RUN" | "UNKNOWN", reason) for each step.
 
-        UNKNOWN is a step whose inputs must run first: it will not run if they come out unchanged.
+        UNKNOWN is a step whose inputs must run first, or be looked into: it will not run if they come out unchanged.
         """
         needed = set(self.lookup.run(targets))
         out: list[tuple[Step, str, str]] = []
@@ -148,11 +148,20 @@ class Solver:
             self.ids[step] = str(next(self._numbers))
             if step not in needed:
                 out.append((step, "CACHED", ""))
-            elif step not in self.lookup.fresh and any(child in needed for child in inputs(step)):
+            elif self.forced(step):
+                out.append((step, "RUN", self._reason(step)))
+            elif any(child in needed for child in inputs(step)):
                 out.append((step, "UNKNOWN", "depends on a step that runs"))
+            elif self._may_take_the_same(step):
+                out.append((step, "UNKNOWN", self._reason(step)))
             else:
                 out.append((step, "RUN", self._reason(step)))
         return out
+
+    def _may_take_the_same(self, step: Step) -> bool:
+        """Whether a step ran before and takes files of others, which only a build compares by what they hold."""
+        others = any(not isinstance(source.op, LocalSource) for source in step.sources)
+        return others and self.cache.has_op(self.lookup.parts[step])
 
     def solve(self, targets: Sequence[Step]) -> Solution:
         """Results for all targets. Failures are collected in the solution, not raised.
@@ -285,9 +294,12 @@ class Solver:
         """Why a step runs whatever its key says; "" where it does not."""
         if isinstance(step.op, Run) and step.op.policy.always:
             return "runs in every build"
-        if step in self.lookup.fresh and isinstance(step.op, Run) and step.op.policy.ttl:
-            return "has no result that is young enough"
-        return "asked not to use the cache" if step in self.lookup.fresh else ""
+        if must_run(step):
+            return "asked not to use the cache"
+        fresh = self.lookup.fresh  # also what stands on one that is
+        if step not in fresh or any(child in fresh for child in inputs(step)):
+            return ""
+        return "has no result that is young enough"
 
     def _reason(self, step: Step) -> str:
         if forced := self.forced(step):

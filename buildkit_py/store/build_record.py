@@ -51,8 +51,9 @@ class StepSeen(Record):
 
 
 class BuildRecord(Record):
-    """One build. `file` and `context` are absolute paths ("-": standard input), `targets` names with the position of
-    their step (-1: an empty filesystem); `started` is in seconds since 1970, `state` done, failed or interrupted.
+    """One build. `file` and `context` are absolute paths ("-": standard input, "": from elsewhere), `targets` names
+    with the position of their step (-1: an empty filesystem); `started` is in seconds since 1970, `state` done, failed
+    or interrupted.
     """
 
     id: str
@@ -77,8 +78,8 @@ class BuildRecord(Record):
 
     @property
     def ran(self) -> int:
-        """How many steps ran, whatever came of them."""
-        return sum(step.state in ("DONE", "FAILED") for step in self.steps)
+        """How many of the `visible` steps ran, whatever came of them."""
+        return sum(step.state in ("DONE", "FAILED") for step in self.visible)
 
 
 def dump(record: BuildRecord) -> bytes:

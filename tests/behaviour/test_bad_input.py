@@ -118,6 +118,9 @@ BUILDFILES = {
     "an output of no type": Bad(GOOD, 2, ("there is no output type `nope`", "hint: known are"), ("-o", "type=nope")),
     "an output that cannot be": Bad(GOOD, 7, ("/proc/x/y: the output cannot",), ("-o", "type=oci,dest=/proc/x/y")),
     "a name that is none": Bad(GOOD, 2, ("`Bad:UP/x` is not an image name",), ("-t", "Bad:UP/x")),
+    "a name that is none, of what fails": Bad(
+        "FROM busybox\nRUN exit 7\n", 2, ("`a:b:c` is not an image name",), ("-t", "a:b:c")
+    ),
     "an option that is none": Bad(GOOD, 2, ("unknown option `--bogus`",), ("--bogus",)),
     "jobs that are no number": Bad(GOOD, 2, ("`--jobs x`",), ("-j", "x")),
     "a file that is not there": Bad(GOOD, 4, ("there is no Buildfile `gone`",), ("-f", "gone")),

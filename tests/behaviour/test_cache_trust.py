@@ -395,3 +395,18 @@ def test_a_key_is_its_owners_and_never_written_over(machines: Trusting) -> None:
     assert machines.world.run("cache", "keygen", "gone/key", ok=False).returncode == 7
     for argv in (("keygen",), ("keygen", "a", "b"), ("du", "a"), ("keygen", "a", "--json")):
         assert machines.world.run("cache", *argv, ok=False).returncode == 2
+
+
+def test_what_stands_on_a_step_taken_over_another_base_is_signed(machines: Trusting) -> None:
+    world = machines.world
+    text = "FROM busybox AS a\nCOPY src/a.txt /f\nRUN cut -c1 /f > /o\nFROM busybox\nCOPY other /other\n"
+    world.write({"Dockerfile": text + "COPY --link --from=a /o /o\nRUN cat /o > /z\n", "other": "1"})
+    machines.build("one", machines.trusted, machines.to + ",trust=main", **machines.main)
+    world.write({"other": "2"})
+    done = machines.build("two", machines.trusted, machines.to + ",trust=main", "-t", "x", **machines.main)
+    assert not warnings(done)
+    assert all(machines.signatures())
+    done = machines.build("three", machines.trusted)
+    assert not warnings(done)
+    assert world.ran(done) == []
+    assert "WRONG" not in world.run("cache", "audit", "x", PYBUILD_HOME=str(world.top / "two")).stdout

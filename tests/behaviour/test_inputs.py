@@ -149,6 +149,9 @@ def test_why_and_plan_tell_of_what_it_saw(project: World) -> None:
     assert "UNKNOWN [5/5] RUN --inputs=/app/src cat /app/src/*.c > /all" in plan
     assert "src/main.c changed" in plan
     project.build()
+    # What hides files and puts them back is no step that anybody is shown.
+    said = project.run("why", "Dockerfile").stdout.splitlines()
+    assert said[0].endswith(f": {sum('  (ran' in line for line in said)} of 6 steps ran")
     why = project.run("why", "Dockerfile@cat /app").stdout
     assert "it stands on `" in why
     assert "(above what" not in why

@@ -198,6 +198,26 @@ def test_a_wrong_lock_file_is_an_error(world: World, text: str | bytes, message:
     assert "pybuild.lock" in done.stderr
 
 
+def test_a_damaged_lock_file_is_made_anew(elsewhere: Elsewhere) -> None:
+    world = elsewhere.world
+    world.run("update", "Dockerfile")
+    path = world.project / "pybuild.lock"
+    sound = path.read_text()
+    path.write_text("<<<<<<< HEAD\n" + sound)
+    done = world.run(
+        "update", "Dockerfile", elsewhere.base, ok=False
+    )  # the others' pins are to stay, and cannot be read
+    assert (done.returncode, "make it anew with `pybuild update FILE`" in done.stderr) == (4, True)
+    world.run("update", "Dockerfile")
+    assert path.read_text() == sound
+
+
+def test_one_without_pins_is_made_anew_too(world: World) -> None:
+    world.write({"Dockerfile": "FROM scratch\n", "pybuild.lock": "no lock file"})
+    world.run("update", "Dockerfile")
+    assert "version = 1" in (world.project / "pybuild.lock").read_text()
+
+
 def test_a_command_that_gives_a_variable_stands_on_what_is_pinned(elsewhere: Elsewhere) -> None:
     world = elsewhere.world
     text = (

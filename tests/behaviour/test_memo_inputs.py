@@ -123,3 +123,16 @@ def test_the_working_directory_is_gone(world: World, argv: tuple[str, ...]) -> N
     assert "Traceback" not in done.stderr
     assert "the working directory was removed" in done.stderr
     assert done.returncode not in (0, 70)
+
+
+def test_a_run_of_what_was_pruned_and_built_again(world: World, base_layout: Path) -> None:
+    """What an image runs is remembered under its digest, which is the same again; its layers' ids are not."""
+    world.write({"Dockerfile": f"FROM oci-layout://{base_layout}\nCOPY f /f\nRUN cat /f > /m\n"})
+    for text in ("1", "2"):
+        world.write({"f": text})
+        world.build("-t", "one")
+        assert world.run("run", "--rm", "one", "cat", "/m").stdout == text
+    world.run("cache", "prune")
+    world.write({"f": "1"})
+    world.build("-t", "one")
+    assert world.run("run", "--rm", "one", "cat", "/m").stdout == "1"

@@ -285,6 +285,7 @@ def test_a_bundle_that_cannot_be(image: World) -> None:
         *[(("box", "others"), 7, "cannot be read: Permission denied")] * (image.mode != "root"),
         (("--network=isolated", "box", "new"), 2, "cannot bring an isolated network along"),
         (("box",), 2, "needs to be told more"),
+        (("-p", "8080:80", "box", "new"), 2, "unknown option `-p`"),
         (("-v", "named:/data", "box", "new"), 2, "cannot bring the volume `named` along"),
         (("-e", "A=\udce9", "box", "new"), 6, "no UTF-8"),
         (("-u", "nobody-here", "box", "deep/new/"), 6, "unable to find user nobody-here"),

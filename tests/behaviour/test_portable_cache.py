@@ -535,3 +535,13 @@ def test_a_cache_in_the_context_is_no_part_of_it(machines: Machines) -> None:
     machines.world.write({"Dockerfile": "FROM busybox\nCOPY sub/cache/index.json /\n"})
     done = machines.build("two", *both, ok=False)
     assert "`sub/cache` is pybuild's own store or cache, which is part of no context" in done.stderr
+
+
+def test_a_step_that_was_taken_over_another_base_is_no_damage(machines: Machines) -> None:
+    """A linked COPY is used for what it holds, though the filesystem of the machine that made it is not here."""
+    machines.world.write({"Dockerfile": "FROM scratch\nCOPY other /other\nCOPY --link src /src\n", "other": "1"})
+    machines.build("one", machines.to)
+    machines.world.write({"other": "2"})
+    done = machines.build("two", machines.source)
+    assert machines.world.ran(done) == ["[1/2] COPY other /other"]
+    machines.world.run("cache", "verify", PYBUILD_HOME=str(machines.world.top / "two"))

@@ -192,6 +192,8 @@ def test_all_that_the_image_exposes(svc: World, base_layout: Path) -> None:
     rows = listed(svc, "all")["ports"]
     assert [(row["container_port"], row["protocol"]) for row in rows] == [(80, "tcp"), (81, "udp")]
     assert until(lambda: said(rows[0]["host_port"])).startswith("hello")
+    svc.run("run", "-d", "--name=again", "-P", "open", "sh", "-c", SERVE)  # of what is remembered of the first run
+    assert len(listed(svc, "again")["ports"]) == 2
 
 
 def test_what_an_image_of_another_builder_exposes(svc: World, base_layout: Path) -> None:

@@ -114,6 +114,18 @@ def test_the_order_of_dependencies_and_their_conditions(svc: World) -> None:
     assert rows(svc)["db"]["health"]["status"] == "healthy"
 
 
+def test_an_image_that_was_never_run_before(svc: World) -> None:
+    """Nor is it anything new that what was remembered of an image is gone."""
+    svc.write({"Dockerfile": "FROM busybox\nLABEL a=b\nEXPOSE 80\nRUN echo never > /run-before\n"})
+    svc.run("build", "-t", "fresh", "--build-context=busybox=oci-layout://" + str(svc.env["BASE"]), ".")
+    compose(svc, web=service(SERVE, image="fresh"))
+    assert "web: started" in svc.run("up", "-d").stderr
+    assert "web: runs as it is to be" in svc.run("up", "-d").stderr
+    for memo in (svc.store / "memo").glob("run-*"):
+        memo.unlink()
+    assert "web: runs as it is to be" in svc.run("up", "-d").stderr
+
+
 def test_only_what_changed_is_replaced(svc: World) -> None:
     svc.write({"app/Dockerfile": "FROM busybox\nCOPY text /text\n", "app/text": "one\n"})
     build = "build: {context: app, additional_contexts: {busybox: 'oci-layout://" + str(svc.env["BASE"]) + "'}}"

@@ -158,6 +158,9 @@ def test_a_buildfile_on_standard_input(project: Project) -> None:
     said = project.build("-", stdin=b"FROM scratch\nCOPY a /\n", code=4)
     assert "<stdin>:2:1: this build has no context" in said
     assert "  COPY a /\n" in said
+    table = project.world.run("builds").stdout.splitlines()
+    assert [row.split()[-2 if row.split()[-1] != "-" else -1] for row in table[1:3]] == ["-", "-"]
+    assert project.world.run("why", "--build", table[2].split()[0]).stdout.startswith("-")
 
 
 def test_named_contexts_from_elsewhere(project: Project, tmp_path: Path) -> None:

@@ -118,6 +118,17 @@ COPY --from=0 /after /fine /
     assert "not reproducible: 1 of 7 steps differs, and 3 more that stand on what differs\n" in said
 
 
+def test_what_the_store_knows_of_other_builds_is_no_input(world: World, context: tuple[str, str]) -> None:
+    """That some step ever came out otherwise is noted in the store, and each build looks at that note."""
+    world.write({"Dockerfile": "FROM busybox\nRUN cat /proc/sys/kernel/random/uuid > /u\n"})
+    world.build(*context)
+    world.build(*context, "--no-cache")
+    world.write({"Dockerfile": "FROM busybox\nRUN --mount=target=/ctx stat -c %Y /ctx/a > /seen\n", "a": "a"})
+    answer = verified(world, *context, code=NOT_REPRODUCIBLE)
+    varied = {one["what"]: one["done"] for one in answer["varied"]}
+    assert varied["directory"]
+
+
 def test_what_is_left_alike(world: World, context: tuple[str, str]) -> None:
     world.write({"Dockerfile": "FROM busybox\nRUN nproc > /cpus; find /bin -maxdepth 1 > /order\n"})
     alike = [f"--same={what}" for what in ("directory", "order", "processors", "owners", "umask")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.behaviour.world import World
+from tests.web_server import web_server
 
 DOCKERFILE = """\
 FROM busybox AS build
@@ -136,6 +138,58 @@ def test_a_moved_base_image(project: World, base_layout: Path, tmp_path: Path) -
     assert {step["verdict"] for step in plan(project, layout).values()} <= {"CACHED", "RUN", "UNKNOWN"}
     build(project, layout)
     assert why(project) == {}
+
+
+def test_a_step_that_gave_the_same_is_not_blamed(world: World, base_layout: Path) -> None:
+    text = "FROM busybox\nCOPY a /a\nRUN true\nRUN cat /a | wc -c > /n\nRUN echo x > /x\n"
+    world.write({"Dockerfile": text, "a": "1"})
+    build(world, base_layout)
+    world.write({"a": "2"})
+    build(world, base_layout)
+    told = why(world)
+    blamed = "it stands on `[2/5] COPY a /a`, which gave other files"
+    assert told["RUN echo x > /x"] == told["RUN cat /a | wc -c > /n"] == told["RUN true"] == [blamed]
+
+
+def test_only_who_was_asked_not_to_use_the_cache_says_so(world: World, base_layout: Path) -> None:
+    text = "FROM busybox AS a\nRUN --ttl=1s date +%s > /d\nFROM busybox\nCOPY --from=a /d /d\nRUN cat /d\n"
+    world.write({"Dockerfile": text})
+    build(world, base_layout)
+    planned = plan(world, base_layout, "--no-cache-filter=a")
+    assert [(one["verdict"], one["why"]) for name, one in planned.items() if "ttl" in name] == [
+        ("RUN", ["asked not to use the cache"])
+    ]
+    for name in ("COPY --from=a /d /d", "RUN cat /d"):
+        assert planned[name]["verdict"] == "UNKNOWN"
+        assert "asked" not in " ".join(planned[name]["why"])
+    time.sleep(1.1)
+    build(world, base_layout)
+    told = why(world)
+    assert told.pop("RUN --ttl=1s date +%s > /d")[0] == "has no result that is young enough"
+    assert told["COPY --from=a /d /d"] == ["it stands on `[a 2/2] RUN --ttl=1s date +%s > /d`, which gave other files"]
+    assert "asked" not in str(told)
+
+
+def test_a_plan_does_not_know_what_only_a_build_compares(world: World, base_layout: Path) -> None:
+    text = (
+        "FROM busybox AS a\nRUN echo 1 > /x\nARG N\nRUN echo $N > /n\nFROM busybox\nCOPY --from=a /x /y\nRUN cat /y\n"
+    )
+    world.write({"Dockerfile": text})
+    build(world, base_layout, "--build-arg=N=1")
+    build(world, base_layout, "--build-arg=N=2", "--target=a")
+    planned = plan(world, base_layout, "--build-arg=N=2")
+    assert {one["verdict"] for one in planned.values()} == {"CACHED", "UNKNOWN"}
+    done = world.build("--build-context", f"busybox=oci-layout://{base_layout}", "--build-arg=N=2")
+    assert world.ran(done) == []
+
+
+def test_a_plan_of_what_its_server_is_asked_for(world: World, base_layout: Path) -> None:
+    with web_server() as web:
+        web.pages["/file"] = b"one"
+        world.write({"Dockerfile": f"FROM busybox\nADD {web.url}/file /\n"})
+        build(world, base_layout)
+        (planned,) = [one for one in plan(world, base_layout).values() if one["verdict"] != "CACHED" and one["why"]][:1]
+        assert (planned["verdict"], planned["why"]) == ("RUN", ["its server is asked at each build"])
 
 
 def test_no_cache_and_a_removed_result(project: World, base_layout: Path) -> None:

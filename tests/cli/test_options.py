@@ -100,6 +100,9 @@ def test_counts_of_operands():
     with pytest.raises(UsageError, match="needs to be told more") as caught:
         parse(two, [])
     assert caught.value.hint == "usage: pybuild try [options] THING…"
+    with pytest.raises(UsageError) as caught:
+        parse(two.replace(usage=("pybuild try this", "pybuild try that")), [])
+    assert caught.value.hint == "usage: pybuild try this\n       pybuild try that"
     with pytest.raises(UsageError, match="cannot take `c`"):
         parse(two, ["a", "b", "c"])
     words = COMMAND.replace(words=("prune", "verify"))

@@ -17,9 +17,15 @@ RUNNABLE = Runnable(
         entrypoint=None,
         working_dir="/w",
         user="alice:staff",
+        labels=(("a", "b"),),
+        ports=("80/tcp", "53/udp"),
         volumes=("/data",),
+        stop_signal="SIGINT",
         shell=("/bin/bash", "-c"),
         healthcheck=Healthcheck(("CMD", "check"), 1, 2, 3, 4, 5),
+        on_build=("RUN true",),
+        args_escaped=True,
+        extra=(("Memory", 5), ("Of", {"others": [1, 2.5, None, "x"]})),
     ),
 )
 
@@ -30,6 +36,9 @@ def store(tmp_path):
 
 
 def test_round_trip(store):
+    bare = ImageConfig()
+    same = [name for name in bare.__fields__ if getattr(RUNNABLE.config, name) == getattr(bare, name)]
+    assert same == ["entrypoint"]  # of all else the sample says something
     assert recall(store, DIGEST) is None
     remember(store, DIGEST, RUNNABLE)
     assert recall(store, DIGEST) == RUNNABLE

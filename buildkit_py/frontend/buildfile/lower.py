@@ -7,16 +7,15 @@ and their `--from`s; their images are never resolved.
 from __future__ import annotations
 
 from buildkit_py.errors import PybuildError
-from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.facts import Facts
 from buildkit_py.frontend.buildfile.global_scope import GlobalScope
 from buildkit_py.frontend.buildfile.lower_file import Build, is_one_for_all_targets, predefined, table_of
-from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.other_files import OtherFiles
 from buildkit_py.frontend.outline import Outline
 from buildkit_py.frontend.platform_args import normalise
 from buildkit_py.frontend.target import Target
+from buildkit_py.frontend.unused_args import tell_of_unused_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,10 +29,7 @@ if TYPE_CHECKING:
     from buildkit_py.source_map import Position
 
     # message, where, hint, and the rule that found it ("" for none)
-    Notify: TypeAlias = Callable[[str, Position, str, str], None]
-
-# Arguments that reach a build without an ARG: never "not used".
-_PREDEFINED = (*assemble.PROXIES, "source_date_epoch")
+    Notify: TypeAlias = Callable[[str, Position | None, str, str], None]
 
 
 def stages_of(tree: Buildfile, inputs: Inputs, file: str = "", context: str = "") -> StageTable:
@@ -103,7 +99,7 @@ def lower(
         _check(tree, options, facts, notice)
         if facts.impure:
             inputs.impure(facts.impure)
-        _tell_of_unused_args(tree, declared | others.declared, options, notice)
+        tell_of_unused_args(options, declared | others.declared, tree.instructions[0].position, notice)
     return lowered
 
 
@@ -161,15 +157,3 @@ def _lower(
         out.append(shared.target(name))
     assert shared is not None
     return tuple(out), shared.declared()
-
-
-def _tell_of_unused_args(tree: Buildfile, declared: set[str], options: Options, notice: Notify) -> None:
-    known = {name for name, _ in predefined("", "")}
-    for name, _ in options.build_args:
-        if name in declared or name in known or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
-            continue
-        notice(f"the build arg `{name}` is declared nowhere", _start(tree), did_you_mean(name, declared), "")
-
-
-def _start(tree: Buildfile) -> Position:
-    return tree.instructions[0].position

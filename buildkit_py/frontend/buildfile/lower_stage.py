@@ -139,8 +139,10 @@ class StageLowering:
 
     def label(self, text: str) -> str:
         """The step's name as BuildKit shows it: `[web 2/5] RUN make`."""
+        if not self.total:  # how many there are is being found out
+            return self.unnumbered(text)
         self._number += 1
-        width = len(str(self.total)) if self.total else 1
+        width = len(str(self.total))
         title = f"{self.node.title} " if len(self.build.table.stages) > 1 else ""
         trigger = "ONBUILD " if self._at is not None else ""
         return f"[{title}{self._number:>{width}}/{self.total}] {trigger}{text}"

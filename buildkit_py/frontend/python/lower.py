@@ -16,6 +16,7 @@ from buildkit_py.frontend.python.lower_image import ImageLowering
 from buildkit_py.frontend.python.parameters import from_command_line
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.target import Target
+from buildkit_py.frontend.unused_args import tell_of_unused_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def call(
     output; it is asked for each lazy `Text` that the graph needs. Without it,
     such a text is an error. With `testing` the targets have their tests, the
     checks among them, which can be wanted by their names, too; where nothing
-    is wanted, all are. Raises `BuildfileError`, `UsageError` for unknown
-    targets and parameters, and what the resolver and the runner raise.
+    is wanted, all are. A build arg with the name of a parameter is its value,
+    unless the call gives one; `notice` hears of those that nothing takes.
+    Raises `BuildfileError`, `UsageError` for unknown targets and parameters,
+    and what the resolver and the runner raise.
     """
     others = OtherFiles(options, resolver, inputs, Files(inputs), runner=runner, notice=notice, testing=testing)
     lowering = ImageLowering(module.session, options, resolver, inputs, runner=runner, notice=notice, others=others)
@@ -72,9 +75,12 @@ def call(
         if testing:
             from buildkit_py.frontend.python.lower_checks import with_checks
 
-            return with_checks(module, tuple(wanted), lowering, _call_one)
-        for name, given in wanted:
-            out.extend(_call_one(module, find(module, name), given, lowering))
+            out.extend(with_checks(module, tuple(wanted), lowering, _call_one))
+        else:
+            for name, given in wanted:
+                out.extend(_call_one(module, find(module, name), given, lowering))
+    if notice is not None and out:
+        tell_of_unused_args(options, others.declared, out[0].position, notice)
     return tuple(out)
 
 
@@ -84,12 +90,8 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
     Of the build args it gets those that have the names of its parameters, in lower case, too. Raises as `call`.
     """
     target = find(module, name)
-    names = {parameter.name for parameter in target.parameters}
-    others.declared.update(names, [name.upper() for name in names])
-    given = {key if key in names else key.lower(): value for key, value in options.build_args}
-    values = from_command_line(
-        target.parameters, [pair for pair in given.items() if pair[0] in names], target.name, target.position
-    )
+    given = _of_build_args(target, options, others)
+    values = from_command_line(target.parameters, given.items(), target.name, target.position)
     lowering = ImageLowering(
         module.session,
         options,
@@ -111,6 +113,14 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
             raise
         finally:
             session.leave()
+
+
+def _of_build_args(target: TargetFunction, options: Options, others: OtherFiles) -> dict[str, str]:
+    """The build args that are parameters of a target: those of their names, in upper case, too."""
+    names = {parameter.name for parameter in target.parameters}
+    others.declared.update(names, [name.upper() for name in names])
+    given = {key if key in names else key.lower(): value for key, value in options.build_args}
+    return {key: value for key, value in given.items() if key in names}
 
 
 @contextmanager
@@ -142,7 +152,10 @@ def find(module: Module, name: str) -> TargetFunction:
 
 
 def _call_one(module: Module, target: TargetFunction, given: Given, lowering: ImageLowering) -> list[Target]:
-    pairs = given.items() if hasattr(given, "items") else given
+    pairs = list(given.items() if hasattr(given, "items") else given)
+    named = {name.replace("-", "_") for name, _ in pairs}
+    args = _of_build_args(target, lowering.options, lowering.others)
+    pairs += [pair for pair in args.items() if pair[0] not in named]
     values = from_command_line(target.parameters, pairs, target.name, target.position)
 
     value = guarded(module.session, module.name, lambda: target.result(**values))

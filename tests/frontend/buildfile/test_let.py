@@ -45,6 +45,8 @@ def test_the_value_is_an_arg_for_what_follows() -> None:
     assert step.op.cwd == "/w"
     assert str(step.position) == "Buildfile:3:11"
     assert step.name == "[stage-0] LET v = $(version)"
+    assert step.base is not None
+    assert step.base.name == "[stage-0] WORKDIR /w"  # while it is not known how many there will be, none has a number
     use = found.target.step
     assert use is not None
     assert use.base is not None

@@ -4,7 +4,7 @@ import pytest
 
 from buildkit_py.errors import BuildfileError, UsageError
 from buildkit_py.frontend.outline import Outline
-from buildkit_py.frontend.python.lower import targets
+from buildkit_py.frontend.python.lower import call, targets
 from tests.frontend.python.door import Door
 
 SHOP = '''
@@ -116,3 +116,35 @@ def test_a_dockerfiles_error_keeps_its_own_place(tmp_path):
     with pytest.raises(BuildfileError) as caught:
         Door(tmp_path, text).one()
     assert str(caught.value.at).startswith("Dockerfile:2:12, from Buildfile.py:")
+
+
+def told(door, **options):
+    """What calling the default target tells, and the words of the first command."""
+    notices = []
+    (made,) = call(
+        door.module,
+        [("", options.pop("given", {}))],
+        door.options.replace(build_args=tuple(options.items())),
+        door.resolver,
+        door.inputs,
+        notice=lambda message, at, hint, rule: notices.append((message, str(at), hint)),
+    )
+    return notices, made.step.name
+
+
+def test_a_build_arg_is_a_parameter_of_that_name(tmp_path):
+    door = Door(tmp_path, SHOP)
+    assert told(door, PYTHON="3.13") == ([], "[deps] RUN install 3.13")
+    assert told(door, python="3.11") == ([], "[deps] RUN install 3.11")
+    assert told(door, python="3.11", given={"python": "3.10"}) == ([], "[deps] RUN install 3.10")
+    assert told(door, TARGETARCH="arm64", HTTP_PROXY="x", BUILDKIT_X="1") == ([], "[deps] RUN install 3.12")
+    with pytest.raises(UsageError, match="`--jobs` of `app` must be int"):
+        told(door, JOBS="many")
+
+
+def test_a_build_arg_that_nothing_takes_is_told(tmp_path):
+    notices, name = told(Door(tmp_path, SHOP), PYTHN="3.13")
+    assert notices == [
+        ("the build arg `PYTHN` is declared nowhere", "Buildfile.py:12 in app()", "did you mean `PYTHON`?")
+    ]
+    assert name == "[deps] RUN install 3.12"
