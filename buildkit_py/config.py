@@ -153,6 +153,8 @@ def _from_toml(data: bytes, path: str) -> Config:
         table = tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"the configuration is not valid TOML: {problem}", at=path) from problem
+    except RecursionError:
+        raise UsageError("the configuration is nested too deeply", at=path) from None
     _only(table, ("ca_bundle", "build", "run", "cache", "registries", "trust"), "", path)
     build = _table(table, "build", "", path)
     _only(build, ("jobs", "network", "compression", "normalize"), "build.", path)
@@ -306,6 +308,8 @@ def _text(table: dict[str, Any], key: str, where: str, path: str) -> str:
     value = table.get(key, "")
     if type(value) is not str:
         raise UsageError(f"{where}{key} must be a string", at=path)
+    if "\0" in value:
+        raise UsageError(f"{where}{key} has a NUL character in it", at=path)
     return value
 
 

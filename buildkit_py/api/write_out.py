@@ -56,6 +56,8 @@ class WriteOut:
             from buildkit_py.exporter.output import check
 
             self._outputs = [check(spec.kind, spec.dest, spec.attributes) for spec in request.outputs]
+        if sum(output.dest == "-" for output in self._outputs) > 1:
+            raise UsageError("two outputs cannot both go to standard output", hint="name a file for one of them: dest=")
 
     def check(self, targets: Sequence[Target]) -> None:
         """Refuse what cannot be written out, before anything is built for it. Raises `UsageError`, `ExportError`."""

@@ -172,7 +172,7 @@ def _build(parsed: Parsed) -> int:
         print_plan(result)
         return 0
     if kind == "quiet":
-        sys.stdout.write(answer(result))
+        sys.stdout.write(answer(request, result))
     witness.file(jobs_directory(os.environ))  # an answer from the memo would not tell a job that begins of it
     remember(memo, request, witness, kind, result)
     return 0

@@ -140,4 +140,8 @@ def _label(text: str) -> tuple[str, str]:
 def _platform(text: str) -> str:
     if "," in text:
         raise UsageError(f"`--platform {text}` names several platforms", hint="build each of them by itself")
+    if text:
+        from buildkit_py.image import platform
+
+        platform.parse(text)
     return text

@@ -62,7 +62,12 @@ def file_of(build: BuildRecord) -> str:
     """A build's file from here; "-" for one that came from standard input, or with a context from elsewhere."""
     import os
 
-    return os.path.relpath(build.file) if build.file not in ("", "-") else "-"
+    if build.file in ("", "-"):
+        return "-"
+    try:
+        return os.path.relpath(build.file)
+    except FileNotFoundError:  # the working directory was removed
+        return build.file
 
 
 def as_json(build: BuildRecord) -> dict[str, object]:

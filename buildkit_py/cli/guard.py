@@ -12,7 +12,7 @@ import errno
 import os
 import sys
 
-from buildkit_py.errors import PybuildError
+from buildkit_py.errors import ExportError, PybuildError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ class Reported(Exception):
 
 def guarded(command: Callable[[list[str]], int], argv: list[str]) -> int:
     """Run a command; its exit code, or the one that what it raised stands for. Raises nothing."""
-    for signum in _ENDING:
-        # `nohup pybuild …` has HUP ignored, a job in the background INT, and that is to stay so.
-        if _signal.getsignal(signum) in (_signal.SIG_DFL, _signal.default_int_handler):
-            _signal.signal(signum, _end)
-    code = _outcome(command, argv)
+    try:
+        for signum in _ENDING:
+            # `nohup pybuild …` has HUP ignored, a job in the background INT, and that is to stay so.
+            if _signal.getsignal(signum) in (_signal.SIG_DFL, _signal.default_int_handler):
+                _signal.signal(signum, _end)
+        code = _outcome(command, argv)
+    except (KeyboardInterrupt, Ended) as ended:  # also before the command, and while an error is shown
+        code = 128 + (ended.signum if isinstance(ended, Ended) else _signal.SIGINT)
     # Nothing is left to be ended, so nothing may change the code any more.
     _ignore()
     try:
@@ -98,10 +101,6 @@ def _outcome(command: Callable[[list[str]], int], argv: list[str]) -> int:
         return reported.code
     except PybuildError as error:
         return say(error)
-    except KeyboardInterrupt:
-        return 128 + _signal.SIGINT
-    except Ended as ended:
-        return 128 + ended.signum
     except BrokenPipeError:
         return _BROKEN_PIPE
     except Exception as bug:
@@ -133,11 +132,13 @@ def say(error: PybuildError) -> int:
         sys.stderr.flush()
     except BrokenPipeError:
         return _BROKEN_PIPE
+    except OSError:  # a full disk, a terminal that was closed: the code still tells
+        _silence(2)
     return error.exit_code
 
 
 def _unwritten(problem: OSError) -> int:
-    code = say(PybuildError(f"the output could not be written: {problem.strerror}"))
+    code = say(ExportError(f"the output could not be written: {problem.strerror}"))
     _silence(1)
     return code
 
@@ -162,6 +163,8 @@ def _crash(bug: Exception, argv: list[str]) -> int:
         sys.stderr.write(f"error: internal error in pybuild: {summary}\n\nhint: this is a bug; {where}\n")
     except BrokenPipeError:
         return _BROKEN_PIPE
+    except OSError:
+        _silence(2)
     return INTERNAL_ERROR
 
 

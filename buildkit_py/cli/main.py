@@ -83,6 +83,7 @@ def main() -> int:
     import gc
 
     _open_closed_streams()
+    _take_any_text()
     _wait_for_children()
     # Modules, graphs and the files of a context are no garbage: looking for some is 1 ms of the 20 of a `run`, and a
     # tenth of a build of many files.
@@ -117,6 +118,13 @@ def _open_closed_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)
     if sys.stderr is None:
         sys.stderr = open(2, "w", errors="backslashreplace", closefd=False)
+
+
+def _take_any_text() -> None:
+    """Have standard output take what it has no letters for: names of files as they are, or else an escape."""
+    if change := getattr(sys.stdout, "reconfigure", None):
+        is_utf8 = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+        change(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
 def _wait_for_children() -> None:

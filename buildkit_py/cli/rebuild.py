@@ -39,6 +39,6 @@ def rebuild(memo: dict[str, Any], path: str) -> int:
     progress = memo["progress"]
     result = shown(progress, lambda emit: build_again(request, targets, emit, witness))
     if progress == "quiet":
-        sys.stdout.write(answer(result))
+        sys.stdout.write(answer(request, result))
     remember(path, request, witness, progress, result)
     return 0

@@ -30,7 +30,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
     """
     if witness.unprovable or progress == "json" or not _may_be_believed(request):
         return
-    out = answer(result) if progress == "quiet" else ""
+    out = answer(request, result) if progress == "quiet" else ""
     names = ", ".join(target.name for target in result.targets)
     steps = result.ran + result.cached
     graph = tuple(in_order([one.step for one in witness.targets if one.step is not None]))
@@ -76,8 +76,13 @@ def _notices(witness: Witness, terminal: bool) -> str:
     return "".join([notice_lines(notice, on) for notice in witness.notices])
 
 
-def answer(result: BuildResult) -> str:
-    """What a quiet build prints: for each target the digest of its image, or else the name of its filesystem."""
+def answer(request: BuildRequest, result: BuildResult) -> str:
+    """What a quiet build prints: for each target the digest of its image, or else the name of its filesystem.
+
+    Nothing, where standard output is what was built: behind an archive it would be no part of that.
+    """
+    if any(output.dest == "-" for output in request.outputs):
+        return ""
     return "".join((target.image or target.snapshot) + "\n" for target in result.targets)
 
 

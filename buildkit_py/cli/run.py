@@ -206,7 +206,7 @@ def run_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> RunRequest:
         volumes=tuple(values.volume(text, cwd) for text in parsed.all("volume")),
         workdir=workdir,
         user=parsed.one("user"),
-        hostname=parsed.one("hostname"),
+        hostname=values.hostname(parsed.one("hostname")),
         network=_network(parsed),
         aliases=tuple(parsed.all("network-alias")),
         read_only=parsed.has("read-only"),

@@ -36,6 +36,15 @@ def from_environment(texts: Sequence[str], option: str, env: Mapping[str, str]) 
     return tuple(pairs)
 
 
+def hostname(text: str) -> str:
+    """The name of a `--hostname`. Raises `UsageError` for one that is no text in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as problem:
+        raise UsageError(f"`--hostname {text}` is no UTF-8") from problem
+    return text
+
+
 def env_file(path: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables of a `--env-file`: lines `NAME=value` or `NAME`, `#` comments; values are taken as they stand."""
     try:
@@ -255,7 +264,11 @@ def fields_of(text: str, option: str, known: tuple[str, ...]) -> dict[str, str]:
     import _csv  # the C half of `csv`, which imports re
 
     fields: dict[str, str] = {}
-    for field in next(_csv.reader([text]), []):
+    try:
+        row = next(_csv.reader([text]), [])
+    except _csv.Error as problem:
+        raise UsageError(f"`{option} {text}` cannot be read: {problem}") from problem
+    for field in row:
         name, equals, value = field.partition("=")
         name = name.strip().lower()
         if name not in known or not equals:

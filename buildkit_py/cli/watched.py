@@ -132,7 +132,7 @@ def _build(argv: list[str], answer: int) -> int:
     finally:
         _answer(answer, witness, result, request.store)
     if kind == "quiet":
-        sys.stdout.write(remember.answer(result))
+        sys.stdout.write(remember.answer(request, result))
     return 0
 
 

@@ -46,7 +46,8 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Print the reasons. Raises `UsageError` for a build, target or step that is not known."""
     from buildkit_py.api.why import why
-    from buildkit_py.cli.locate import here, locate
+    from buildkit_py.cli.locate import here, is_remote, locate
+    from buildkit_py.errors import UsageError
 
     parsed = parse(parser(), argv)
     asked = parsed.operands[0] if parsed.operands else ""
@@ -56,7 +57,9 @@ def main(argv: list[str]) -> int:
         file, target = named, ""
     build = parsed.one("build")
     # A build that is named says itself what it was made of.
-    found = "" if build and not file else locate(file or ".", parsed.one("file"), here())[0]
+    found, remote = ("", "") if build and not file else locate(file or ".", parsed.one("file"), here())
+    if remote and is_remote(remote):
+        raise UsageError("a build of a context from elsewhere is named by its id", hint="--build, and `pybuild builds`")
     answer = why(found, target, step, build=build, against=parsed.one("against"))
     if parsed.has("json"):
         import json

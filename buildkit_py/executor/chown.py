@@ -1,7 +1,7 @@
 """`--chown=user[:group]`: who the files of a COPY belong to.
 
-As BuildKit's `ops/user_linux.go`: a number is itself, and its group the same
-number; a name is looked up in the /etc/passwd of the filesystem that is
+As BuildKit's `client/llb/fileop.go` and `ops/user_linux.go`: a number is
+itself, and its group the same number; `root` is 0; a name is looked up in the /etc/passwd of the filesystem that is
 copied into, and brings its primary group; a group's name is looked up in
 /etc/group. The files are read by hand: what an image says of its users is no
 business of this machine's name service.
@@ -46,6 +46,8 @@ def find_owner(owner: str, base: Union | None) -> tuple[int, int]:
 
 
 def _number(text: str) -> int | None:
+    if text == "root":
+        return 0  # in every filesystem, whatever it says of that name
     if not (text.isascii() and text.isdigit()):
         return None
     if len(text) > 10 or int(text) > _MAX_ID:

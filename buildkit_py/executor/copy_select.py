@@ -2,7 +2,7 @@
 
 BuildKit's rules (`solver/llbsolver/file`, `fsutil/copy`): a wildcard matches
 component by component as Go's `filepath.Match` does and need not match
-anything; a directory means its contents; a link that is named itself is
+anything, where there is a directory in front of it; a directory means its contents; a link that is named itself is
 followed inside the source, links inside a copied tree are kept. The cache key
 of a COPY is made of exactly this selection.
 """
@@ -10,7 +10,7 @@ of a COPY is made of exactly this selection.
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError, ContextError
-from buildkit_py.image.entry import DIR, FILE, HARDLINK
+from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildkit_py.named_tuple import namedtuple
 from buildkit_py.patterns import IgnoreRules, match
 
@@ -38,8 +38,14 @@ def select(op: Copy, item: CopyPath, tree: Tree) -> Iterator[Taken]:
         if op.parents:
             yield from _with_parents(item, tree, exclude)
             return
-        wild = item.wildcard and has_wildcard(item.path)
-        for path in matching(tree, clean(item.path)) if wild else (clean(item.path),):
+        asked = clean(item.path)
+        wild = item.wildcard and has_wildcard(asked)
+        # What does not match is no error, but that there is nothing to look into is: a name is misspelt then.
+        if wild and (front := "/".join(_front(asked))):
+            there = tree.lookup(front, follow=False)
+            if there is None or there.kind not in (DIR, SYMLINK):
+                raise _missing(item, front, tree)
+        for path in matching(tree, asked) if wild else (asked,):
             root = tree.lookup(path)
             if root is None:
                 raise _missing(item, path, tree)
@@ -79,9 +85,9 @@ def has_wildcard(path: str) -> bool:
 def matching(tree: Tree, pattern: str) -> list[str]:
     """The paths that match, sorted. Links are followed in front of the first wildcard only."""
     parts = pattern.split("/")
-    first = next(index for index, part in enumerate(parts) if has_wildcard(part))
-    found = ["/".join(parts[:first])]
-    for index in range(first, len(parts)):
+    front = _front(pattern)
+    found = ["/".join(front)]
+    for index in range(len(front), len(parts)):
         matched: list[str] = []
         for directory in found:
             for name in tree.names(directory):
@@ -96,8 +102,17 @@ def matching(tree: Tree, pattern: str) -> list[str]:
     return found
 
 
+def _front(pattern: str) -> list[str]:
+    """The directories in front of the first wildcard."""
+    parts = pattern.split("/")
+    return parts[: next(index for index, part in enumerate(parts) if has_wildcard(part))]
+
+
 def _missing(item: CopyPath, path: str, tree: Tree) -> ContextError:
     hint = tree.explain(path)
+    link = tree.lookup(path, follow=False)
+    if link is not None and link.kind == SYMLINK:
+        hint = f"`{path}` is a symbolic link to `{link.target}`, which is not there"
     if ".." in item.path.split("/"):
         hint = f"`..` does not lead out of what is copied from: {hint}"
     return ContextError(f"`{item.path}` not found", hint=hint)

@@ -69,6 +69,11 @@ def from_directory(
     from buildkit_py.image.overlay_diff import diff
 
     entries = diff(upper, hash_files=compression == "none")
+    if any(".wh." in entry[0] for entry in entries):
+        from buildkit_py.image.pack import refuse_forged
+
+        # Now, while it is known which step made it.
+        refuse_forged([entry._replace(source="") for entry in entries])
     if look is not None:
         look(entries)
     if compression == "none" or not entries:

@@ -25,14 +25,22 @@ def plan(op: Mkdir, base: Union) -> list[Entry]:
         node = base.lookup(path)
         if node is None:
             if base.lookup(path, follow=False) is not None:
-                raise BuildfileError(
-                    f"`/{path}` is a symbolic link that leads nowhere, where WORKDIR needs a directory"
-                )
+                return _through_a_link(op, base)
             return _below(base, at) + _new(op, base, at, parts[number:])
         if node.kind != DIR:
             raise BuildfileError(f"`/{path}` is not a directory, and WORKDIR needs one")
         at = node.path
     return []
+
+
+def _through_a_link(op: Mkdir, base: Union) -> list[Entry]:
+    """The directories where a link leads that is followed to nothing."""
+    from buildkit_py.executor.copy_place import Draft
+    from buildkit_py.executor.copy_plan import CREATED
+
+    draft = Draft(base, _owner(op, base), CREATED)
+    draft.directory(op.path)
+    return draft.entries()
 
 
 def _below(base: Union, path: str) -> list[Entry]:
@@ -47,12 +55,17 @@ def _below(base: Union, path: str) -> list[Entry]:
 
 
 def _new(op: Mkdir, base: Union, at: str, parts: list[str]) -> list[Entry]:
-    from buildkit_py.executor.chown import find_owner
     from buildkit_py.executor.copy_plan import CREATED
 
-    uid, gid = find_owner(op.user, base) if op.user else (0, 0)
+    uid, gid = _owner(op, base)
     entries = []
     for part in parts:
         at = f"{at}/{part}" if at else part
         entries.append(Entry(at, DIR, 0o755, uid, gid, 0, CREATED))
     return entries
+
+
+def _owner(op: Mkdir, base: Union) -> tuple[int, int]:
+    from buildkit_py.executor.chown import find_owner
+
+    return find_owner(op.user, base) if op.user else (0, 0)

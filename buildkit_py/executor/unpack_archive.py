@@ -95,7 +95,8 @@ def _open(file: Entry) -> BinaryIO:
 
 def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
     source = Counted(stream.read)
-    plain = decompress(source.read, kind_of_bytes(source.peek(6)))
+    kind = kind_of_bytes(source.peek(6))
+    plain = decompress(source.read, kind)
     tar = TarReader(limited(plain, source, limits), limits)
     members = iter(tar)
     try:
@@ -105,6 +106,7 @@ def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
     if member is None:
         return None
     found: dict[str, Entry] = {}
+    links: dict[str, list[str]] = {}  # paths of hard links by what they are links to
     held = count = 0
     spool = f"{work}/{len(os.listdir(work)) if work else 0}"  # another archive may have left its files there
     while member is not None:
@@ -120,10 +122,15 @@ def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
                     if not work:
                         raise ValueError("an archive is unpacked, but there is no work directory")
                     entry = entry._replace(source=_spool(tar.rest(), f"{spool}-{count}", entry.mtime))
-            found.pop(path, None)
+            old = found.pop(path, None)
+            if old is not None and old.kind == FILE and path in links:
+                _hand_on(old, found, links)
             found[path] = entry
+            if entry.kind == HARDLINK:
+                links.setdefault(entry.target, []).append(path)
         member = next(members, None)
-    if not tar.ended:
+    # tar(1) and docker do without the mark. That zstd's data is cut short shows by nothing else.
+    if not tar.ended and kind == "zstd":
         raise SourceError("the archive is truncated: it has no end mark")
     try:
         tar.drain()  # the check sum of compressed data comes after the end mark
@@ -139,6 +146,18 @@ def _spool(pieces: Iterator[bytes | memoryview], path: str, mtime: int) -> str:
             out.write(piece)
     os.utime(path, ns=(mtime, mtime))
     return path
+
+
+def _hand_on(old: Entry, found: dict[str, Entry], links: dict[str, list[str]]) -> None:
+    """Another member takes the name of a file that has links: these keep it, under the first one's name."""
+    names = [name for name in links.pop(old.path) if (link := found.get(name)) and link.target == old.path]
+    if not names:
+        return
+    first, *rest = names
+    found[first] = old._replace(path=first)
+    for name in rest:
+        found[name] = found[name]._replace(target=first)
+    links[first] = rest
 
 
 def _consistent(found: dict[str, Entry]) -> list[Entry]:

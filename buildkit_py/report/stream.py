@@ -42,5 +42,9 @@ class Stream:
                 return
             except (BrokenPipeError, ValueError):  # ValueError: the stream was closed
                 self.gone = True
+            except OSError:
+                # A full disk, or a terminal that was closed, of which a signal tells: no progress, and no failure.
+                self.gone = True
+                return
         if self._on_gone is not None:
             self._on_gone()

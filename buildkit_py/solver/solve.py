@@ -11,7 +11,7 @@ import time
 from itertools import count
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import PybuildError, StepFailed
+from buildkit_py.errors import ContextError, PybuildError, SandboxError, StepFailed
 from buildkit_py.events import StepFinished, StepQueued, StepStarted
 from buildkit_py.executor.result import Made, Result
 from buildkit_py.graph.op import HostSource, ImageSource, LocalSource, Run, is_silent, moves
@@ -359,8 +359,10 @@ class Solver:
         try:
             return self.executor.execute(step, self.ids.get(step, ""), base, sources)
         except PybuildError as problem:
-            if problem.at is None:
-                problem.at = step.position
+            if problem.at is None or (
+                isinstance(problem, SandboxError | ContextError) and not hasattr(problem.at, "line")
+            ):
+                problem.place(step.position)
             raise
 
     def _found(self, step: Step, below: str, base: Result | None, sources: Sequence[Result]) -> Result | None:

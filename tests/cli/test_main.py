@@ -115,8 +115,68 @@ def test_a_full_disk_below_standard_output(tmp_path):
             timeout=60,
             check=False,
         )
-    assert done.returncode == 1
+    assert done.returncode == 7
     assert done.stderr == b"error: the output could not be written: No space left on device\n"
+
+
+def test_a_full_disk_below_standard_error(tmp_path):
+    """The code tells what is wrong, and a build is not lost for that its progress is."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    for argv, code in ((("inspect", "nope:1"), 4), (("build", "--iidfile=iid", "."), 0), (("--nope",), 2)):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                (*COMMAND, *argv), stderr=full, cwd=tmp_path, env=environment(tmp_path), timeout=60, check=False
+            )
+        assert done.returncode == code
+    assert (tmp_path / "iid").read_text().startswith("sha256:")
+
+
+def test_names_that_the_locale_has_no_letters_for(tmp_path):
+    """Standard output takes them as standard error does, in whatever locale."""
+    directory = tmp_path / "dir\udcff"
+    directory.mkdir()
+    (directory / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /ż\n")
+    script = "import sys; sys.stdout.reconfigure(encoding='{}', errors='strict'); " + (
+        "sys.argv[0] = 'pybuild'; from buildkit_py.cli.main import main; sys.exit(main())"
+    )
+    for encoding in ("utf-8", "iso-8859-1", "ascii"):
+        for argv in (
+            ("build", "-f", directory / "Dockerfile", directory),
+            ("why", "-f", directory / "Dockerfile"),
+            ("build", "--help"),
+        ):
+            done = subprocess.run(
+                (sys.executable, "-c", script.format(encoding), *argv),
+                capture_output=True,
+                env=environment(tmp_path),
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode, b"Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_a_signal_at_any_time(tmp_path):
+    """Also before the command begins, and while its error is shown."""
+    for module in ("options", "images"):
+        script = (
+            "import os, signal, sys, builtins\n"
+            "load = builtins.__import__\n"
+            "def ending(name, *rest, **more):\n"
+            f"    if name == 'buildkit_py.cli.{module}':\n"
+            "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "    return load(name, *rest, **more)\n"
+            "builtins.__import__ = ending\n"
+            "from buildkit_py.cli.main import main\n"
+            "sys.exit(main())\n"
+        )
+        done = subprocess.run(
+            (sys.executable, "-c", script, "images"),
+            capture_output=True,
+            env=environment(tmp_path),
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (143, b"")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

@@ -77,8 +77,14 @@ def test_a_link_in_the_image_leads_to_the_image(tmp_path: Path) -> None:
     etc = tmp_path / "layer" / "etc"
     etc.mkdir(parents=True)
     (etc / "passwd").symlink_to("/../../../../etc/shadow")
-    with pytest.raises(BuildfileError, match="unable to find user root"):
-        find_owner("root", Union([str(tmp_path / "layer")]))
+    with pytest.raises(BuildfileError, match="unable to find user daemon"):
+        find_owner("daemon", Union([str(tmp_path / "layer")]))
+
+
+def test_root_is_known_everywhere(base: Union) -> None:
+    for owner in ("root", "root:root", "0:root", "root:0"):
+        assert find_owner(owner, None) == find_owner(owner, base) == (0, 0)
+    assert find_owner("7:root", None) == (7, 0)
 
 
 def test_a_huge_passwd_is_refused(tmp_path: Path) -> None:
@@ -87,7 +93,7 @@ def test_a_huge_passwd_is_refused(tmp_path: Path) -> None:
     with (etc / "passwd").open("wb") as out:
         out.truncate(10 << 20)
     with pytest.raises(ContextError, match="more than 4194304 bytes"):
-        find_owner("root", Union([str(tmp_path / "layer")]))
+        find_owner("daemon", Union([str(tmp_path / "layer")]))
 
 
 NAMES = ("app", "root", "www-data", "7", "a b", "é")
@@ -109,10 +115,10 @@ def test_owners_are_those_of_the_first_line_of_that_name(
     etc.mkdir(parents=True, exist_ok=True)
     (etc / "passwd").write_text("\n".join(passwd))
     (etc / "group").write_text("\n".join(group))
-    users: dict[str, tuple[int, int]] = {}
+    users: dict[str, tuple[int, int]] = {"root": (0, 0)}
     for name, _, uid, gid, *_ in (line.split(":") for line in passwd if line.count(":") >= 3):
         users.setdefault(name, (int(uid), int(gid)))
-    groups: dict[str, int] = {}
+    groups = {"root": 0}
     for name, _, gid, *_ in (line.split(":") for line in group if line.count(":") >= 2):
         groups.setdefault(name, int(gid))
     wanted = (7, 7) if user == "7" else users.get(user)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Raise it whenever the parser makes another tree of the same text.
-FORMAT = 4
+FORMAT = 5
 
 _RECORDS: tuple[type[Record], ...] = tuple(
     [

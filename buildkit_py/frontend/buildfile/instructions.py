@@ -131,7 +131,9 @@ class Node:
         for body in self.line.heredocs:
             opening = body.opening
             position = self.source.position(self.line, opening.column)
-            found.append(Heredoc(opening.name, body.text, opening.expand, opening.strip_tabs, position, opening.fd))
+            found.append(
+                Heredoc(opening.name, body.text, opening.expand, opening.strip_tabs, position, opening.fd, body.raw)
+            )
         return tuple(found)
 
     def pairs(self) -> tuple[Pair, ...]:

@@ -80,6 +80,7 @@ class Build:
         self.facts = facts if facts is not None else Facts()
         self.file = file
         self.build_args = dict(options.build_args)
+        self.named_args: set[str] = set()  # the names of ARGs, expanded
         self.platform = normalise(options.platform) if options.platform else this_platform()
         self.contexts = NamedContexts(options.build_contexts, resolver, inputs, options.normalize)
         self.settings = assemble.settings_of(options)
@@ -361,7 +362,7 @@ class Build:
     def declared(self) -> set[str]:
         """The names of all ARGs of the file and of those that it includes, but for the arguments of functions."""
         nodes = [node for unit in self.table.units.values() for node in instructions_of(unit.tree)]
-        return {pair.key for node in nodes if isinstance(node, Arg) for pair in node.pairs}
+        return self.named_args.union(pair.key for node in nodes if isinstance(node, Arg) for pair in node.pairs)
 
     def _defaults(self, given: tuple[tuple[str, str], ...]) -> dict[str, str] | None:
         """The global ARGs as they were without any build arg, None where that is an error. For the checks."""

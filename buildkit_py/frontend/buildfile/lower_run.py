@@ -100,7 +100,7 @@ def _command(lowering: StageLowering, stage: Stage, node: RunStep | Test) -> tup
             pipe = Pipe(name, document.body.encode("utf-8", "surrogateescape"))
             return assemble.shell_argv(stage, f"/dev/pipes/{name}"), (pipe,)
         return assemble.shell_argv(stage, document.body), ()
-    whole = text + "".join(f"\n{document.body}{document.name}" for document in node.heredocs)
+    whole = text + "".join(f"\n{document.written}{document.name}" for document in node.heredocs)
     return assemble.shell_argv(stage, whole), ()
 
 

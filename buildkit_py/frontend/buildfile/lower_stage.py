@@ -166,19 +166,21 @@ class StageLowering:
         )
 
     def _args(self, stage: Stage, pairs: Iterable[Pair]) -> Stage:
-        """ARG: `--build-arg`, else the default, else the global value; each pair sees those before it."""
+        """ARG: `--build-arg`, else the default, else the global value. A pair sees those before it, its name, too."""
         declared: list[tuple[str, str | None, str | None]] = []
         seen = stage
         for pair in pairs:
-            value = self.build.build_args.get(pair.key)
+            key = self.expand(seen, pair.key, pair.position)
+            self.build.named_args.add(key)
+            value = self.build.build_args.get(key)
             default = None
             if value is not None and pair.value is not None:
                 default = self._unused_default(seen, pair.value)
             elif pair.value is not None:
                 value = default = self.expand(seen, pair.value, pair.position)
             elif value is None:
-                value = self.node.unit.scope.values.get(pair.key)
-            declared.append((pair.key, value, default))
+                value = self.node.unit.scope.values.get(key)
+            declared.append((key, value, default))
             seen = assemble.declare_args(stage, declared)
         return seen
 

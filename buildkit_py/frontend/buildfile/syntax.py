@@ -35,7 +35,8 @@ class Flag(Record):
 
 
 class Heredoc(Record):
-    """`body` ends with a newline unless empty; leading tabs are gone already under `<<-`.
+    """`body` ends with a newline unless empty; leading tabs are gone already under `<<-`. `written` still has them: a
+    command that takes the heredoc itself, in its shell, gets that.
 
     `expand` is False where any part of the delimiter was quoted.
     """
@@ -46,6 +47,7 @@ class Heredoc(Record):
     strip_tabs: bool
     position: Position
     fd: int = 0
+    written: str = ""
 
 
 class Pair(Record):

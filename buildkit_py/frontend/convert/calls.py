@@ -175,7 +175,7 @@ class Calls:
             if document.body.startswith("#!"):
                 return [self._file(document, body)]
             return [body]
-        whole = text + "".join([f"\n{document.body}{document.name}" for document in documents])
+        whole = text + "".join([f"\n{document.written}{document.name}" for document in documents])
         return [self._text(documents[0].name, whole)]
 
     def _mount(self, flag: Flag) -> str:

@@ -11,7 +11,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import own_words
 from buildkit_py.frontend.buildfile.expand import expand
 from buildkit_py.frontend.buildfile.stages import StageTable
-from buildkit_py.frontend.buildfile.syntax import From, OnBuild
+from buildkit_py.frontend.buildfile.syntax import Arg, From, OnBuild
 from buildkit_py.frontend.convert.arguments import STAGE, Arguments, pairs_of, stage_default
 from buildkit_py.frontend.convert.calls import Calls, no_words
 from buildkit_py.frontend.convert.code import block, call, chain, comment_lines, docstring, identifier, literal
@@ -127,7 +127,17 @@ class _File:
     def _body(self, stage: StageNode) -> list[Instruction]:
         """The instructions of a stage, and before them the triggers of the stage that it starts from."""
         triggers = [node.trigger for node in stage.base.body if isinstance(node, OnBuild)] if stage.base else []
-        return [*triggers, *stage.body]
+        return [self._with_plain_names(node) if isinstance(node, Arg) else node for node in (*triggers, *stage.body)]
+
+    def _with_plain_names(self, node: Arg) -> Arg:
+        """An ARG with its names as they come out: a parameter's name is known before anything is built."""
+        pairs = []
+        for pair in node.pairs:
+            name = self.words.fixed(pair.key, pair.position)
+            if name is None:
+                raise no_words("a variable in the name of an ARG", pair.position)
+            pairs.append(pair.replace(key=name))
+        return node.replace(pairs=tuple(pairs))
 
     def _choices(self, stage: StageNode) -> list[StageNode]:
         """The stages that FROM may mean, where its word has variables: the last of each name above that fits."""

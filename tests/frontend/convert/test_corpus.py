@@ -40,10 +40,14 @@ def test_the_converted_file_makes_the_same_graph(name, tmp_path):
         if "used before it is defined" in refusal.message:
             return  # in Python a function may stand below its callers
         wanted = None
-    if "AS $" in text:
-        with pytest.raises(PybuildError, match="a variable in the name of a stage"):
-            as_python(text, tmp_path, **given)
-        return
+    for words, refused in (
+        ("AS $", "a variable in the name of a stage"),
+        ("ARG Y_$", "a variable in the name of an ARG"),
+    ):
+        if words in text:
+            with pytest.raises(PybuildError, match=refused):
+                as_python(text, tmp_path, **given)
+            return
     if wanted is None:
         with pytest.raises(PybuildError):
             as_python(text, tmp_path, **given)

@@ -82,6 +82,43 @@ EOF
     ),
     Case("heredoc keeps carriage returns", "FROM busybox\nCOPY <<EOF /1\na\r\nb\r\nEOF\n"),
     Case("add of a file keeps its time", "FROM busybox\nADD f /f\nCOPY f /g\n", {"f": File("f", time=1_500_000_000)}),
+    Case("root of an empty filesystem", "FROM scratch\nCOPY --chown=root:root a /a\nCOPY --chown=0:root a /b\n", TREE),
+    Case(
+        "root of a filesystem without users",
+        "FROM busybox\nRUN rm -f /etc/passwd /etc/group\nCOPY --chown=root a /a\nUSER root\nWORKDIR /w\n",
+        TREE,
+    ),
+    Case("name of an ARG with a variable", "FROM busybox\nENV X=foo\nARG Y_$X=1\nRUN echo $Y_foo > /1\n"),
+    Case(
+        "name of an ARG with a variable, given",
+        "FROM busybox\nENV X=foo\nARG Y_$X\nRUN echo $Y_foo > /1\n",
+        options=("--build-arg", "Y_foo=cli"),
+    ),
+    Case("name of an ARG in quotes", "FROM busybox\nARG 'S'=2 \"T\"=3 U\\V=4\nRUN echo $S $T $UV > /1\n"),
+    Case("wildcard in a directory that is not there", "FROM busybox\nCOPY missing/* /x/\n", TREE),
+    Case("wildcard further down one that is not there", "FROM busybox\nCOPY a d/no/*.txt /x/\n", TREE),
+    Case(
+        "wildcard in a directory of a stage that is not there",
+        "FROM busybox AS b\nFROM busybox\nCOPY --from=b /ou/* /x/\n",
+    ),
+    Case(
+        "wildcard in an empty directory",
+        "FROM busybox AS b\nRUN mkdir /out\nFROM busybox\nCOPY --from=b /out/* /x/\nRUN touch /1\n",
+    ),
+    Case("wildcard in a file", "FROM busybox\nCOPY a/* /x/\nRUN touch /1\n", TREE),
+    Case("wildcard below what matches nothing", "FROM busybox\nCOPY no*/* /x/\nRUN touch /1\n", TREE),
+    Case("tabs of a heredoc that the shell strips", "FROM busybox\nRUN cat <<-EOF > /1\n\tone\\\n\ttwo\n\tEOF\n"),
+    Case(
+        "workdir through a link to nothing",
+        """\
+FROM busybox
+RUN ln -s /made/deep /appl
+USER 7:8
+WORKDIR /appl/sub
+USER 0
+RUN stat -c '%u %g %a' /made /made/deep /made/deep/sub > /1
+""",
+    ),
     _ignored("of a slash", "/\n"),
     _ignored("of a way up", "..\n"),
     _ignored("of a way in and up", "d/..\n"),
