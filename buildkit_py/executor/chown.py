@@ -1,10 +1,11 @@
 """`--chown=user[:group]`: who the files of a COPY belong to.
 
 As BuildKit's `client/llb/fileop.go` and `ops/user_linux.go`: a number is
-itself, and its group the same number; `root` is 0; a name is looked up in the /etc/passwd of the filesystem that is
-copied into, and brings its primary group; a group's name is looked up in
-/etc/group. The files are read by hand: what an image says of its users is no
-business of this machine's name service.
+itself, and its group the same number, and `root` is 0 in every filesystem; a
+name is looked up in the /etc/passwd of the filesystem that is copied into, and
+brings its primary group; a group's name is looked up in /etc/group. The files
+are read by hand: what an image says of its users is no business of this
+machine's name service.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def find_owner(owner: str, base: Union | None) -> tuple[int, int]:
     Raises `BuildfileError` for a name that is not there or a number out of range.
     """
     user, colon, group = owner.partition(":")
-    uid, gid = _number(user), None
+    uid, gid = _written(user), None
     if uid is not None:
         gid = uid
     else:
@@ -34,7 +35,7 @@ def find_owner(owner: str, base: Union | None) -> tuple[int, int]:
             raise _unknown("user", user, base)
         uid, gid = _number(fields[2]), _number(fields[3])
     if colon:
-        gid = _number(group)
+        gid = _written(group)
         if gid is None:
             fields = _find(base, "/etc/group", group, 3)
             if fields is None:
@@ -45,9 +46,12 @@ def find_owner(owner: str, base: Union | None) -> tuple[int, int]:
     return uid, gid
 
 
+def _written(text: str) -> int | None:
+    """The number that an owner is, as written; None for a name that has to be looked up."""
+    return 0 if text == "root" else _number(text)
+
+
 def _number(text: str) -> int | None:
-    if text == "root":
-        return 0  # in every filesystem, whatever it says of that name
     if not (text.isascii() and text.isdigit()):
         return None
     if len(text) > 10 or int(text) > _MAX_ID:

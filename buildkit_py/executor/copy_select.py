@@ -2,9 +2,10 @@
 
 BuildKit's rules (`solver/llbsolver/file`, `fsutil/copy`): a wildcard matches
 component by component as Go's `filepath.Match` does and need not match
-anything, where there is a directory in front of it; a directory means its contents; a link that is named itself is
-followed inside the source, links inside a copied tree are kept. The cache key
-of a COPY is made of exactly this selection.
+anything, where there is a directory in front of it; a directory means its
+contents; a link that is named itself is followed inside the source, links
+inside a copied tree are kept. The cache key of a COPY is made of exactly this
+selection.
 """
 
 from __future__ import annotations

@@ -125,9 +125,12 @@ def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
             old = found.pop(path, None)
             if old is not None and old.kind == FILE and path in links:
                 _hand_on(old, found, links)
-            found[path] = entry
             if entry.kind == HARDLINK:
+                leader = found.get(entry.target)
+                if leader is not None and leader.kind == HARDLINK:
+                    entry = entry._replace(target=leader.target)
                 links.setdefault(entry.target, []).append(path)
+            found[path] = entry
         member = next(members, None)
     # tar(1) and docker do without the mark. That zstd's data is cut short shows by nothing else.
     if not tar.ended and kind == "zstd":
@@ -150,7 +153,9 @@ def _spool(pieces: Iterator[bytes | memoryview], path: str, mtime: int) -> str:
 
 def _hand_on(old: Entry, found: dict[str, Entry], links: dict[str, list[str]]) -> None:
     """Another member takes the name of a file that has links: these keep it, under the first one's name."""
-    names = [name for name in links.pop(old.path) if (link := found.get(name)) and link.target == old.path]
+    # In the order in which they are found: one that came twice stands where it came last.
+    known = list(dict.fromkeys(reversed(links.pop(old.path))))[::-1]
+    names = [name for name in known if (link := found.get(name)) and link.target == old.path]
     if not names:
         return
     first, *rest = names

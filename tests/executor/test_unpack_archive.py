@@ -10,10 +10,14 @@ import gzip
 import io
 import lzma
 import os
+import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.executor import unpack_archive
@@ -202,7 +206,8 @@ def test_t9_t10_the_last_of_several_wins(tmp_path: Path, work: str) -> None:
 
 def test_links_of_a_file_that_another_replaces_stay_one_file(tmp_path: Path, work: str) -> None:
     data = tar(
-        member(b"x", data=b"1"), member(b"y", LINK, link=b"x"), member(b"z", LINK, link=b"x"), member(b"x", data=b"2"),
+        member(b"x", data=b"1"), member(b"y", LINK, link=b"x"), member(b"z", LINK, link=b"x"),
+        member(b"y", LINK, link=b"x"), member(b"x", data=b"2"),
         member(b"w", LINK, link=b"y"), member(b"y", data=b"3"),
     )  # fmt: skip
     found = add(source(tmp_path, data), work)
@@ -212,6 +217,16 @@ def test_links_of_a_file_that_another_replaces_stay_one_file(tmp_path: Path, wor
         "n/w": b"1",
     }
     assert (found["n/z"].kind, found["n/z"].target) == (HARDLINK, "n/w")
+    data = tar(
+        member(b"x", data=b"1"), member(b"y", LINK, link=b"x"), member(b"z", LINK, link=b"x"),
+        member(b"y", LINK, link=b"x"), member(b"x", data=b"2"),
+    )  # fmt: skip
+    found = add(source(tmp_path, data), work)
+    assert sorted((path, entry.data or entry.target) for path, entry in found.items() if path != "n") == [
+        ("n/x", b"2"),
+        ("n/y", b"1"),
+        ("n/z", "n/y"),
+    ]
 
 
 def test_an_archive_without_an_end_mark(tmp_path: Path, work: str) -> None:
@@ -341,3 +356,30 @@ def test_the_digest_is_that_of_all_bytes(tmp_path: Path, work: str, form: str) -
     entry = listed_archive(tmp_path, FORMS[form](PLAIN), hashed=True)
     archive_entries(entry, work, digests=digests)
     assert digests == {entry.source: entry.digest}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["", *"abcd"])), min_size=1, max_size=9))
+def test_names_and_links_that_come_twice_are_what_tar_makes_of_them(members: list[tuple[str, str]]) -> None:
+    there: set[str] = set()
+    parts = []
+    for number, (name, link) in enumerate(members):
+        if link in there - {name}:
+            parts.append(member(name.encode(), LINK, link=link.encode()))
+        else:
+            parts.append(member(name.encode(), data=b"%d" % number))
+        there.add(name)
+    data = tar(*parts)
+    with tempfile.TemporaryDirectory() as made:
+        subprocess.run(("tar", "-x", "-C", made), input=data, check=True)
+        nodes = {name: os.stat(f"{made}/{name}").st_ino for name in os.listdir(made)}
+        wanted = {
+            name: (Path(made, name).read_bytes(), {other for other in nodes if nodes[other] == node})
+            for name, node in nodes.items()
+        }
+    entries = {entry.path: entry for entry in archive_entries(Entry("a", FILE, size=len(data), data=data), "") or ()}
+    leader = {path: entry.target if entry.kind == HARDLINK else path for path, entry in entries.items()}
+    assert wanted == {
+        path: (entries[leader[path]].data, {other for other in entries if leader[other] == leader[path]})
+        for path in entries
+    }
