@@ -28,7 +28,7 @@ LAYERS = [
     {"events", "config", "http"},
     {"digest", "source_map", "patterns", "freeze", "public_key", "tmpfs_spec", "ci_job"},
     {"wildcards", "byte_size", "whole_number"},
-    {"errors", "record", "json_text", "named_tuple", "threads"},
+    {"errors", "record", "json_text", "named_tuple", "threads", "whole_file"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

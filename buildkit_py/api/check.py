@@ -21,6 +21,7 @@ from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.target import Options, Resolved
 from buildkit_py.image.config import ImageConfig, ImageDocument
 from buildkit_py.record import Record
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def read(file: str) -> bytes:
     if os.path.isdir(file):
         raise SourceError("this is a directory, not a Buildfile", at=file)
     try:
-        with open(file, "rb") as opened:
-            return opened.read()
+        return read_whole(file)
     except OSError as problem:
         raise BuildfileError(f"the file cannot be read: {problem.strerror}", at=os.path.relpath(file)) from problem
 

@@ -181,6 +181,8 @@ def _named(store: Store, digest: str) -> Found:
 def _hint(store: Store, text: str) -> str:
     from difflib import get_close_matches
 
+    if any(about.name == text for about in store.containers.all()):
+        return f"`{text}` is a container: `pybuild ps --json` tells of it"
     names = {reference.parse(name).familiar for name, _, _ in store.images.all()}
     near = get_close_matches(text, sorted(names), 1, 0.6)
     return f"did you mean `{near[0]}`?" if near else "`pybuild images` lists those that are, `pybuild pull` fetches"

@@ -28,6 +28,7 @@ from buildkit_py import json_text
 from buildkit_py.digest import is_hex, is_sha256
 from buildkit_py.errors import SourceError
 from buildkit_py.record import Record
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def path_for(file: str) -> str:
 def load(path: str) -> Lock | None:
     """The pins in a file; None where there is none. Raises `SourceError` for one that cannot be read as such."""
     try:
-        with open(path, "rb") as file:
-            data = file.read()
+        data = read_whole(path)
     except FileNotFoundError:
         return None
     except OSError as problem:

@@ -47,9 +47,11 @@ def hostname(text: str) -> str:
 
 def env_file(path: str, env: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The variables of a `--env-file`: lines `NAME=value` or `NAME`, `#` comments; values are taken as they stand."""
+    from buildkit_py.whole_file import read_whole
+
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            lines = [line.strip("\r\n").lstrip() for line in file]
+        text = read_whole(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        lines = [line.lstrip() for line in text.split("\n")]
     except (OSError, UnicodeDecodeError) as problem:
         reason = getattr(problem, "strerror", None) or "it is no UTF-8"
         raise UsageError(f"the env file `{path}` could not be read: {reason}") from problem

@@ -9,6 +9,7 @@ from buildkit_py.graph.op import Copy, CopyPath, LocalSource
 from buildkit_py.graph.step import Step
 from buildkit_py.patterns import IgnoreRules, read_ignore
 from buildkit_py.source_map import Position
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def context_step(
     for path in (*places, os.path.join(root, ".dockerignore")):
         inputs.file(path)
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = read_whole(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as problem:

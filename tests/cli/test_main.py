@@ -310,3 +310,18 @@ def test_terminal_gone_while_building_ends_the_build(tmp_path):
 def test_json_of_images_is_json(tmp_path):
     put_image(tmp_path, "docker.io/library/a:latest")
     assert json.loads(pybuild(tmp_path, "images", "--json").stdout)[0]["name"] == "docker.io/library/a:latest"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("check", "/dev/zero"),
+        ("build", "/dev/zero"),
+        ("ps", "--file=/dev/zero"),
+        ("run", "--env-file=/dev/zero", "nope"),
+    ],
+)
+def test_a_file_without_an_end(tmp_path, argv):
+    done = pybuild(tmp_path, *argv)
+    assert done.returncode in (2, 3, 4, 125)
+    assert "File too large" in done.stderr

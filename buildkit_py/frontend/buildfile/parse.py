@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile import cache
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ def parse_file(path: str, *, name: str = "", cache_dir: str = "") -> Buildfile:
     """
     name = name or path
     try:
-        with open(path, "rb") as file:
-            text = file.read()
+        text = read_whole(path)
     except FileNotFoundError as problem:
         raise BuildfileError("there is no such file", at=name) from problem
     except OSError as problem:

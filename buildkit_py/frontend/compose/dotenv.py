@@ -11,6 +11,7 @@ import re
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.compose.variables import expand
 from buildkit_py.source_map import Position
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ def read_variables(path: str, name: str, env: Mapping[str, str], *, raw: bool = 
 
     Raises `ComposeError`, and `OSError` where it cannot be read.
     """
-    with open(path, "rb") as file:
-        source = file.read()
+    source = read_whole(path)
     try:
         text = source.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:

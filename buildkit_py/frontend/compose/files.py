@@ -16,6 +16,7 @@ from buildkit_py.frontend.compose.merge import merged, settled
 from buildkit_py.frontend.compose.variables import expand
 from buildkit_py.record import Record
 from buildkit_py.source_map import Position
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ class Files:
             name = self.name(path)
             self.read.append(path)
             try:
-                with open(path, "rb") as file:
-                    source = file.read()
+                source = read_whole(path)
             except OSError as problem:
                 said = "there is no file" if isinstance(problem, FileNotFoundError) else f"{problem.strerror}:"
                 raise ContextError(f"{said} `{name}`", at=at) from problem

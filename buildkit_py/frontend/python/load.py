@@ -18,6 +18,7 @@ from buildkit_py.frontend.python.position import function_name, register
 from buildkit_py.frontend.python.target import TargetFunction
 from buildkit_py.frontend.python.watch import Watch
 from buildkit_py.source_map import Position, caret
+from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def load(path: str, inputs: Inputs, *, name: str = "") -> Module:
     name = name or os.path.basename(path)
     inputs.file(path)
     try:
-        with open(path, "rb") as file:
-            source = file.read()
+        source = read_whole(path)
     except OSError as problem:
         raise BuildfileError(f"cannot read the file: {problem.strerror}", at=name) from problem
     register(path, name)
