@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.errors import UsageError
 from buildkit_py.image import reference
 from buildkit_py.record import Record
@@ -118,6 +120,10 @@ def check(kind: str, dest: str, attributes: Iterable[tuple[str, str]]) -> Output
         raise UsageError("a directory cannot go to standard output", hint="leave out `tar=false`")
     if kind == "local" and dest == "-":
         raise UsageError("a directory cannot go to standard output", hint="write -o - for a tar archive")
+    if kind == "local" and os.path.realpath(dest) == "/":
+        # Where the result has a directory and this machine a link, as for /bin, the link would go.
+        hint = "name a directory, or unpack an archive: -o - | tar -x -C / --keep-directory-symlink"
+        raise UsageError("a root filesystem is not written over this machine's own", hint=hint)
     if kind == "image" and _boolean(values, "push", False):
         kind = "registry"
     elif kind == "registry" and not _boolean(values, "push", True):

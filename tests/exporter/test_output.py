@@ -76,6 +76,8 @@ def test_outputs(text: str, expected: Output) -> None:
         ("type=oci,dest=x,tar=maybe", "neither true nor false", ""),
         ("type=oci,dest=-,tar=false", "cannot go to standard output", ""),
         ("type=local,dest=-", "cannot go to standard output", "-o -"),
+        ("/", "not written over this machine's own", "--keep-directory-symlink"),
+        ("type=local,dest=/tmp/..", "not written over this machine's own", "name a directory"),
         ("type=oci,dest=x,tar", "is not NAME=VALUE", ""),
         ("type=oci,type=tar,dest=x", "needs one `type=`", ""),
         ("dest=x", "needs one `type=`", "the types are"),
