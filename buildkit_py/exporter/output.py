@@ -58,7 +58,7 @@ def parse_output(text: str) -> Output:
     """The output that the value of an `-o` asks for. Raises `UsageError` naming the attribute that is wrong."""
     fields = split(text)
     if len(fields) == 1 and "=" not in fields[0]:
-        return Output("tar", "-") if fields[0] == "-" else Output("local", fields[0])
+        return check("tar", "-", ()) if fields[0] == "-" else check("local", fields[0], ())
     pairs = []
     for field in fields:
         name, equals, value = field.partition("=")
