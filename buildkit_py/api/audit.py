@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.api.trust import SECRET_VARIABLE, Authority
+from buildkit_py.digest import key_of
 from buildkit_py.errors import StoreError
 from buildkit_py.record import Record
 from buildkit_py.store.records import ELSEWHERE
@@ -86,8 +87,8 @@ def _layers(store: Store, image: Image, authority: Authority) -> Iterator[Audite
         )
         if position < shared:
             yield plain.replace(origin=BASE, base=base)
-        elif layer.digest in records:
-            yield _by_record(store, plain, records[layer.digest], authority)
+        elif found := records[position]:
+            yield _by_record(store, plain, found, authority)
         else:
             yield plain
 
@@ -128,32 +129,49 @@ def _trust(signature: str, key: str) -> Trust | None:
     return known if known is not None and known.key == key else None
 
 
-def _records(store: Store, image: Image) -> dict[str, StepRecord]:
-    """What is known of who made a layer, by the digests of blobs."""
-    wanted = {layer.digest for layer in image.manifest.layers}
-    digests: dict[str, set[str]] = {}
+def _records(store: Store, image: Image) -> list[StepRecord | None]:
+    """What is known of who made each layer.
+
+    Layers of other steps, and of other images, may have the same bytes: all that write nothing do. So the step counts
+    whose result is this image up to that layer; where none is, the one that says most.
+    """
+    known = _layers_by_blob(store, {layer.digest for layer in image.manifest.layers})
+    wanted = {layer for layers in known.values() for layer in layers}
+    made: dict[str, list[StepRecord]] = {}
+    for _, record in store.records.all():
+        if record.layer in wanted:
+            made.setdefault(record.layer, []).append(record)
+    found: list[StepRecord | None] = []
+    below = {""}  # what the layers so far may be as a snapshot
+    for position, descriptor in enumerate(image.manifest.layers):
+        layers = known.get(descriptor.digest, set())
+        # A pulled layer is named by its diff_id.
+        names = {*layers, *(diff_id[7:] for diff_id in image.document.diff_ids[position : position + 1])}
+        above = {key_of("snapshot", base, layer) for base in below for layer in names}
+        below = {snapshot for snapshot in above if store.snapshots.has(snapshot)}
+        records = [record for layer in layers for record in made.get(layer, ())]
+        here = [record for record in records if record.snapshot in below]
+        best = min(here or records, key=_rank, default=None)
+        # What was signed has the parts of its key.
+        found.append((store.records.read(best.key) or best) if best is not None else None)
+    return found
+
+
+def _layers_by_blob(store: Store, wanted: set[str]) -> dict[str, set[str]]:
+    """The layers that are packed as these blobs, by their digests."""
+    layers: dict[str, set[str]] = {}
     for meta in store.layers.all():
         for variant in store.layers.variants(meta.id):
             blob = store.layers.described(meta.id, variant)
             if blob is not None and blob.digest in wanted:
-                digests.setdefault(meta.id, set()).add(blob.digest)
-    found: dict[str, StepRecord] = {}
-    for _, record in store.records.all():
-        for digest in digests.get(record.layer, ()):
-            if digest not in found or _says_more(record, found[digest]):
-                found[digest] = record
-    # What was signed has the parts of its key.
-    return {digest: store.records.read(record.key) or record for digest, record in found.items()}
-
-
-def _says_more(record: StepRecord, other: StepRecord) -> bool:
-    """Whether a record of a layer is nearer to who made it: the one that came signed before one that it was filed
-    under here, the step itself before what only lays its layer over another base, the earlier one.
-    """
-    return _rank(record) < _rank(other)
+                layers.setdefault(blob.digest, set()).add(meta.id)
+    return layers
 
 
 def _rank(record: StepRecord) -> tuple[bool, bool, int, str]:
+    """How near a record of a layer is to who made it, the nearest first: the step itself before what only lays its
+    layer over another base, the one that came signed before one that it was filed under here, the earlier one.
+    """
     return record.kind == "restack", record.signature == ELSEWHERE, record.created, record.key
 
 

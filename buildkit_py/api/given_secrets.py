@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from buildkit_py.graph.step import in_order
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from buildkit_py.executor.secret_gate import SecretGate
     from buildkit_py.frontend.target import Target
     from buildkit_py.graph.step import Step
+
+
+# What a pipe or a device gave, by its path: it gives that once, and a build asks for a value several times.
+_from_pipes: dict[str, bytes] = {}
 
 
 class GivenSecrets:
@@ -62,7 +67,12 @@ class GivenSecrets:
             text = os.environ.get(secret.env)
             return None if text is None else os.fsencode(text)
         try:
-            with open(secret.file, "rb") as file:
-                return file.read()
+            if secret.file not in _from_pipes:
+                with open(secret.file, "rb") as file:
+                    data = file.read()
+                    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                        return data
+                _from_pipes[secret.file] = data
+            return _from_pipes[secret.file]
         except OSError as problem:
             raise SourceError(f"the secret `{id}` cannot be read: {problem.strerror}", at=secret.file) from problem

@@ -7,7 +7,7 @@ import time
 from buildkit_py.api.past import Past, below, facts, record_of
 from buildkit_py.api.record_build import Recorder
 from buildkit_py.api.request import Planned
-from buildkit_py.graph.op import is_silent, moves
+from buildkit_py.graph.op import Copy, LocalSource, is_silent, moves
 from buildkit_py.solver import explain
 from buildkit_py.solver.explain import Cause, Facts, differences, ranked
 from buildkit_py.solver.keys import uses_base
@@ -102,6 +102,11 @@ class _Plan:
         parts = look.parts[step]
         causes = below(self._steps, position, self._past, earlier, base=explain.hangs_on_base(parts))
         record = record_of(self._store, earlier.step)
+        if isinstance(step.op, Copy):
+            # Of one that was never run as it is now nobody asked yet.
+            for number, source in enumerate(step.sources):
+                if isinstance(source.op, LocalSource):
+                    self._executor.context_digest(step, number)
         if record is not None:
             causes += differences(facts(record), Facts(parts, self._executor.listings(step)))
         if not causes or record is None:

@@ -63,17 +63,17 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
         for layer in held:
             emit(StepQueued(f"layer {layer[:12]}", f"layer {layer[:12]}"))
             emit(StepFinished(f"layer {layer[:12]}", "CACHED", at=session.clock()))
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pybuild-pull") as pool:
-            waiting = [pool.submit(fetch, layer) for layer in wanted]
-            try:
-                for one in waiting:
-                    # Short sleeps: the main thread does not notice a signal that comes just before a sleep.
-                    while not wait([one], 0.1).done:
-                        pass
-                    one.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="pybuild-pull")
+        waiting = [pool.submit(fetch, layer) for layer in wanted]
+        try:
+            for one in waiting:
+                # Short sleeps: the main thread does not notice a signal that comes just before a sleep.
+                while not wait([one], 0.1).done:
+                    pass
+                one.result()
+        finally:
+            # After a failure or a signal nobody waits for a server that has fallen silent.
+            pool.shutdown(wait=False, cancel_futures=True)
         emit(BuildFinished(True, session.clock(), len(wanted) + 1, len(held)))
         return image.digest
 

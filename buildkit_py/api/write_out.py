@@ -129,14 +129,19 @@ class WriteOut:
             if self.request.limits.any:
                 self._hold_size(digest, tags)  # before it has its name: the next build is compared with that
             self._name(digest, tags)
+        # What there is to say of the result is what others can have of it: what a registry has, else an archive.
+        said, weight = (digest, tags), 0
         for output in self._outputs:
-            self._write(output, target, snapshot, digest, tags, alone)
+            exported = self._write(output, target, snapshot, digest, tags, alone)
+            if exported is not None and (mine := 1 + (output.kind in ("registry", "image"))) >= weight:
+                said, weight = exported, mine
         for placed in target.outputs if self.request.written else ():
             try:
                 self._place(placed.source, placed.dest, snapshot)
             except PybuildError as problem:
                 problem.place(placed.position)
                 raise
+        digest, tags = said
         return TargetResult(target.name, snapshot, digest, tags, config=target.config, document=_document(target))
 
     def metadata(self, results: Sequence[TargetResult]) -> None:
@@ -236,7 +241,8 @@ class WriteOut:
 
     def _write(
         self, output: Output, target: Target, snapshot: str, digest: str, tags: Sequence[str], alone: bool
-    ) -> None:
+    ) -> tuple[str, tuple[str, ...]] | None:
+        """Write one output; the digest and the names of the image as it is there, None for what is none."""
         began = self.session.clock()
         dest = output.dest
         if not alone and dest not in ("", "-"):
@@ -244,10 +250,11 @@ class WriteOut:
         names = tuple(output.names) or tuple(tags)
         match output.kind:
             case "cacheonly":
-                return
+                return None
             case "image":
-                self._name(self._image_for(output, target, snapshot, digest), names)
-                return
+                digest = self._image_for(output, target, snapshot, digest)
+                self._name(digest, names)
+                return digest, names
             case "local":
                 self._local(self._trees(snapshot), dest)
                 self.witness.impure("a directory was written")
@@ -265,6 +272,7 @@ class WriteOut:
                 self._push(digest, names)
                 self.witness.impure("an image was pushed")
         self.emit(Exported(output.kind, dest or ", ".join(names), digest, self.session.clock() - began))
+        return (digest, names) if output.kind in _IMAGES else None
 
     def _written(self, dest: str) -> None:
         """Note an output: a file, or what is none and cannot be told from a changed one by its stamp."""

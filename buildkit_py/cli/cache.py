@@ -28,7 +28,7 @@ def parser() -> Command:
         "show, shrink or check the store; who made what is in it",
         (
             "pybuild cache du [--by=VIEW] [--json]",
-            "pybuild cache prune [--all | --cache-max=SIZE] [--dry-run] [--json]",
+            "pybuild cache prune [[--all] [--dry-run] | --cache-max=SIZE] [--json]",
             "pybuild cache verify [--keep] [--no-trees] [--json]",
             "pybuild cache audit IMAGE [--json]",
             "pybuild cache keygen FILE",

@@ -90,7 +90,7 @@ def secret(text: str, env: Mapping[str, str], cwd: str) -> Secret:
         raise UsageError(f"the secret `{name}` is to come from `${variable}`, which is not set")
     if file:
         file = os.path.abspath(os.path.join(cwd, os.path.expanduser(file)))
-        if not os.path.isfile(file):
+        if not os.path.exists(file) or os.path.isdir(file):
             raise UsageError(f"the secret `{name}` is to come from `{file}`, which is no file")
     return request.Secret(name, file=file, env=variable, scan=fields.get("scan") != "false")
 

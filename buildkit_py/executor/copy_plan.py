@@ -93,7 +93,7 @@ def source_digest(
             digest = content_digest(_as_seen(op, entries), keep, digest_of)
             parts.append((number, "contents" if whole else taken.name, digest))
             if listing is not None and keep is not None:
-                listing.append((taken.root.path, b"".join(keep)))
+                listing.append((taken.path, b"".join(keep)))
     return key_of("copy-source-1", tuple(parts))
 
 

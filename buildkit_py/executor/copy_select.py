@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from buildkit_py.image.entry import Entry
 
 # `name` is the last component as named or matched, before a link there was followed; `root` the entry it led to;
-# `entries`, for a directory, what is taken of its contents, with paths relative to it.
-Taken = namedtuple("Taken", ("name", "root", "entries"))
+# `entries`, for a directory, what is taken of its contents, with paths relative to it; `path` is where that was found.
+Taken = namedtuple("Taken", ("name", "root", "entries", "path"))
 
 
 def select(op: Copy, item: CopyPath, tree: Tree) -> Iterator[Taken]:
@@ -52,9 +52,9 @@ def select(op: Copy, item: CopyPath, tree: Tree) -> Iterator[Taken]:
                 raise _missing(item, path, tree)
             name = path.rpartition("/")[2]
             if root.kind == DIR:
-                yield Taken(name, root, _without(tree.walk(path), exclude))
+                yield Taken(name, root, _without(tree.walk(path), exclude), path)
             elif exclude is None or not exclude.ignored(name):
-                yield Taken(name, root, [])
+                yield Taken(name, root, [], path)
     except ValueError as problem:
         raise BuildfileError(f"bad pattern in a copy of `{item.path}`: {problem}") from problem
 
@@ -182,4 +182,4 @@ def _with_parents(item: CopyPath, tree: Tree, exclude: IgnoreRules | None) -> It
                 raise _missing(item, f"{base}/{rest}" if base else rest, tree)
         if exclude is not None:
             wanted = {path for path in wanted if not exclude.ignored(path)}
-        yield Taken("", root, only(every, wanted))
+        yield Taken("", root, only(every, wanted), base)

@@ -85,7 +85,10 @@ class Directory:
             raise _unwritable(problem, self._path) from problem
 
     def _write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
-        index = self._index()
+        try:
+            index = self._index()
+        except Malformed:
+            index = []  # what is damaged is written anew, as a blob is
         manifest, document = artifact.make(signed, blobs, self._kind)
         digest = digest_of(manifest)
         entry = {

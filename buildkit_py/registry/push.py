@@ -109,13 +109,14 @@ class _Sender:
 
     def send_layers(self, layers: dict[Descriptor, str]) -> None:
         """Layers with their diff_ids, several at once; the first failure keeps what waits from beginning."""
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="pybuild-push") as pool:
-            try:
-                for _ in pool.map(self._send_layer, layers.keys(), layers.values()):
-                    pass
-            except BaseException:
-                self._stopped.set()
-                raise
+        pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="pybuild-push")
+        try:
+            for _ in pool.map(self._send_layer, layers.keys(), layers.values()):
+                pass
+        finally:
+            # After a failure or a signal nobody waits for a server that has fallen silent.
+            self._stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def send(self, digest: str) -> None:
         """A blob of the store, unless the registry has it."""

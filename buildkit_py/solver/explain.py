@@ -99,7 +99,11 @@ def hangs_on_base(op: tuple[Any, ...]) -> bool:
 
 def differences(before: Facts, now: Facts) -> list[Cause]:
     """What of a step itself and of the files that it took changed, in no order."""
-    return [*_op_differences(before.op, now.op), *_file_differences(before.listings, now.listings)]
+    causes = _op_differences(before.op, now.op)
+    # Modes and owners that a COPY sets itself were not looked at: where that is another, they are no difference.
+    set_here = any(_named(before.op).get(name) != _named(now.op).get(name) for name in ("mode", "owner"))
+    seen = _file_differences(before.listings, now.listings)
+    return [*causes, *(cause for cause in seen if not (set_here and cause.kind == MODE))]
 
 
 def _op_differences(before: tuple[Any, ...], now: tuple[Any, ...]) -> list[Cause]:

@@ -92,9 +92,13 @@ class Snapshots:
 
     def delete(self, id: str) -> bool:
         """Remove one link; False if there was none."""
+        self.forget(id)
+        return self._work.remove(self.path(id))
+
+    def forget(self, id: str) -> None:
+        """Know no more of a link than its file says now."""
         self._links.pop(id, None)
         self._lists = {"": ()}
-        return self._work.remove(self.path(id))
 
     def all(self) -> Iterator[tuple[str, str, str, int]]:
         """Every link that can be read, as (id, parent, layer, depth), in no order."""

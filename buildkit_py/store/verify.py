@@ -66,6 +66,8 @@ def verify(store: Store, repair: bool = True, unpack: Unpack | None = None) -> t
                     problems.append(problem)
                     if repair:
                         store.work.quarantine(problem.path)
+                        if problem.kind == "snapshot":
+                            look.snapshots.forget(problem.name)
     except OSError as problem:
         raise store_error(problem, store.root, "verify the store") from problem
     return tuple(problems)

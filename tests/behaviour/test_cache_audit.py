@@ -135,6 +135,20 @@ def test_what_is_tampered_with_in_the_store_is_told(machines: Auditing) -> None:
     assert all("the signature is WRONG" in line for line in machines.text("reader")[2:])
 
 
+def test_steps_that_wrote_the_same_are_told_apart(machines: Auditing) -> None:
+    """All that write nothing have one blob: the step counts that this image was made by."""
+    world = machines.world
+    text = "FROM busybox\nRUN echo y > /y\nRUN true\nRUN test -f /y\n"
+    for project, name in (("FROM busybox\nRUN echo unrelated; true\n", "other"), (text, "shop")):
+        world.write({"Dockerfile": project})
+        machines.build("one", "-t", name)
+    assert [one["step"].partition("] ")[2] for one in machines.layers("one")[1:]] == [
+        "RUN echo y > /y",
+        "RUN true",
+        "RUN test -f /y",
+    ]
+
+
 def test_layers_whose_records_are_gone_are_unknown(machines: Auditing) -> None:
     machines.build("one", "-t", "shop")
     for path in (machines.world.top / "one/records").rglob("*"):

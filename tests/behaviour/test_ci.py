@@ -305,3 +305,19 @@ def test_what_is_not_believed_is_said_and_not_counted(jobs: Jobs) -> None:
     jobs.world.write(jobs.files)
     jobs.build(ok=False)
     assert "is not used: it is not signed" in jobs.run("ci", "save").stderr
+
+
+def test_a_damaged_cache_is_written_anew(jobs: Jobs) -> None:
+    jobs.begin()
+    jobs.run("ci", "restore")
+    jobs.build("-t", "one")
+    jobs.run("ci", "save")
+    (jobs.cache / "index.json").write_text("")
+    jobs.begin()
+    assert "is not used" in jobs.run("ci", "restore").stderr
+    jobs.build("-t", "one")
+    done = jobs.run("ci", "save")
+    assert "warning" not in done.stderr
+    jobs.begin()
+    jobs.run("ci", "restore")
+    assert jobs.world.ran(jobs.build("-t", "one")) == []

@@ -129,7 +129,7 @@ def registry() -> Iterator[tuple[FakeRegistry, threading.Event]]:
 
 
 @pytest.mark.parametrize("command", ["pull", "build", "run"])
-@pytest.mark.parametrize("stage", ["blobs", "manifests"])
+@pytest.mark.parametrize("stage", ["layers", "blobs", "manifests"])
 def test_while_pulling(
     world: World, registry: tuple[FakeRegistry, threading.Event], command: str, stage: str, busybox: str
 ) -> None:
@@ -137,12 +137,17 @@ def test_while_pulling(
     stalled = world.project / "stalled"
 
     def stall(handler: Handler, request: Request) -> bool:
-        if f"/{stage}/" not in request.path:
+        if stage == "layers":
+            # The configuration is not read by a thread of its own.
+            if "/blobs/" not in request.path or fake.blobs[request.path.rpartition("/")[2]].startswith(b"{"):
+                return False
+        elif f"/{stage}/" not in request.path:
             return False
+        data = fake.blobs[request.path.rpartition("/")[2]] if stage == "layers" else b"x" * 1_000_000
         handler.send_response(200)
-        handler.send_header("Content-Length", "1000000")
+        handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
-        handler.wfile.write(b"x" * 1000)
+        handler.wfile.write(data[: min(1000, len(data) // 2)])
         handler.wfile.flush()
         stalled.touch()
         over.wait()

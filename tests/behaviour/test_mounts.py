@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,16 @@ def test_devices_and_pipes_of_a_stage_are_copied(world: World, base_layout: Path
     lines = (out(world, base_layout, text) / "seen").read_text().splitlines()[1:]
     seen = {line.split()[-1]: line.split()[0] for line in lines}
     assert seen == {"p": "prw-------"} | ({"n": "crw-r-----"} if world.mode == "root" else {})
+
+
+def test_a_secret_from_a_pipe(world: World, base_layout: Path) -> None:
+    """It gives its value once, and a build asks for that several times: for each step, and to look for it."""
+    text = "RUN --mount=type=secret,id=s test $(wc -c < /run/secrets/s) = 13 && echo ok > /{}\n"
+    world.write({"Dockerfile": f"FROM oci-layout://{base_layout}\n" + text.format(1) + text.format(2)})
+    pipe = world.top / "pipe"
+    os.mkfifo(pipe, 0o644)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(b"a-long-secret"))
+    writer.start()
+    world.build(f"--secret=id=s,src={pipe}", "-o", "out")
+    writer.join()
+    assert (world.project / "out/2").read_text() == "ok\n"

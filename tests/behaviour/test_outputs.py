@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.behaviour.world import World
+from tests.needs import need
+from tests.registry_server import registry_server
 
 SCRATCH = "FROM scratch AS one\nCOPY f /f\nFROM scratch AS two\nCOPY f /g\n"
 
@@ -80,3 +83,33 @@ def test_an_output_is_packed_as_it_says(project: World, attribute: str) -> None:
         index = json.loads((project.project / f"layout{number}/index.json").read_text())
         digests.append(index["manifests"][0]["digest"])
     assert digests[0] != digests[1]
+
+
+def test_a_layout_keeps_images_of_other_names_and_caches(project: World) -> None:
+    def names() -> list[str]:
+        entries = json.loads((project.project / "layout/index.json").read_text())["manifests"]
+        return [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
+
+    project.build("--target=one", "--cache-to=type=local,dest=layout")
+    (cache,) = names()
+    for target, name in (("one", "a:1"), ("two", "b:2"), ("two", "a:1")):
+        project.build(f"--target={target}", "-o", f"type=oci,tar=false,dest=layout,name={name}")
+    assert names() == [cache, "2", "1"]
+    home = str(project.top / "other")
+    done = project.build("--target=one", "--cache-from=type=local,src=layout", PYBUILD_HOME=home)
+    assert project.ran(done) == []
+    (project.project / "layout/index.json").write_text("{")
+    done = project.build("-o", "type=oci,tar=false,dest=layout,name=c:3", ok=False)
+    assert (done.returncode, "is a layout already" in done.stderr) == (7, True)
+
+
+def test_what_is_said_of_an_image_is_what_the_registry_has(project: World, tmp_path: Path) -> None:
+    need("docker-registry")
+    with registry_server(tmp_path) as registry:
+        written = ("--iidfile", "id", "--metadata-file", "about")
+        output = f"type=registry,name={registry}/there:1,compression=gzip,force-compression=true"
+        project.build("--target=one", "-t", "here:1", "-o", output, *written)
+        about = json.loads((project.project / "about").read_text())
+        assert about["image.name"] == f"{registry}/there:1"
+        assert (project.project / "id").read_text() == about["containerimage.digest"]
+        project.run("pull", f"{registry}/there@{about['containerimage.digest']}", PYBUILD_HOME=str(project.top / "new"))

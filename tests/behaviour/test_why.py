@@ -151,6 +151,32 @@ def test_a_step_that_gave_the_same_is_not_blamed(world: World, base_layout: Path
     assert told["RUN echo x > /x"] == told["RUN cat /a | wc -c > /n"] == told["RUN true"] == [blamed]
 
 
+def test_a_copy_that_was_never_run_so_tells_which_files_changed(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": "FROM busybox\nCOPY s /one\n", "s/a": "1", "s/b": "2"})
+    build(world, base_layout)
+    world.write({"Dockerfile": "FROM busybox\nCOPY s /two\n", "s/a": "other"})
+    wanted = ["s/a changed", "the destination: `/one` → `/two`"]
+    assert plan(world, base_layout)["COPY s /two"]["why"] == wanted
+    build(world, base_layout)
+    assert why(world)["COPY s /two"] == wanted
+
+
+def test_a_mode_that_the_copy_sets_is_none_of_the_file(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": "FROM busybox\nCOPY a /\n", "a": "1"})
+    build(world, base_layout)
+    world.write({"Dockerfile": "FROM busybox\nCOPY --chmod=700 a /\n"})
+    build(world, base_layout)
+    assert why(world)["COPY --chmod=700 a /"] == ["the mode to set: `` → `700`"]
+
+
+def test_a_file_that_became_a_link_is_not_gone(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": "FROM busybox\nCOPY s/a s/b /y/\n", "s/a": "1", "s/b": "2"})
+    build(world, base_layout)
+    (world.project / "s/a").unlink()
+    (world.project / "s/a").symlink_to("b")
+    assert plan(world, base_layout)["COPY s/a s/b /y/"]["why"] == ["s/a changed"]
+
+
 def test_only_who_was_asked_not_to_use_the_cache_says_so(world: World, base_layout: Path) -> None:
     text = "FROM busybox AS a\nRUN --ttl=1s date +%s > /d\nFROM busybox\nCOPY --from=a /d /d\nRUN cat /d\n"
     world.write({"Dockerfile": text})

@@ -110,6 +110,14 @@ def test_what_stood_on_a_lost_blob_goes_too(full: Store) -> None:
     assert verify(full) == ()
 
 
+def test_what_stood_on_a_lost_layer_goes_too_and_at_once(full: Store) -> None:
+    record = next(record for _, record in full.records.all() if record.name == "base")
+    shutil.rmtree(full.layers.path(record.layer))
+    assert {"snapshot", "record"} <= kinds(full)
+    assert verify(full) == ()
+    assert verify(Store.open(full.root)) == ()
+
+
 def test_a_layer_with_a_tree_outlives_its_blob(full: Store) -> None:
     record = next(record for _, record in full.records.all() if record.name == "base")
     found = full.layers.any_blob(record.layer)
