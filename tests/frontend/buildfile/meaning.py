@@ -32,5 +32,10 @@ def meaning(text: str | bytes, **build_args: str) -> object:
     steps = list(in_order([stage.step for stage in stages if stage.step is not None]))
     number: dict[Step | None, int] = {step: at for at, step in enumerate(steps)}
     graph = [(step.op, step.base is None, [number[other] for other in inputs(step)]) for step in steps]
-    ends = [(number.get(stage.step), stage.config, stage.history, stage.author) for stage in stages]
+    # Exposed ports are a map in an image: their order means nothing.
+    configs = [stage.config.replace(ports=tuple(sorted(stage.config.ports))) for stage in stages]
+    ends = [
+        (number.get(stage.step), config, stage.history, stage.author)
+        for stage, config in zip(stages, configs, strict=True)
+    ]
     return graph, ends, build.table.names(), [node.head.doc for node in build.table.stages]
