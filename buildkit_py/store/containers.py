@@ -200,8 +200,9 @@ class Containers:
         lock = Lock(self.path(id) + "/lock", shared=True, keep=True)
         try:
             taken = lock.acquire(wait=False)
-        except StoreError:
-            if not self.is_there(id):
+        except StoreError as problem:
+            # Removed just then; that one of its id is there again since says nothing of the one that was asked for.
+            if isinstance(problem.__cause__, FileNotFoundError) or not self.is_there(id):
                 return False
             raise
         lock.release()
