@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from _thread import allocate_lock
 
 from buildkit_py.graph.step import in_order
 
@@ -18,8 +19,18 @@ if TYPE_CHECKING:
     from buildkit_py.graph.step import Step
 
 
-# What a pipe or a device gave, by its path: it gives that once, and a build asks for a value several times.
+# What a pipe or a device gave, by its path: it gives that once, and steps and builds ask for a value several times.
 _from_pipes: dict[str, bytes] = {}
+_reading = allocate_lock()
+
+
+def _from_pipe(path: str) -> bytes:
+    from buildkit_py.whole_file import read_whole
+
+    with _reading:
+        if path not in _from_pipes:
+            _from_pipes[path] = read_whole(path)
+        return _from_pipes[path]
 
 
 class GivenSecrets:
@@ -67,12 +78,9 @@ class GivenSecrets:
             text = os.environ.get(secret.env)
             return None if text is None else os.fsencode(text)
         try:
-            if secret.file not in _from_pipes:
-                with open(secret.file, "rb") as file:
-                    data = file.read()
-                    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                        return data
-                _from_pipes[secret.file] = data
-            return _from_pipes[secret.file]
+            if not stat.S_ISREG(os.stat(secret.file).st_mode):
+                return _from_pipe(secret.file)
+            with open(secret.file, "rb") as file:
+                return file.read()
         except OSError as problem:
             raise SourceError(f"the secret `{id}` cannot be read: {problem.strerror}", at=secret.file) from problem

@@ -11,6 +11,7 @@ from buildkit_py.graph.op import Copy, LocalSource, is_silent, moves
 from buildkit_py.solver import explain
 from buildkit_py.solver.explain import Cause, Facts, differences, ranked
 from buildkit_py.solver.keys import uses_base
+from buildkit_py.solver.solve import ASKED_EACH_TIME
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class _Plan:
         if forced := self._solver.forced(step):
             return (Cause(explain.ASKED, forced),)
         if moves(step.op):
-            return (Cause(explain.ASKED, "its server is asked at each build"),)
+            return (Cause(explain.ASKED, ASKED_EACH_TIME),)
         earlier = self._past.step(position)
         if earlier is None:
             return (self._past.without_result(position)[0],)

@@ -67,6 +67,8 @@ _WAKES = 0.1
 _LULL = 0.001
 # How long what was interrupted may take to put its things away.
 _PATIENCE = 0.3
+ASKED_EACH_TIME = "its server is asked at each build"
+"""Why a source that moves is never simply cached."""
 
 
 class Seen(Record):
@@ -305,7 +307,7 @@ class Solver:
         if forced := self.forced(step):
             return forced
         if moves(step.op):
-            return "its server is asked at each build"
+            return ASKED_EACH_TIME
         if not self.cache.has_op(self.lookup.parts[step]):
             return "never run"
         return "what it stands on changed"

@@ -83,14 +83,25 @@ def test_devices_and_pipes_of_a_stage_are_copied(world: World, base_layout: Path
     assert seen == {"p": "prw-------"} | ({"n": "crw-r-----"} if world.mode == "root" else {})
 
 
-def test_a_secret_from_a_pipe(world: World, base_layout: Path) -> None:
-    """It gives its value once, and a build asks for that several times: for each step, and to look for it."""
-    text = "RUN --mount=type=secret,id=s test $(wc -c < /run/secrets/s) = 13 && echo ok > /{}\n"
-    world.write({"Dockerfile": f"FROM oci-layout://{base_layout}\n" + text.format(1) + text.format(2)})
+@pytest.mark.parametrize("more", ["", ",scan=false"])
+def test_a_secret_from_a_pipe(world: World, base_layout: Path, more: str) -> None:
+    """It gives its value once, and steps that run beside each other ask for it, and who looks for it in results."""
+    stage = (
+        f"FROM oci-layout://{base_layout} AS s{{0}}\n"
+        "RUN --mount=type=secret,id=s test $(wc -c < /run/secrets/s) = 13 && echo ok > /{0}\n"
+    )
+    text = "".join(stage.format(number) for number in range(3))
+    world.write({"Dockerfile": f"{text}COPY --from=s0 /0 /\nCOPY --from=s1 /1 /\n"})
     pipe = world.top / "pipe"
     os.mkfifo(pipe, 0o644)
     writer = threading.Thread(target=lambda: pipe.write_bytes(b"a-long-secret"))
     writer.start()
-    world.build(f"--secret=id=s,src={pipe}", "-o", "out")
+    world.build(f"--secret=id=s,src={pipe}{more}", "-j3", "-o", "out")
     writer.join()
-    assert (world.project / "out/2").read_text() == "ok\n"
+    assert {name: (world.project / "out" / name).read_text() for name in "012"} == dict.fromkeys("012", "ok\n")
+
+
+def test_a_secret_without_an_end(world: World, base_layout: Path) -> None:
+    world.write({"Dockerfile": f"FROM oci-layout://{base_layout}\nRUN --mount=type=secret,id=s true\n"})
+    done = world.build("--secret=id=s,src=/dev/zero", ok=False)
+    assert (done.returncode, "File too large" in done.stderr) == (4, True)
