@@ -33,8 +33,8 @@ def parser() -> Command:
         (*shared, Option(("--json",), "print it as JSON")),
         about=(
             "CACHED: the step has its result. RUN: it would run, for the reasons below it. UNKNOWN: a step that it "
-            "stands on would run; if that comes out as it was, this one does not run. The options are those of "
-            "`pybuild build` that decide what the steps are."
+            "stands on would run, or it takes files of another stage that is new; if those come out as they were, this "
+            "one does not run. The options are those of `pybuild build` that decide what the steps are."
         ),
         examples=(("pybuild plan .", "what `pybuild build .` would do now"),),
         least=1,
