@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import json
 import tarfile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -81,3 +82,21 @@ def sample(
     )
     blobs[sha256(data)] = data
     return Sample(sha256(data), blobs, tuple(item.digest for item in descriptors), sha256(config), diff_ids)
+
+
+def index_of(*images: tuple[Sample, str]) -> bytes:
+    """An index of images for these platforms of Linux: architectures, some with a variant behind `/`."""
+    entries = [
+        {
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "digest": image.digest,
+            "size": len(image.blobs[image.digest]),
+            "platform": {
+                "os": "linux",
+                **dict(zip(("architecture", "variant"), architecture.split("/"), strict=False)),
+            },
+        }
+        for image, architecture in images
+    ]
+    kind = "application/vnd.oci.image.index.v1+json"
+    return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries}).encode()

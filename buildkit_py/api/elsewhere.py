@@ -257,7 +257,7 @@ def _carry(session: Session, first: str, record: BuildRecord) -> list[str]:
             target.blobs.put(data)
     for name, digest, _ in source.images.all():
         if digest in digests:
-            target.images.set(name, digest)
+            target.images.set(name, digest, target.images.manifests(name))
     return list(layers)
 
 

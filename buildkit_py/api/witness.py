@@ -70,7 +70,7 @@ class Witness:
         except OSError:
             self.unprovable.append(f"{path} is gone already")
             return
-        if not self.names[path].startswith(digest.encode()):
+        if f"\n{digest}\n".encode() not in b"\n" + self.names[path]:
             # Another process gave the name away meanwhile. The memo must not take the new text for what was built.
             self.unprovable.append(f"{path} stands for something else already")
 

@@ -115,8 +115,16 @@ class ImageResolver:
             chosen,
             lambda layer: Origin(layer.digest, layer.size, layer.media_type, name.name),
         )
-        self._store.images.set(str(name), chosen.digest)
+        self._store.images.set(str(name), chosen.digest, self._others(str(name), chosen))
         return _resolved(str(name), chosen).replace(index=first.digest)
+
+    def _others(self, name: str, chosen: Chosen) -> tuple[str, ...]:
+        """The manifests that a name stands for here on other platforms than that of the one that was chosen now.
+
+        They stay: of a file that uses the name for two platforms each would else take it from the other.
+        """
+        known = [load_image(self._store, digest) for digest in self._store.images.manifests(name)]
+        return tuple(image.digest for image in known if image is not None and image.platform != str(chosen.platform))
 
     def _from_layout(self, text: str, wanted: Platform) -> ResolvedImage:
         from buildkit_py.registry import oci_layout
@@ -145,11 +153,20 @@ class ImageResolver:
 def load_image(store: Store, name: str, wanted: Platform | None = None) -> ResolvedImage | None:
     """The image of that full name (or manifest digest) in the store, None unless it is whole and for that platform.
 
-    An image that was built here has its layers under the ids of a build; they
-    become known under their diff_ids too, as every image's layers are.
+    Without a platform it is what the name was given to last. An image that was
+    built here has its layers under the ids of a build; they become known under
+    their diff_ids too, as every image's layers are.
     """
-    digest = name if is_sha256(name) else store.images.get(name)
-    if digest is None or not store.blobs.has(digest):
+    digests = (name,) if is_sha256(name) else store.images.manifests(name)
+    for digest in digests if wanted is not None else digests[:1]:
+        found = _load_manifest(store, name, digest, wanted)
+        if found is not None:
+            return found
+    return None
+
+
+def _load_manifest(store: Store, name: str, digest: str, wanted: Platform | None) -> ResolvedImage | None:
+    if not store.blobs.has(digest):
         return None
     try:
         data = store.blobs.read(digest)

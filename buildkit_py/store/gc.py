@@ -115,8 +115,11 @@ class Prune:
         return tuple(Share(kind, count, size) for kind, (count, size) in self.gone.items() if count)
 
     def _images(self) -> None:
+        stays: dict[str, bool] = {}  # a name may come with several manifests
         for name, manifest, _ in self.store.images.all():
-            if not self._take("images", self.store.images.path(name), self.images_before):
+            if name not in stays:
+                stays[name] = not self._take("images", self.store.images.path(name), self.images_before)
+            if stays[name]:
                 needs = reach(self.store.blobs, manifest)
                 self.live_blobs |= needs.blobs
                 self.live_diff_ids |= needs.diff_ids

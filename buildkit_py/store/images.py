@@ -2,6 +2,10 @@
 
     <manifest digest>\\n<name>\\n<seconds since 1970 when the name came to mean this>\\n
 
+and then, where the name was had for several platforms, a line with the digest
+of the manifest for each of the others: a build that begins from one name for
+two of them finds both here.
+
 The file's name is the image's with every byte but letters, digits, `.`, `_`
 and `-` percent-quoted, or a key of it where that is too long for a file name.
 """
@@ -51,12 +55,24 @@ class Images:
         found = self.read(path)
         return found[1] if found is not None and found[0] == name else None
 
-    def set(self, name: str, digest: str) -> None:
-        """Let a name stand for a manifest from now on; readers see the old one or the new one, never none."""
-        if not is_sha256(digest):
-            raise ValueError(f"not a sha256 digest: {digest!r}")
-        if self.get(name) != digest:
-            text = f"{digest}\n{name}\n{int(time.time())}\n"
+    def manifests(self, name: str) -> tuple[str, ...]:
+        """The digests of all manifests a name stands for: first what `get` says, then those for other platforms."""
+        path = self.path(name)
+        self._leases.renew(path)
+        found = self.read(path)
+        return (found[1], *found[3]) if found is not None and found[0] == name else ()
+
+    def set(self, name: str, digest: str, others: tuple[str, ...] = ()) -> None:
+        """Let a name stand for a manifest from now on; readers see the old one or the new one, never none.
+
+        `others` are manifests of the name for other platforms; what it stood for and is not among them is forgotten.
+        """
+        wanted = (digest, *dict.fromkeys(other for other in others if other != digest))
+        for one in wanted:
+            if not is_sha256(one):
+                raise ValueError(f"not a sha256 digest: {one!r}")
+        if self.manifests(name) != wanted:
+            text = "\n".join((digest, name, str(int(time.time())), *wanted[1:], ""))
             self._work.write(self.path(name), text.encode("utf-8", "surrogateescape"))
 
     def delete(self, name: str) -> bool:
@@ -64,17 +80,18 @@ class Images:
         return self._work.remove(self.path(name))
 
     def all(self) -> list[tuple[str, str, int]]:
-        """Every (name, manifest digest, when it was set), sorted."""
+        """Every (name, manifest digest, when it was set), sorted; a name with several manifests comes with each."""
         try:
             names = os.listdir(self.dir)
         except FileNotFoundError:
             return []
         except OSError as problem:
             raise store_error(problem, self._work.root, "list the images") from problem
-        return sorted(found for name in names if (found := self.read(f"{self.dir}/{name}")) is not None)
+        read = [found for name in names if (found := self.read(f"{self.dir}/{name}")) is not None]
+        return sorted((name, one, created) for name, digest, created, others in read for one in (digest, *others))
 
-    def read(self, path: str) -> tuple[str, str, int] | None:
-        """A file of this directory as (name, digest, created).
+    def read(self, path: str) -> tuple[str, str, int, tuple[str, ...]] | None:
+        """A file of this directory as (name, digest, created, digests for other platforms).
 
         None if it is absent or damaged (then it is set aside).
         """
@@ -82,9 +99,9 @@ class Images:
             data = read_regular(path)
             if data is None:
                 return None
-            digest, name, created, rest = data.decode("utf-8", "surrogateescape").split("\n")
-            if is_sha256(digest) and not rest and self.path(name) == path:
-                return name, digest, int(created)
+            digest, name, created, *others, rest = data.decode("utf-8", "surrogateescape").split("\n")
+            if all(is_sha256(one) for one in (digest, *others)) and not rest and self.path(name) == path:
+                return name, digest, int(created), tuple(others)
         except ValueError:
             pass
         except OSError as problem:

@@ -172,11 +172,18 @@ def _images(store: Store) -> Iterator[Problem]:
         if image is None:
             yield Problem("image", name, path, "its file is damaged")
             continue
-        needs = reach(store.blobs, image[1])
-        lost = [d for diff_id, d in needs.layers if not store.blobs.has(d) and not _can_be_had(store, diff_id)]
-        for message in (*needs.problems[:1], *(f"its layer {digest} is missing" for digest in lost[:1])):
+        for message in (found for digest in (image[1], *image[3]) for found in _lacks(store, digest)):
             yield Problem("image", image[0], path, message)
             break
+
+
+def _lacks(store: Store, manifest: str) -> Iterator[str]:
+    """What an image is damaged by, or has not all of."""
+    needs = reach(store.blobs, manifest)
+    yield from needs.problems
+    for diff_id, digest in needs.layers:
+        if not store.blobs.has(digest) and not _can_be_had(store, diff_id):
+            yield f"its layer {digest} is missing"
 
 
 def _can_be_had(store: Store, diff_id: str) -> bool:

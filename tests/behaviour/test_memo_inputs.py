@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour.world import World
+from tests.fake_registry import fake_registry
+from tests.images import index_of, sample
 
 SCRATCH = "FROM scratch\nCOPY f /f\n"
 
@@ -34,6 +36,22 @@ def test_a_link_to_the_context_leads_elsewhere(world: World) -> None:
     link.unlink()
     link.symlink_to("b")
     assert world.run(*argv, "-q").stdout not in old
+
+
+def test_one_name_for_two_platforms(world: World) -> None:
+    """Neither takes the name from the other: the next build has nothing to do, and asks nobody."""
+    images = [sample({"f": architecture.encode()}, architecture=architecture) for architecture in ("amd64", "arm64")]
+    with fake_registry() as registry:
+        for image in images:
+            registry.add(image, image.digest)
+        registry.put("latest", index_of(*zip(images, ("amd64", "arm64"), strict=True)))
+        stages = [f"FROM --platform=linux/{name} {registry.address}/app AS {name}\n" for name in ("amd64", "arm64")]
+        copies = [f"COPY --from={name} /f /{name}\n" for name in ("amd64", "arm64")]
+        world.write({"Dockerfile": "".join((*stages, "FROM scratch\n", *copies))})
+        old = settled(world, "build", "-t", "x", ".")
+        asked = len(registry.requests)
+        assert world.build("-t", "x", "--no-cache", "-q").stdout in old
+        assert len(registry.requests) == asked
 
 
 def test_the_configuration_changes(world: World) -> None:

@@ -18,7 +18,7 @@ from buildkit_py.registry.tar_digest import is_proved
 from buildkit_py.source_map import Position
 from buildkit_py.store.store import Store
 from tests.fake_registry import FakeRegistry, Handler, Request, fake_registry, once
-from tests.images import Sample, sample, sha256
+from tests.images import index_of, sample, sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def test_pull_asks_again_and_sees_a_moved_tag(fake: FakeRegistry, store: Store, 
 def test_a_tag_that_moves_between_requests_does_not_matter(fake: FakeRegistry, store: Store, client: Client) -> None:
     image, other = sample({"a": b"1"}), sample({"a": b"2"})
     fake.add(image)
-    index = _index((image, "amd64"))
+    index = index_of((image, "amd64"))
     fake.put("latest", index)
 
     def move(handler: Handler, request: Request) -> bool:
@@ -98,23 +98,6 @@ def test_a_tag_that_moves_between_requests_does_not_matter(fake: FakeRegistry, s
 
     fake.faults.append(move)
     assert resolve(store, client, fake).digest == image.digest
-
-
-def _index(*images: tuple[Sample, str]) -> bytes:
-    entries = [
-        {
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "digest": image.digest,
-            "size": len(image.blobs[image.digest]),
-            "platform": {
-                "os": "linux",
-                **dict(zip(("architecture", "variant"), architecture.split("/"), strict=False)),
-            },
-        }
-        for image, architecture in images
-    ]
-    kind = "application/vnd.oci.image.index.v1+json"
-    return json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": entries}).encode()
 
 
 @pytest.mark.parametrize(
@@ -128,14 +111,14 @@ def test_the_index_leads_to_the_platform(
     images = [sample({"a": kind.encode()}, architecture=kind.partition("/")[0]) for kind in kinds]
     for image in images:
         fake.add(image)
-    fake.put("latest", _index(*zip(images, kinds, strict=True)))
+    fake.put("latest", index_of(*zip(images, kinds, strict=True)))
     assert resolve(store, client, fake, platform=platform).digest == images[expected].digest
 
 
 def test_a_platform_that_is_not_there(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample()
     fake.add(image)
-    fake.put("latest", _index((image, "amd64")))
+    fake.put("latest", index_of((image, "amd64")))
     with pytest.raises(ImageNotFound, match="not there for linux/s390x") as caught:
         resolve(store, client, fake, platform="linux/s390x")
     assert "it is there for linux/amd64" in caught.value.notes
@@ -397,7 +380,7 @@ def test_an_oversized_manifest_and_config(fake: FakeRegistry, store: Store, clie
 def test_indexes_that_lead_to_each_other(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample()
     fake.add(image)
-    data = _index((image, "amd64"))
+    data = index_of((image, "amd64"))
     for _ in range(6):
         digest = fake.put("latest", data)
         value = json.loads(data)
@@ -457,6 +440,33 @@ def test_a_layer_noted_from_a_registry_that_is_gone_comes_from_the_next_one(stor
     with fake_registry() as second:
         second.add(image)
         assert pull(store, client, second) == image.blobs[image.layers[0]]
+
+
+def test_a_name_for_two_platforms_needs_no_network_again(fake: FakeRegistry, store: Store, client: Client) -> None:
+    amd, arm = sample({"a": b"1"}), sample({"a": b"2"}, architecture="arm64")
+    for image in (amd, arm):
+        fake.add(image)
+    fake.put("latest", index_of((amd, "amd64"), (arm, "arm64")))
+    wanted = {"linux/amd64": amd.digest, "linux/arm64": arm.digest}
+    assert {one: resolve(store, client, fake, platform=one).digest for one in wanted} == wanted
+    count = len(fake.requests)
+    for platform in (*wanted, *reversed(wanted)):
+        assert resolve(store, client, fake, platform=platform).digest == wanted[platform]
+    assert len(fake.requests) == count
+
+    newer = sample({"a": b"3"}, architecture="arm64")
+    fake.add(newer)
+    fake.put("latest", index_of((amd, "amd64"), (newer, "arm64")))
+    name = f"{fake.address}/app"
+    assert ImageResolver(store, lambda: client).resolve(name, "linux/arm64", pull=True).digest == newer.digest
+    assert store.images.manifests(f"{name}:latest") == (newer.digest, amd.digest)  # its older one is forgotten
+
+    store.images.set(f"{name}:latest", amd.digest)  # as `tag` and builds do: the name is another one's now
+    count = len(fake.requests)
+    assert resolve(store, client, fake, platform="linux/amd64").digest == amd.digest
+    assert len(fake.requests) == count
+    assert resolve(store, client, fake, platform="linux/arm64").digest == newer.digest
+    assert len(fake.requests) > count
 
 
 def test_a_damaged_manifest_in_the_store_is_had_anew(fake: FakeRegistry, store: Store, client: Client) -> None:

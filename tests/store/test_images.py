@@ -51,7 +51,31 @@ def test_setting_moves_and_deleting_forgets(store: Store) -> None:
     assert store.images.all() == []
 
 
-@pytest.mark.parametrize("text", ["", ONE, ONE + "\na\n", f"{ONE}\nb\n1\n", f"x\n{'a'}\n1\n", f"{ONE}\na\nx\n", "\0"])
+def test_manifests_for_other_platforms(store: Store) -> None:
+    store.images.set("a", ONE, (TWO, ONE, TWO))
+    assert store.images.manifests("a") == (ONE, TWO)
+    assert store.images.get("a") == ONE
+    assert [entry[:2] for entry in store.images.all()] == [("a", ONE), ("a", TWO)]
+    store.images.set("a", ONE)
+    assert store.images.manifests("a") == (ONE,)
+    assert store.images.manifests("b") == ()
+    with pytest.raises(ValueError, match="not a sha256 digest"):
+        store.images.set("a", ONE, ("x",))
+
+
+DAMAGED = [
+    "",
+    ONE,
+    f"{ONE}\na\n",
+    f"{ONE}\nb\n1\n",
+    "x\na\n1\n",
+    f"{ONE}\na\nx\n",
+    f"{ONE}\na\n1\nx\n",
+    f"{ONE}\na\n1\n{TWO}",
+]
+
+
+@pytest.mark.parametrize("text", [*DAMAGED, "\0"])
 def test_a_damaged_file_is_no_name(store: Store, text: str) -> None:
     store.images.set("a", ONE)
     Path(store.images.path("a")).write_text(text)
