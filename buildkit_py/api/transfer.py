@@ -49,16 +49,25 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
     """
     if "://" in text:
         raise UsageError(f"`{text}` is no name of an image in a registry")
+    from buildkit_py.exporter.image import load
+
     with Session(store) as session:
         fetcher, resolver = session.fetcher(), session.resolver()
         emit(BuildStarted("", f"pull {text}"))
         image = _step(session, emit, f"resolve {text}", lambda _: resolver.resolve(text, platform, pull=True))
-        layers = list(dict.fromkeys(image.layers))
-        held = [layer for layer in layers if session.store.layers.any_blob(layer) is not None]
-        wanted = [layer for layer in layers if layer not in held]
+        blobs = load(session.store, image.digest).manifest.layers
+        # By layer the blob that this image has it in; where it has one twice in several, any.
+        digests = {layer: blob.digest for layer, blob in zip(image.layers, blobs, strict=True)}
+        held = [layer for layer, digest in digests.items() if session.store.blobs.has(digest)]
+        wanted = [layer for layer in digests if layer not in held]
 
         def fetch(layer: str) -> None:
-            _step(session, emit, f"layer {layer[:12]}", lambda progress: fetcher.ensure_blob(layer, progress))
+            _step(
+                session,
+                emit,
+                f"layer {layer[:12]}",
+                lambda progress: fetcher.ensure_blob(layer, progress, digests[layer]),
+            )
 
         for layer in held:
             emit(StepQueued(f"layer {layer[:12]}", f"layer {layer[:12]}"))

@@ -136,7 +136,8 @@ class Materializer:
     def unpack(self, layer: LayerMeta, destination: str, progress: Progress = _silent) -> TreeLoss | None:
         """Unpack the blob of a layer, fetched if need be, into a new directory; what could not be made of it."""
         from buildkit_py.image.unpack import unpack
-        from buildkit_py.registry.tar_digest import CHECKED
+        from buildkit_py.registry.origin import variants
+        from buildkit_py.registry.tar_digest import prove
         from buildkit_py.store.layers import TreeLoss
 
         make_root(destination)
@@ -153,11 +154,12 @@ class Materializer:
                     ignore_owners=self.identity.single_id,
                 )
             if layer.diff_id and self._store.layers.get(id) is not None:
-                self._store.layers.set_note(id, CHECKED, stream.blob.digest.encode())
+                prove(self._store, id, stream.blob.digest)
         except SourceError as problem:
             problem.layer = id  # that it is no archive shows before its digest is known
             # An image may claim any diff_id for its blob. Another image that has the true one must not get this blob.
-            self._store.layers.unset_blob(id, "origin")
+            for variant in variants(self._store.layers, id):
+                self._store.layers.unset_blob(id, variant)
             raise
         if unpacked.owners_lost or unpacked.devices_lost:
             return TreeLoss(unpacked.owners_lost, unpacked.devices_lost)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from buildkit_py.errors import DigestMismatch, PybuildError, StoreError
 from buildkit_py.registry import origin as origins
-from buildkit_py.registry.origin import Origin, where
-from buildkit_py.registry.tar_digest import CHECKED, is_proved, tar_digest
+from buildkit_py.registry.origin import Origin, claim, claimed, where
+from buildkit_py.registry.tar_digest import is_proved, prove, tar_digest
 from buildkit_py.store.layers import LayerBlob
 
 TYPE_CHECKING = False
@@ -66,15 +66,18 @@ class Fetcher:
         self._client = client
         self._sleep = sleep
 
-    def ensure_blob(self, layer_id: str, progress: Progress | None = None) -> str:
+    def ensure_blob(self, layer_id: str, progress: Progress | None = None, digest: str = "") -> str:
         """The digest of a blob of the layer that is in the store afterwards.
 
+        With `digest` it is just that one: other blobs of the layer, packed otherwise, are not what an image names.
         Raises `SourceError` where it can be had nowhere, `DigestMismatch`, `StoreError`.
         """
+        if digest and self._store.blobs.has(digest):
+            return digest
         found = self._store.layers.any_blob(layer_id)
-        if found is not None:
+        if found is not None and not digest:
             return found[1].digest
-        with self.open_blob(layer_id, progress) as stream:
+        with self.open_blob(layer_id, progress, digest) as stream:
             self._check(layer_id, stream)
         return stream.blob.digest
 
@@ -85,9 +88,9 @@ class Fetcher:
         image may have lied. Raises as `ensure_blob`.
         """
         if not self._store.blobs.has(digest):
-            self.ensure_blob(layer_id)
-        blob = self._store.layers.described(layer_id, "origin")
-        if not is_proved(self._store, layer_id, digest) and blob is not None and blob.digest == digest:
+            self.ensure_blob(layer_id, digest=digest)
+        blob = claimed(self._store.layers, layer_id, digest)
+        if not is_proved(self._store, layer_id, digest) and blob is not None:
             with _Stored(self._store, blob, None, layer_id) as stream:
                 self._check(layer_id, stream)
 
@@ -103,36 +106,44 @@ class Fetcher:
             )
             problem.layer = layer_id
             raise problem
-        self._store.layers.set_note(layer_id, CHECKED, stream.blob.digest.encode())
+        prove(self._store, layer_id, stream.blob.digest)
 
-    def open_blob(self, layer_id: str, progress: Progress | None = None) -> Stream:
+    def open_blob(self, layer_id: str, progress: Progress | None = None, digest: str = "") -> Stream:
         """A layer's blob as a stream, which is in the store once it was read to its end (`read` gave b"").
 
-        `stream.blob` says what it is. Reading raises `DigestMismatch`,
-        `RegistryError`, `SourceError`, `StoreError`. Close it, or use it in a `with`.
+        With `digest` it is that one, which is not in the store. `stream.blob`
+        says what it is. Reading raises `DigestMismatch`, `RegistryError`,
+        `SourceError`, `StoreError`. Close it, or use it in a `with`.
         """
         try:
-            return self._open_blob(layer_id, progress)
+            return self._open_blob(layer_id, progress, digest)
         except PybuildError as problem:
             problem.layer = layer_id
             raise
 
-    def _open_blob(self, layer_id: str, progress: Progress | None) -> Stream:
-        found = self._store.layers.any_blob(layer_id)
+    def _open_blob(self, layer_id: str, progress: Progress | None, digest: str) -> Stream:
+        found = self._store.layers.any_blob(layer_id) if not digest else None
         if found is not None:
             return _Stored(self._store, found[1], progress, layer_id)
         meta = self._store.layers.get(layer_id)
         places = [origins.read(text) for text in meta.origin] if meta is not None else []
+        if digest:
+            places = [place for place in places if place.digest == digest]
         if meta is None or not places:
+            is_otherwise = digest and (self._store.layers.trees(layer_id) or self._store.layers.any_blob(layer_id))
             raise StoreError(
-                f"the files of the layer {layer_id[:12]} are gone from the store",
+                f"the layer {layer_id[:12]} is in the store, but not as its image has it, in the blob {digest}"
+                if is_otherwise
+                else f"the files of the layer {layer_id[:12]} are gone from the store",
                 at=self._store.root,
                 hint="build with --no-cache, or pull its image again with --pull",
             )
-        for place in places:
+        for number, place in enumerate(places):
             if place.data:
                 self._store.blobs.put(place.data)
-            if self._store.blobs.has(place.digest):
+            # Where an image got its blob is believed of the first place only; of others it must have been seen.
+            is_believed = number == 0 or place.data or is_proved(self._store, layer_id, place.digest)
+            if is_believed and self._store.blobs.has(place.digest):
                 blob = self._note(layer_id, meta.diff_id, place)
                 return _Stored(self._store, blob, progress, layer_id)
         blob = LayerBlob(meta.diff_id, places[0].digest, places[0].size, places[0].media_type)
@@ -150,12 +161,12 @@ class Fetcher:
         )
 
     def _arrived(self, layer_id: str, blob: LayerBlob) -> None:
-        self._store.layers.set_blob(layer_id, "origin", blob)
+        claim(self._store.layers, layer_id, blob)
         self._received(blob.size)
 
     def _note(self, layer_id: str, diff_id: str, place: Origin) -> LayerBlob:
         blob = LayerBlob(diff_id, place.digest, place.size, place.media_type)
-        self._store.layers.set_blob(layer_id, "origin", blob)
+        claim(self._store.layers, layer_id, blob)
         return blob
 
 

@@ -7,6 +7,9 @@ read when a step needs the layer's files, perhaps weeks later.
     file DIGEST SIZE MEDIA-TYPE OFFSET PATH      a part of a local file
     web DIGEST SIZE MEDIA-TYPE URL               a file of a plain web server
     data DIGEST SIZE MEDIA-TYPE BASE64           nowhere else: here are its bytes, which are few
+
+What is said of such a blob is kept beside the layer as the variant `origin`. Images may have one layer in other
+blobs, packed by others; each further one is the variant `origin-HEX`, and has an origin of its own behind the first.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from buildkit_py.errors import StoreCorrupt
 from buildkit_py.http.address import shown_url
 from buildkit_py.record import Record
 from buildkit_py.registry.bundle import Piece
+from buildkit_py.store.layers import LayerBlob, Layers
+
+ORIGIN = "origin"
 
 
 class Origin(Record):
@@ -72,6 +78,30 @@ def read(text: str) -> Origin:
     if not is_sha256(origin.digest) or (origin.data and digest_of(origin.data) != origin.digest):
         raise StoreCorrupt("a layer's origin cannot be read")
     return origin
+
+
+def variants(layers: Layers, id: str) -> list[str]:
+    """The variants of a layer that somebody else said to be it."""
+    return [name for name in layers.variants(id) if is_claim(name)]
+
+
+def is_claim(variant: str) -> bool:
+    """Whether a variant is a blob that somebody else said to be the layer."""
+    return variant.partition("-")[0] == ORIGIN
+
+
+def claimed(layers: Layers, id: str, digest: str) -> LayerBlob | None:
+    """What was said of the blob with that digest, which need not be here; None if it was never said to be the layer."""
+    said = (layers.described(id, variant) for variant in variants(layers, id))
+    return next((blob for blob in said if blob is not None and blob.digest == digest), None)
+
+
+def claim(layers: Layers, id: str, blob: LayerBlob) -> None:
+    """Keep beside a layer that a blob was said to be it."""
+    if claimed(layers, id, blob.digest) != blob:
+        first = layers.described(id, ORIGIN)
+        is_first = first is None or first.digest == blob.digest
+        layers.set_blob(id, ORIGIN if is_first else f"{ORIGIN}-{blob.digest[7:23]}", blob)
 
 
 def where(origin: Origin) -> str:

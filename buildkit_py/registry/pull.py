@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # An index may name an index; deeper nesting is nothing that a tool writes.
 MAX_DEPTH = 2
+# So many blobs of one layer, each packed otherwise, can be had at once.
+_PACKINGS = 8
 
 
 class Fetched(Record):
@@ -139,16 +141,23 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
     meta = LayerMeta(name, name, diff_id=diff_id, origin=(origin.write(where),) if where is not None else ())
     blob = LayerBlob(diff_id, layer.digest, layer.size, layer.media_type)
     layers = store.layers
-    known = layers.add(meta, blob=("origin", blob))
-    if known.origin[:1] == meta.origin and layers.described(name, "origin") == blob:
+    known = layers.add(meta, blob=(origin.ORIGIN, blob))
+    if known.origin[:1] == meta.origin and layers.described(name, origin.ORIGIN) == blob:
         return
     with layers.lock(name):
+        others = tuple(text for text in known.origin if origin.read(text).digest != layer.digest)[: _PACKINGS - 1]
         held = layers.any_blob(name)
-        if not layers.trees(name) and (held is None or not _unpacks(store, held[1])):
-            # Noted from elsewhere and never fetched: the place that was named last is the one that answers now.
-            # Or fetched and passed on without being unpacked, by an image that claimed the diff_id of another's layer.
-            layers.delete(name)
-            layers.add(meta, blob=("origin", blob))
+        if layers.trees(name) or (held is not None and _unpacks(store, held[1])):
+            # An image has it in another blob, or it is had elsewhere now: who hands that image on wants just that blob.
+            layers.place(name, (*others, *meta.origin))
+            origin.claim(layers, name, blob)
+            return
+        # Noted from elsewhere and never fetched: the place that was named last is the one that answers now.
+        # Or fetched and passed on without being unpacked, by an image that claimed the diff_id of another's layer.
+        layers.delete(name)
+        layers.add(meta.replace(origin=(*meta.origin, *others)), blob=(origin.ORIGIN, blob))
+        for place in map(origin.read, others):
+            origin.claim(layers, name, LayerBlob(diff_id, place.digest, place.size, place.media_type))
 
 
 def _unpacks(store: Store, blob: LayerBlob) -> bool:

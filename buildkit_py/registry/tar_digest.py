@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import SourceError
+from buildkit_py.registry.origin import is_claim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 _PIECE = 256 << 10
-# The name of a note of a layer: the digest of the one blob from elsewhere that is known to hold it.
+# The name of a note of a layer: the digests, a line each, of the blobs from elsewhere that are known to hold it.
 CHECKED = "checked"
 
 
@@ -51,6 +52,17 @@ def is_proved(store: Store, layer_id: str, digest: str) -> bool:
         return False
     for variant in store.layers.variants(layer_id):
         blob = store.layers.described(layer_id, variant)
-        if blob is not None and blob.digest == digest and variant != "origin":
+        if blob is not None and blob.digest == digest and not is_claim(variant):
             return True
-    return store.layers.note(layer_id, CHECKED) == digest.encode()
+    return digest.encode() in _proved(store, layer_id)
+
+
+def prove(store: Store, layer_id: str, digest: str) -> None:
+    """Note that a blob from elsewhere was seen to hold a layer that exists."""
+    known = _proved(store, layer_id)
+    if digest.encode() not in known:
+        store.layers.set_note(layer_id, CHECKED, b"\n".join((*known, digest.encode())))
+
+
+def _proved(store: Store, layer_id: str) -> list[bytes]:
+    return (store.layers.note(layer_id, CHECKED) or b"").split()

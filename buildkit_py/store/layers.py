@@ -331,6 +331,12 @@ class Layers:
         meta = self.get(id)
         return meta is not None and (bool(meta.origin) or bool(self.trees(id)) or self.any_blob(id) is not None)
 
+    def place(self, id: str, origin: tuple[str, ...]) -> None:
+        """Note where the blobs of a layer that exists can be had."""
+        meta = self.get(id)
+        if meta is not None and meta.origin != origin:
+            self._work.write(self.path(id) + "/meta", seal(meta.replace(origin=origin).values()))
+
     def lose(self, id: str) -> None:
         """Note that the files of a layer cannot be had: no place and no blob of it counts any more."""
         meta = self.get(id)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildkit_py.errors import PybuildError, StoreError
+from buildkit_py.errors import DigestMismatch, PybuildError, StoreError
 from buildkit_py.image import reference
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.push import push
 from buildkit_py.registry.resolve import ImageResolver
+from buildkit_py.store.gc import prune
 from buildkit_py.store.store import Store
 from tests.fake_registry import fake_registry, once
 from tests.images import sample
@@ -89,6 +90,60 @@ def test_a_pulled_layer_comes_through_here_to_another_registry(
         push(store, client, found.digest, reference.parse(f"{registry}/app:1"))
     other = Store.open(str(tmp_path / "other"))
     assert ImageResolver(other, lambda: client).resolve(f"{registry}/app:1").digest == image.digest
+
+
+@pytest.mark.parametrize("state", ["noted", "fetched", "unpacked"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_images_that_have_a_layer_packed_otherwise(
+    registry: str, store: Store, client: Client, tmp_path: Path, state: str, order: tuple[int, int]
+) -> None:
+    """Each is handed on as it is, whatever the store has of the other."""
+    images = [sample({"a": b"1" * 5000}, compress=compress) for compress in (True, False)]
+    assert images[0].diff_ids == images[1].diff_ids
+    fetcher = Fetcher(store, lambda: client)
+    with fake_registry() as source:
+        for number in order:
+            source.add(images[number], f"{number}")
+            found = ImageResolver(store, lambda: client).resolve(f"{source.address}/app:{number}", "linux/amd64")
+            if state != "noted" and number == order[0]:
+                fetcher.ensure_blob(found.layers[0])
+            if state == "unpacked" and number == order[0]:
+                with store.work_dir("unpack") as work:
+                    os.mkdir(work.path + "/diff")
+                    store.layers.add_tree(found.layers[0], work.path + "/diff")
+        for number in order:
+            push(store, client, images[number].digest, reference.parse(f"{registry}/app:{number}"))
+    for number in order:
+        other = Store.open(str(tmp_path / f"other{number}"))
+        assert ImageResolver(other, lambda: client).resolve(f"{registry}/app:{number}").digest == images[number].digest
+        layer, blob = images[number].diff_ids[0][7:], images[number].layers[0]
+        assert Fetcher(other, lambda: client).ensure_blob(layer) == blob
+    prune(store)
+    assert all(store.blobs.has(image.layers[0]) for image in images)
+
+
+@pytest.mark.attack("R2")
+def test_an_image_that_claims_the_layer_of_another_does_no_harm_to_it(
+    registry: str, store: Store, client: Client
+) -> None:
+    """Of the true image and the liar, in either order, the true one is handed on and the liar refused."""
+    true, other = sample({"a": b"1" * 5000}), sample({"b": b"2" * 5000})
+    config = true.blobs[true.config]
+    value = json.loads(other.blobs[other.digest])
+    value["config"].update(digest=true.config, size=len(config))
+    with fake_registry() as source:
+        source.add(other)
+        source.add(true)
+        source.put("liar", json.dumps(value).encode())
+        resolver = ImageResolver(store, lambda: client)
+        for tag in ("latest", "liar"):
+            resolver.resolve(f"{source.address}/app:{tag}", "linux/amd64")
+        liar = store.images.get(f"{source.address}/app:liar")
+        store.blobs.put(other.blobs[other.layers[0]])
+        with pytest.raises(DigestMismatch):
+            push(store, client, str(liar), reference.parse(f"{registry}/liar:1"))
+        ImageResolver(store, lambda: client).resolve(f"{source.address}/app", "linux/amd64", pull=True)
+        push(store, client, true.digest, reference.parse(f"{registry}/app:1"))
 
 
 def test_a_damaged_blob_is_not_pushed(registry: str, store: Store, client: Client) -> None:
