@@ -6,6 +6,7 @@ import os
 import time
 
 from buildkit_py.errors import ContextError
+from buildkit_py.image.true_path import open_true
 from buildkit_py.store.scan import TICK
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ def hash_listed(entry: Entry) -> bytes:
     from blake3 import blake3
 
     try:
-        fd = os.open(entry.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_true(entry.source)
     except OSError as problem:
         raise ContextError(f"cannot read `{entry.path}`: {problem.strerror}", at=entry.source) from problem
     try:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from buildkit_py.image.entry import Entry
 
 _PIECE = 1 << 20
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # Secrets that are headers or tokens for the sources of a build (`executor/remote.py`).
 _FOR_SOURCES = ("HTTP_AUTH_", "GIT_AUTH_")
 _HEADERS = ("HTTP_AUTH_HEADER_", "GIT_AUTH_HEADER")
@@ -152,9 +151,10 @@ class SecretGate:
             found = finder.first(entry.data)
             return found.form if found is not None else None
         from buildkit_py.image.batches import unreadable
+        from buildkit_py.image.true_path import open_true
 
         try:
-            fd = os.open(entry.source, _OPEN)
+            fd = open_true(entry.source)
             try:
                 return _in_file(fd, finder)
             finally:

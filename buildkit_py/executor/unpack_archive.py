@@ -90,7 +90,9 @@ def _open(file: Entry) -> BinaryIO:
         import io
 
         return io.BytesIO(file.data)
-    return open(os.open(file.source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0)
+    from buildkit_py.image.true_path import open_true
+
+    return open(open_true(file.source), "rb", buffering=0)
 
 
 def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.errors import ContextError
+from buildkit_py.image.batches import changed, unreadable
 from buildkit_py.image.content import ContentDigest
+from buildkit_py.image.directories import Directories
 from buildkit_py.image.entry import FILE
 from buildkit_py.image.order import in_order
 from buildkit_py.image.tree_writer import TreeWriter
@@ -38,15 +39,18 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity, digests:
     from blake3 import blake3
 
     content = ContentDigest()
-    with TreeWriter(
-        dest, userxattr=identity.userns, devices=identity.privileged, ignore_owners=identity.single_id
-    ) as writer:
+    with (
+        TreeWriter(
+            dest, userxattr=identity.userns, devices=identity.privileged, ignore_owners=identity.single_id
+        ) as writer,
+        Directories("/") as directories,
+    ):
         for entry in in_order(entries):
             if entry[1] == FILE and entry[5] <= _SMALL and not entry[9]:
-                data = _whole(entry)
+                data = _whole(entry, directories)
                 digest = blake3(data).digest()
                 if entry[13] is not None and entry[13] != digest:
-                    raise _changed(entry)
+                    raise changed(entry)
                 content.add(entry, digest)
                 if digests is not None:
                     digests += digest
@@ -66,10 +70,10 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity, digests:
                 hasher.update(entry.data)
                 writer.file(placed, (entry.data,) if entry.data else ())
             else:
-                writer.file(placed, _pieces(entry, hasher))
+                writer.file(placed, _pieces(entry, hasher, directories))
             digest = hasher.digest()
             if entry.digest is not None and entry.digest != digest:
-                raise _changed(entry)
+                raise changed(entry)
             content.add(entry, digest)
             if digests is not None:
                 digests += digest
@@ -77,31 +81,33 @@ def write_tree(entries: Iterable[Entry], dest: str, identity: Identity, digests:
     return content.hexdigest()
 
 
-def _whole(entry: Entry) -> bytes:
+def _open(entry: Entry, directories: Directories) -> int:
+    above, _, name = entry[11].rpartition("/")
+    try:
+        return os.open(name, _OPEN, dir_fd=directories.at(above[1:]))
+    except OSError as problem:
+        raise unreadable(entry, problem) from problem
+
+
+def _whole(entry: Entry, directories: Directories) -> bytes:
     """All bytes of a small file."""
     if entry[12] is not None:
         return entry[12]  # type: ignore[no-any-return]
-    try:
-        fd = os.open(entry[11], _OPEN)
-    except OSError as problem:
-        raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
+    fd = _open(entry, directories)
     try:
         before = os.fstat(fd)
         data = os.read(fd, entry[5] + 1)
         seen = os.fstat(fd)
         if len(data) != entry[5] or seen.st_mtime_ns != entry[6] or seen.st_ctime_ns != before.st_ctime_ns:
-            raise _changed(entry)
+            raise changed(entry)
         return data
     finally:
         os.close(fd)
 
 
-def _pieces(entry: Entry, hasher: blake3) -> Iterator[bytes]:
+def _pieces(entry: Entry, hasher: blake3, directories: Directories) -> Iterator[bytes]:
     """The bytes of a file, which must be the file that was listed from its first byte to its last."""
-    try:
-        fd = os.open(entry.source, _OPEN)
-    except OSError as problem:
-        raise ContextError(f"{entry.path} cannot be read ({problem.strerror})", at=entry.source) from problem
+    fd = _open(entry, directories)
     try:
         before = os.fstat(fd)
         count = 0
@@ -111,12 +117,6 @@ def _pieces(entry: Entry, hasher: blake3) -> Iterator[bytes]:
             yield piece
         seen = os.fstat(fd)
         if count != entry.size or seen.st_mtime_ns != entry.mtime or seen.st_ctime_ns != before.st_ctime_ns:
-            raise _changed(entry)
+            raise changed(entry)
     finally:
         os.close(fd)
-
-
-def _changed(entry: Entry) -> ContextError:
-    return ContextError(
-        f"{entry.path} changed while it was being read", at=entry.source, hint="run the build again when it is at rest"
-    )

@@ -154,13 +154,14 @@ def hash_file(path: str, *, unseen: bool = False) -> bytes:
 
     from blake3 import blake3
 
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    from buildkit_py.image.true_path import open_true
+
     try:
-        fd = os.open(path, flags | os.O_NOATIME if unseen else flags)
+        fd = open_true(path, os.O_NOATIME if unseen else 0)
     except PermissionError:
         if not unseen:
             raise
-        fd = os.open(path, flags)
+        fd = open_true(path)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(22, "not a regular file", path)
