@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 from _operator import itemgetter
-from _struct import pack
+from _struct import error, pack
 
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildkit_py.record import Record
@@ -154,7 +154,10 @@ def inventory_of(entries: Sequence[Entry], digests: bytes | bytearray | None = N
         digests = b"".join(known)
     if len(digests) != 32 * kinds.count(_FILE):
         return None
-    numbers = [pack(f"{len(kinds)}{code}", *map(itemgetter(field), entries)) for field, code in _NUMBERS]
+    try:
+        numbers = [pack(f"{len(kinds)}{code}", *map(itemgetter(field), entries)) for field, code in _NUMBERS]
+    except error:
+        return None  # a time after 2262 or before 1677
     rare = {entry[0]: (entry[7], entry[9]) for entry in entries if entry[7] or entry[9]}
     return Inventory(tuple(map(itemgetter(0), entries)), (kinds, *numbers, _spread(digests, kinds)), rare)
 

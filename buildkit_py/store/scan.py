@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import marshal
 import posix
-from _struct import pack
+from _struct import error, pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,12 @@ def racy(ctime: int, mtime: int, now: int) -> bool:
 
 def packed(numbers: list[int] | Stamp) -> bytes:
     """Stamps, their numbers one after the other, as bytes; inodes may need all 64 bits."""
-    return pack("qqQq" * (len(numbers) // 4), *numbers)
+    form = "qqQq" * (len(numbers) // 4)
+    try:
+        return pack(form, *numbers)
+    except error:
+        # A time after 2262 or before 1677, which a file may be given: its lowest 64 bits tell a change as well.
+        return pack(form.upper(), *[number & 0xFFFF_FFFF_FFFF_FFFF for number in numbers])
 
 
 class Scan:

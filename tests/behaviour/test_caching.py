@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -184,3 +185,19 @@ def test_what_a_stage_has_of_large_files_is_read_once(world: World, base_layout:
     copied, ran = build("two", "3")
     assert copied == "two\n"
     assert any("COPY --from" in name for name in ran)
+
+
+@pytest.mark.parametrize("files", [3, 600])
+def test_times_that_few_clocks_reach(world: World, files: int) -> None:
+    """After 2262 and before 1677 the nanoseconds since 1970 need more than 64 bits."""
+    world.write(
+        {f"d/f{number}": f"{number}\n" for number in range(files)} | {"Dockerfile": "FROM scratch\nCOPY d /d\n"}
+    )
+    for name, seconds in (("f0", 12_000_000_000), ("f1", -12_000_000_000)):
+        os.utime(world.project / "d" / name, (seconds, seconds))
+    first = world.build("-t", "x", "-q").stdout
+    assert world.build("-t", "x", "-q").stdout == first
+    (world.project / "d/f2").write_text("other\n")
+    other = world.build("-t", "x", "-q").stdout
+    assert other != first
+    assert world.build("-t", "x", "-q", "--no-cache").stdout == other
