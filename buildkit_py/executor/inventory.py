@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import marshal
 from _operator import itemgetter
-from _struct import error, pack
+from _struct import error, pack  # type: ignore[attr-defined]
 
 from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK
 from buildkit_py.record import Record

@@ -117,6 +117,13 @@ class TreeWriter:
             for name, _, uid, gid, _, _ in refused:
                 self._owner_problem(Entry(name, FILE, 0, uid, gid), OSError(errno.EPERM, ""))
 
+    def _have(self, path: str) -> None:
+        """Have a small file on disk that is to be at this path, before anything else is made there: the second process
+        may not have come to it.
+        """
+        if self.made.get(path) is _SOME_FILE:
+            self._settle(wait=True)
+
     def file(self, entry: Entry, pieces: Iterable[bytes | memoryview]) -> str:
         """A FILE with its bytes; the path it really got."""
         self._settle()
@@ -127,6 +134,7 @@ class TreeWriter:
             path = entry[0]
         if not name:
             raise SourceError("the archive has a file without a name")
+        self._have(path)
         try:
             fd = os.open(name, _CREATE, mode & 0o777, dir_fd=self._fd)
         except FileExistsError:
@@ -172,6 +180,7 @@ class TreeWriter:
             above = self._resolve(above, make=False)
             entry = entry._replace(target=f"{above}/{last}" if above else last)
         entry = self._enter(entry, parent)
+        self._have(entry.path)
         if kind == WHITEOUT:
             self._whiteout(entry, name)
         elif kind == HARDLINK:
@@ -227,6 +236,7 @@ class TreeWriter:
             parent, _, name = path.rpartition("/")
             entry = self._enter(entry, parent)
             path = entry.path
+            self._have(path)
             hides = path in self._whiteouts
             try:
                 os.mkdir(name, 0o700, dir_fd=self._fd)
@@ -334,6 +344,8 @@ class TreeWriter:
                     done.pop()
                 continue
             here = "/".join(done)
+            whole = f"{here}/{part}" if here else part
+            self._have(whole)
             fd = self._directories.at(here)
             self._parent = None
             try:
@@ -349,7 +361,6 @@ class TreeWriter:
                     done.clear()
                 waiting.extend(target.split("/")[::-1])
                 continue
-            whole = f"{here}/{part}" if here else part
             if not stat.S_ISDIR(mode):
                 hidden = whole in self._whiteouts
                 if not make or (mode and not hidden):

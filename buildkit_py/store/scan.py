@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import marshal
 import posix
-from _struct import error, pack
+from _struct import error, pack  # type: ignore[attr-defined]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

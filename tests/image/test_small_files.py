@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from buildkit_py.errors import SourceError
 from buildkit_py.image import small_files
+from buildkit_py.image.entry import DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildkit_py.image.small_files import SmallFiles
-from buildkit_py.image.tree_writer import _umask
+from buildkit_py.image.tree_writer import TreeWriter, _umask
 
 if TYPE_CHECKING:
     from buildkit_py.image.small_files import SmallFile
@@ -118,3 +121,55 @@ def test_a_batch_that_is_too_large_for_a_slot_is_written_here(
     writer.add(directory, large)
     assert not writer._given
     assert_written(tmp_path, large)
+
+
+LATER = [
+    Entry("d/f1", DIR),
+    Entry("d/f1", SYMLINK, target="f2"),
+    Entry("d/f1", FIFO, 0o600, *ME),
+    Entry("d/f1", HARDLINK, target="d/f2"),
+    Entry("d/f1", WHITEOUT),
+    Entry("d/f1", FILE, 0o600, *ME),
+    Entry("d/f1/below", DIR),
+    Entry("other/f1", DIR),
+]
+
+
+def later(writer: TreeWriter, entry: Entry) -> str:
+    """Some small files, another entry in the place of one of them, and what became of it."""
+    for name in ("d", "other"):
+        writer.other(Entry(name, DIR, 0o755, *ME) if name == "d" else Entry(name, SYMLINK, 0o777, *ME, target="d"))
+    for number in range(300):
+        writer.small_file("d", (f"f{number}", 0o600, *ME, SECOND, b"small"))
+    try:
+        if entry.kind == FILE:
+            writer.file(entry, (b"larger",))
+        else:
+            writer.other(entry._replace(mode=0o700, uid=ME[0], gid=ME[1]))
+        writer.finish()
+    except SourceError as problem:
+        return problem.message
+    return ""
+
+
+@pytest.mark.parametrize("entry", LATER, ids=lambda entry: f"{entry.path}-{entry.kind}")
+def test_what_replaces_a_file_that_the_second_process_has_not_written_yet(
+    writer: SmallFiles, tmp_path: Path, entry: Entry
+) -> None:
+    found = []
+    for name in ("alone", "both"):
+        (tmp_path / name).mkdir()
+        with TreeWriter(str(tmp_path / name), userxattr=True, devices=True, ignore_owners=True) as tree:
+            if name == "both":
+                tree._small_files.close()
+                tree._small_files = writer
+                assert writer._second is not None
+                process = writer._second.pid
+                os.kill(process, signal.SIGSTOP)
+                timer = threading.Timer(0.2, os.kill, (process, signal.SIGCONT))
+                timer.start()
+            said = later(tree, entry)
+        modes = {path.name: path.lstat().st_mode for path in (tmp_path / name / "d").rglob("*")}
+        found.append((said, modes))
+    timer.join()
+    assert found[0] == found[1]
