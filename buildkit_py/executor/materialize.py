@@ -148,7 +148,8 @@ class Materializer:
                     stream.read,
                     destination,
                     media_type=stream.blob.media_type,
-                    diff_id=layer.diff_id,
+                    # A built layer may be packed in several ways, and hold other times in each.
+                    diff_id=stream.blob.diff_id or layer.diff_id,
                     userxattr=self.identity.userns,
                     privileged=self.identity.privileged,
                     ignore_owners=self.identity.single_id,

@@ -45,6 +45,7 @@ _LAYER = "layer of the cache document"
 # What a record's parts may be nested; ours are four deep.
 _DEEPEST = 32
 _LONGEST_VARIANT = 64
+_LATEST = (1 << 33) - 1  # seconds since 1970
 
 
 class CachedLayer(Record):
@@ -134,9 +135,12 @@ def load(data: bytes) -> CacheDocument:
     steps = []
     for one in strict_json.objects(value, "steps", _WHAT):
         step = _step(one, before, layers)
-        steps.append(step)
-        before.add(step, layers[step.record.layer])
-    return CacheDocument(tuple(steps), tuple(layers.values()), strict_json.boolean(value, "complete", _WHAT))
+        made = layers[step.record.layer]
+        if is_own_name(made, step.base_content):
+            steps.append(step)
+        before.add(step, made)
+    whole = CacheDocument(tuple(steps), tuple(layers.values()), strict_json.boolean(value, "complete", _WHAT))
+    return whole if len(steps) == len(value["steps"]) else only(whole.replace(complete=False), steps)
 
 
 # -- layers
@@ -153,7 +157,7 @@ def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
     """A layer as the document has it: what its data says is not said again, nor a name that follows."""
     plain = _plain_layer(layer)
     if layer.id != _layer_id(layer.content, ground):
-        plain["id"] = layer.id
+        plain["id"] = layer.id  # of a linked COPY
     if layer.data:
         plain = {key: value for key, value in plain.items() if key not in _BLOB_FIELDS}
         plain.update(data=_base64(layer.data), mediaType=layer.blob.media_type)
@@ -163,6 +167,15 @@ def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
 def _layer_id(content: str, ground: Ground) -> str:
     """The name of a layer of that content over a filesystem; "" where it does not follow."""
     return layer_id(ground.content, content) if ground.is_known else ""
+
+
+def is_own_name(layer: CachedLayer, base_content: str) -> bool:
+    """Whether a layer is called what one is that was built on a filesystem of that content, or on none (a linked COPY).
+
+    Layers of images have the digests of their tars for names. Another machine's must not be able to have such a name:
+    it would be taken for that image's, by builds that have nothing to do with the cache.
+    """
+    return layer.id in (layer_id(base_content, layer.content), layer_id("", layer.content))
 
 
 def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
@@ -380,6 +393,14 @@ def _count(value: dict[str, Any], key: str, what: str) -> int:
     return found
 
 
+def _time(value: dict[str, Any], key: str, what: str) -> int:
+    """Seconds since 1970, so many as a calendar has a date for."""
+    found = _count(value, key, what)
+    if found > _LATEST:
+        raise Malformed(f"`{key}` of a {what} is at no time")
+    return found
+
+
 def _media_type(value: dict[str, Any], key: str, what: str) -> str:
     found = strict_json.text(value, key, what)
     if not layer_compression(found):
@@ -401,7 +422,7 @@ _LAYER_FIELDS: dict[str, tuple[str, Reader]] = {
     "empty": ("empty", strict_json.boolean),
     "entries": ("entries", _count),
     "size": ("size", _count),
-    "created": ("created", _count),
+    "created": ("created", _time),
     "variant": ("variant", _variant),
 }
 _BLOB_FIELDS: dict[str, tuple[str, Reader]] = {
@@ -415,7 +436,7 @@ _SAID_FIELDS: dict[str, tuple[str, Reader]] = {
     "name": ("name", strict_json.text),
     "milliseconds": ("milliseconds", _count),
     "bytes": ("bytes", _count),
-    "created": ("created", _count),
+    "created": ("created", _time),
     "tool": ("tool", strict_json.text),
     "maker": ("maker", strict_json.text),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.digest import key_of
 from buildkit_py.errors import PybuildError, StoreCorrupt
-from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, described
+from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, CachedStep, described, is_own_name
 from buildkit_py.portable.follow import defines
 from buildkit_py.registry import origin as origins
 from buildkit_py.store.chain import content_of
@@ -43,9 +43,13 @@ def gather(
             continue
         if record.layer not in layers:
             layers[record.layer] = _layer(store, record.layer, variant, blob_of)
-        if layers[record.layer] is not None:
+        layer = layers[record.layer]
+        if layer is not None and is_own_name(layer, step.base_content):
             steps.append(step)
-    return CacheDocument(tuple(steps), tuple(layer for layer in layers.values() if layer is not None), complete)
+    named = {step.record.layer for step in steps}
+    return CacheDocument(
+        tuple(steps), tuple(layer for layer in layers.values() if layer is not None and layer.id in named), complete
+    )
 
 
 def join(documents: Sequence[CacheDocument]) -> CacheDocument:

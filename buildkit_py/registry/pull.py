@@ -133,6 +133,20 @@ def keep(store: Store, chosen: Chosen, origin_of: Callable[[Descriptor], Origin 
             blobs.put(data)
 
 
+def is_noted(store: Store, diff_id: str) -> bool:
+    """Whether the store has the layer of images whose tar has that digest, or knows where it can be had."""
+    name = diff_id.removeprefix("sha256:")
+    meta = store.layers.get(name)
+    return meta is not None and _is_of_images(meta, diff_id) and store.layers.present(name)
+
+
+def _is_of_images(meta: LayerMeta, diff_id: str) -> bool:
+    """Whether a layer that is called as one of images is one. What an older pybuild took from another machine's cache
+    may be called so, too.
+    """
+    return (meta.content, meta.diff_id) == (meta.id, diff_id)
+
+
 def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | None) -> None:
     """Make a pulled layer known to the store: id and content are the hex of its diff_id."""
     if not is_sha256(diff_id):
@@ -142,6 +156,9 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
     blob = LayerBlob(diff_id, layer.digest, layer.size, layer.media_type)
     layers = store.layers
     known = layers.add(meta, blob=(origin.ORIGIN, blob))
+    if not _is_of_images(known, diff_id):
+        layers.delete(name)
+        known = layers.add(meta, blob=(origin.ORIGIN, blob))
     if known.origin[:1] == meta.origin and layers.described(name, origin.ORIGIN) == blob:
         return
     with layers.lock(name):

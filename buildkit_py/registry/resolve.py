@@ -21,7 +21,7 @@ from buildkit_py.image.platform import Platform
 from buildkit_py.image.reference import Reference
 from buildkit_py.record import Record
 from buildkit_py.registry.origin import Origin
-from buildkit_py.registry.pull import Chosen, choose, keep
+from buildkit_py.registry.pull import Chosen, choose, is_noted, keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,11 +182,9 @@ def _load_manifest(store: Store, name: str, digest: str, wanted: Platform | None
     pairs = list(zip(chosen.document.diff_ids, found.layers, strict=False))
     if len(pairs) != len(found.layers) or len(pairs) != len(chosen.document.diff_ids):
         return None
-    layers = store.layers
-    for diff_id, layer in pairs:
-        if not layers.present(diff_id.removeprefix("sha256:")) and not store.blobs.has(layer.digest):
-            return None
-    missing = [pair for pair in pairs if not layers.present(pair[0].removeprefix("sha256:"))]
+    missing = [(diff_id, layer) for diff_id, layer in pairs if not is_noted(store, diff_id)]
+    if not all(store.blobs.has(layer.digest) for _, layer in missing):
+        return None
     if missing:
         keep(store, chosen, lambda layer: None)
     return _resolved(name, chosen)

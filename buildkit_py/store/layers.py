@@ -135,7 +135,7 @@ class Layers:
 
         `diff` is a finished directory on this filesystem, which is moved; so is
         `patch`, which `patch_of` made ready. A layer that exists already is kept, and gets what it
-        lacks of the tree, the blob, `diff_id` and `origin`.
+        lacks of the tree, the blob, `diff_id` and `origin`; not the blob of another tar, which has other times.
         """
         path = self.path(meta.id)
         while True:
@@ -144,6 +144,8 @@ class Layers:
                 return meta
             if existing is not None:
                 break
+        if blob is not None and existing.diff_id and existing.diff_id != blob[1].diff_id:
+            blob = None
         filled = existing.replace(
             diff_id=existing.diff_id or meta.diff_id,
             origin=existing.origin or meta.origin,

@@ -21,7 +21,8 @@ from buildkit_py.store.chain import chain, layer_id
 from buildkit_py.store.layers import LayerBlob
 from buildkit_py.store.records import ELSEWHERE, StepRecord
 
-LAYER, CONTENT, OTHER, BASE = (key_of(name) for name in ("layer", "content", "key", "base"))
+CONTENT, OTHER, BASE = (key_of(name) for name in ("content", "key", "base"))
+LAYER = layer_id("", CONTENT)  # of a linked COPY
 DIGEST = "sha256:" + "a" * 64
 OP = ("run", ("sh", "-c", "x"), b"\0\xff", None, True, 7, "\udcff")
 
@@ -96,6 +97,8 @@ def layer(value: dict[str, Any]) -> dict[str, Any]:
         lambda value: layer(value).update(diffId=""),
         lambda value: layer(value).update(blobSize=-1),
         lambda value: layer(value).update(size=1 << 63),
+        lambda value: layer(value).update(created=1 << 33),
+        lambda value: step(value).update(created=1 << 33),
         lambda value: layer(value).update(entries="3"),
         lambda value: layer(value).update(empty=1),
         lambda value: layer(value).update(variant="../x"),
@@ -216,7 +219,10 @@ def test_what_signatures_are_over_stays_as_it_is() -> None:
     """Else what was signed by another pybuild would be a stranger's."""
     found = document()
     wanted = "sha256:dd8e405dc7301c8fdd35c659dbcc99e476faf05a62965aab7b366a464b54ddbd"
-    assert digest_of(claim(found.steps[0], found.layers[0])) == wanted
+    # Whatever it says: this layer has a name that no document may give one.
+    layer = found.layers[0].replace(id=key_of("layer"))
+    record = found.steps[0].record.replace(layer=layer.id, snapshot=key_of("snapshot", BASE, layer.id))
+    assert digest_of(claim(found.steps[0].replace(record=record), layer)) == wanted
 
 
 # -- what follows from the rest
@@ -288,6 +294,18 @@ def test_what_does_not_follow_is_said() -> None:
         last.base_content,
     ]
     assert load(dump(other)) == other
+
+
+def test_a_layer_cannot_have_the_name_of_one_of_an_image() -> None:
+    """Such a step is left out, and one that says it has the same layer, wherever it stands."""
+    found = chain_of(("run", "a"), ("run", "b"), ("run", "c"))
+    value = json.loads(dump(found))
+    value["steps"][1]["layer"]["id"] = "b" * 64
+    value["steps"][2]["layer"] = 1
+    got = load(json.dumps(value).encode())
+    assert [one.record.definition for one in got.steps] == [found.steps[0].record.definition]
+    assert [one.id for one in got.layers] == [found.layers[0].id]
+    assert not got.complete
 
 
 def test_steps_that_share_a_layer_describe_it_once() -> None:

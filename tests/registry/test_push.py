@@ -17,6 +17,7 @@ from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.push import push
 from buildkit_py.registry.resolve import ImageResolver
 from buildkit_py.store.gc import prune
+from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
 from tests.fake_registry import fake_registry, once
 from tests.images import sample
@@ -144,6 +145,33 @@ def test_an_image_that_claims_the_layer_of_another_does_no_harm_to_it(
             push(store, client, str(liar), reference.parse(f"{registry}/liar:1"))
         ImageResolver(store, lambda: client).resolve(f"{source.address}/app", "linux/amd64", pull=True)
         push(store, client, true.digest, reference.parse(f"{registry}/app:1"))
+
+
+@pytest.mark.attack("R2")
+def test_a_layer_that_only_is_called_as_one_of_an_image_is_not_taken_for_it(store: Store, client: Client) -> None:
+    """As an older pybuild took from the cache of another machine: with files, and whatever digests that said."""
+    image, evil = sample({"a": b"1"}), "sha256:" + "e" * 64
+    layer = image.diff_ids[0][7:]
+    image.put(store)
+    with fake_registry() as source:
+        source.add(image)
+        for content, diff_id in (("c" * 64, image.diff_ids[0]), (layer, evil), ("c" * 64, evil)):
+            with store.work_dir("unpack") as work:
+                os.mkdir(work.path + "/diff")
+                Path(work.path, "diff", "evil").touch()
+                store.layers.delete(layer)
+                store.layers.add(LayerMeta(layer, content, diff_id=diff_id), work.path + "/diff")
+            name = f"{source.address}/app"
+            if diff_id == evil:
+                store.images.set(f"{name}:latest", image.digest)  # it is known here, and found without a registry
+            assert ImageResolver(store, lambda: client).resolve(name, "linux/amd64").layers == (layer,)
+            assert store.layers.tree(layer) is None
+            assert store.layers.get(layer) == LayerMeta(
+                layer,
+                layer,
+                diff_id=image.diff_ids[0],
+                origin=store.layers.get(layer).origin,  # type: ignore[union-attr]
+            )
 
 
 def test_a_damaged_blob_is_not_pushed(registry: str, store: Store, client: Client) -> None:

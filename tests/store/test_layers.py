@@ -62,6 +62,17 @@ def test_an_existing_layer_is_kept_and_gets_what_it_lacks(store: Store) -> None:
     assert Path(other, "file").read_text() == "two"  # left to its work dir
 
 
+def test_a_blob_of_another_tar_is_not_the_layers(store: Store) -> None:
+    """A step that ran again wrote the same files at another time: the image goes on with the earlier times."""
+    one, two = (LayerBlob("sha256:" + digit * 64, store.blobs.put(digit.encode()), 1, TAR) for digit in "12")
+    meta = META.replace(diff_id=one.diff_id)
+    store.layers.add(meta, tree(store), ("zstd", one))
+    assert store.layers.add(META.replace(diff_id=two.diff_id), "", ("gzip", two)) == meta
+    assert store.layers.variants(ID) == ["zstd"]
+    store.layers.add(meta, "", ("gzip", two.replace(diff_id=one.diff_id)))
+    assert store.layers.variants(ID) == ["gzip", "zstd"]
+
+
 def test_a_patch_lies_on_the_tree_of_another_layer(store: Store) -> None:
     under = add_layer(store, "older")
     patch = add_patched(store, "newer", under)
