@@ -187,21 +187,6 @@ def test_what_a_stage_has_of_large_files_is_read_once(world: World, base_layout:
     assert any("COPY --from" in name for name in ran)
 
 
-def test_what_ran_again_and_is_packed_otherwise_is_found_after_a_crash(project: World, base_layout: Path) -> None:
-    """Two runs that wrote the same at other times, and blobs of both: when the files are lost each is good for them."""
-    text = "FROM busybox\nRUN echo hi > /f\n"
-    project.write({"Dockerfile": text})
-    build(project, base_layout, "-o", "type=oci,dest=one.tar")
-    time.sleep(1.2)
-    build(project, base_layout, "--no-cache", "-o", "type=oci,dest=two.tar,compression=gzip")
-    # As the machine went down: unpacked layers of late are dropped.
-    (project.store / "boot").write_text("0-0-0-0-0 0\n0-0-0-0-0 0\n")
-    project.write({"Dockerfile": text + "RUN ls -l /f\n"})
-    done = project.build("--build-context", f"busybox=oci-layout://{base_layout}")
-    assert len(project.ran(done)) == 1
-    assert "cannot be had" not in done.stderr
-
-
 @pytest.mark.parametrize("files", [3, 600])
 def test_times_that_few_clocks_reach(world: World, files: int) -> None:
     """After 2262 and before 1677 the nanoseconds since 1970 need more than 64 bits."""
