@@ -13,6 +13,7 @@ import os
 import stat
 import time
 
+from buildkit_py.image.overlay_marks import USER
 from buildkit_py.store.scan import COARSE_TICK, packed
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ _ALONE, _WAITING, _TOGETHER = 2_000, 8, 8
 
 
 def xattrs_of(path: str) -> Xattrs:
-    """The extended attributes that travel with a file: the user's own and file capabilities."""
+    """The extended attributes that travel with a file: the user's own and file capabilities, and no overlay's."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
@@ -45,6 +46,8 @@ def xattrs_of(path: str) -> Xattrs:
     if not names:
         return ()
     kept = sorted(name for name in names if name.startswith("user.") or name == "security.capability")
+    if kept and any(name.startswith(USER) for name in kept):
+        kept = [name for name in kept if not name.startswith(USER)]
     found = []
     for name in kept:
         try:

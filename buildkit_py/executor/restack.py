@@ -7,7 +7,8 @@ import stat
 
 from buildkit_py.executor.copy_select import only
 from buildkit_py.image.entry import DIR
-from buildkit_py.image.overlay_diff import OVERLAY_XATTRS, diff, laid_over
+from buildkit_py.image.overlay_diff import diff, laid_over
+from buildkit_py.image.overlay_marks import prefix
 from buildkit_py.patterns import IgnoreRules
 
 TYPE_CHECKING = False
@@ -55,5 +56,5 @@ def merge_new_directories(upper: str, base: Union) -> None:
                 continue
             real = f"{upper}/{inner}"
             for mark in os.listxattr(real):
-                if mark.startswith(OVERLAY_XATTRS) and mark.endswith(".opaque"):
+                if mark == prefix() + "opaque":
                     os.removexattr(real, mark)

@@ -174,6 +174,12 @@ class Mounts:
                 )
             return
         if mount.env:
+            if b"\0" in value:
+                raise BuildfileError(
+                    f"the secret `{mount.id}` has a NUL byte in it, which no variable can have",
+                    at=self._step.position,
+                    hint="mount it as a file: --mount=type=secret without env=",
+                )
             self.env.append((mount.env, value.decode("utf-8", "surrogateescape")))
         if mount.target:
             mode = mount.mode if mount.mode >= 0 else 0o400

@@ -13,7 +13,8 @@ import os
 from buildkit_py.errors import SourceError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.image.limits import NAME_MAX, PATH_MAX
-from buildkit_py.image.overlay_diff import CAPABILITY, OVERLAY_XATTRS
+from buildkit_py.image.overlay_diff import CAPABILITY
+from buildkit_py.image.overlay_marks import OVERLAY_XATTRS
 from buildkit_py.image.tar_reader import (
     BLOCK_DEVICE,
     CHARACTER,

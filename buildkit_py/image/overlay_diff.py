@@ -19,8 +19,8 @@ from buildkit_py.errors import StoreError
 from buildkit_py.image.content import hash_file
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT, Entry
 from buildkit_py.image.order import in_order
+from buildkit_py.image.overlay_marks import OVERLAY_XATTRS, prefix
 
-OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
 CAPABILITY = "security.capability"
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -145,9 +145,12 @@ def read_xattrs(path: str, names: list[str]) -> tuple[tuple[tuple[str, bytes], .
     """
     kept: list[tuple[str, bytes]] = []
     marks: dict[str, bytes] = {}
+    mark = prefix()
     for name in names:
-        if name.startswith(OVERLAY_XATTRS):
+        if name.startswith(mark):
             marks[name.partition(".overlay.")[2]] = os.getxattr(path, name, follow_symlinks=False)
+        elif name.startswith(OVERLAY_XATTRS):
+            continue
         elif name == CAPABILITY or name.startswith("user."):
             kept.append((name, os.getxattr(path, name, follow_symlinks=False)))
     kept.sort()

@@ -17,6 +17,7 @@ from buildkit_py.errors import ContextError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
 from buildkit_py.image.order import in_order, sorted_names
 from buildkit_py.image.overlay_diff import read_xattrs
+from buildkit_py.image.overlay_marks import prefix
 from buildkit_py.named_tuple import namedtuple
 
 TYPE_CHECKING = False
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 Node = namedtuple("Node", ("path", "kind", "stat", "real"))
 
 _MAX_LINKS = 40
-_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
-_WHITEOUT = ("trusted.overlay.whiteout", "user.overlay.whiteout")
 # Of the host's root: what the kernel makes up there is no part of a filesystem.
 _MADE_UP = frozenset(("/proc", "/sys", "/dev"))
 _KINDS = {
@@ -222,12 +221,12 @@ def _is_whiteout(st: os.stat_result, real: str) -> bool:
     if stat.S_ISCHR(st.st_mode):
         return st.st_rdev == 0
     if stat.S_ISREG(st.st_mode) and st.st_size == 0:
-        return any(_xattr(real, name) is not None for name in _WHITEOUT)
+        return _xattr(real, prefix() + "whiteout") is not None
     return False
 
 
 def _is_opaque(real: str) -> bool:
-    return any(_xattr(real, name) == b"y" for name in _OPAQUE)
+    return _xattr(real, prefix() + "opaque") == b"y"
 
 
 def _xattr(real: str, name: str) -> bytes | None:

@@ -304,6 +304,8 @@ def environment(spec: SandboxSpec, user: passwd.User) -> dict[bytes, bytes]:
     for name, value in spec.env:
         if not name or "=" in name:
             raise SetupFailure("set the environment: not a variable's name", 0, name)
+        if "\0" in value:  # which is not shown: it may be a secret
+            raise SetupFailure("set the environment: a value has a NUL character", 0, name)
         env[encode(name)] = encode(value)
     env.setdefault(b"HOME", user.home)
     return env

@@ -12,6 +12,10 @@ import os
 from buildkit_py.sandbox import syscalls
 from buildkit_py.sandbox.failure import SetupFailure, stage
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 _MAX_FILE = 64 << 20
 _MAX_ID = (1 << 31) - 1
 
@@ -55,7 +59,8 @@ def look_up(root: int, user: str) -> User:
     elif found:
         for fields in _entries(root, b"etc/group", 4):
             line_gid = _number(fields[2])
-            if line_gid is not None and found in fields[3].split(b","):
+            # Of its members as a text, for there may be millions.
+            if line_gid is not None and b"," not in found and b",%s," % found in b",%s," % fields[3]:
                 groups.append(line_gid)
     if not (0 <= uid <= _MAX_ID and 0 <= gid <= _MAX_ID):
         raise SetupFailure(f"user {user} is out of range: ids go from 0 to {_MAX_ID}")
@@ -81,30 +86,41 @@ def _number(text: str | bytes) -> int | None:
     return None
 
 
-def _entries(root: int, path: bytes, width: int) -> list[list[bytes]]:
-    """The lines of a colon-separated file with at least the id fields; nothing if there is no such file."""
+def _entries(root: int, path: bytes, width: int) -> Iterator[list[bytes]]:
+    """The lines of a colon-separated file with at least the id fields, one by one, for the image may have millions.
+
+    Nothing if there is no such file.
+    """
+    data = _read(root, path)
+    begin = 0
+    while begin < len(data):
+        end = data.find(b"\n", begin)
+        end = len(data) if end < 0 else end
+        if not data.startswith(b"#", begin, end):
+            fields = data[begin:end].split(b":", width)
+            if len(fields) >= 3:
+                yield fields[:width] + [b""] * (width - len(fields))
+        begin = end + 1
+
+
+def _read(root: int, path: bytes) -> bytes:
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY  # a FIFO in the image must not block us
     try:
         fd = syscalls.openat2(root, path, flags, syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS)
     except (FileNotFoundError, NotADirectoryError):
-        return []
+        return b""
     except OSError as error:
         raise SetupFailure("read the image's file", error.errno or 0, f"/{path.decode()}") from error
     try:
         status = os.fstat(fd)
         if status.st_mode & 0o170000 != 0o100000:
-            return []
+            return b""
         if status.st_size > _MAX_FILE:
             raise SetupFailure("read the image's file: it is larger than 64 MiB", 0, f"/{path.decode()}")
         with stage("read the image's file", path):
-            data = b""
+            data = bytearray()
             while len(data) <= _MAX_FILE and (chunk := os.read(fd, 1 << 20)):
                 data += chunk
+            return bytes(data)
     finally:
         os.close(fd)
-    out = []
-    for line in data.split(b"\n"):
-        fields = line.split(b":")
-        if len(fields) >= 3 and not line.startswith(b"#"):
-            out.append(fields + [b""] * (width - len(fields)))
-    return out

@@ -50,6 +50,15 @@ RUN echo "${S-unset}" > /after
     }
 
 
+def test_a_secret_that_no_variable_can_have_is_not_shown(world: World, base_layout: Path) -> None:
+    world.write({"secret": b"a\0bcdefgh"})
+    world.write({"Dockerfile": f"FROM oci-layout://{base_layout}\nRUN --mount=type=secret,id=s,env=S true\n"})
+    done = world.build("--secret=id=s,src=secret", ok=False)
+    assert done.returncode == 3
+    assert "Dockerfile:2:1: the secret `s` has a NUL byte in it" in done.stderr
+    assert "bcdefgh" not in done.stderr
+
+
 def test_targets_that_were_made_for_mounts_are_not_left(world: World, base_layout: Path) -> None:
     world.write({"a": "a"})
     mounts = ("type=cache,target=c/d", "type=tmpfs,target=/n/e/w", "type=bind,source=a,target=/etc/a")

@@ -242,6 +242,15 @@ def test_a_change_within_one_tick_of_the_scan_is_noticed(root: Path) -> None:
         assert found.digest is None, "nothing is known of a file that fresh"
 
 
+def test_marks_of_overlays_do_not_travel(root: Path) -> None:
+    """As a rootless engine leaves them with its files: in a layer they would hide what lies below."""
+    for path in (root / "src", root / "src" / "a.py"):
+        os.setxattr(path, "user.overlay.opaque", b"y")
+        os.setxattr(path, "user.x", b"1")
+    for ask in (lambda tree: {entry.path: entry for entry in tree.walk("")}, lambda tree: {"src": tree.lookup("src")}):
+        assert ask(ContextTree(str(root)))["src"].xattrs == (("user.x", b"1"),)
+
+
 def test_attributes_that_change_within_one_tick_of_the_scan_are_noticed(root: Path) -> None:
     """As on a kernel whose times move with the tick only: the file has the stamp that it had when it was seen."""
     target = root / "src" / "a.py"

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import StoreError
+from buildkit_py.image import overlay_marks
 from buildkit_py.image.entry import DIR, FIFO, FILE, HARDLINK, SYMLINK, WHITEOUT
 from buildkit_py.image.overlay_diff import diff
+from buildkit_py.image.overlay_marks import prefix
+from buildkit_py.image.union import Union
 from tests.image.layers import AS_ROOT
 from tests.needs import need
 
@@ -56,7 +59,9 @@ def in_overlay(way: str, tmp: Path, program: str) -> Path:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_kind_of_change(way: str, tmp_path: Path) -> None:
+def test_every_kind_of_change(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "userns":  # which root looks into here
+        monkeypatch.setattr(overlay_marks, "_known", overlay_marks.USER)
     (tmp_path / "lower").mkdir()
     lower(tmp_path / "lower")
     upper = in_overlay(way, tmp_path, CHANGES)
@@ -114,17 +119,33 @@ def test_a_layer_keeps_user_xattrs_and_capabilities_only(tmp_path: Path) -> None
 
 def test_the_xattr_form_of_whiteouts(tmp_path: Path) -> None:
     (tmp_path / "dir").mkdir()
-    os.setxattr(tmp_path / "dir", "user.overlay.opaque", b"x")
+    os.setxattr(tmp_path / "dir", prefix() + "opaque", b"x")
     (tmp_path / "dir" / "gone").touch()
-    os.setxattr(tmp_path / "dir" / "gone", "user.overlay.whiteout", b"")
+    os.setxattr(tmp_path / "dir" / "gone", prefix() + "whiteout", b"")
     directory, gone = diff(str(tmp_path), hash_files=False)
     assert (directory.opaque, gone.kind) == (False, WHITEOUT)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root of the machine has another kind of mark")
+@pytest.mark.parametrize("mark", ["opaque", "whiteout", "redirect"])
+def test_what_another_kind_of_mount_takes_for_a_mark_is_none(tmp_path: Path, mark: str) -> None:
+    """Nor is it an attribute of the layer: where that comes next it may be one."""
+    for layer in ("lower", "upper"):
+        (tmp_path / layer / "dir").mkdir(parents=True)
+        (tmp_path / layer / "dir" / layer).touch()
+    for path in (tmp_path / "upper" / "dir", tmp_path / "upper" / "dir" / "upper"):
+        os.setxattr(path, f"user.overlay.{mark}", b"y")
+    directory, file = diff(str(tmp_path / "upper"), hash_files=False)
+    assert (directory.opaque, directory.xattrs) == (False, ())
+    assert (file.kind, file.xattrs) == (FILE, ())
+    both = Union((str(tmp_path / "lower"), str(tmp_path / "upper")))
+    assert {entry.path: entry.kind for entry in both.walk("dir")} == {"lower": FILE, "upper": FILE}
 
 
 @pytest.mark.parametrize("mark", ["redirect", "metacopy"])
 def test_what_would_lose_files_is_refused(tmp_path: Path, mark: str) -> None:
     (tmp_path / "f").touch()
-    os.setxattr(tmp_path / "f", f"user.overlay.{mark}", b"/elsewhere")
+    os.setxattr(tmp_path / "f", prefix() + mark, b"/elsewhere")
     with pytest.raises(StoreError, match="recorded f as moved or half-copied"):
         diff(str(tmp_path), hash_files=False)
 

@@ -88,6 +88,7 @@ def test_set_up_failures_name_stage_and_place(box: Box) -> None:
     assert (result.error, result.at) == ("cannot enter the working directory: not a directory", "/etc/passwd")
     result = box.sh("true", env=(("A=B", "c"),))
     assert result.error == "set the environment: not a variable's name (A=B)"
+    assert box.run("true", env=(("A", "hu\0sh"),)).error == "set the environment: a value has a NUL character (A)"
     assert box.sh("true", network="bridge").error == "connect to a network: there is no network bridge"
     result = box.run("a\0b")
     assert "NUL" in result.error

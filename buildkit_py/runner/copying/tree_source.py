@@ -13,7 +13,8 @@ import stat
 
 from buildkit_py.errors import ContextError, UsageError
 from buildkit_py.image.entry import BLOCK, CHAR, DIR, FIFO, FILE, HARDLINK, SYMLINK, Entry
-from buildkit_py.image.overlay_diff import CAPABILITY, OVERLAY_XATTRS
+from buildkit_py.image.overlay_diff import CAPABILITY
+from buildkit_py.image.overlay_marks import OVERLAY_XATTRS
 from buildkit_py.sandbox import syscalls
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ import os
 from buildkit_py.errors import StoreError
 from buildkit_py.image.entry import CHAR, DIR, FILE, WHITEOUT, Entry
 from buildkit_py.image.order import in_order
-from buildkit_py.image.overlay_diff import OVERLAY_XATTRS
+from buildkit_py.image.overlay_marks import prefix
 from buildkit_py.runner.copying.tree_source import TreeSource
 
 
@@ -37,7 +37,7 @@ def _in_a_layer(entry: Entry, fd: int, upper: str) -> Entry:
     if entry.kind not in (FILE, DIR):
         return entry
     place = f"/proc/self/fd/{fd}"
-    names = [name for name in os.listxattr(place) if name.startswith(OVERLAY_XATTRS)]
+    names = [name for name in os.listxattr(place) if name.startswith(prefix())]
     marks = {name.partition(".overlay.")[2]: os.getxattr(place, name) for name in names}
     if "redirect" in marks or "metacopy" in marks:
         raise StoreError(f"`{entry.path}` was written by an overlay with features that pybuild does not use", at=upper)
