@@ -49,6 +49,15 @@ class _Resolver:
         return Resolved(found.reference, found.digest, found.platform, found.layers, found.document)
 
 
+def _network(asked: str, configured: str) -> str:
+    """The network of each Run that asks for none itself.
+
+    That there is none is part of its key: what a command made without one must not be taken for what it makes with one.
+    The isolated one and the machine's reach the same world, and a build is the same on machines that differ in that.
+    """
+    return "none" if asked == "default" and configured == "none" else asked
+
+
 def targets(
     request: BuildRequest, session: Session, witness: Witness, ahead: Ahead, pins: ImagePins, *, testing: bool = False
 ) -> tuple[Target, ...]:
@@ -63,7 +72,7 @@ def targets(
         build_args=request.build_args,
         build_contexts=request.build_contexts,
         platform=request.platform,
-        network=request.network,
+        network=_network(request.network, session.config.network),
         allow=request.allow + (HOST_NETWORK,) * ("host" in (request.network, session.config.network)),
         hosts=request.hosts,
         no_cache=request.no_cache,

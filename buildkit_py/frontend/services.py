@@ -152,7 +152,9 @@ def check_step(settings: Settings, network: str, names: Iterable[str], position:
         raise BuildfileError(
             f"on the network `{wanted}` a step does not reach its services ({', '.join(names)})",
             at=position,
-            hint="without `network` a step with services is on the isolated network, which they are on",
+            hint="without `network` a step with services is on the isolated network, which they are on"
+            if network != "default"
+            else "--network=none, PYBUILD_NETWORK or `network` of the configuration says so; services need `isolated`",
         )
     if (own := settings.hostname.lower()) in names:
         raise BuildfileError(

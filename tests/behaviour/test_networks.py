@@ -58,6 +58,24 @@ def project(world: World, base_layout: Path) -> World:
     return world
 
 
+def test_what_was_made_without_a_network_is_not_taken_for_what_is_made_with_one(
+    project: World, base_layout: Path
+) -> None:
+    """Also where the environment or the configuration, and no option, says that there is none."""
+    project.write({"Dockerfile": f"FROM oci-layout://{base_layout}\nRUN ls /sys/class/net | wc -l > /net\n"})
+
+    def ran(network: str) -> int:
+        return len(project.ran(project.build(PYBUILD_NETWORK=network)))
+
+    assert [ran(network) for network in ("none", "", "isolated", "none")] == [1, 1, 0, 0]
+    config = project.top / "home" / ".config" / "pybuild"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text('[build]\nnetwork = "none"\n')
+    config.parent.parent.chmod(0o755)
+    project.write({"Dockerfile": f"FROM oci-layout://{base_layout}\nRUN ls /sys/class/net | wc -l > /again\n"})
+    assert [ran(network) for network in ("", "isolated", "none")] == [1, 1, 0]
+
+
 def _build(project: World, steps: str, base_layout: Path, *options: str, ok: bool = True, **env: str) -> str:
     project.write({"Dockerfile": f"FROM busybox\n{steps}"})
     done = project.build("--no-cache", "--build-context", f"busybox=oci-layout://{base_layout}", *options, ok=ok, **env)

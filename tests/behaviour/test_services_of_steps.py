@@ -415,7 +415,8 @@ def test_an_isolated_network_is_asked_for_whatever_the_others_have(project: Worl
     assert " hello\n" in build(project, busybox, step.format(1), PYBUILD_NETWORK="host")
     assert " hello\n" in build(project, busybox, step.format(2), "--network=host", "--allow=network.host")
     said = build(project, busybox, step.format(3), ok=False, PYBUILD_NETWORK="none")
-    assert "services need the isolated network, and this build's network is `none`" in said
+    assert "on the network `none` a step does not reach its services (web)" in said
+    assert "PYBUILD_NETWORK or `network` of the configuration says so" in said
 
 
 def test_a_shell_has_the_services_of_its_step(project: World, busybox: str) -> None:
