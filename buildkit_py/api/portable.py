@@ -56,7 +56,9 @@ class PortableCaches:
             from buildkit_py.portable.imports import Imports, Shelf
 
             shelves = [Shelf(self._place(spec), self._authority.trust(spec.trust)) for spec in self._request.cache_from]
-            self._imports = Imports(self._session.store, shelves, self._emit)
+            self._imports = Imports(
+                self._session.store, shelves, self._emit, has_one_id=self._session.identity.single_id
+            )
         return self._imports
 
     def mounts(self) -> PortableMounts:

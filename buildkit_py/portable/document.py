@@ -228,6 +228,7 @@ def _plain_step(step: CachedStep) -> dict[str, Any]:
         "contentKey": record.content,
         "base": step.base,
         "parts": _plain(record.parts),
+        **({"owners": record.owners} if record.owners else {}),
     }
 
 
@@ -251,7 +252,8 @@ def _written_step(step: CachedStep, layer: CachedLayer, before: Before) -> dict[
         value["contentKey"] = record.content
     if record.sources != before.read_key(sources):
         value["reads"] = record.sources
-    value.update({key: text for key, text in (("text", record.text), ("signature", _signature(step))) if text})
+    rare = (("text", record.text), ("owners", record.owners), ("signature", _signature(step)))
+    value.update({key: text for key, text in rare if text})
     return value
 
 
@@ -280,6 +282,7 @@ def _step(value: dict[str, Any], before: Before, layers: dict[str, CachedLayer])
         parts=(("op", op), ("base", ground.definition, below), ("sources", sources)),
         sources=_either(value, "reads", before.read_key(sources)),
         signature=strict_json.text(value, "signature", _STEP) or ELSEWHERE,
+        owners=strict_json.text(value, "owners", _STEP),
         **_read(_SAID_FIELDS, value, _STEP),
     )
     return CachedStep(record, ground.snapshot, ground.content)

@@ -8,6 +8,7 @@ from buildkit_py.portable.document import SMALL, CachedLayer, CacheDocument, Cac
 from buildkit_py.portable.follow import defines
 from buildkit_py.registry import origin as origins
 from buildkit_py.store.chain import content_of
+from buildkit_py.store.owners import ONE_ID, bound
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ def gather(
     be. What stands on this machine's own root (`impure`) is left out, and so
     is what has no record (any more). Raises what `blob_of` raises.
     """
+    made_here = ONE_ID if bound(store) == ONE_ID else ""
     steps: list[CachedStep] = []
     layers: dict[str, CachedLayer | None] = {}
     for definition, snapshot in results:
         record = store.records.get(definition)
         if record is None or not record.layer or not snapshot:
             continue
+        if made_here and not record.signature:
+            record = record.replace(owners=made_here)
         step = _step(store, record, store.snapshots.parent(snapshot))
         if step is None:
             continue

@@ -64,10 +64,20 @@ class _Entry:
 class Imports:
     """Implements the solver's `Elsewhere` over several places, of which the first that has a record gives it.
 
-    Shared by threads.
+    `has_one_id`: no user id but one exists here. Of others who have no more the records are taken there only: under
+    the same keys they have files without owners. Shared by threads.
     """
 
-    def __init__(self, store: Store, shelves: Sequence[Shelf], emit: Emit, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        store: Store,
+        shelves: Sequence[Shelf],
+        emit: Emit,
+        patience: float = PATIENCE,
+        *,
+        has_one_id: bool = False,
+    ) -> None:
+        self._has_one_id = has_one_id
         self._store = store
         self._shelves = shelves
         self._emit = emit
@@ -186,7 +196,8 @@ class Imports:
             self._ops.add(key_of("op", record.parts[0][1]))
 
     def _admitted(self, shelf: Shelf, found: document.CacheDocument) -> document.CacheDocument:
-        """A document without the records of strangers; that there are some is told."""
+        """A document without the records of strangers, and of those without ids; that there are some is told."""
+        found = self._owned(shelf, found)
         steps = [step for step in found.steps if shelf.trust.admits(step.record.signature)]
         strangers, count = len(found.steps) - len(steps), len(found.steps)
         if not strangers:
@@ -195,6 +206,20 @@ class Imports:
         whole = f"the cache {name} is not used: it is not signed {whom}"
         some = f"of the cache {name}, {strangers} of {count} records are not used: they are not signed {whom}"
         self._emit(Notice("warning", whole if strangers == count else some))
+        return document.only(found, steps)
+
+    def _owned(self, shelf: Shelf, found: document.CacheDocument) -> document.CacheDocument:
+        steps = [step for step in found.steps if self._has_one_id or not step.record.owners]
+        if len(steps) == len(found.steps):
+            return found
+        self._emit(
+            Notice(
+                "warning",
+                f"of the cache {shelf.place.name}, {len(found.steps) - len(steps)} of {len(found.steps)} records are"
+                " not used: who made them has a single user id, and their files have no owners",
+                hint="give that user a range of ids in /etc/subuid and /etc/subgid",
+            )
+        )
         return document.only(found, steps)
 
     def _proven(self, shelf: Shelf, found: document.CacheDocument) -> document.CacheDocument:

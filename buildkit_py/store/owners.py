@@ -19,21 +19,34 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
+_LONGEST = 4096  # bytes of the file
+# With no user id but one, everything that a step wrote belongs to that.
+ONE_ID = "one id"
 
-def bind(store: Store, owners: str) -> None:
-    """Note the mapping in a store that has none yet, or no layers. Raises `StoreError` if it was made under another."""
+
+def bound(store: Store) -> str:
+    """The mapping that a store was made under; "" for one that has none yet. Raises `StoreError`."""
     try:
-        found = read_regular(store.path("owners"), 4096) or b""
-        if found.decode("ascii", "replace") == owners:
-            return
-        if found and os.listdir(store.path("layers")):
-            raise StoreError(
-                f"the store was made with other user ids ({found.decode('ascii', 'replace')}; now: {owners})",
-                at=store.root,
-                hint="set PYBUILD_HOME to another directory, or empty this one with `pybuild cache prune --all`",
-            )
+        return (read_regular(store.path("owners"), _LONGEST) or b"").decode("ascii", "replace")
     except ValueError as problem:
         raise StoreError(f"the store's owners cannot be read: {problem}", at=store.path("owners")) from problem
     except OSError as problem:
         raise store_error(problem, store.root, "read the store") from problem
+
+
+def bind(store: Store, owners: str) -> None:
+    """Note the mapping in a store that has none yet, or no layers. Raises `StoreError` if it was made under another."""
+    found = bound(store)
+    if found == owners:
+        return
+    try:
+        is_empty = not found or not os.listdir(store.path("layers"))
+    except OSError as problem:
+        raise store_error(problem, store.root, "read the store") from problem
+    if not is_empty:
+        raise StoreError(
+            f"the store was made with other user ids ({found}; now: {owners})",
+            at=store.root,
+            hint="set PYBUILD_HOME to another directory, or empty this one with `pybuild cache prune --all`",
+        )
     store.work.write(store.path("owners"), owners.encode("ascii"))

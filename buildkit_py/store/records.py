@@ -39,7 +39,8 @@ class StepRecord(Record):
     how long it ran, `bytes` how large the layer is, `created` when (seconds since 1970), `tool` by what.
     `sources` is one name for the filesystems of other steps that it read, "" where it is not known.
     `maker` is the machine or the run of a CI that it was made by. `signature` is "" for what was made here; what
-    came with a portable cache has the one that it came with there, or `ELSEWHERE`.
+    came with a portable cache has the one that it came with there, or `ELSEWHERE`. `owners` is `owners.ONE_ID` where
+    that was made with a single user id, "" elsewhere and for what was made here.
     """
 
     key: str
@@ -58,6 +59,7 @@ class StepRecord(Record):
     sources: str = ""
     maker: str = ""
     signature: str = ""
+    owners: str = ""
 
 
 class Records:

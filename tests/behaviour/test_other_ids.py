@@ -44,6 +44,38 @@ def test_one_id_and_a_range_share_no_results(world: World, base_layout: Path) ->
     assert done.returncode not in (0, 70)
 
 
+def test_what_has_no_owners_does_not_travel_to_who_has_ids(world: World, base_layout: Path) -> None:
+    """Under equal keys their files are others; who has no more ids takes it, and what it took goes on saying so."""
+    world.write({"Dockerfile": "FROM busybox\nCOPY --chown=7:8 a /\nRUN cp -a /a /b\n", "a": "a"})
+    argv = ("build", "--progress=plain", "--build-context", f"busybox=oci-layout://{base_layout}", ".")
+    to, source = "--cache-to=type=local,dest=cache{}", "--cache-from=type=local,src=cache{}"
+
+    def machine(name: str) -> None:
+        world.env["PYBUILD_HOME"] = str(world.top / f"machine-{name}")
+
+    machine("one")
+    first = _with_one_id(world, *argv, to.format(1))
+    assert first.returncode == 0, first.stderr
+    machine("two")
+    second = _with_one_id(world, *argv, source.format(1), to.format(2))
+    assert (second.returncode, world.ran(second)) == (0, []), second.stderr
+    for number in (1, 2):
+        machine(f"three-{number}")
+        third = world.run(*argv, source.format(number), "-o", f"type=tar,dest={number}.tar")
+        assert len(world.ran(third)) == 2
+        assert "2 of 2 records are not used: who made them has a single user id" in third.stderr
+        with tarfile.open(world.project / f"{number}.tar") as files:
+            assert {name: (files.getmember(name).uid, files.getmember(name).gid) for name in "ab"} == {
+                "a": (7, 8),
+                "b": (7, 8),
+            }
+    # The other way they are taken.
+    world.run(*argv, to.format(3))
+    machine("four")
+    fourth = _with_one_id(world, *argv, source.format(3))
+    assert (fourth.returncode, world.ran(fourth)) == (0, []), fourth.stderr
+
+
 def test_lost_owners_are_said_once_and_the_image_keeps_them(world: World, base_layout: Path) -> None:
     text = "FROM busybox\nCOPY --chown=7:8 a b /\nRUN stat -c %u:%g /a /b > /owners\n"
     world.write({"Dockerfile": text, "a": "a", "b": "b"})

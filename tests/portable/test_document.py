@@ -19,6 +19,7 @@ from buildkit_py.portable.follow import Ground, defines
 from buildkit_py.portable.gather import join
 from buildkit_py.store.chain import chain, layer_id
 from buildkit_py.store.layers import LayerBlob
+from buildkit_py.store.owners import ONE_ID
 from buildkit_py.store.records import ELSEWHERE, StepRecord
 
 CONTENT, OTHER, BASE = (key_of(name) for name in ("content", "key", "base"))
@@ -58,6 +59,14 @@ def test_what_was_written_is_read_back() -> None:
 
 def test_equal_documents_have_equal_bytes() -> None:
     assert dump(load(dump(document()))) == dump(document())
+
+
+def test_that_there_was_one_id_is_said_and_signed() -> None:
+    found = document()
+    record = found.steps[0].record.replace(owners=ONE_ID)
+    other = found.replace(steps=(found.steps[0].replace(record=record),))
+    assert load(dump(other)) == other
+    assert claim(other.steps[0], other.layers[0]) != claim(found.steps[0], found.layers[0])
 
 
 def test_some_of_the_steps_have_their_layers_and_are_not_complete() -> None:
