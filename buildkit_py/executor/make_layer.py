@@ -10,11 +10,16 @@ from __future__ import annotations
 import os
 import time
 
+from buildkit_py.digest import key_of
+from buildkit_py.image.entry import HARDLINK, WHITEOUT
 from buildkit_py.record import Record
 from buildkit_py.store.chain import content_of, layer_id
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.layers import LayerBlob, LayerMeta
+from buildkit_py.store.scan import COARSE_TICK
 from buildkit_py.store.work import make_root
+
+_SECOND = 10**9
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,10 +64,12 @@ def from_directory(
     impure: bool,
     compression: str = "none",
     look: Callable[[Sequence[Entry]], None] | None = None,
+    began: int = 0,
 ) -> NewLayer:
     """The layer made of an overlay's upper directory, which becomes the store's. `base` is a snapshot.
 
-    `look` sees the entries before anything is made of them, and may raise. With a
+    `began` is when the step did (nanoseconds), 0 where that is not known. `look`
+    sees the entries before anything is made of them, and may raise. With a
     `compression` it is packed, too, by the same read of its files that takes the
     digests. That is for a layer on which nothing waits.
     """
@@ -76,14 +83,15 @@ def from_directory(
         refuse_forged([entry._replace(source="") for entry in entries])
     if look is not None:
         look(entries)
+    times = _given_times(entries, began) if began else ""
     if compression == "none" or not entries:
         from buildkit_py.image.content import content_digest
 
-        meta = _meta(store, base, content_digest(entries), entries, impure)
+        meta = _meta(store, base, content_digest(entries), entries, impure, times=times)
         store.layers.add(meta, diff=upper)
     else:
         content, blob = _packed(store, entries, compression)
-        meta = _meta(store, base, content, entries, impure, blob.diff_id)
+        meta = _meta(store, base, content, entries, impure, blob.diff_id, times)
         store.layers.add(meta, diff=upper, blob=(compression, blob))
     return NewLayer(meta.id, meta.size)
 
@@ -202,11 +210,34 @@ def _packed(
     return packed.content, LayerBlob(packed.diff_id, packed.digest, packed.size, packed.media_type)
 
 
+def _given_times(entries: Sequence[Entry], began: int) -> str:
+    """One name for the times that a step gave its files itself, as `touch -d` and `tar` do; "" where it gave none.
+
+    What it wrote has the time of that, which is another one whenever it runs: were that part of a layer's name, a step
+    that comes to the same again would come to another image.
+    """
+    first, last = began - COARSE_TICK, time.time_ns() + COARSE_TICK
+    given = tuple(
+        [
+            (entry.path, entry.mtime // _SECOND)
+            for entry in entries
+            if not first <= entry.mtime <= last and entry.kind not in (HARDLINK, WHITEOUT)
+        ]
+    )
+    return key_of("times", given) if given else ""
+
+
 def _meta(
-    store: Store, base: str, content: str, entries: Sequence[Entry], impure: bool, diff_id: str = ""
+    store: Store,
+    base: str,
+    content: str,
+    entries: Sequence[Entry],
+    impure: bool,
+    diff_id: str = "",
+    times: str = "",
 ) -> LayerMeta:
     return LayerMeta(
-        id=layer_id(content_of(store, base), content),
+        id=layer_id(content_of(store, base), content, times),
         content=content,
         empty=not entries,
         entries=len(entries),
@@ -214,4 +245,5 @@ def _meta(
         diff_id=diff_id,
         impure=impure,
         created=int(time.time()),
+        times=times,
     )

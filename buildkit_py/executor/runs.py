@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from _thread import allocate_lock
 
 from buildkit_py.errors import PybuildError, SandboxError, StepFailed
@@ -105,6 +106,7 @@ class Runs:
             place.release()
 
     def _attempt(self, place: RunPlace, step_id: str, attempt: int, *, last: bool) -> tuple[make_layer.NewLayer, str]:
+        began = time.time_ns()
         with self._store.work_dir("run") as work:
             try:
                 text = self._command_and_save(place, step_id, work.path, again=attempt > 1)
@@ -116,7 +118,7 @@ class Runs:
                 self._gate.look(
                     text, f"what `{place.asked.step.name}` printed for its file to take", place.asked.step.position
                 )
-            return self.layer(place.asked, work.path), text
+            return self.layer(place.asked, work.path, began), text
 
     def _put_aside(self, held: Held, failed: StepFailed) -> None:
         """Hold what a step left that failed for good, or keep it. That this cannot be is a note of its failure."""
@@ -272,8 +274,8 @@ class Runs:
                 self._gate.masked(pump.masked, asked.step.position)
         return pump.text
 
-    def layer(self, asked: Asked, work: str) -> make_layer.NewLayer:
-        """What was written, as a layer. Raises `SecretLeaked`."""
+    def layer(self, asked: Asked, work: str, began: int = 0) -> make_layer.NewLayer:
+        """What was written since `began` (`from_directory`), as a layer. Raises `SecretLeaked`."""
         upper, below, gate = f"{work}/upper", asked.stands_on, self._gate
         if asked.op.test:
             upper = f"{work}/nothing"
@@ -290,4 +292,5 @@ class Runs:
             impure=self._files.is_impure(below),
             compression=self._compression(asked.step),
             look=look,
+            began=began,
         )

@@ -51,7 +51,7 @@ _LATEST = (1 << 33) - 1  # seconds since 1970
 class CachedLayer(Record):
     """A layer of the cache: what `LayerMeta` says of it, and its blob, packed as `variant`.
 
-    `data` are the bytes of a small blob, b"" of one that is a blob of its own in the cache.
+    `data` are the bytes of a small blob, b"" of one that is a blob of its own in the cache. `times` as in `LayerMeta`.
     """
 
     id: str
@@ -63,6 +63,7 @@ class CachedLayer(Record):
     variant: str
     blob: LayerBlob
     data: bytes = b""
+    times: str = ""
 
 
 class CachedStep(Record):
@@ -150,13 +151,14 @@ def _plain_layer(layer: CachedLayer) -> dict[str, Any]:
     return {
         **{key: getattr(layer, name) for key, (name, _) in _LAYER_FIELDS.items()},
         **{key: getattr(layer.blob, name) for key, (name, _) in _BLOB_FIELDS.items()},
+        **({"times": layer.times} if layer.times else {}),
     }
 
 
 def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
     """A layer as the document has it: what its data says is not said again, nor a name that follows."""
     plain = _plain_layer(layer)
-    if layer.id != _layer_id(layer.content, ground):
+    if layer.id != _layer_id(layer.content, ground, layer.times):
         plain["id"] = layer.id  # of a linked COPY
     if layer.data:
         plain = {key: value for key, value in plain.items() if key not in _BLOB_FIELDS}
@@ -164,9 +166,9 @@ def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
     return plain
 
 
-def _layer_id(content: str, ground: Ground) -> str:
+def _layer_id(content: str, ground: Ground, times: str) -> str:
     """The name of a layer of that content over a filesystem; "" where it does not follow."""
-    return layer_id(ground.content, content) if ground.is_known else ""
+    return layer_id(ground.content, content, times) if ground.is_known else ""
 
 
 def is_own_name(layer: CachedLayer, base_content: str) -> bool:
@@ -175,12 +177,13 @@ def is_own_name(layer: CachedLayer, base_content: str) -> bool:
     Layers of images have the digests of their tars for names. Another machine's must not be able to have such a name:
     it would be taken for that image's, by builds that have nothing to do with the cache.
     """
-    return layer.id in (layer_id(base_content, layer.content), layer_id("", layer.content))
+    return layer.id in [layer_id(content, layer.content, layer.times) for content in (base_content, "")]
 
 
 def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
     fields = _read(_LAYER_FIELDS, value, _LAYER)
-    id = strict_json.text(value, "id", _LAYER) or _layer_id(fields["content"], ground)
+    times = _hex_or_none(value, "times", _LAYER)
+    id = strict_json.text(value, "id", _LAYER) or _layer_id(fields["content"], ground, times)
     if not is_hex(id):
         raise Malformed(f"`id` of a {_LAYER} is no BLAKE3 in hex")
     text = strict_json.text(value, "data", _LAYER)
@@ -189,7 +192,7 @@ def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
         blob = described(data, _media_type(value, "mediaType", _LAYER))
     else:
         blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
-    return CachedLayer(id=id, blob=blob, data=data, **fields)
+    return CachedLayer(id=id, blob=blob, data=data, times=times, **fields)
 
 
 def described(data: bytes, media_type: str) -> LayerBlob:

@@ -94,7 +94,9 @@ def _layer(store: Store, id: str, variant: str, blob_of: Callable[[str], LayerBl
         return None
     blob = blob_of(id)
     data = _data(store, meta, blob)
-    return CachedLayer(id, meta.content, meta.empty, meta.entries, meta.size, meta.created, variant, blob, data)
+    return CachedLayer(
+        id, meta.content, meta.empty, meta.entries, meta.size, meta.created, variant, blob, data, meta.times
+    )
 
 
 def _data(store: Store, meta: LayerMeta, blob: LayerBlob) -> bytes:

@@ -265,6 +265,7 @@ class Imports:
             diff_id=layer.blob.diff_id,
             origin=(origins.write(where),),
             created=layer.created,
+            times=layer.times,
         )
         if not store.layers.present(layer.id):
             store.layers.delete(layer.id)  # one that lost its files may know another place, which lost them too

@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 
-def layer_id(base_content: str, content: str) -> str:
+def layer_id(base_content: str, content: str, times: str = "") -> str:
     """The name of a layer: what it changes, on which base.
 
     The base takes part because file times are no part of `content`: two
     unrelated builds that make equal files must not share each other's times.
+    `times` stands for those that a step gave its files itself, "" where it gave none.
     """
-    return key_of("layer", base_content, content)
+    return key_of("layer", base_content, content, times) if times else key_of("layer", base_content, content)
 
 
 def chain(base_content: str, layer_content: str, empty: bool) -> str:

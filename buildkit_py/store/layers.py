@@ -48,7 +48,7 @@ class LayerMeta(Record):
     """What a layer is. `id` and `content` are 64 hex digits.
 
     A pulled layer's id and content are the hex of its diff_id; a built one's
-    id is `key_of("layer", base_content, content)`. `origin` says, in words of
+    id is `chain.layer_id`, which `times` takes part in. `origin` says, in words of
     registry/, where the blob of a layer that was not fetched yet can be had.
     `impure`: made over `host://`, so it never leaves this machine. `created`
     (seconds since 1970) is when it was first made here, which is what an
@@ -67,6 +67,7 @@ class LayerMeta(Record):
     impure: bool = False
     created: int = 0
     lost: bool = False
+    times: str = ""
 
 
 class LayerBlob(Record):

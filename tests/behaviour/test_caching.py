@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import time
 from pathlib import Path
 
@@ -185,6 +186,39 @@ def test_what_a_stage_has_of_large_files_is_read_once(world: World, base_layout:
     copied, ran = build("two", "3")
     assert copied == "two\n"
     assert any("COPY --from" in name for name in ran)
+
+
+def test_a_step_that_gives_its_files_other_times_has_them(project: World, base_layout: Path) -> None:
+    """Times are in no key. But what a step was told to write is what it wrote, not what an earlier one did."""
+    text = """FROM busybox
+RUN echo hi > /f && echo ho > /g
+RUN touch -d '{}-01-01 00:00:00' /f && echo again > /h
+"""
+
+    def made(year: int, *argv: str) -> tuple[str, set[int]]:
+        project.write({"Dockerfile": text.format(year)})
+        build(project, base_layout, "-t", "x", "--iidfile", "id", "-o", "type=tar,dest=out.tar", *argv)
+        with tarfile.open(project.project / "out.tar") as files:
+            times = {time.gmtime(files.getmember(name).mtime).tm_year for name in ("f",)}
+        return (project.project / "id").read_text(), times
+
+    first, times = made(2001)
+    assert times == {2001}
+    other, times = made(2003)
+    assert (other != first, times) == (True, {2003})
+    # A time of its own is no reason to be another image: the same again is the same, whenever it ran.
+    time.sleep(1.1)
+    assert made(2003, "--no-cache") == (other, {2003})
+    assert made(2001, "--no-cache") == (first, {2001})
+    assert made(2003) == (other, {2003})
+
+
+def test_the_times_that_a_step_gave_travel(project: World, base_layout: Path) -> None:
+    project.write({"Dockerfile": "FROM busybox\nRUN echo hi > /f && touch -d '2001-01-01 00:00:00' /f\nRUN echo > /g\n"})
+    made = project.build("--build-context", f"busybox=oci-layout://{base_layout}", "-q", "--cache-to=type=local,dest=c")
+    project.env["PYBUILD_HOME"] = str(project.top / "another")
+    got = build(project, base_layout, "--cache-from=type=local,src=c", "--iidfile", "id")
+    assert (got, (project.project / "id").read_text()) == ([], made.stdout.strip())
 
 
 @pytest.mark.parametrize("files", [3, 600])
