@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from buildkit_py.errors import BuildfileError
+from buildkit_py.frontend import run_options
 from buildkit_py.frontend.buildfile import own_words, syntax
 from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
@@ -67,7 +68,7 @@ class Calls:
             case syntax.Expose():
                 found = sorted(node.ports, key=lambda port: port.text)
                 ports = [code for port in found for code in self.words.ports(port.text, port.position)]
-                return "expose", [code[1:-1] if code[1:-1].isdecimal() else code for code in ports]
+                return "expose", [code[1:-1] if _is_number(code[1:-1]) else code for code in ports]
             case syntax.Volume():
                 return "volume", [word(path.text, path.position) for path in node.paths]
             case syntax.Cmd() | syntax.Entrypoint():
@@ -137,8 +138,11 @@ class Calls:
                     pass
                 case "timeout" | "ttl" | "memory" | "pool":
                     out.append(f"{flag.name}={literal(self._known(flag))}")
-                case "retry" | "cpus":
-                    out.append(f"{flag.name}={_number(self._known(flag), flag.position)}")
+                case "retry":
+                    out.append(f"retry={_read(run_options.retries, self._known(flag), flag.position)}")
+                case "cpus":
+                    share = _read(run_options.processors, self._known(flag), flag.position)
+                    out.append(f"cpus={share / 1000 if share % 1000 else share // 1000}")
                 case "always":
                     out += ["always=True"] * is_on(flag)
                 case "inputs":
@@ -335,11 +339,16 @@ def no_words(what: str, at: Position) -> BuildfileError:
     )
 
 
-def _number(text: str, at: Position) -> str:
+def _read(reader: Callable[[str], int], text: str, at: Position) -> int:
     try:
-        return f"{float(text):g}" if "." in text else str(int(text))
+        return reader(text)
     except ValueError as problem:
-        raise BuildfileError(f"`{text}` is no number", at=at) from problem
+        raise BuildfileError(str(problem), at=at) from problem
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is one to Python, too, for which none begins with a zero."""
+    return text.isdecimal() and text.isascii() and (text == "0" or text[0] != "0")
 
 
 def _named(pairs: list[tuple[str, str]]) -> list[str]:

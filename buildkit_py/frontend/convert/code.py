@@ -22,7 +22,7 @@ def literal(text: str) -> str:
 
 def block(text: str) -> str:
     """A text of several lines as a literal of several lines; on one, where it holds what an editor would not show."""
-    if not all(ch.isprintable() or ch in "\n\t" for ch in text):
+    if _shown(text) != text:
         return literal(text)
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
     if escaped.endswith('"'):
@@ -31,8 +31,8 @@ def block(text: str) -> str:
 
 
 def docstring(lines: Iterable[str], indent: str) -> str:
-    """The lines as a docstring at this indentation."""
-    shown = [line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') for line in lines]
+    """The lines as a docstring at this indentation; in it, what is written out by `_shown` is what it was."""
+    shown = [_shown(line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')) for line in lines]
     if len(shown) == 1:
         space = " " if shown[0].endswith('"') else ""
         return f'{indent}"""{shown[0]}{space}"""'
@@ -133,15 +133,27 @@ def chain(start: str, links: Sequence[tuple[Sequence[str], str, Sequence[str]]])
 
 def comment_lines(comments: Iterable[str], indent: str = "") -> list[str]:
     """Comments, a line each."""
-    return [f"{indent}# {comment}".rstrip() for comment in comments]
+    return [f"{indent}# {_shown(comment)}".rstrip() for comment in comments]
+
+
+def _shown(text: str) -> str:
+    """The text with what an editor would not show written out as Python does in a literal.
+
+    A carriage return inside a line ends one of Python: what stands behind it in a comment would be code.
+    """
+    return "".join([ch if ch.isprintable() or ch in "\n\t" else repr(ch)[1:-1] for ch in text])
 
 
 def identifier(text: str, taken: Iterable[str]) -> str:
-    """A name for Python that is like this text and not taken."""
-    name = "".join([ch if ch.isalnum() or ch == "_" else "_" for ch in text])
+    """A name for Python that is like this text and not taken; Python, too, takes a name for its NFKC form."""
+    if not text.isascii():
+        from unicodedata import normalize
+
+        text = normalize("NFKC", text)
+    name = "".join([ch if ch.isalnum() and f"_{ch}".isidentifier() else "_" for ch in text])
     if not name.isidentifier():
         name = "_" + name
-    if keyword.iskeyword(name):
+    if keyword.iskeyword(name) or name == "__debug__":
         name += "_"
     unique, number = name, 2
     while unique in taken:

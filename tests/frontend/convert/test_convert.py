@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileError
 from tests.frontend.convert.both import as_buildfile, as_python, convert_text, shape
@@ -167,6 +170,9 @@ SAME = [
     ('FROM base\nHEALTHCHECK NONE\nEXPOSE 80-82 $P 1/udp\nVOLUME a [b\nVOLUME ["c d"]\nENTRYPOINT []\n', ((),)),
     ("FROM base\nCOPY --chown=$U --chmod=u+x --exclude=*.o --exclude=d --parents a /b\n", ((),)),
     ("FROM base\n" + "ENV A=1\n" * 250 + "RUN x\n", ((),)),
+    ("FROM base\nEXPOSE 080 0\nRUN --cpus=1.2345 --retry=03 x\n", ((),)),
+    ("FROM base\nARG \ufb01le=1 a\u00b2=2 __debug__=3\nENV __debug__=1\nCOPY <<E /e\nE\n", ((),)),
+    ("FROM base\nRUN <<\u00b2\n1\n2\n\u00b2\n", ((),)),
 ]
 
 
@@ -202,6 +208,52 @@ def test_texts_of_several_lines_have_names_of_their_own():
     assert 'EOF = """\\\n1\n2\n"""\n\n\n@target\ndef x()' in made
     assert 'EOF_2 = """\\\n3\n4\n"""\n\n\n@target\ndef default()' in made
     assert r'.run("\x01\n")' in made  # what an editor would not show is written out
+
+
+COMMENTED = """\
+# {0}
+ARG A=1
+# x {0}
+FROM base AS x
+# {0}
+RUN a \\
+# {0}
+ b
+# {0}
+"""
+# A file is read as UTF-8, and a byte that is none of it as half of a character.
+CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF)
+LINE = st.text(CHARACTERS | st.sampled_from("\r\0\f\v\x1a\x85\u2028\"'\\\N{RIGHT-TO-LEFT OVERRIDE}")).map(
+    lambda text: text.replace("\n", "")
+)
+
+
+def code_of(comment):
+    """What Python makes of a file with this comment in all places, but for docstrings."""
+    tree = ast.parse(
+        convert_text(COMMENTED.format(comment)).encode()
+    )  # as a file is read: UTF-8, whose lines end by \r too
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+    return ast.dump(tree)
+
+
+@hypothesis.given(LINE)
+def test_a_comment_is_never_code(comment):
+    assert code_of(comment) == code_of("y")
+
+
+def test_what_an_editor_would_not_show_of_a_comment_is_written_out():
+    made = convert_text('# a\rb\0c\n\n# x it\'s\ta\r\\"""\udcff\nFROM base AS x\nRUN y\n# last\x0cline\r\n')
+    assert '"""it\'s\ta\\r\\\\\\"\\"\\"\\udcff"""' in made
+    assert "\n# a\\rb\\x00c\n@target\n" in made
+    assert made.endswith("\n# last\\x0cline\n")
+
+
+def test_a_docstring_says_what_the_comment_said(tmp_path):
+    text = '# x a b \\ "c" \0 \x1b[2J d\nFROM base AS x\nRUN y\n'
+    assert as_python(text, tmp_path).description == as_buildfile(text, tmp_path).description
 
 
 CANNOT = [
