@@ -90,7 +90,7 @@ def targets(
 
         witness.file(request.file)
         module = load(request.file, witness, name=os.path.relpath(request.file))
-        wanted = [(target.name, dict(target.parameters)) for target in request.targets]
+        wanted = [(target.name, target.parameters) for target in request.targets]
         if request.test and not any(name for name, _ in wanted):
             wanted = []  # all of them
         return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice, testing=testing)

@@ -94,22 +94,28 @@ def _job(env: Mapping[str, str]) -> tuple[str | None, tuple[CacheSpec, ...]]:
 
 
 def wanted_targets(parsed: Parsed) -> tuple[WantedTarget, ...]:
-    """The targets with their parameters; one that stands ahead of all targets goes to each of them."""
+    """The targets with their parameters, each as often as it was given.
+
+    One that stands ahead of all targets goes to each of them that is not given one of that name.
+    """
     names = parsed.operands[1:]
     if parsed.one("target"):
         if names:
             raise UsageError(f"targets are named twice: `--target {parsed.one('target')}` and `{names[0]}`")
-        names = [parsed.one("target")]
+        return (WantedTarget(parsed.one("target"), tuple((key, value) for _, key, value in parsed.parameters)),)
+    ahead = [(key, value) for seen, key, value in parsed.parameters if seen <= 1]
     targets = []
     for number, name in enumerate(names or [""]):
         # Operand 0 is the Buildfile, so a parameter right behind target N was read after N + 2 operands.
-        mine = {
-            key: value
-            for seen, key, value in parsed.parameters
-            if seen <= 1 or seen == number + 2 or parsed.one("target")
-        }
-        targets.append(WantedTarget(name, tuple(mine.items())))
+        own = [(key, value) for seen, key, value in parsed.parameters if seen == number + 2]
+        given = {_spelled_alike(key) for key, _ in own}
+        inherited = [(key, value) for key, value in ahead if _spelled_alike(key) not in given]
+        targets.append(WantedTarget(name, (*inherited, *own)))
     return tuple(targets)
+
+
+def _spelled_alike(parameter: str) -> str:
+    return parameter.replace("-", "_")
 
 
 def _outputs(parsed: Parsed, cwd: str) -> tuple[OutputSpec, ...]:

@@ -48,6 +48,34 @@ def test_a_parameter_is_an_arg(project):
     assert " salut\n" in done.stderr
 
 
+def test_a_parameter_that_is_a_list_takes_all_that_it_is_given(tmp_path):
+    (tmp_path / "Buildfile.py").write_text(
+        "from buildkit_py import *\n@target\n"
+        "def app(names: list[str] = [], ports: tuple[int, ...] = (), one: str = ''):\n"
+        "    return scratch().label(v=repr((names, ports, one)))\n"
+    )
+
+    def made(*argv):
+        done = pybuild(tmp_path, "Buildfile.py", "app", *argv, "-t", "app:1")
+        assert done.returncode == 0, done.stderr
+        return json.loads(pybuild(tmp_path, "inspect", "app:1").stdout)[0]["Config"]["Labels"]["v"]
+
+    assert made("--names=a", "--ports=1", "--names=b", "--ports=2") == "(['a', 'b'], (1, 2), '')"
+    args = [
+        word
+        for text in ("NAMES=a", "ports=1", "names=b", "ONE=1", "PORTS=2", "one=2")
+        for word in ("--build-arg", text)
+    ]
+    assert made(*args) == "(['a', 'b'], (1, 2), '2')"
+    assert made(*args, "--names=c") == "(['c'], (1, 2), '2')"
+    for argv, said in (
+        (("--one=1", "--one=2"), "`--one` of `app` is given 2 times, it takes one value"),
+        (("--ports=1", "--ports=x"), "`--ports` of `app` must be tuple[int, ...], got `x`"),
+    ):
+        done = pybuild(tmp_path, "Buildfile.py", "app", *argv)
+        assert (done.returncode, said in done.stderr) == (2, True)
+
+
 def test_a_failed_step_is_told_with_its_last_lines_and_its_place(project):
     done = pybuild(project, "build", "--target", "bad", ".")
     assert (done.returncode, done.stdout) == (1, "")

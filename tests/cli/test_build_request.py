@@ -60,6 +60,15 @@ def test_a_docker_command_line(project):
         (("a", "--x=1", "b", "--y=2"), (WantedTarget("a", (("x", "1"),)), WantedTarget("b", (("y", "2"),)))),
         (("--x=1", "a", "--x=2", "b"), (WantedTarget("a", (("x", "2"),)), WantedTarget("b", (("x", "1"),)))),
         (("--target=a", "--x=1"), (WantedTarget("a", (("x", "1"),)),)),
+        (("a", "--x=1", "--x=2"), (WantedTarget("a", (("x", "1"), ("x", "2"))),)),
+        (("--x=1", "--target=a", "--x=2"), (WantedTarget("a", (("x", "1"), ("x", "2"))),)),
+        (
+            ("--x=1", "--x=2", "--y-z=3", "a", "b", "--x=4", "--x=5", "--y_z=6"),
+            (
+                WantedTarget("a", (("x", "1"), ("x", "2"), ("y-z", "3"))),
+                WantedTarget("b", (("x", "4"), ("x", "5"), ("y_z", "6"))),
+            ),
+        ),
     ],
 )
 def test_targets_and_their_parameters(project, argv, targets):

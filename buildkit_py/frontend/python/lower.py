@@ -91,7 +91,7 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
     """
     target = find(module, name)
     given = _of_build_args(target, options, others)
-    values = from_command_line(target.parameters, given.items(), target.name, target.position)
+    values = from_command_line(target.parameters, given, target.name, target.position)
     lowering = ImageLowering(
         module.session,
         options,
@@ -115,12 +115,18 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
             session.leave()
 
 
-def _of_build_args(target: TargetFunction, options: Options, others: OtherFiles) -> dict[str, str]:
-    """The build args that are parameters of a target: those of their names, in upper case, too."""
+def _of_build_args(target: TargetFunction, options: Options, others: OtherFiles) -> list[tuple[str, str]]:
+    """The build args that are parameters of a target: those of their names, in upper case, too.
+
+    Of several for one that takes one value the last counts, as it does for an ARG.
+    """
     names = {parameter.name for parameter in target.parameters}
     others.declared.update(names, [name.upper() for name in names])
-    given = {key if key in names else key.lower(): value for key, value in options.build_args}
-    return {key: value for key, value in given.items() if key in names}
+    spelled = [(key if key in names else key.lower(), value) for key, value in options.build_args]
+    given = [pair for pair in spelled if pair[0] in names]
+    several = {parameter.name for parameter in target.parameters if parameter.takes_several}
+    last = {name: value for name, value in given if name not in several}
+    return [*last.items(), *(pair for pair in given if pair[0] in several)]
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     pairs = list(given.items() if hasattr(given, "items") else given)
     named = {name.replace("-", "_") for name, _ in pairs}
     args = _of_build_args(target, lowering.options, lowering.others)
-    pairs += [pair for pair in args.items() if pair[0] not in named]
+    pairs += [pair for pair in args if pair[0] not in named]
     values = from_command_line(target.parameters, pairs, target.name, target.position)
 
     value = guarded(module.session, module.name, lambda: target.result(**values))

@@ -27,6 +27,11 @@ class Parameter(Record):
     default: Any = None
     keyword_only: bool = False
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether its option may be repeated."""
+        return _item_type(self.hint) is not None
+
     def described(self) -> tuple[str, str, str, str]:
         """(name, type, default, description) for `--list`."""
         if not self.has_default:
@@ -111,17 +116,17 @@ def from_command_line(
         item = _item_type(parameter.hint)
         if item is None and len(several) > 1:
             raise UsageError(f"`--{option}` of `{target}` is given {len(several)} times, it takes one value", at=at)
-        try:
-            if item is None:
-                out[parameter.name] = convert(several[0], parameter.hint)
-            else:
-                container = _origin(parameter.hint) or parameter.hint
-                out[parameter.name] = container(convert(text, item) for text in several)
-        except ValueError as problem:
-            reason = f" ({problem})" if str(problem) else ""
-            raise UsageError(
-                f"`--{option}` of `{target}` must be {type_name(parameter.hint)}, got `{several[0]}`{reason}", at=at
-            ) from problem
+        values = []
+        for text in several:
+            try:
+                values.append(convert(text, parameter.hint if item is None else item))
+            except ValueError as problem:
+                reason = f" ({problem})" if str(problem) else ""
+                raise UsageError(
+                    f"`--{option}` of `{target}` must be {type_name(parameter.hint)}, got `{text}`{reason}", at=at
+                ) from problem
+        container = _origin(parameter.hint) or parameter.hint
+        out[parameter.name] = values[0] if item is None else container(values)
     for parameter in parameters.values():
         if parameter.name not in out and not parameter.has_default:
             option = parameter.name.replace("_", "-")
