@@ -82,7 +82,9 @@ def targets(
     resolver = _Resolver(session, request.pull, witness, pins)
 
     def notice(message: str, position: Position | None, hint: str, rule: str) -> None:
-        witness.notices.append(Notice("warning", message, position, hint, rule))
+        told = Notice("warning", message, position, hint, rule)
+        if told not in witness.notices:  # a file may be lowered several times
+            witness.notices.append(told)
 
     if not request.remote and is_python(request.file):
         from buildkit_py.frontend.python.load import load
@@ -96,46 +98,43 @@ def targets(
         return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice, testing=testing)
     from buildkit_py.frontend.buildfile.lower import lower
 
-    names = tuple(target.name for target in request.targets if target.name)
-    extra = tuple(pair for target in request.targets for pair in target.parameters)
-    if extra:
-        # A parameter of a stage is an ARG: `pybuild Buildfile web --VERSION=2` is `--build-arg VERSION=2`.
-        options = options.replace(build_args=(*options.build_args, *extra))
-    cache = session.store.path("memo")
+    cache, file, text = session.store.path("memo"), "", b""
     if request.remote:
         from buildkit_py.api.remote_context import open_context
         from buildkit_py.frontend.buildfile.parse import parse_text
 
         opened = open_context(request, session.store, witness, ahead.take)
-        tree = parse_text(opened.text, opened.name, cache_dir=cache)
+        text = opened.text
+        tree = parse_text(text, opened.name, cache_dir=cache)
         options = options.replace(source=opened.context)
-        return lower(
+    else:
+        tree = _parse(request.file, cache, witness)
+        file = "" if request.file == "-" else request.file
+    # A parameter of a stage is an ARG: `pybuild Buildfile web --VERSION=2` is `--build-arg VERSION=2`, for that target.
+    groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for target in request.targets:
+        groups.setdefault(target.parameters, []).append(target.name)
+    made = {
+        parameters: lower(
             tree,
-            options,
+            options.replace(build_args=(*options.build_args, *parameters)) if parameters else options,
             resolver,
             witness,
-            targets=names,
-            text=opened.text,
+            targets=() if names == [""] else tuple(names),
+            file=file,
+            text=text,
+            cache_dir="" if request.remote else cache,
             runner=ahead.text,
             notice=notice,
             testing=testing,
             everything=request.test,
         )
-    tree = _parse(request.file, cache, witness)
-    file = "" if request.file == "-" else request.file
-    return lower(
-        tree,
-        options,
-        resolver,
-        witness,
-        targets=names,
-        file=file,
-        cache_dir=cache,
-        runner=ahead.text,
-        notice=notice,
-        testing=testing,
-        everything=request.test,
-    )
+        for parameters, names in (groups or {(): [""]}).items()
+    }
+    if len(made) == 1:
+        return next(iter(made.values()))
+    left = {parameters: iter(found) for parameters, found in made.items()}
+    return tuple(next(left[target.parameters]) for target in request.targets)
 
 
 def outline(file: str) -> tuple[TargetSummary, ...]:

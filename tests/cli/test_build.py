@@ -48,6 +48,27 @@ def test_a_parameter_is_an_arg(project):
     assert " salut\n" in done.stderr
 
 
+def test_a_parameter_is_of_the_target_before_it(project):
+    (project / "Buildfile").write_text(
+        "ARG V=0\nFROM scratch AS a\nARG V\nLABEL v=a$V\nFROM scratch AS b\nARG V\nLABEL v=b$V$W\n"
+    )
+
+    def digests(*argv):
+        done = pybuild(project, "Buildfile", *argv, "-q")
+        assert done.returncode == 0
+        return done.stdout.splitlines()
+
+    a1, a2, b1, b2 = [digests(name, f"--V={value}")[0] for name in "ab" for value in (1, 2)]
+    assert len({a1, a2, b1, b2}) == 4
+    assert digests("a", "--V=1", "b", "--V=2") == [a1, b2]
+    assert digests("b", "--V=2", "a", "--V=1") == [b2, a1]
+    assert digests("--V=1", "a", "b", "--V=2") == [a1, b2]
+    assert digests("a", "b", "--V=2") == [*digests("a"), b2]
+    told = pybuild(project, "Buildfile", "a", "--V=1", "b", "--V=2", "--build-arg", "U=1").stderr
+    assert told.count("the build arg `U` is declared nowhere") == 1
+    assert told.count("UndefinedVar") == 1
+
+
 def test_a_parameter_that_is_a_list_takes_all_that_it_is_given(tmp_path):
     (tmp_path / "Buildfile.py").write_text(
         "from buildkit_py import *\n@target\n"
