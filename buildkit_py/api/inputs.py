@@ -61,7 +61,10 @@ class Inputs(Record):
         """The directories in which something happens when one of these changes, all of them there now."""
         found: set[str] = set()
         for path, _ in self.files:
-            found.update((_nearest(path), _nearest(os.path.realpath(path))))
+            real = os.path.realpath(path)
+            found.update((_nearest(path), _nearest(real)))
+            if os.path.isdir(real):
+                found.add(real)
         for seen in self.contexts:
             scan = Scan.load(seen.scan)
             assert scan is not None, "it was dumped by this program"

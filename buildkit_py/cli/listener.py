@@ -123,4 +123,6 @@ class Listener:
         if any(path == seen.directory or path.startswith(f"{seen.directory}/") for seen in self.seen.contexts):
             return True
         files = {place for name, _ in self.seen.files for place in (name, os.path.realpath(name))}
-        return path in files or any(name.startswith(f"{path}/") for name in files)
+        if path in files or os.path.dirname(path) in files:  # a directory changes by what is in it
+            return True
+        return any(name.startswith(f"{path}/") for name in files)

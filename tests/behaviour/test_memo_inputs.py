@@ -117,6 +117,31 @@ def test_a_text_that_was_made_of_files(world: World, base_layout: Path) -> None:
     assert len(seen) == 2
 
 
+IMPORTING = """import os, sys
+sys.path[:0] = [f"{os.path.dirname(os.path.abspath(__file__))}/{name}" for name in ("none", "lib")]
+try:
+    from pybuild_optional import V
+except ImportError:
+    V = "no module"
+from buildkit_py import scratch, target
+
+@target
+def app():
+    return scratch().label(v=V)
+"""
+
+
+def test_a_module_that_appears_where_it_was_looked_for(world: World) -> None:
+    world.write({"Buildfile.py": IMPORTING, "lib/other": ""})
+    argv = ("Buildfile.py", "-t", "x")
+    seen = [settled(world, *argv)]
+    for path in "lib/pybuild_optional.py", "lib/pybuild_optional/__init__.py", "none/pybuild_optional.py":
+        world.write({path: f"V = {path!r}\n"})
+        new = world.run(*argv, "-q").stdout
+        assert all(new not in old for old in seen), path
+        seen.append(settled(world, *argv))
+
+
 def test_steps_of_texts_have_numbers_of_their_own(world: World, base_layout: Path) -> None:
     world.write({"Buildfile.py": TEXT, "src/version": "1\n"})
     done = world.run("Buildfile.py", "--build-context", f"busybox=oci-layout://{base_layout}", "--progress=plain")

@@ -211,6 +211,25 @@ def test_files_of_a_buildfile_py(project: Project) -> None:
     watching.end()
 
 
+def test_what_a_buildfile_py_looks_for_appears(project: Project) -> None:
+    text = (
+        "import os, sys\nfrom buildkit_py import *\nhere = os.path.dirname(os.path.abspath(__file__))\n"
+        "sys.path[:0] = [f'{here}/lib', f'{here}/site-packages']\nos.stat(f'{here}/looked')\n"
+        "try:\n    import pybuild_optional\nexcept ImportError:\n    pass\n"
+        "@target\ndef app():\n    return scratch()\n"
+    )
+    names = {"lib/pybuild_optional.py": "lib/pybuild_optional.py", "looked/x": "looked"}
+    names["site-packages/x"] = "site-packages"
+    project.world.write({"Buildfile.py": text, **{f"{name.partition('/')[0]}/before": "" for name in names}})
+    watching = project.watch("Buildfile.py")
+    watching.until(WAITING)
+    for path, changed in reversed(names.items()):
+        project.world.write({path: "A = 1\n"})
+        watching.until(f"note: {changed} changed")
+        watching.until(WAITING)
+    watching.end()
+
+
 def test_modes_as_git_has_them(project: Project) -> None:
     need("git")
     subprocess.run(["git", "init", "-q", project.world.project], check=True)

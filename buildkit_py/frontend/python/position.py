@@ -27,6 +27,11 @@ def is_ours(filename: str) -> bool:
     return filename.startswith(_PACKAGE)
 
 
+def is_users(filename: str) -> bool:
+    """Whether a code file is a Buildfile.py."""
+    return filename in _shown
+
+
 def here() -> Position:
     """The user's line that called into pybuild; helper functions lead outward in `via`.
 

@@ -2,7 +2,8 @@
 
 Python's audit events tell of every file opened, process started, socket used
 and directory listed. They do not tell of environment variables and of
-`os.stat`, so those are wrapped for the time being. What no one can see is the
+`os.stat`, so those are wrapped for the time being, nor of where a module is
+looked for in vain, so a finder that finds nothing stands before Python's own. What no one can see is the
 clock and randomness, and code in C that asks the system by itself; the docs
 say so.
 """
@@ -13,12 +14,14 @@ import os
 import sys
 from _thread import get_ident
 from collections.abc import Callable, Iterator, MutableMapping
+from importlib.machinery import PathFinder, all_suffixes
 
-from buildkit_py.frontend.python.position import is_ours
+from buildkit_py.frontend.python.position import is_ours, is_users
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Sequence
+    from types import FrameType, ModuleType
     from typing import Any
 
     from buildkit_py.frontend.target import Inputs
@@ -51,6 +54,7 @@ class Watch:
         self.others: set[int] = set()
         self._telling: set[int] = set()
         self._replaced: dict[str, Any] = {}
+        self._finder = _Finder(self)
 
     def __enter__(self) -> Watch:
         self.others = running_threads() - {get_ident()}
@@ -61,10 +65,15 @@ class Watch:
             _hooked.append(True)
             sys.addaudithook(_audit)
         _active.append(self)
+        # Behind the finders of modules that are built in: nothing can hide those.
+        at = next((at for at, finder in enumerate(sys.meta_path) if finder is PathFinder), len(sys.meta_path))
+        sys.meta_path.insert(at, self._finder)
         return self
 
     def __exit__(self, *problem: object) -> None:
         _active.remove(self)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
         for name, original in self._replaced.items():
             setattr(os, name, original)
 
@@ -109,18 +118,46 @@ class Watch:
             return
         self._telling.add(get_ident())  # `inputs` looks at the file itself
         try:
-            name = os.path.abspath(os.fsdecode(path))
-            if is_ours(name) or (name.startswith(_STDLIB) and not any(part in name for part in _SITE)):
-                return
-            if name.endswith(".pyc"):
-                # An edit shows in the source; the compiled file is made from it.
-                folder, file = os.path.split(name)
-                source = os.path.join(os.path.dirname(folder), file.partition(".")[0] + ".py")
-                self.inputs.file(source if folder.endswith("__pycache__") else name)
-            else:
-                self.inputs.file(name)
+            self._note(os.path.abspath(os.fsdecode(path)))
         finally:
             self._telling.discard(get_ident())
+
+    def saw_search(self, module: str, places: Sequence[str], frame: FrameType) -> None:
+        """A module is looked for in these directories: it is another one when one of that name appears in them."""
+        if self.blind() or _by_us(frame):
+            return
+        self._telling.add(get_ident())
+        try:
+            for place in places:
+                folder = os.path.abspath(place)
+                if folder + os.sep == _STDLIB and module in sys.stdlib_module_names:
+                    break
+                for path in _deciding(folder, module.rpartition(".")[2]):
+                    self._note(path)
+        finally:
+            self._telling.discard(get_ident())
+
+    def _note(self, path: str) -> None:
+        inside = path + os.sep
+        if is_ours(inside) or (inside.startswith(_STDLIB) and not _is_installed(path)):
+            return
+        folder, file = os.path.split(path)
+        if file.endswith(".pyc") and folder.endswith("__pycache__"):
+            # An edit shows in the source; the compiled file is made from it.
+            path = os.path.join(os.path.dirname(folder), file.partition(".")[0] + ".py")
+        self.inputs.file(path)
+
+
+class _Finder:
+    """Finds no module, and tells the watch where Python's own finder, the next one, will look for it."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """What Python asks of each finder; `path` is that of the package, None for a module of `sys.path`."""
+        places = [place for place in (sys.path if path is None else path) if isinstance(place, str)]
+        self._watch.saw_search(name, places, sys._getframe(1))
 
 
 class _Environ(MutableMapping[str, str]):
@@ -182,6 +219,36 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
     # `sys._getframe` is an audited event itself, so what does not matter has to leave before it.
     if _active and (event == "open" or event.startswith(_IMPURE)):
         _active[-1].audit(event, args, sys._getframe(1))
+
+
+def _by_us(frame: FrameType | None) -> bool:
+    """Whether pybuild's own code wants something, or a library that it calls; not the user's code that called it."""
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if is_ours(name) or is_users(name):
+            return is_ours(name)
+        frame = frame.f_back
+    return False
+
+
+def _deciding(folder: str, name: str) -> list[str]:
+    """The paths that say, by being there or not, whether a directory has a module of that name, and which it is."""
+    place = os.path.join(folder, name)
+    package = os.path.isdir(place)
+    if _is_installed(folder) or not os.path.isdir(folder):
+        # What installs packages changes the directory, and nothing else does.
+        return [folder, place] if package else [folder]
+    suffixes = all_suffixes()
+    modules = [place + suffix for suffix in suffixes]
+    if not package:
+        return [place, *modules]
+    # A directory also changes when Python puts compiled files into it: what makes it a package is what counts.
+    begins = [os.path.join(place, "__init__" + suffix) for suffix in suffixes]
+    return [*begins, *modules] if any(map(os.path.exists, begins)) else [place, *begins, *modules]
+
+
+def _is_installed(path: str) -> bool:
+    return any(part in path + os.sep for part in _SITE)
 
 
 def _by_import(frame: FrameType | None) -> bool:

@@ -1,9 +1,11 @@
 """What a Buildfile.py looked at becomes an input of the build."""
 
+import importlib.util
 import os
 import subprocess
 import sys
 import threading
+from importlib.machinery import all_suffixes
 
 import pytest
 
@@ -95,19 +97,101 @@ def test_what_cannot_be_checked_later(seen, tmp_path, act, noted):
     assert any(what.startswith(noted) for what in seen.impurities)
 
 
-def test_an_import_is_the_modules_source_and_lists_no_directory(seen, tmp_path, monkeypatch):
+def test_an_import_is_the_modules_source_and_what_could_hide_it(seen, tmp_path, monkeypatch):
     (tmp_path / "pybuild_watched.py").write_text("A = 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "none"), str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    before = list(sys.meta_path)
     with Watch(seen):
         import pybuild_watched
 
         assert pybuild_watched.A == 1
     del sys.modules["pybuild_watched"]
+    first = set(seen.files)
+    seen.files.clear()
     with Watch(seen):
-        import pybuild_watched
-    assert set(seen.files) == {str(tmp_path / "pybuild_watched.py")}
+        import pybuild_watched  # from what Python compiled before
+    assert set(seen.files) == first
+    assert {path for path in first if path.startswith(str(tmp_path))} == {
+        str(tmp_path / "none"),
+        str(tmp_path / "pybuild_watched"),
+        *(str(tmp_path / f"pybuild_watched{suffix}") for suffix in all_suffixes()),
+    }
     assert seen.impurities == []
+    assert sys.meta_path == before
+
+
+@pytest.fixture
+def looked_for(seen, tmp_path, monkeypatch):
+    """What is noted below a directory of `sys.path` when something is looked for."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def looked_for(look):
+        seen.files.clear()
+        with Watch(seen):
+            look()
+        assert seen.impurities == []
+        return {path.removeprefix(f"{tmp_path}/") for path in seen.files if path.startswith(str(tmp_path))}
+
+    return looked_for
+
+
+def missing():
+    with pytest.raises(ImportError):
+        import pybuild_missing  # noqa: F401
+
+
+def named():
+    with pytest.raises(ImportError):
+        importlib.import_module("pybuild_missing")
+
+
+def asked():
+    assert importlib.util.find_spec("pybuild_missing") is None
+
+
+@pytest.mark.parametrize("look", [missing, named, asked])
+def test_a_module_that_is_not_there_is_where_it_would_be(looked_for, tmp_path, look):
+    modules = {f"pybuild_missing{suffix}" for suffix in all_suffixes()}
+    assert looked_for(look) == {"pybuild_missing", *modules}
+    (tmp_path / "pybuild_missing").mkdir()  # of which another directory of the path may still have the module
+    begins = {f"pybuild_missing/__init__{suffix}" for suffix in all_suffixes()}
+    assert looked_for(lambda: importlib.util.find_spec("pybuild_missing")) == {"pybuild_missing", *modules, *begins}
+    (tmp_path / "pybuild_missing/__init__.py").write_text("")
+    assert looked_for(lambda: importlib.util.find_spec("pybuild_missing")) == modules | begins
+
+
+def test_a_module_of_a_package_is_looked_for_in_that(looked_for, tmp_path):
+    (tmp_path / "pybuild_package").mkdir()
+    (tmp_path / "pybuild_package/__init__.py").write_text("")
+
+    def look():
+        with pytest.raises(ImportError):
+            import pybuild_package.none  # noqa: F401
+        del sys.modules["pybuild_package"]
+
+    assert {f"pybuild_package/none{suffix}" for suffix in ("", *all_suffixes())} < looked_for(look)
+
+
+def test_installed_packages_are_the_directories_that_they_are_in(looked_for, tmp_path, monkeypatch):
+    (tmp_path / "site-packages/pybuild_installed").mkdir(parents=True)
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    missing_there = {f"pybuild_missing{suffix}" for suffix in ("", *all_suffixes())}
+    assert looked_for(missing) == {"site-packages", *missing_there}
+    found = looked_for(lambda: importlib.util.find_spec("pybuild_installed"))
+    assert {"site-packages", "site-packages/pybuild_installed"} < found
+
+
+def test_nothing_hides_pythons_own_modules_behind_them(looked_for, monkeypatch):
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != sys.path[0]] + [sys.path[0]])
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+
+    def look():
+        import wave
+
+        assert wave
+
+    assert looked_for(look) == set()
 
 
 def test_threads_that_the_file_starts_are_watched(seen, tmp_path):
