@@ -103,6 +103,7 @@ class BuildRequest(Record):
     it did, None for none. `own` are directories of ours, besides those of caches, that are part of no context.
     `image`: a digest is wanted even if nothing else asks for an image; where none can be made, none is. `secret_scan`
     False: no secret is looked for in what is made.
+    `spelled` are options that were written as a parameter of a target is; one of that name is not given by it.
     `on_error` says what becomes of a step that failed: "keep" keeps what it left, "fail" nothing, "shell" opens a shell
     in it if there is a `terminal`, and keeps it too.
     """
@@ -111,6 +112,7 @@ class BuildRequest(Record):
     context: str = ""
     remote: str = ""
     targets: tuple[WantedTarget, ...] = ()
+    spelled: tuple[str, ...] = ()
     build_args: tuple[tuple[str, str], ...] = ()
     build_contexts: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()

@@ -88,13 +88,14 @@ def targets(
 
     if not request.remote and is_python(request.file):
         from buildkit_py.frontend.python.load import load
-        from buildkit_py.frontend.python.lower import call
+        from buildkit_py.frontend.python.lower import call, tell_of_options
 
         witness.file(request.file)
         module = load(request.file, witness, name=os.path.relpath(request.file))
         wanted = [(target.name, target.parameters) for target in request.targets]
         if request.test and not any(name for name, _ in wanted):
             wanted = []  # all of them
+        tell_of_options(module, [name for name, _ in wanted], request.spelled, options, notice)
         return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice, testing=testing)
     from buildkit_py.frontend.buildfile.lower import lower
 

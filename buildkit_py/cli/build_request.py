@@ -34,6 +34,7 @@ def build_request(parsed: Parsed, env: Mapping[str, str], cwd: str) -> BuildRequ
         context="" if is_remote(context) else context,
         remote=context if is_remote(context) else "",
         targets=wanted_targets(parsed),
+        spelled=tuple(dict.fromkeys(parsed.spelled)),
         build_args=build_args,
         build_contexts=tuple(values.pair(text, "--build-context") for text in parsed.all("build-context")),
         secrets=tuple(values.secret(text, env, cwd) for text in parsed.all("secret")),

@@ -22,14 +22,19 @@ def print_targets(parsed: Parsed) -> int:
     file, context = locate(parsed.operands[0], parsed.one("file"), here())
     if is_remote(context):
         raise UsageError("`--list` reads a Buildfile of this machine", hint="check the context out and name it")
-    sys.stdout.write(targets_text(outline(file)))
+    sys.stdout.write(targets_text(outline(file), python=file.endswith(".py")))
     return 0
 
 
-def targets_text(targets: tuple[TargetSummary, ...]) -> str:
-    """A line a target, the default one marked, with a line below for each parameter."""
+def targets_text(targets: tuple[TargetSummary, ...], *, python: bool) -> str:
+    """A line a target, the default one marked, with a line below for each parameter, as it is given.
+
+    One with the name of an option of the command can be given as a build arg only.
+    """
+    from buildkit_py.cli.build import parser
     from buildkit_py.report.escape import visible
 
+    taken = {option.key for option in parser().options}
     width = max((len(visible(target.name)) for target in targets), default=0)
     lines = []
     for target in targets:
@@ -37,7 +42,9 @@ def targets_text(targets: tuple[TargetSummary, ...]) -> str:
         summary = visible(target.description.split("\n", 1)[0])
         lines.append(f"{mark} {visible(target.name).ljust(width)}  {summary}".rstrip())
         for name, kind, default, description in target.parameters:
-            option = f"--{name}={kind}" + (f" (default {default})" if default else "")
+            spelled = name.replace("_", "-") if python else name
+            option = f"--build-arg {name}={kind}" if spelled in taken else f"--{spelled}={kind}"
+            option += f" (default {default})" if default else ""
             lines.append(f"      {visible(option)}  {visible(description)}".rstrip())
     return "".join(line + "\n" for line in lines)
 

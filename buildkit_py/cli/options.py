@@ -81,8 +81,8 @@ class HelpWanted(Exception):
 
 
 class Parsed:
-    """What a command line said. `parameters` are (operands seen before it, name, value). `behind`: `--` came before
-    the first operand.
+    """What a command line said. `parameters` are (operands seen before it, name, value); `spelled` are the options that
+    were written like one of these. `behind`: `--` came before the first operand.
     """
 
     def __init__(self) -> None:
@@ -90,6 +90,7 @@ class Parsed:
         self.given: dict[str, list[str]] = {}
         self.operands: list[str] = []
         self.parameters: list[tuple[int, str, str]] = []
+        self.spelled: list[str] = []
 
     def has(self, key: str) -> bool:
         """Whether a switch is on."""
@@ -150,6 +151,8 @@ class _Reader:
         option = self.table.get(name)
         if option is not None:
             self._put(option, name, value if equals else None)
+            if self.command.parameters and equals:
+                self.parsed.spelled.append(name[2:])
         elif self.command.parameters and equals and len(name) > 2:
             self.parsed.parameters.append((len(self.parsed.operands), name[2:], value))
         else:

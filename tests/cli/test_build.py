@@ -97,6 +97,33 @@ def test_a_parameter_that_is_a_list_takes_all_that_it_is_given(tmp_path):
         assert (done.returncode, said in done.stderr) == (2, True)
 
 
+def test_a_parameter_with_the_name_of_an_option_is_told(tmp_path):
+    (tmp_path / "Buildfile.py").write_text(
+        "from buildkit_py import *\n@target\n"
+        "def app(tag: str = 'dev', dry_run: bool = False, with_docs: bool = False):\n"
+        "    return scratch().label(v=repr((tag, dry_run, with_docs)))\n"
+    )
+    told = "`--{}` is an option of the command and not the parameter of the target `app`"
+
+    def built(*argv):
+        return pybuild(tmp_path, "Buildfile.py", "app", *argv, "--with-docs=true").stderr
+
+    assert told.format("tag") in built("--tag=app:1")
+    assert "hint: `--build-arg tag=…` gives that\n" in built("--tag=app:1")
+    assert told.format("dry-run") in built("--dry-run=true")
+    for argv in (
+        ("-t", "app:1"),
+        ("--tag", "app:1"),
+        ("--tag=app:1", "--build-arg", "TAG=prod"),
+        ("--progress=plain",),
+    ):
+        assert "is an option" not in built(*argv)
+    assert "\"('prod', False, True)\"" in pybuild(tmp_path, "inspect", "app:1").stdout
+    listed = pybuild(tmp_path, "Buildfile.py", "--list").stdout
+    assert "      --build-arg tag=str (default dev)\n      --build-arg dry_run=bool (default False)\n" in listed
+    assert "      --with-docs=bool (default False)\n" in listed
+
+
 def test_a_failed_step_is_told_with_its_last_lines_and_its_place(project):
     done = pybuild(project, "build", "--target", "bad", ".")
     assert (done.returncode, done.stdout) == (1, "")

@@ -129,6 +129,29 @@ def _of_build_args(target: TargetFunction, options: Options, others: OtherFiles)
     return [*last.items(), *(pair for pair in given if pair[0] in several)]
 
 
+def tell_of_options(
+    module: Module, wanted: Iterable[str], spelled: Iterable[str], options: Options, notice: Notify
+) -> None:
+    """Have `notice` hear of parameters of the wanted targets that probably were meant to be given, and were not.
+
+    `spelled` are the options that the command line has in the form of a parameter. A build arg gives such a one.
+    """
+    names = set(wanted)
+    given = {name.lower() for name, _ in options.build_args}
+    for target in module.targets:
+        if not names & {target.name, target.function.__name__} and not ("" in names and target is module.default()):
+            continue
+        parameters = {parameter.name.replace("_", "-"): parameter.name for parameter in target.parameters}
+        for option in spelled:
+            if option in parameters and parameters[option].lower() not in given:
+                notice(
+                    f"`--{option}` is an option of the command and not the parameter of the target `{target.name}`",
+                    target.position,
+                    f"`--build-arg {parameters[option]}=…` gives that",
+                    "",
+                )
+
+
 @contextmanager
 def _at_work(module: Module, lowering: ImageLowering, inputs: Inputs) -> Iterator[None]:
     """While targets of a file are called: who runs what has to be run now, the platform and the build args."""
