@@ -1,14 +1,16 @@
 """Loading a Buildfile.py: run the named file and nothing else, and turn whatever it raises into an error with its line.
 
 It is code with the rights of whoever builds. It runs in a module of its own
-that is in no `sys.modules`, and while it runs its directory is not on
-`sys.path`, so that no file of a context can be imported by its name.
+that is in `sys.modules` only meanwhile, where `dataclasses` and others look
+for the module of a class, and its directory is not on `sys.path`, so that no
+file of a context can be imported by its name. What it prints is no result.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager, redirect_stdout
 from types import ModuleType
 
 from buildkit_py.errors import BuildfileError, BuildfileSyntaxError, PybuildError
@@ -22,12 +24,15 @@ from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import TracebackType
     from typing import Any
 
     from buildkit_py.frontend.python.check import CheckFunction
     from buildkit_py.frontend.target import Inputs
+
+
+_OURS = "buildkit_py."
 
 
 class Module:
@@ -69,6 +74,7 @@ def load(path: str, inputs: Inputs, *, name: str = "") -> Module:
     module = ModuleType("Buildfile")
     module.__file__ = path
     work = session.Session(path, inputs)
+    work.module = module
     code = _compile(source, path, name)
     guarded(work, name, lambda: exec(code, module.__dict__))
     found = {id(value): value for value in module.__dict__.values() if isinstance(value, TargetFunction)}
@@ -89,8 +95,10 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
     kept = sys.path[:]
     session.enter(work)
     try:
-        with Watch(work.inputs):
+        with _known(work.module), _printing_aside(), Watch(work.inputs):
             return call()
+    except KeyboardInterrupt:
+        raise
     except PybuildError as problem:
         if problem.at is None:
             problem.at = _place(problem.__traceback__, name, work.path)[0]
@@ -104,13 +112,48 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
             excerpt=excerpt,
             hint="raise an exception to refuse a build; a target returns what it made",
         ) from problem
-    except Exception as problem:  # the user's code may raise anything; all of it is shown as theirs
+    except BaseException as problem:  # the user's code may raise anything; all of it is shown as theirs
+        if type(problem).__module__.startswith(_OURS):  # a signal that asks the process to end
+            raise
         raise _as_ours(problem, name, work.path) from problem
     finally:
         session.leave()
         # Paths that the file itself added stay; the one taken away comes back.
         added = [entry for entry in sys.path if entry not in kept]
         sys.path[:] = [*before, *added]
+
+
+@contextmanager
+def _known(module: ModuleType | None) -> Iterator[None]:
+    """Have a module in `sys.modules`."""
+    if module is None:
+        yield
+        return
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.modules.pop(module.__name__, None)
+        if before is not None:
+            sys.modules[module.__name__] = before
+
+
+@contextmanager
+def _printing_aside() -> Iterator[None]:
+    """Have standard output go where standard error does, also that of commands that are run."""
+    try:
+        kept = os.dup(1)
+        os.dup2(2, 1)
+    except OSError:  # one of the two is closed
+        kept = -1
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def show_line(problem: PybuildError, name: str, path: str) -> None:
@@ -135,11 +178,11 @@ def _compile(source: bytes, path: str, name: str) -> Any:
         raise BuildfileSyntaxError(str(problem), at=name) from problem
 
 
-def _as_ours(problem: Exception, name: str, path: str) -> BuildfileError:
+def _as_ours(problem: BaseException, name: str, path: str) -> BuildfileError:
     where, excerpt = _place(problem.__traceback__, name, path)
-    text = str(problem)
+    text = _text_of(problem)
     kind = type(problem).__name__
-    notes = list(getattr(problem, "__notes__", ()))
+    notes = [note for note in getattr(problem, "__notes__", ()) if isinstance(note, str)]
     deepest = _deepest(problem.__traceback__)
     if deepest and not deepest.startswith(path + ":"):
         notes.append(f"raised at {deepest}")
@@ -150,6 +193,13 @@ def _as_ours(problem: Exception, name: str, path: str) -> BuildfileError:
         hint = did_you_mean(problem.name, _known_there(problem))
     message = f"{kind}: {text}" if text else kind
     return BuildfileError(message, at=where, excerpt=excerpt, hint=hint, notes=tuple(notes))
+
+
+def _text_of(problem: BaseException) -> str:
+    try:
+        return str(problem)
+    except Exception:  # its `__str__` is the user's, too
+        return ""
 
 
 def _known_there(problem: NameError | AttributeError) -> list[str]:

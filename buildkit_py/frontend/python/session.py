@@ -7,6 +7,7 @@ import os
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
 
     from buildkit_py.frontend.python.image import Image
     from buildkit_py.frontend.target import Inputs
@@ -19,6 +20,7 @@ class Session:
         self.path = path
         self.root = os.path.dirname(path)
         self.inputs = inputs
+        self.module: ModuleType | None = None
         self.evaluate: Callable[[Image], str] | None = None
         # While a target is called: the platform to build for, and the build args that whoever builds gives.
         self.platform = ""

@@ -2,13 +2,17 @@
 
 import os
 import sys
+import textwrap
 
 import pytest
 
+from buildkit_py.cli.guard import Ended
 from buildkit_py.errors import BuildfileError, BuildfileSyntaxError, UsageError
 from buildkit_py.frontend.python.load import load
-from tests.frontend.fakes import SeenInputs
-from tests.frontend.python.door import Door
+from buildkit_py.frontend.python.lower import call
+from buildkit_py.frontend.target import Options
+from tests.frontend.fakes import FakeResolver, SeenInputs
+from tests.frontend.python.door import HEAD, Door
 
 TARGET = "\n@target\ndef app():\n    return scratch()\n"
 
@@ -142,3 +146,66 @@ def test_paths_that_the_file_adds_stay(tmp_path, monkeypatch):
 def test_an_error_of_ours_keeps_its_kind(tmp_path):
     with pytest.raises(UsageError):
         Door(tmp_path, "from buildkit_py.errors import UsageError\nraise UsageError('no')\n")
+
+
+@pytest.mark.parametrize("kind", ["asyncio.CancelledError", "GeneratorExit", "Own"])
+def test_what_is_no_ordinary_exception_is_shown_too(tmp_path, kind):
+    text = f"import asyncio\nclass Own(BaseException): pass\n@target\ndef app():\n    raise {kind}('x')\n"
+    problem = failure(tmp_path, text)
+    assert problem.message == f"{kind.rpartition('.')[2]}: x"
+    assert str(problem.at) == "Buildfile.py:6 in app()"
+
+
+def test_a_signal_is_no_doing_of_the_file(tmp_path):
+    with pytest.raises(Ended):
+        Door(tmp_path, "from buildkit_py.cli.guard import Ended\nraise Ended(15)\n")
+
+
+def test_an_exception_that_has_no_text(tmp_path):
+    text = "class E(Exception):\n    __notes__ = [1, 'two']\n    def __str__(self): raise ValueError\nraise E()\n"
+    problem = failure(tmp_path, text + TARGET)
+    assert (problem.message, problem.notes) == ("E", ("two",))
+
+
+def test_classes_find_their_module(tmp_path):
+    text = """
+    from __future__ import annotations
+    import dataclasses, pickle, sys, typing
+
+    @dataclasses.dataclass
+    class C:
+        a: typing.ClassVar[str] = "x"
+        b: int = 1
+
+    assert typing.get_type_hints(C) == {"a": typing.ClassVar[str], "b": int}
+
+    @target
+    def app():
+        assert pickle.loads(pickle.dumps(C(2))) == C(2)
+        return scratch().label(v=C.a)
+    """
+    path = tmp_path / "Buildfile.py"
+    path.write_text(textwrap.dedent(text).lstrip("\n").replace("import dataclasses", f"{HEAD}import dataclasses"))
+    modules = set(sys.modules)
+    module = load(str(path), SeenInputs())
+    (made,) = call(module, [("", {})], Options(str(tmp_path)), FakeResolver(), SeenInputs())
+    assert made.config.labels == (("v", "x"),)
+    assert not {name for name in set(sys.modules) - modules if "Buildfile" in name}
+
+
+def test_what_the_file_prints_is_no_result(tmp_path, capfd):
+    text = """
+    import subprocess
+    print("one")
+    subprocess.run(["echo", "two"], check=True)
+
+    @target
+    def app():
+        print("three")
+        return scratch()
+    """
+    print("before")
+    Door(tmp_path, text).one()
+    print("after")
+    out, err = capfd.readouterr()
+    assert (out, sorted(err.split())) == ("before\nafter\n", ["one", "three", "two"])
