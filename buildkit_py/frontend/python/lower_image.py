@@ -140,13 +140,10 @@ class ImageLowering:
             stage = assemble.from_image(name, resolved, self.settings, label=label, position=at)
         if not (stage.config.on_build and triggered):
             return stage
-        # The image's ONBUILD triggers are Buildfile text and mean here what they mean there.
-        from buildkit_py.frontend.buildfile.lower_file import Build
-        from buildkit_py.frontend.buildfile.parse import parse_text
+        from buildkit_py.frontend.python.triggers import after_triggers
 
-        tree = parse_text(f"FROM --platform={platform} {reference}\n", at.file)
         options = self.options.replace(context=self.session.root)
-        return Build(tree, options, self.resolver, self.inputs, target_name="", file="").wanted_stage("")
+        return after_triggers(reference, platform, at, self.session.path, options, self.others)
 
     def _from_buildfile(self, image: Image, action: actions.FromBuildfile) -> Stage:
         shown = action.path.removeprefix(self.session.root + "/")

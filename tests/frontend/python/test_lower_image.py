@@ -320,6 +320,36 @@ def test_triggers_of_a_base_image_run(tmp_path):
     assert made.config.on_build == ()
 
 
+def test_triggers_of_a_base_image_are_where_it_is_named(tmp_path):
+    (tmp_path / "Buildfile.py.dockerignore").write_text("key.pem\n")
+    (tmp_path / ".dockerignore").write_text("other\n")
+    told = []
+    resolver = FakeResolver(base=BASE.replace(on_build=("ARG X=1", "COPY . /app", "RUN trigger")))
+    made = image(
+        tmp_path, 'Image("base")', resolver=resolver, build_args=(("X", "2"),), notice=lambda *one: told.append(one)
+    )
+    (source,) = [step.op for step in in_order([made.step]) if isinstance(step.op, LocalSource)]
+    assert source.ignore == ("key.pem",)
+    assert told == []
+    assert {str(step.position) for step in in_order([made.step]) if isinstance(step.op, Run)} == {
+        "Buildfile.py:4 in app()"
+    }
+    with pytest.raises(BuildfileError, match="the base image's ONBUILD trigger `BOGUS` does not parse") as caught:
+        image(tmp_path, 'Image("base")', resolver=FakeResolver(base=BASE.replace(on_build=("BOGUS",))))
+    assert str(caught.value.at) == "Buildfile.py:4 in app()"
+
+
+def test_nothing_in_the_name_of_an_image_with_triggers_is_expanded(tmp_path):
+    class Any(FakeResolver):
+        def resolve(self, reference, platform, position):
+            return super().resolve("base", platform, position).replace(reference=reference)
+
+    for name in ("oci-layout:///a b", "oci-layout:///$PATH", "oci-layout:///a'b\\\"c"):
+        resolver = Any(base=BASE.replace(on_build=("RUN trigger",)))
+        made = image(tmp_path, f"Image({name!r})", resolver=resolver)
+        assert name in [step.op.reference for step in in_order([made.step]) if isinstance(step.op, ImageSource)]
+
+
 def test_outputs(tmp_path):
     made = image(tmp_path, 'Image("base").workdir("/w").output("dist/*.whl", "dist").run("x").output("/log")')
     assert tuple(one.replace(position=None) for one in made.outputs) == (
