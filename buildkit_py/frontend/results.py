@@ -34,16 +34,22 @@ def output(
 
 def tag(stage: Stage, names: Iterable[str], *, position: Position | None = None) -> Stage:
     """TAG: names of the stage's image."""
+    return stage.replace(tags=tuple(dict.fromkeys((*stage.tags, *tags(names, position)))))
+
+
+def tags(names: Iterable[str], position: Position | None) -> tuple[str, ...]:
+    """Names for an image as they are given. Raises `BuildfileError` for one that is none, or names a digest."""
     from buildkit_py.image.reference import parse
 
-    for name in names:
+    found = tuple(names)
+    for name in found:
         try:
-            found = parse(name)
+            parsed = parse(name)
         except UsageError as problem:
             raise BuildfileError(problem.message, at=position, hint=problem.hint) from problem
-        if found.digest:
+        if parsed.digest:
             raise BuildfileError(f"`{name}` names an image by its digest", at=position, hint="name a tag instead")
-    return stage.replace(tags=tuple(dict.fromkeys((*stage.tags, *names))))
+    return found
 
 
 def test(stage: Stage, tried: Stage, name: str, *, label: str) -> Stage:

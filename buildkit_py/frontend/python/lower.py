@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from buildkit_py.errors import BuildfileError, PybuildError, UsageError
+from buildkit_py.frontend import results
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.files import Files
 from buildkit_py.frontend.other_files import OtherFiles
@@ -14,6 +15,7 @@ from buildkit_py.frontend.python.image import Image
 from buildkit_py.frontend.python.load import guarded, show_line
 from buildkit_py.frontend.python.lower_image import ImageLowering
 from buildkit_py.frontend.python.parameters import from_command_line
+from buildkit_py.frontend.python.target import is_name
 from buildkit_py.frontend.python.text import plain
 from buildkit_py.frontend.target import Target
 from buildkit_py.frontend.unused_args import tell_of_unused_args
@@ -136,10 +138,10 @@ def tell_of_options(
 
     `spelled` are the options that the command line has in the form of a parameter. A build arg gives such a one.
     """
-    names = set(wanted)
     given = {name.lower() for name, _ in options.build_args}
-    for target in module.targets:
-        if not names & {target.name, target.function.__name__} and not ("" in names and target is module.default()):
+    for name in wanted:
+        target = _meant(module, name)
+        if target is None:
             continue
         parameters = {parameter.name.replace("_", "-"): parameter.name for parameter in target.parameters}
         for option in spelled:
@@ -166,12 +168,10 @@ def _at_work(module: Module, lowering: ImageLowering, inputs: Inputs) -> Iterato
 
 
 def find(module: Module, name: str) -> TargetFunction:
-    """The target of that name, "" for the default one. Raises `UsageError`."""
-    if not name:
-        return module.default()
-    for target in module.targets:
-        if name in (target.name, target.function.__name__):
-            return target
+    """The target of that name, or else the one whose function has it, "" for the default one. Raises `UsageError`."""
+    found = _meant(module, name)
+    if found is not None:
+        return found
     if any(check.name == name for check in module.checks):
         hint = f"a check makes nothing; run it with `pybuild test {module.name} {name}`"
         raise UsageError(f"`{name}` is a check", at=module.name, hint=hint)
@@ -180,13 +180,22 @@ def find(module: Module, name: str) -> TargetFunction:
     raise UsageError(f"there is no target `{name}`", at=module.name, hint=hint)
 
 
+def _meant(module: Module, name: str) -> TargetFunction | None:
+    if not name:
+        return module.default()
+    named = [target for target in module.targets if target.name == name]
+    of_functions = [target for target in module.targets if target.function.__name__ == name]
+    found = named or of_functions
+    return found[0] if len(found) == 1 else None
+
+
 def _call_one(module: Module, target: TargetFunction, given: Given, lowering: ImageLowering) -> list[Target]:
     pairs = list(given.items() if hasattr(given, "items") else given)
     named = {name.replace("-", "_") for name, _ in pairs}
     args = _of_build_args(target, lowering.options, lowering.others)
     pairs += [pair for pair in args if pair[0] not in named]
     values = from_command_line(target.parameters, pairs, target.name, target.position)
-
+    target.asked = values
     value = guarded(module.session, module.name, lambda: target.result(**values))
     default = target is module.default()
     parameters = tuple(parameter.described() for parameter in target.parameters)
@@ -206,7 +215,7 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
                     platform=stage.platform,
                     description=target.description,
                     default=default,
-                    tags=tuple(plain(tag) for tag in target.tags) if name == target.name else (),
+                    tags=results.tags(map(plain, target.tags), target.position) if name == target.name else (),
                     outputs=stage.outputs,
                     tests=stage.tests,
                     author=stage.author,
@@ -237,6 +246,10 @@ def images_of(target: TargetFunction, value: object) -> list[tuple[str, Image]]:
         raise _wrong(target, f"returned an empty {type(value).__name__}")
     out: list[tuple[str, Image]] = []
     for name, item in named:
+        if name in [known for known, _ in out]:
+            raise _wrong(target, f"returned two images that are named `{name}`")
+        if not is_name(name):
+            raise _wrong(target, f"returned an image named {name!r}, which cannot be the name of a file")
         if not isinstance(item, Image):
             raise _wrong(target, f"returned {_kind(item)} as `{name}`")
         out.append((name, item))

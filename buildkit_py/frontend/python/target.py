@@ -39,6 +39,8 @@ class TargetFunction:
         self.__doc__ = function.__doc__
         # The targets whose results it goes on from.
         self.uses: dict[TargetFunction, None] = {}
+        # The arguments with which it is wanted, of which a check that calls it without them gets the same image.
+        self.asked: dict[str, Any] = {}
         self._made: dict[object, object] = {}
         self._stages: dict[int, object] = {}
         self._running: set[object] = set()
@@ -55,15 +57,18 @@ class TargetFunction:
         """What another target goes on from: its images as what a stage starts from."""
         if _making:
             _making[-1].uses[self] = None
-        value = self.result(*args, **named)
+        value = self._value(args, named, self.asked if _making and _making[-1].is_check else {})
         if id(value) not in self._stages:
             self._stages[id(value)] = _as_stage(value)
         return self._stages[id(value)]
 
     def result(self, *args: object, **named: object) -> object:
         """What the function returns. Raises `BuildfileError` for arguments that do not fit its signature."""
+        return self._value(args, named, {})
+
+    def _value(self, args: tuple[object, ...], named: dict[str, object], defaults: dict[str, object]) -> object:
         known = self.parameters
-        values = {parameter.name: parameter.default for parameter in known if parameter.has_default}
+        values = {parameter.name: parameter.default for parameter in known if parameter.has_default} | defaults
         positional = dict(
             zip((parameter.name for parameter in known if not parameter.keyword_only), args, strict=False)
         )
@@ -79,6 +84,10 @@ class TargetFunction:
             if parameter.name not in values:
                 raise BuildfileError(f"{self.name}() needs a value for `{parameter.name}`", at=here())
         return self._make(values)
+
+    def forget(self) -> None:
+        """Call the function again where its value is wanted: what it calls is asked for otherwise now."""
+        self._made.clear()
 
     def _make(self, values: dict[str, Any]) -> object:
         key = tuple((name, _hashable(value)) for name, value in sorted(values.items()))
@@ -111,6 +120,12 @@ def target(
     """
     position = here()
     expect(name, str, "`name` of @target")
+    if name and not is_name(name):
+        raise BuildfileError(
+            f"{name!r} cannot be the name of a target",
+            at=position,
+            hint="its files may land in a directory of that name",
+        )
     expect(default, bool, "`default` of @target")
     expect(tags, (list, tuple), "`tags` of @target")
     for tag in tags:
@@ -127,6 +142,11 @@ def target(
         return TargetFunction(function, name=shown, default=default, tags=tuple(tags), position=where)
 
     return mark if function is None else mark(function)
+
+
+def is_name(text: str) -> bool:
+    """Whether a target, or one of its images, may be called so: its files may land in a directory of that name."""
+    return text.isprintable() and "/" not in text and text not in ("", ".", "..")
 
 
 def _as_stage(value: object) -> object:

@@ -148,3 +148,57 @@ def test_a_build_arg_that_nothing_takes_is_told(tmp_path):
         ("the build arg `PYTHN` is declared nowhere", "Buildfile.py:12 in app()", "did you mean `PYTHON`?")
     ]
     assert name == "[deps] RUN install 3.12"
+
+
+def test_a_name_is_that_of_a_target_before_it_is_a_functions(tmp_path):
+    text = """
+    @target(name="x")
+    def b():
+        return scratch().label(which="x")
+
+    @target(name="b")
+    def a():
+        return scratch().label(which="b")
+
+    def made(number):
+        @target(name=f"t{number}")
+        def t():
+            return scratch().label(which=f"t{number}")
+        return t
+
+    t1, t2 = made(1), made(2)
+    """
+    door = Door(tmp_path, text)
+    for name, which in (("x", "x"), ("b", "b"), ("a", "b"), ("t2", "t2")):
+        assert door.one(name).config.labels == (("which", which),)
+    with pytest.raises(UsageError, match="there is no target `t`"):
+        door.one("t")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ('{1: scratch(), "1": scratch()}', "the target app() returned two images that are named `app.1`"),
+        ('{"x/../../up": scratch()}', "returned an image named 'app.x/../../up', which cannot be the name of a file"),
+        ('{"\\n": scratch()}', "returned an image named 'app.\\n', which cannot be the name of a file"),
+    ],
+)
+def test_names_of_images_that_cannot_be(tmp_path, returned, message):
+    with pytest.raises(BuildfileError) as caught:
+        Door(tmp_path, f"@target\ndef app():\n    return {returned}\n").call("app")
+    assert message in caught.value.message
+    assert str(caught.value.at) == "Buildfile.py:2 in app()"
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/x", "a\n"])
+def test_names_of_targets_that_cannot_be(tmp_path, name):
+    with pytest.raises(BuildfileError, match="cannot be the name of a target") as caught:
+        Door(tmp_path, f"@target(name={name!r})\ndef app():\n    return scratch()\n")
+    assert str(caught.value.at) == "Buildfile.py:2:1"
+
+
+@pytest.mark.parametrize("tag", ["Bad Tag!", "a@sha256:" + "0" * 64, "-x"])
+def test_tags_that_cannot_be(tmp_path, tag):
+    with pytest.raises(BuildfileError) as caught:
+        Door(tmp_path, f"@target(tags=[{tag!r}])\ndef app():\n    return scratch()\n").one()
+    assert str(caught.value.at) == "Buildfile.py:2 in app()"

@@ -26,7 +26,7 @@ class Runner:
 
 
 def test_a_text_can_go_wherever_text_goes(tmp_path):
-    runner = Runner()
+    runner = Runner(lambda command: f"{command.replace(' ', '-')}\n")
     text = (
         DESCRIBE
         + """
@@ -39,13 +39,13 @@ def app():
     )
     made = Door(tmp_path, text, runner=runner).one()
     assert runner.ran == ["git describe"]
-    assert made.config.env[-1] == ("V", "<git describe>")
-    assert made.config.labels == (("v", "<git describe>-x"),)
-    assert made.tags == ("shop:<git describe>",)
-    assert made.step.op.argv[-1] == "echo <git describe>"
-    assert dict(made.step.op.env)["E"] == "<git describe>"
-    assert made.step.base.op.items[0].content == b"<git describe>\n"
-    assert made.step.base.base.op.argv == ("make", "<git describe>")
+    assert made.config.env[-1] == ("V", "git-describe")
+    assert made.config.labels == (("v", "git-describe-x"),)
+    assert made.tags == ("shop:git-describe",)
+    assert made.step.op.argv[-1] == "echo git-describe"
+    assert dict(made.step.op.env)["E"] == "git-describe"
+    assert made.step.base.op.items[0].content == b"git-describe\n"
+    assert made.step.base.base.op.argv == ("make", "git-describe")
     assert not made.step.op.capture
 
 
