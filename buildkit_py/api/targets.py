@@ -6,7 +6,7 @@ import os
 import sys
 
 from buildkit_py.api.request import TargetSummary
-from buildkit_py.errors import SourceError
+from buildkit_py.errors import SourceError, UsageError
 from buildkit_py.events import Notice
 from buildkit_py.frontend.entitlements import HOST_NETWORK
 from buildkit_py.frontend.target import Options, Resolved
@@ -94,6 +94,11 @@ def targets(
         module = load(request.file, witness, name=os.path.relpath(request.file))
         wanted = [(target.name, target.parameters) for target in request.targets]
         if request.test and not any(name for name, _ in wanted):
+            for name, _ in [pair for _, given in wanted for pair in given]:
+                raise UsageError(
+                    f"`--{name}` is for a target, and none is named",
+                    hint=f"name the target that is to be tested, as in `pybuild test TARGET --{name}=…`",
+                )
             wanted = []  # all of them
         tell_of_options(module, [name for name, _ in wanted], request.spelled, options, notice)
         return call(module, wanted, options, resolver, witness, runner=ahead.text, notice=notice, testing=testing)

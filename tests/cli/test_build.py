@@ -124,6 +124,21 @@ def test_a_parameter_with_the_name_of_an_option_is_told(tmp_path):
     assert "      --with-docs=bool (default False)\n" in listed
 
 
+def test_parameters_of_tests_need_a_target(tmp_path):
+    (tmp_path / "Buildfile.py").write_text(
+        "from buildkit_py import *\n@target\ndef app(p: str = ''):\n    return scratch()\n"
+        "@check\ndef works():\n    return app().run(['/none'])\n"
+    )
+    for argv, said in (
+        (("--p=1",), "`--p` is for a target, and none is named"),
+        (("Buildfile.py", "--bogus=1"), "`--bogus` is for a target, and none is named"),
+        (("works", "--bogus=1"), "the check `works` has no parameter `--bogus`"),
+        (("app", "--bogus=1"), "the target `app` has no parameter `--bogus`"),
+    ):
+        done = pybuild(tmp_path, "test", *argv)
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
 def test_a_failed_step_is_told_with_its_last_lines_and_its_place(project):
     done = pybuild(project, "build", "--target", "bad", ".")
     assert (done.returncode, done.stdout) == (1, "")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from buildkit_py.errors import BuildfileError, PybuildError
+from buildkit_py.errors import BuildfileError, PybuildError, UsageError
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.convert.convert import convert
 from buildkit_py.frontend.python.load import load
@@ -146,14 +146,15 @@ def alone():
 """
 
 
-def python(tmp_path: Path, text: str, *wanted: str, testing: bool = True) -> tuple[Target, ...]:
+def python(
+    tmp_path: Path, text: str, *wanted: str | tuple[str, dict[str, str]], testing: bool = True
+) -> tuple[Target, ...]:
     path = tmp_path / "Buildfile.py"
     path.write_text(text)
     options = Options(str(tmp_path), platform="linux/amd64")
     module = load(str(path), SeenInputs())
-    return call(
-        module, [(name, ()) for name in wanted], options, FakeResolver(base=BASE), SeenInputs(), testing=testing
-    )
+    asked = [(one, {}) if isinstance(one, str) else one for one in wanted]
+    return call(module, asked, options, FakeResolver(base=BASE), SeenInputs(), testing=testing)
 
 
 def test_checks_of_a_target(tmp_path: Path) -> None:
@@ -172,6 +173,49 @@ def test_checks_of_a_target(tmp_path: Path) -> None:
     assert [name for _, name in named(deps)] == ["of-deps.a", "of-deps.b"]
     (other,) = python(tmp_path, CHECKS, "other")
     assert other.tests == ()
+
+
+ASKED = """\
+from buildkit_py import Image, check, target
+
+@target
+def app(p: str = "good", q: str = "q"):
+    return Image("base").run(p + q)
+
+@check
+def works():
+    return app().run("first")
+
+@check
+def other():
+    return app(q="own").run("second")
+"""
+
+
+def below(target: Target) -> list[str]:
+    """For each test of a target, the command of the step that it stands on."""
+    found = []
+    for test in target.tests:
+        assert test.step.base is not None
+        assert isinstance(test.step.base.op, Run)
+        found.append(test.step.base.op.argv[-1])
+    return found
+
+
+def test_a_check_tests_what_is_asked_for(tmp_path: Path) -> None:
+    (app,) = python(tmp_path, ASKED, ("app", {"p": "bad"}))
+    assert below(app) == ["badq", "badown"]
+    assert app.tests[0].step.base is app.step
+    one, two = python(tmp_path, ASKED, ("app", {"p": "one"}), ("app", {"q": "two"}))
+    assert (below(one), below(two)) == (["oneq", "oneown"], ["goodtwo", "goodown"])
+    check, app = python(tmp_path, ASKED, "works", ("app", {"p": "bad"}))
+    assert (below(check), below(app)) == (["badq"], ["badq", "badown"])
+    assert [below(target) for target in python(tmp_path, ASKED)] == [["goodq"], ["goodown"]]
+
+
+def test_a_check_takes_no_arguments(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the check `works` has no parameter `--bogus`"):
+        python(tmp_path, ASKED, ("works", {"bogus": "1"}))
 
 
 def test_all_checks_and_single_ones(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildkit_py.errors import BuildfileError, PybuildError
+from buildkit_py.errors import BuildfileError, PybuildError, UsageError
 from buildkit_py.frontend import results
 from buildkit_py.frontend.python import actions, session
 from buildkit_py.frontend.python.load import guarded, show_line
@@ -35,22 +35,43 @@ def with_checks(
     `call` makes the targets of one function. Raises what calling and lowering raise.
     """
     named = {one.name: one for one in module.checks}
-    out: list[Target] = []
-    functions: list[TargetFunction] = []
-    for name, given in wanted:
-        if name in named:
-            out.append(_target(named[name], module, lowering))
-            continue
-        functions.append(find(module, name))
-        out += call(module, functions[-1], given, lowering)
     if not wanted:
         return tuple([_target(one, module, lowering) for one in module.checks])
-    if functions and module.checks:
+    for name, given in wanted:
+        first = next(iter(dict(given)), "") if name in named else ""
+        if first:
+            raise UsageError(
+                f"the check `{name}` has no parameter `--{first}`",
+                at=named[name].position,
+                hint="nothing gives a check its arguments; those of a target stand behind its name",
+            )
+    made: dict[int, list[Target]] = {}
+    for group in _rounds([number for number, (name, _) in enumerate(wanted) if name not in named], wanted):
+        functions = {number: find(module, wanted[number][0]) for number in group}
+        for number, function in functions.items():
+            made[number] = call(module, function, wanted[number][1], lowering)
         for one in module.checks:
+            one.forget()
             _called(one, module)  # only now is it known what it goes on from
-        more = [test for one in belonging(module.checks, functions) for test in _target(one, module, lowering).tests]
-        out[-1] = out[-1].replace(tests=(*out[-1].tests, *more))
-    return tuple(out)
+        belong = belonging(module.checks, functions.values())
+        more = [test for one in belong for test in _target(one, module, lowering).tests]
+        last = made[group[-1]]
+        last[-1] = last[-1].replace(tests=(*last[-1].tests, *more))
+    for number, (name, _) in enumerate(wanted):
+        if name in named:
+            made[number] = [_target(named[name], module, lowering)]
+    return tuple([target for number in range(len(wanted)) for target in made[number]])
+
+
+def _rounds(numbers: list[int], wanted: tuple[tuple[str, Given], ...]) -> list[list[int]]:
+    """The numbers in groups in which each target is wanted once: checks go with one call of it at a time."""
+    rounds: list[list[int]] = []
+    for number in numbers:
+        name = wanted[number][0]
+        if not rounds or name in [wanted[other][0] for other in rounds[-1]]:
+            rounds.append([])
+        rounds[-1].append(number)
+    return rounds
 
 
 def _target(function: CheckFunction, module: Module, lowering: ImageLowering) -> Target:
