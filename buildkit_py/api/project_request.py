@@ -246,12 +246,16 @@ def _file_of(build: Build) -> str:
         if not os.path.isfile(path):
             raise ComposeError(f"there is no Buildfile `{path}`", at=build.at)
         return path
-    for name in NAMES:
+    # A Buildfile.py is a program that would run here: none does that was not named.
+    names = [name for name in NAMES if not name.endswith(".py")]
+    for name in names:
         path = os.path.join(build.context, name)
         if os.path.isfile(path):
             return path
-    listed = ", ".join(f"`{name}`" for name in NAMES)
-    raise ComposeError(f"`{build.context}` has no Buildfile", at=build.at, hint=f"one of {listed} is looked for")
+    hint = f"one of {', '.join([f'`{name}`' for name in names])} is looked for"
+    if any(os.path.isfile(os.path.join(build.context, name)) for name in NAMES):
+        hint = "a `Buildfile.py` is a program, and runs where it is named: `dockerfile: Buildfile.py`"
+    raise ComposeError(f"`{build.context}` has no Buildfile", at=build.at, hint=hint)
 
 
 def _ssh(text: str, build: Build, directory: str) -> Ssh:

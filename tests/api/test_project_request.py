@@ -128,12 +128,13 @@ services:
     project = load(str(tmp_path), {}, name="shop")
     monkeypatch.setitem(os.environ, "SSH_AUTH_SOCK", "/agent")
     built = {one.name: build_request(project, one, "") for one in project.services}
-    # A Buildfile.py goes first, as for `pybuild build`.
+    # A Buildfile.py runs only where it is named.
     assert (built["plain"].file, built["plain"].context, built["plain"].tags) == (
-        f"{tmp_path}/Buildfile.py",
+        f"{tmp_path}/Dockerfile",
         str(tmp_path),
         (),
     )
+    assert built["python"].file == f"{tmp_path}/Buildfile.py"
     assert (built["named"].file, built["named"].build_args) == (f"{tmp_path}/other", (("A", "b"),))
     assert (built["named"].tags, built["named"].targets[0].name) == (("shop:dev", "shop:1"), "t")
     assert built["python"].targets[0].parameters == (("a", "b"),)
@@ -144,3 +145,13 @@ services:
         ("deploy", "", (f"{tmp_path}/id",)),
         ("default", "/agent", ()),
     ]
+
+
+def test_a_buildfile_py_that_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services:\n  plain: {build: .}\n")
+    (service,) = load(str(tmp_path), {}, name="shop").services
+    for name, hint in ("x", "one of `Buildfile`, `Dockerfile`"), ("Buildfile.py", "`dockerfile: Buildfile.py`"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(ComposeError, match="has no Buildfile") as caught:
+            build_request(load(str(tmp_path), {}, name="shop"), service, "")
+        assert hint in caught.value.hint
