@@ -241,6 +241,29 @@ def test_a_buildfiles_tests_come_along(tmp_path: Path) -> None:
     assert [name for _, name in named(app)] == ["inner"]
 
 
+def test_tests_of_a_file_are_those_of_other_files_too(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM base AS x\nTEST inner")
+    text = (
+        "from buildkit_py import *\n@target\ndef app():\n    return Image.from_buildfile('Dockerfile')\n"
+        "@target\ndef more(needed: str):\n    return app()\n@check\ndef own():\n    return app().run('own')\n"
+    )
+    found = python(tmp_path, text)
+    assert [name for target in found for _, name in named(target)] == ["inner", "own"]
+    found = python(tmp_path, text.partition("@check")[0])
+    assert [(target.name, target.step, named(target)) for target in found] == [("app", None, [("x", "inner")])]
+
+
+def test_checks_of_another_files_target(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/Buildfile.py").write_text(ASKED)
+    text = "FROM ./a+app\nENV B=1\n"
+    place = {"file": str(tmp_path / "Buildfile"), "context": str(tmp_path)}
+    found = Lowered(text, **place, testing=True, build_args=(("p", "bad"),))
+    assert [test.name for test in found.target.tests] == ["works", "other"]
+    assert below(found.target) == ["badq", "badown"]
+    assert Lowered(text, **place).target.tests == ()
+
+
 @pytest.mark.parametrize(
     ("code", "message"),
     [

@@ -103,13 +103,19 @@ def stage_of(module: Module, name: str, options: Options, others: OtherFiles) ->
         notice=others.tell,
         others=others,
     )
+    target.asked = values
     with _at_work(module, lowering, others.inputs):
         value = guarded(module.session, module.name, lambda: target.result(**values))
         session.enter(module.session)
         try:
             if not isinstance(value, Image):
                 raise _wrong(target, f"returned {_kind(value)}, and another file can start from an Image only")
-            return lowering.stage(value)
+            stage = lowering.stage(value)
+            if others.testing:
+                from buildkit_py.frontend.python.lower_checks import tests_for
+
+                stage = results.with_tests(stage, tests_for([target], module, lowering))
+            return stage
         except PybuildError as problem:
             show_line(problem, module.name, module.path)
             raise

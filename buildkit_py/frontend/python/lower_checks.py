@@ -36,7 +36,9 @@ def with_checks(
     """
     named = {one.name: one for one in module.checks}
     if not wanted:
-        return tuple([_target(one, module, lowering) for one in module.checks])
+        checks = [_target(one, module, lowering) for one in module.checks]
+        known = {test for one in checks for test in one.tests}
+        return (*checks, *_inherited(module, known, lowering, call))
     for name, given in wanted:
         first = next(iter(dict(given)), "") if name in named else ""
         if first:
@@ -50,17 +52,42 @@ def with_checks(
         functions = {number: find(module, wanted[number][0]) for number in group}
         for number, function in functions.items():
             made[number] = call(module, function, wanted[number][1], lowering)
-        for one in module.checks:
-            one.forget()
-            _called(one, module)  # only now is it known what it goes on from
-        belong = belonging(module.checks, functions.values())
-        more = [test for one in belong for test in _target(one, module, lowering).tests]
+        more = tests_for(functions.values(), module, lowering)
         last = made[group[-1]]
         last[-1] = last[-1].replace(tests=(*last[-1].tests, *more))
     for number, (name, _) in enumerate(wanted):
         if name in named:
             made[number] = [_target(named[name], module, lowering)]
     return tuple([target for number in range(len(wanted)) for target in made[number]])
+
+
+def tests_for(functions: Iterable[TargetFunction], module: Module, lowering: ImageLowering) -> list[Test]:
+    """The tests that belong to targets which were called, by the checks of their file. Raises as `with_checks`."""
+    for one in module.checks:
+        one.forget()
+        _called(one, module)  # only now is it known what it goes on from
+    belong = belonging(module.checks, functions)
+    return [test for one in belong for test in _target(one, module, lowering).tests]
+
+
+def _inherited(
+    module: Module,
+    known: set[Test],
+    lowering: ImageLowering,
+    call: Callable[[Module, TargetFunction, Given, ImageLowering], list[Target]],
+) -> list[Target]:
+    """The targets with the tests that they have from other files, as those that are nothing but these tests."""
+    out: list[Target] = []
+    for function in module.targets:
+        if not all(parameter.has_default for parameter in function.parameters):
+            continue
+        for made in call(module, function, (), lowering):
+            tests = tuple([test for test in made.tests if test not in known])
+            known.update(tests)
+            if tests:
+                plain = Target(made.name, None, ImageConfig(), (), made.platform, made.description)
+                out.append(plain.replace(position=made.position, tests=tests))
+    return out
 
 
 def _rounds(numbers: list[int], wanted: tuple[tuple[str, Given], ...]) -> list[list[int]]:
