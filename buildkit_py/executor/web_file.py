@@ -16,7 +16,7 @@ import time
 
 from buildkit_py.errors import DigestMismatch, RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after, retrying
-from buildkit_py.http.transport import Broken, shown
+from buildkit_py.http.transport import Broken, origin_of, shown
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import write_all
@@ -182,11 +182,15 @@ def _refusal(response: Response, url: str) -> SourceError:
     if status in (404, 410):
         return SourceError(f"there is no such file (status {status})", at=where)
     if status in (401, 403):
-        host = response.url.partition("://")[2].partition("/")[0].rpartition("@")[2].partition(":")[0]
+        asked, answered = origin_of(url), origin_of(response.url)
+        if answered != asked:  # a token would stay with the first, whose word the other's address is
+            return SourceError(
+                f"`{answered.host}`, to which the server leads, does not give out the file (status {status})", at=where
+            )
         return SourceError(
             f"the server does not give out the file (status {status})",
             at=where,
-            hint=f"if it wants a token, give it with --secret id=HTTP_AUTH_TOKEN_{host},env=VARIABLE",
+            hint=f"if it wants a token, give it with --secret id=HTTP_AUTH_TOKEN_{asked.host},env=VARIABLE",
         )
     return RegistryError(f"the server answers with status {status}", at=where)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from buildkit_py.config import Config
 from buildkit_py.digest import digest_of, is_sha256
@@ -303,7 +303,9 @@ class Client:
                 self._check_passing(response)
                 return response
             response.drain()
-            if chance == 2 or not self._auth.answer(endpoint, scope, response, sent):
+            # Who a redirect leads to is not the registry: it gets no login, and names no server that would get one.
+            is_registry = origin_of(response.url) == origin_of(endpoint.base)
+            if chance == 2 or not is_registry or not self._auth.answer(endpoint, scope, response, sent):
                 break
         raise _denied(response, endpoint)
 
@@ -336,6 +338,11 @@ def cache_authorization(url: str, env: Mapping[str, str]) -> dict[str, str]:
 
 
 def _denied(response: Response, endpoint: Endpoint, detail: str = "") -> RegistryError:
+    if origin_of(response.url) != origin_of(endpoint.base):
+        host = urlsplit(shown(response.url)).netloc
+        return RegistryError(
+            f"`{host}`, to which the registry leads, answers {response.status}{detail}", at=shown(response.url)
+        )
     return RegistryError(
         f"the registry denies access{detail}",
         at=shown(response.url),

@@ -194,6 +194,19 @@ def test_what_servers_refuse(project: World, web: Web, status: int) -> None:
     assert ("HTTP_AUTH_TOKEN_127.0.0.1" in done.stderr) == (status in (401, 403))
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_is_led_elsewhere_is_not_told_to_give_a_token(project: World, web: Web, status: int) -> None:
+    with web_server() as other:
+        other.pages["/f"] = lambda handler, request: handler.answer(status)
+        web.pages["/f"] = redirect(f"{other.url}/f")
+        project.write({"Dockerfile": f"FROM scratch\nADD {web.url}/f /f\n"})
+        done = project.build(ok=False)
+    assert done.returncode == SOURCE
+    assert f"`127.0.0.1`, to which the server leads, does not give out the file (status {status})" in done.stderr
+    assert f"at {web.url}/f" in done.stderr
+    assert "HTTP_AUTH_TOKEN" not in done.stderr
+
+
 @pytest.mark.attack("C14")
 def test_credentials_are_secrets_and_stay_with_their_host(project: World, web: Web) -> None:
     with web_server() as other:

@@ -194,6 +194,46 @@ def test_a_redirect_to_another_host_leaves_the_token_behind(fake: FakeRegistry, 
     client.close()
 
 
+@pytest.mark.parametrize("login", [basic(), {"identitytoken": SECRET}], ids=["password", "identity token"])
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+@pytest.mark.attack("R6", "R7")
+def test_who_a_redirect_leads_to_names_no_server_that_gets_the_login(
+    fake: FakeRegistry, store: Store, tmp_path: Path, scheme: str, login: dict[str, str]
+) -> None:
+    """As in CVE-2020-15157."""
+    image = sample()
+    fake.add(image)
+    guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: login}})
+    with fake_registry() as elsewhere, fake_registry() as stranger:
+        challenge = f'{scheme} realm="http://{stranger.address}/token",service="s"'
+        elsewhere.faults.append(lambda handler, request: handler.reply(401, WWW_Authenticate=challenge))
+        stranger.faults.append(lambda handler, request: handler.reply(200, b'{"token": "t"}'))
+        away = f"http://{elsewhere.address}/blob"
+        fake.faults.append(once(lambda handler, request: handler.reply(307, Location=away), "/blobs/", times=9))
+        with pytest.raises(RegistryError, match=f"`{elsewhere.address}`, to which the registry leads, answers 401"):
+            ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+        assert stranger.requests == []
+        assert all("Authorization" not in request.headers for request in elsewhere.requests)
+        given = {request.headers.get("Authorization", "Bearer") for request in fake.seen("/v2/")}
+        assert all(text.startswith("Bearer") for text in given), "the registry has not asked for a password"
+    client.close()
+
+
+def test_a_signed_url_that_ran_out_is_no_matter_of_logins(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    client = client_with(tmp_path, {})
+    with fake_registry() as elsewhere:
+        elsewhere.faults.append(lambda handler, request: handler.reply(403, b"<Error>Request has expired</Error>"))
+        away = f"http://{elsewhere.address}/blob?X-Amz-Signature=sig"
+        fake.faults.append(once(lambda handler, request: handler.reply(307, Location=away), "/blobs/", times=9))
+        with pytest.raises(RegistryError, match="to which the registry leads, answers 403") as caught:
+            ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert caught.value.hint == ""
+    assert "sig" not in repr(vars(caught.value))
+    client.close()
+
+
 def test_a_redirect_on_the_same_host_keeps_it(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     image = sample()
     fake.add(image)
