@@ -16,7 +16,8 @@ import time
 
 from buildkit_py.errors import DigestMismatch, RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after, retrying
-from buildkit_py.http.transport import Broken, origin_of, shown
+from buildkit_py.http.transport import Broken
+from buildkit_py.http.url import origin_of, shown
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import write_all
@@ -198,7 +199,7 @@ def _refusal(response: Response, url: str) -> SourceError:
 def _validators(response: Response) -> tuple[str, str]:
     """The ETag and the Last-Modified that prove equal bytes later, "" for each that does not."""
     etag, modified = response.header("ETag"), response.header("Last-Modified")
-    if len(etag) < 2 or not etag.startswith('"') or not etag.endswith('"'):
+    if len(etag) < 2 or not etag.startswith('"') or not etag.endswith('"') or "\r" in etag or "\n" in etag:
         etag = ""
     made, told = _seconds(modified), _seconds(response.header("Date"))
     return etag, modified if made and told - made >= _AT_REST else ""

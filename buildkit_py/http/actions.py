@@ -9,13 +9,12 @@ the beginning of one, and then the newest is meant; the version must be equal.
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from buildkit_py import json_text
 from buildkit_py.digest import digest_of
 from buildkit_py.errors import RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after
-from buildkit_py.http.transport import Broken, shown
+from buildkit_py.http.transport import Broken
+from buildkit_py.http.url import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,6 +119,6 @@ def download_url(transport: Transport, entry: str, env: Mapping[str, str]) -> st
 
 def _signed(message: Mapping[str, Any], field: str) -> str:
     url = message.get(field)
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
+    if not isinstance(url, str) or not url.lower().startswith(("http://", "https://")):
         raise RegistryError(f"the cache service answers without `{field}`")
     return url

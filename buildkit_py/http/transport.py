@@ -16,12 +16,12 @@ import http.client
 import os
 import socket
 import threading
-from urllib.parse import SplitResult, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 from buildkit_py.errors import RegistryError
 from buildkit_py.http import proxy
 from buildkit_py.http.timed import IDLE_SECONDS, TimedResponse
-from buildkit_py.record import Record
+from buildkit_py.http.url import Origin, join, origin_of, shown, written
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,43 +59,6 @@ class Broken(Unreachable):
     """A connection broke off, or the server asked for patience; trying again may help."""
 
     retry_after: float = 0.0
-
-
-class Origin(Record):
-    """Where a request goes: what must stay equal for a credential to travel along."""
-
-    scheme: str
-    host: str
-    port: int
-
-
-def origin_of(url: str) -> Origin:
-    """The origin of a URL. Raises `RegistryError` for a scheme other than http and https, or no host."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as problem:
-        raise RegistryError("the server named an address that cannot be read", at=shown(url)) from problem
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RegistryError("only http and https addresses are followed", at=shown(url))
-    return Origin(parts.scheme, parts.hostname, port or (443 if parts.scheme == "https" else 80))
-
-
-def join(url: str, target: str) -> str:
-    """The URL that a `Location` header means. Raises `RegistryError` where it cannot be read."""
-    try:
-        return urljoin(url, target)
-    except ValueError as problem:
-        raise RegistryError("the server named an address that cannot be read", at=shown(url)) from problem
-
-
-def shown(url: str) -> str:
-    """A URL without user, password and query: those carry credentials and signatures."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an unreadable URL"
-    return SplitResult(parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "").geturl()
 
 
 class Response:
@@ -219,7 +182,9 @@ class Transport:
         Raises `Unreachable` where no answer comes, `RegistryError` for a redirect that is not followed.
         """
         self.admit(url)
+        url = written(url)
         sent = dict(headers or {})
+        _check(sent, url)
         origin, peer = origin_of(url), ""
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, origin=origin, headers=sent, body=body, verify=verify, after=peer)
@@ -435,11 +400,17 @@ def reason(problem: BaseException) -> str:
     return str(problem) or type(problem).__name__
 
 
+def _check(headers: Mapping[str, str], url: str) -> None:
+    """Raises `RegistryError` for a header that cannot be sent. (`http.client` would show its value.)"""
+    for name, value in headers.items():
+        if "\n" in value or "\r" in value or max(value, default="") > "\xff":
+            raise RegistryError(
+                f"what is to be sent as `{name}` is not one line, or has letters that HTTP does not know", at=shown(url)
+            )
+
+
 def _connect(address: tuple[str, int], *rest: Any) -> socket.socket:
-    host: str | bytes = address[0]
-    if isinstance(host, str) and host.isascii():
-        host = host.encode("ascii")
-    return socket.create_connection((host, address[1]), *rest)  # type: ignore[arg-type]
+    return socket.create_connection((address[0].encode("ascii"), address[1]), *rest)  # type: ignore[arg-type]
 
 
 def _peer(connection: http.client.HTTPConnection) -> str:

@@ -82,12 +82,14 @@ def text(value: dict[str, Any], key: str, what: str, default: str = "") -> str:
 
 
 def integer(value: dict[str, Any], key: str, what: str, default: int | None = 0) -> int:
-    """A field that is a whole number (no boolean). A `default` of None makes it required."""
+    """A field that is a whole number of 64 bits (no boolean). A `default` of None makes it required."""
     found = value.get(key)
     if found is None and default is not None:
         return default
     if not isinstance(found, int) or isinstance(found, bool):
         raise Malformed(f"`{key}` of the {what} is not a whole number")
+    if not -(1 << 63) <= found < 1 << 63:  # what Go's `int64` holds: no other tool reads it either
+        raise Malformed(f"`{key}` of the {what} is not a number that 64 bits hold")
     return found
 
 

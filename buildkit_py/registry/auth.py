@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 
 from buildkit_py.errors import PybuildError, RegistryError
 from buildkit_py.http.retry import PASSING, retry_after
-from buildkit_py.http.transport import Broken, Response, Transport, origin_of, shown
+from buildkit_py.http.transport import Broken, Response, Transport
+from buildkit_py.http.url import join, origin_of, shown
 from buildkit_py.image import strict_json
 from buildkit_py.record import Record
 from buildkit_py.registry.credentials import Credential, Credentials
@@ -89,49 +90,49 @@ class Authorizer:
     def _bearer(
         self, endpoint: Endpoint, scope: str, challenge: Challenge, credential: Credential | None
     ) -> _Token | None:
-        here, realm = origin_of(endpoint.base), origin_of(challenge.realm)
+        place = join("", challenge.realm)
+        here, realm = origin_of(endpoint.base), origin_of(place)
         if realm.scheme != "https" and not (here.scheme == "http" and realm.host == here.host):
             raise RegistryError(
                 "the registry sends logins to a server without encryption, which is not done",
-                at=shown(challenge.realm),
+                at=shown(place),
             )
-        fields = {"service": challenge.service, "scope": scope}
+        service = challenge.service.encode("latin-1")  # as it came: a header's text has a character for each byte
+        fields: dict[str, str | bytes] = {"service": service, "scope": scope}
         headers: dict[str, str] = {}
         verify = endpoint.verify or realm.host != here.host
         if credential is not None and credential.token:
             fields.update(grant_type="refresh_token", client_id=_CLIENT_ID, refresh_token=credential.token)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             response = self._transport.request(
-                "POST", challenge.realm, headers=headers, body=urlencode(fields).encode(), verify=verify
+                "POST", place, headers=headers, body=urlencode(fields).encode(), verify=verify
             )
         else:
             if credential is not None:
                 headers["Authorization"] = credential.basic()
-            pairs = [("service", challenge.service)] if challenge.service else []
+            pairs: list[tuple[str, str | bytes]] = [("service", service)] if service else []
             query = urlencode(pairs + [("scope", part) for part in scope.split()])
-            joint = "&" if "?" in challenge.realm else "?"
-            response = self._transport.request(
-                "GET", f"{challenge.realm}{joint}{query}", headers=headers, verify=verify
-            )
+            joint = "&" if "?" in place else "?"
+            response = self._transport.request("GET", f"{place}{joint}{query}", headers=headers, verify=verify)
         began = time.monotonic()
         body = response.read_all(MAX_TOKEN)
         if response.status in PASSING:
-            problem = Broken(f"the token server answers {response.status}", at=shown(challenge.realm))
+            problem = Broken(f"the token server answers {response.status}", at=shown(place))
             problem.retry_after = retry_after(response.header("Retry-After"))
             raise problem
         if response.status in (400, 401, 403):
             return None
         if response.status != 200:
-            raise RegistryError(f"the token server answers {response.status}", at=shown(challenge.realm))
+            raise RegistryError(f"the token server answers {response.status}", at=shown(place))
         try:
             value = strict_json.parse_object(body, limit=MAX_TOKEN, what="token server's answer")
             token = strict_json.text(value, "token", "answer") or strict_json.text(value, "access_token", "answer")
             lifetime = strict_json.integer(value, "expires_in", "answer")
         except PybuildError:
             # Not the parser's words: they may quote a token.
-            raise RegistryError("the token server gives no proper answer", at=shown(challenge.realm)) from None
+            raise RegistryError("the token server gives no proper answer", at=shown(place)) from None
         if not token or not token.isascii() or not token.isprintable():
-            raise RegistryError("the token server gives no token", at=shown(challenge.realm))
+            raise RegistryError("the token server gives no token", at=shown(place))
         # A little early, so that a token does not run out on its way.
         return _Token(f"Bearer {token}", began + max(lifetime or _DEFAULT_LIFETIME, 10) * 0.8)
 

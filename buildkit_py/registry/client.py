@@ -17,7 +17,8 @@ from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
 from buildkit_py.http import actions, bucket
 from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
-from buildkit_py.http.transport import Broken, Response, Transport, Unreachable, join, origin_of, shown
+from buildkit_py.http.transport import Broken, Response, Transport, Unreachable
+from buildkit_py.http.url import join, origin_of, shown
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
 from buildkit_py.registry import mirrors

@@ -16,7 +16,7 @@ from buildkit_py.errors import RegistryError
 from buildkit_py.http import proxy
 from buildkit_py.http.retry import pause, retry_after
 from buildkit_py.http.timed import TimedReader
-from buildkit_py.http.transport import Broken, Transport, Unreachable, is_public, origin_of, shown
+from buildkit_py.http.transport import Broken, Transport, Unreachable, is_public
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
 from buildkit_py.registry.resolve import ImageResolver
@@ -256,14 +256,39 @@ def test_proxies(env: dict[str, str], scheme: str, host: str, expected: str) -> 
     assert proxy.choose(env, scheme, host, 80) == expected
 
 
-def test_what_is_shown_of_a_url() -> None:
-    assert shown("https://me:secret@h.example:5000/p/a?X-Signature=abc#f") == "https://h.example:5000/p/a"
-    assert shown("http://[") == "an unreadable URL"
-    assert origin_of("http://h.example").port == 80
-    assert origin_of("https://h.example/x").port == 443
-    for bad in ("file:///x", "ftp://h/x", "http://", "http://h:port/", "//h/x", "javascript:x"):
-        with pytest.raises(RegistryError):
-            origin_of(bad)
+@pytest.mark.parametrize("value", ["secret\n", "secret\r\nX: y", "secret \u2603"])
+def test_a_header_that_cannot_be_sent(value: str) -> None:
+    with fake_registry() as registry:
+        transport = Transport(env={})
+        with pytest.raises(RegistryError, match="to be sent as `Authorization` is not one line") as caught:
+            transport.request("GET", f"http://{registry.address}/", headers={"Authorization": value})
+        assert "secret" not in repr(vars(caught.value))
+        assert registry.requests == []
+        transport.close()
+
+
+@pytest.mark.parametrize("host", ["a..example", "b" * 64 + ".example"])
+def test_no_host_is_asked_for_behind_a_proxy_by_what_is_no_name(host: str) -> None:
+    with fake_registry() as registry:
+        transport = Transport(env={"https_proxy": f"http://{registry.address}"})
+        with pytest.raises(RegistryError, match="is no name of a host"):
+            transport.request("GET", f"https://{host}/")
+        assert registry.requests == []
+        transport.close()
+
+
+def test_urls_that_are_no_ascii_are_sent_as_browsers_do() -> None:
+    with fake_registry() as registry:
+        registry.faults.append(lambda handler, request: handler.reply(200))
+        transport = Transport(env={"http_proxy": f"http://{registry.address}"})
+        for url in (f"http://{registry.address}/\xe4 b?\u2603%20", "http://b\xfccher.invalid/\xe4"):
+            transport.request("GET", url).drain()
+        assert [request.path for request in registry.requests] == [
+            "/%C3%A4%20b?%E2%98%83%20",
+            "http://xn--bcher-kva.invalid/%C3%A4",
+        ]
+        assert registry.requests[1].headers["Host"] == "xn--bcher-kva.invalid"
+        transport.close()
 
 
 def test_public_addresses() -> None:

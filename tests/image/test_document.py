@@ -100,6 +100,7 @@ def test_bytes_that_are_no_text_become_replacement_characters() -> None:
         {"config": {"Labels": {"a": 1}}},
         {"config": {"User": 5}},
         {"config": {"Healthcheck": {"Interval": "5s"}}},
+        {"config": {"Healthcheck": {"Interval": 10**400}}},
         {"config": {"ArgsEscaped": "yes"}},
         {"history": {}},
         {"history": [{"empty_layer": 1}]},

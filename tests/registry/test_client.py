@@ -6,7 +6,7 @@ import base64
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SECRET = "hunter2-and-more"
+# A life of more seconds than a float has.
+HUGE = b'{"token": "t", "expires_in": 1' + b"0" * 400 + b"}"
 
 
 @pytest.fixture
@@ -159,7 +161,7 @@ def test_a_realm_elsewhere_without_encryption_gets_nothing(
     client.close()
 
 
-@pytest.mark.parametrize("answer", [b"{", b"[]", b'{"token": 5}', b'{"token": "a\\r\\nX-Evil: 1"}', b"{}"])
+@pytest.mark.parametrize("answer", [b"{", b"[]", b'{"token": 5}', b'{"token": "a\\r\\nX-Evil: 1"}', b"{}", HUGE])
 @pytest.mark.attack("R7")
 def test_a_token_server_that_talks_nonsense(fake: FakeRegistry, store: Store, tmp_path: Path, answer: bytes) -> None:
     fake.add(sample())
@@ -269,6 +271,52 @@ def test_redirects_that_are_not_followed(
     with pytest.raises(RegistryError, match=message):
         ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert len(fake.seen("/blobs/")) <= 11
+    client.close()
+
+
+@pytest.mark.parametrize("name", ["\xe4", "\xc3\xa4", "a b"], ids=["latin-1", "utf-8", "blank"])
+def test_a_redirect_to_what_is_no_ascii_is_followed(
+    fake: FakeRegistry, store: Store, tmp_path: Path, name: str
+) -> None:
+    """Its bytes come back percent-encoded, as from docker."""
+    image = sample()
+    fake.add(image)
+    client = client_with(tmp_path, {})
+    fake.blobs[quote(name.encode("latin-1"))] = image.blobs[image.config]
+    fake.faults.append(once(lambda handler, request: handler.reply(307, Location=f"/v2/app/blobs/{name}"), "sha256:"))
+    assert ImageResolver(store, lambda: client).resolve(f"{fake.address}/app").digest == image.digest
+    client.close()
+
+
+def test_a_redirect_to_a_host_without_a_name(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    client = client_with(tmp_path, {})
+    where = "http://" + "\xe4" * 64 + ".example/"
+    fake.faults.append(once(lambda handler, request: handler.reply(307, Location=where), "/blobs/", times=9))
+    with pytest.raises(RegistryError, match="is no name of a host"):
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert len(fake.seen("/blobs/")) == 1
+    client.close()
+
+
+def test_a_realm_that_is_no_ascii_is_asked(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    fake.add(image)
+    asked = guard(fake, realm=f"http://{fake.address}/token/\xe4")
+    client = client_with(tmp_path, {})
+    assert ImageResolver(store, lambda: client).resolve(f"{fake.address}/app").digest == image.digest
+    assert urlsplit(asked[0].path).path == "/token/%E4"
+    client.close()
+
+
+def test_the_name_of_a_service_goes_back_as_it_came(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    challenge = f'Bearer realm="http://{fake.address}/token",service="\xc3\xa4"'
+    fake.faults.insert(0, once(lambda handler, request: handler.reply(401, WWW_Authenticate=challenge), "/manifests/"))
+    client = client_with(tmp_path, {})
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert "service=%C3%A4&" in asked[0].path
     client.close()
 
 
@@ -387,6 +435,22 @@ def test_an_upload_elsewhere_gets_no_token(fake: FakeRegistry, store: Store, tmp
             *image.layers,
             image.config,
         }
+    client.close()
+
+
+def test_an_upload_to_what_is_no_ascii(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    image.put(store)
+    client = client_with(tmp_path, {})
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location="/put/\xe4?state=\xc3\xa4")
+        return request.method == "PUT" and handler.reply(201)
+
+    fake.faults.append(uploads)
+    push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+    assert {request.path.partition("&")[0] for request in fake.seen("/put/")} == {"/put/%E4?state=%C3%A4"}
     client.close()
 
 
