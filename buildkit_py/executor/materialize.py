@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
-    from buildkit_py.registry.fetch import Fetcher
+    from buildkit_py.image.unpack import Unpacked
+    from buildkit_py.registry.fetch import Fetcher, Stream
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.layers import LayerMeta, TreeLoss
     from buildkit_py.store.store import Store
@@ -139,23 +140,29 @@ class Materializer:
         from buildkit_py.registry.origin import variants
         from buildkit_py.registry.tar_digest import prove
         from buildkit_py.store.layers import TreeLoss
+        from buildkit_py.store.remove import remove_tree
 
-        make_root(destination)
         id = layer.id
-        try:
-            with self._fetcher().open_blob(id, lambda done, total: progress(id[:12], done, total)) as stream:
-                unpacked = unpack(
-                    stream.read,
-                    destination,
-                    media_type=stream.blob.media_type,
-                    # A built layer may be packed in several ways, and hold other times in each.
-                    diff_id=stream.blob.diff_id or layer.diff_id,
-                    userxattr=self.identity.userns,
-                    privileged=self.identity.privileged,
-                    ignore_owners=self.identity.single_id,
-                )
+
+        def use(stream: Stream) -> Unpacked:
+            remove_tree(destination)  # of what a mirror sent
+            make_root(destination)
+            unpacked = unpack(
+                stream.read,
+                destination,
+                media_type=stream.blob.media_type,
+                # A built layer may be packed in several ways, and hold other times in each.
+                diff_id=stream.blob.diff_id or layer.diff_id,
+                userxattr=self.identity.userns,
+                privileged=self.identity.privileged,
+                ignore_owners=self.identity.single_id,
+            )
             if layer.diff_id and self._store.layers.get(id) is not None:
                 prove(self._store, id, stream.blob.digest)
+            return unpacked
+
+        try:
+            unpacked = self._fetcher().through(id, use, lambda done, total: progress(id[:12], done, total))
         except SourceError as problem:
             problem.layer = id  # that it is no archive shows before its digest is known
             # An image may claim any diff_id for its blob. Another image that has the true one must not get this blob.

@@ -95,12 +95,8 @@ def layer_media_type(compression: str, *, docker: bool = False) -> str:
     return DOCKER_LAYER + (".gzip" if compression == "gzip" else "")
 
 
-def parse(data: bytes, media_type: str = "") -> Manifest | Index:
-    """The manifest or index in some bytes.
-
-    `media_type` is what the server or the descriptor said it is ("" where nobody did).
-    Raises `Malformed` where the document breaks a rule or contradicts that.
-    """
+def read(data: bytes) -> dict[str, Any]:
+    """The JSON of some bytes that have the form of manifests and indexes, whatever they are of. Raises `Malformed`."""
     value = strict_json.parse_object(data, limit=MAX_MANIFEST, what="manifest")
     version = strict_json.integer(value, "schemaVersion", "manifest", None)
     if version == 1 or "fsLayers" in value:
@@ -110,6 +106,16 @@ def parse(data: bytes, media_type: str = "") -> Manifest | Index:
         )
     if version != 2:
         raise Malformed("`schemaVersion` of the manifest is not 2")
+    return value
+
+
+def parse(data: bytes, media_type: str = "") -> Manifest | Index:
+    """The manifest or index in some bytes.
+
+    `media_type` is what the server or the descriptor said it is ("" where nobody did).
+    Raises `Malformed` where the document breaks a rule or contradicts that.
+    """
+    value = read(data)
     is_index, is_manifest = "manifests" in value, "layers" in value or "config" in value
     if is_index and is_manifest:
         raise Malformed("the document is a manifest and an index at once")

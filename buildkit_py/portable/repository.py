@@ -116,6 +116,7 @@ class Repository:
         self._looked = True
 
     def _load(self, manifest: bytes) -> Artifact:
-        return artifact.load(
-            manifest, lambda digest: self._client.small_blob(self._reference, digest, LARGEST), self._kind
-        )
+        def document(digest: str) -> bytes:
+            return self._client.small_blob(self._reference, digest, LARGEST, "cache document")
+
+        return artifact.load(manifest, document, self._kind)

@@ -9,6 +9,7 @@ from buildkit_py.image.manifest import Descriptor
 from buildkit_py.image.strict_json import Malformed
 from buildkit_py.image.unpack import unpack
 from buildkit_py.registry.pull import note_layer
+from buildkit_py.store.remove import remove_tree
 from buildkit_py.store.work import make_root
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from buildkit_py.portable.mounts import KeptMount
-    from buildkit_py.registry.fetch import Fetcher
+    from buildkit_py.registry.fetch import Fetcher, Stream
     from buildkit_py.registry.origin import Origin
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.layers import LayerBlob
@@ -56,18 +57,22 @@ def _unpack(
     # As a layer, so that it is fetched, resumed and verified like one; nothing of it stays.
     note_layer(store, blob.diff_id, Descriptor(blob.media_type, blob.digest, blob.size), origin(blob))
     layer = blob.diff_id.removeprefix("sha256:")
-    make_root(destination)
+
+    def use(stream: Stream) -> None:
+        remove_tree(destination)  # of what a mirror sent
+        make_root(destination)
+        unpack(
+            stream.read,
+            destination,
+            media_type=blob.media_type,
+            diff_id=blob.diff_id,
+            userxattr=identity.userns,
+            privileged=identity.privileged,
+            ignore_owners=identity.single_id,
+        )
+
     try:
-        with fetcher.open_blob(layer) as stream:
-            unpack(
-                stream.read,
-                destination,
-                media_type=blob.media_type,
-                diff_id=blob.diff_id,
-                userxattr=identity.userns,
-                privileged=identity.privileged,
-                ignore_owners=identity.single_id,
-            )
+        fetcher.through(layer, use)
     finally:
         store.layers.delete(layer)
         store.blobs.delete(blob.digest)

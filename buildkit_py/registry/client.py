@@ -2,7 +2,8 @@
 
 One `Client` serves a whole process and all its threads. Reading asks the
 mirrors first; writing goes to the registry itself. Every digest is computed
-here and compared, whatever the server claims.
+here and compared, whatever the server claims. What a mirror sends instead of
+what it was asked for is its failure, and the next one is asked.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from buildkit_py.config import Config
 from buildkit_py.digest import digest_of, is_sha256
-from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError
+from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError, SourceError
 from buildkit_py.http import actions, bucket
-from buildkit_py.http.retry import ATTEMPTS, PASSING, retry_after, retrying
+from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable
 from buildkit_py.http.url import join, origin_of, shown
+from buildkit_py.image import manifest as manifests
 from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
 from buildkit_py.registry import mirrors
@@ -60,6 +62,8 @@ class Client:
         self._auth = Authorizer(self._transport, Credentials(env))
         self._sleep = sleep
         self._homes: dict[str, Endpoint] = {}
+        # Mirrors that were asked for a blob and sent another, or part of it: why, by their address and its digest.
+        self._passed_over: dict[tuple[str, str], str] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -86,42 +90,68 @@ class Client:
             wanted = reference.digest or (claimed if is_sha256(claimed) else digest)
             if digest != wanted:
                 raise DigestMismatch(f"the manifest is {digest}, not {wanted}", at=shown(response.url))
+            if self._has_mirrors(reference):
+                manifests.read(data)
             return Fetched(data, response.header("Content-Type").partition(";")[0].strip().lower(), digest)
 
         return self._first(reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint)))
 
-    def small_blob(self, reference: Reference, digest: str, limit: int) -> bytes:
-        """The whole of a blob that is no larger than `limit`, unchecked. Raises as `blob` does."""
-        return self._retrying(lambda: self.blob(reference, digest, attempts=1).read_all(limit))
-
-    def blob(self, reference: Reference, digest: str, start: int = 0, *, attempts: int = ATTEMPTS) -> Response:
-        """A blob's bytes from `start` on, unchecked: the reader compares the digest of the whole.
-
-        Raises `ImageNotFound`, `RegistryError`; reading raises `Broken` where the transfer breaks off.
+    def small_blob(self, reference: Reference, digest: str, limit: int, what: str) -> bytes:
+        """The whole of a blob that is no larger than `limit` and is called `what`, unchecked where a registry has no
+        mirrors. Raises as `blob` does.
         """
 
-        def ask(endpoint: Endpoint) -> Response:
-            headers = {"Range": f"bytes={start}-"} if start else {}
-            path = f"{reference.repository}/blobs/{digest}"
-            response = self._once(endpoint, "GET", path, _scope(reference), headers=headers)
-            if start and response.status == 206:
-                if not response.header("Content-Range").replace(" ", "").startswith(f"bytes{start}-"):
-                    response.close()
-                    raise RegistryError("the registry sends another part than it was asked for", at=shown(response.url))
-                return response
-            if response.status != 200:
-                raise self._failure(response, f"the blob {digest} of `{reference.name}`", endpoint)
-            left = start
-            while left:  # the server knows no ranges
-                piece = response.read(min(left, 1 << 18))
-                if not piece:
-                    raise RegistryError("the blob is shorter than it was before", at=shown(response.url))
-                left -= len(piece)
-            return response
+        def ask(endpoint: Endpoint) -> bytes:
+            data = self._blob(endpoint, reference, digest).read_all(limit)
+            if self._has_mirrors(reference) and digest_of(data) != digest:
+                raise DigestMismatch(f"the {what} is {digest_of(data)}, not {digest}")
+            return data
 
-        return self._first(
-            reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint), attempts=attempts)
-        )
+        return self._first(reference.registry, lambda endpoint: self._retrying(lambda: ask(endpoint)))
+
+    def blob(self, reference: Reference, digest: str, start: int = 0) -> tuple[Response, str]:
+        """A blob's bytes from `start` on, unchecked: the reader compares the digest of the whole.
+
+        And the address of the mirror that sends them, "" for the registry itself: if they are wrong, or break off,
+        `pass_over` has others asked the next time. Raises `ImageNotFound`, `RegistryError`; reading raises `Broken`
+        where the transfer breaks off.
+        """
+
+        def ask(endpoint: Endpoint) -> tuple[Response, str]:
+            response = self._retrying(lambda: self._blob(endpoint, reference, digest, start))
+            return response, endpoint.base if endpoint.mirror else ""
+
+        return self._first(reference.registry, ask, digest)
+
+    def _blob(self, endpoint: Endpoint, reference: Reference, digest: str, start: int = 0) -> Response:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        path = f"{reference.repository}/blobs/{digest}"
+        response = self._once(endpoint, "GET", path, _scope(reference), headers=headers)
+        if start and response.status == 206:
+            if not response.header("Content-Range").replace(" ", "").startswith(f"bytes{start}-"):
+                response.close()
+                raise RegistryError("the registry sends another part than it was asked for", at=shown(response.url))
+            return response
+        if response.status != 200:
+            raise self._failure(response, f"the blob {digest} of `{reference.name}`", endpoint)
+        left = start
+        while left:  # the server knows no ranges
+            piece = response.read(min(left, 1 << 18))
+            if not piece:
+                raise RegistryError("the blob is shorter than it was before", at=shown(response.url))
+            left -= len(piece)
+        return response
+
+    def pass_over(self, mirror: str, digest: str, why: str) -> None:
+        """Ask a mirror no more for a blob of which it sent wrong bytes, or too few."""
+        self._passed_over.setdefault((mirror, digest), why)
+
+    def failures(self, digest: str) -> tuple[str, ...]:
+        """A line for each mirror that is asked for a blob no more."""
+        return tuple(_note(mirror, why) for (mirror, of), why in self._passed_over.items() if of == digest)
+
+    def _has_mirrors(self, reference: Reference) -> bool:
+        return bool(self.config.registry(reference.registry).mirrors)
 
     def file(self, url: str, start: int = 0) -> Response:
         """A file of a cache's server from a byte on, unchecked: its URL, or the name that `http.bucket` or
@@ -254,16 +284,18 @@ class Client:
             return endpoint
         raise first or RegistryError("the registry cannot be reached", at=registry)
 
-    def _first(self, registry: str, ask: Callable[[Endpoint], T]) -> T:
+    def _first(self, registry: str, ask: Callable[[Endpoint], T], digest: str = "") -> T:
         notes = []
         for endpoint in mirrors.mirrors(self.config, registry):
+            if (endpoint.base, digest) in self._passed_over:
+                continue
             try:
                 return ask(endpoint)
-            except (RegistryError, ImageNotFound, DigestMismatch) as problem:
-                notes.append(f"mirror {endpoint.base}: {problem.message}")
+            except SourceError as problem:
+                notes.append(_note(endpoint.base, problem.message))
         try:
             return ask(self.home(registry))
-        except (RegistryError, ImageNotFound, DigestMismatch) as problem:
+        except SourceError as problem:
             problem.notes += tuple(notes)
             raise
 
@@ -280,8 +312,8 @@ class Client:
         """One request of the protocol, authorized, with passing failures tried again."""
         return self._retrying(lambda: self._once(endpoint, method, path, scope, headers=headers, body=body))
 
-    def _retrying(self, action: Callable[[], T], *, attempts: int = ATTEMPTS) -> T:
-        return retrying(action, self._sleep, attempts=attempts)
+    def _retrying(self, action: Callable[[], T]) -> T:
+        return retrying(action, self._sleep)
 
     def _once(
         self,
@@ -330,6 +362,10 @@ class Client:
         if response.status in (401, 403):
             return _denied(response, endpoint, detail)
         return RegistryError(f"the registry answers {response.status}{detail}", at=shown(response.url))
+
+
+def _note(mirror: str, why: str) -> str:
+    return f"mirror {mirror}: {why}"
 
 
 def cache_authorization(url: str, env: Mapping[str, str]) -> dict[str, str]:

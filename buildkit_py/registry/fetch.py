@@ -8,7 +8,7 @@ nothing of the network is imported for it.
 
 from __future__ import annotations
 
-from buildkit_py.errors import DigestMismatch, PybuildError, StoreError
+from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
 from buildkit_py.registry import origin as origins
 from buildkit_py.registry.origin import Origin, claim, claimed, where
 from buildkit_py.registry.tar_digest import is_proved, prove, tar_digest
@@ -18,13 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Protocol, Self, TypeAlias
+    from typing import Protocol, Self, TypeAlias, TypeVar
 
     from buildkit_py.registry.client import Client
     from buildkit_py.store.store import Store
 
     # bytes so far, bytes in all (0 where unknown)
     Progress: TypeAlias = Callable[[int, int], object]
+    T = TypeVar("T")
 
     class Stream(Protocol):
         """A layer's blob as it comes."""
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         blob: LayerBlob
 
         def read(self, size: int = ..., /) -> bytes: ...
+
+        def failed(self, problem: SourceError) -> bool: ...
 
         def close(self) -> None: ...
 
@@ -77,9 +80,12 @@ class Fetcher:
         found = self._store.layers.any_blob(layer_id)
         if found is not None and not digest:
             return found[1].digest
-        with self.open_blob(layer_id, progress, digest) as stream:
+
+        def check(stream: Stream) -> str:
             self._check(layer_id, stream)
-        return stream.blob.digest
+            return stream.blob.digest
+
+        return self.through(layer_id, check, progress, digest)
 
     def vouch(self, layer_id: str, digest: str) -> None:
         """See that a blob is here and holds what its layer is said to hold, before it is handed on under that name.
@@ -107,6 +113,22 @@ class Fetcher:
             problem.layer = layer_id
             raise problem
         prove(self._store, layer_id, stream.blob.digest)
+
+    def through(
+        self, layer_id: str, use: Callable[[Stream], T], progress: Progress | None = None, digest: str = ""
+    ) -> T:
+        """What `use` makes of a layer's blob as a stream (`open_blob`), which it reads to its end.
+
+        Where a mirror sent something else, it is called anew, with what comes from the next one or the registry
+        itself. Raises as `open_blob` and as `use` does.
+        """
+        while True:
+            with self.open_blob(layer_id, progress, digest) as stream:
+                try:
+                    return use(stream)
+                except SourceError as problem:
+                    if not stream.failed(problem):
+                        raise
 
     def open_blob(self, layer_id: str, progress: Progress | None = None, digest: str = "") -> Stream:
         """A layer's blob as a stream, which is in the store once it was read to its end (`read` gave b"").
@@ -196,6 +218,9 @@ class _Stored:
         if self._progress is not None and data:
             self._progress(self._done, self.blob.size)
         return data
+
+    def failed(self, problem: SourceError) -> bool:
+        return False
 
     def close(self) -> None:
         self._reader.close()

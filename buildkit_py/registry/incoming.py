@@ -1,7 +1,8 @@
 """A layer's blob on its way: a thread receives, hashes and writes it, while whoever wants it takes what has come.
 
-What broke off goes on where it stopped. A blob enters the store only when it is
-whole and its digest is right; else the read raises and nothing is left.
+What broke off goes on where it stopped, from the registry itself where a mirror
+keeps breaking off. A blob enters the store only when it is whole and its digest
+is right; else the read raises and nothing is left.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ class Source:
         self._broken = 0
         self._broken_at = 0
         self._stream: Response | PieceReader | None = None
+        self._mirror = ""
         self._stopped = False
+        # Those that sent some of the bytes.
+        self.mirrors: list[str] = []
 
     @property
     def where(self) -> str:
@@ -100,6 +104,10 @@ class Source:
             self._broken = 0
         self._broken += 1
         self._broken_at = self._at
+        if not self._stopped and self._broken >= ATTEMPTS and self._mirror:
+            self._client().pass_over(self._mirror, self._place.digest, problem.message)
+            self._broken = 0
+            return
         if self._stopped or self._broken >= ATTEMPTS:
             raise problem
         self._sleep(pause(self._broken - 1, problem.retry_after))
@@ -109,7 +117,22 @@ class Source:
             return PieceReader(self._place.piece, self._at)
         if self._place.url:
             return self._client().file(self._place.url, self._at)
-        return self._client().blob(reference.parse(self._place.name), self._place.digest, self._at)
+        stream, self._mirror = self._client().blob(reference.parse(self._place.name), self._place.digest, self._at)
+        if self._mirror:
+            self.mirrors.append(self._mirror)
+        return stream
+
+    def pass_over_mirrors(self, problem: SourceError) -> None:
+        """Ask none of those for these bytes again."""
+        for mirror in self.mirrors:
+            self._client().pass_over(mirror, self._place.digest, problem.message)
+
+    def tell(self, problem: SourceError) -> None:
+        """Add to a failure which mirrors failed before."""
+        if self._place.name:
+            problem.notes += tuple(
+                note for note in self._client().failures(self._place.digest) if note not in problem.notes
+            )
 
     def close(self) -> None:
         if self._stream is not None:
@@ -163,6 +186,19 @@ class Incoming:
                 self._changed.notify()
         data, self._rest = self._rest[:size], self._rest[size:]
         return data
+
+    def failed(self, problem: SourceError) -> bool:
+        """Take what went wrong with these bytes; True where a mirror sent them, and they can be had elsewhere."""
+        try:
+            while self._source.mirrors and self.read():
+                pass  # that it is no archive shows before its digest is known
+        except DigestMismatch as wrong:
+            self._source.pass_over_mirrors(wrong)
+            return True
+        except SourceError:
+            pass
+        self._source.tell(problem)
+        return False
 
     def close(self) -> None:
         with self._changed:

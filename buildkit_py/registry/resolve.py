@@ -106,7 +106,7 @@ class ImageResolver:
         def read_blob(descriptor: Descriptor) -> bytes:
             if self._store.blobs.has(descriptor.digest):
                 return self._store.blobs.read(descriptor.digest)
-            return client.small_blob(name, descriptor.digest, MAX_CONFIG)
+            return client.small_blob(name, descriptor.digest, MAX_CONFIG, "image config")
 
         first = client.manifest(name)
         chosen = choose(first, wanted, read_manifest, read_blob)
