@@ -38,11 +38,12 @@ class Challenge(Record):
 
 
 class _Token:
-    __slots__ = ("header", "until")
+    __slots__ = ("challenge", "header", "until")
 
-    def __init__(self, header: str, until: float) -> None:
+    def __init__(self, header: str, until: float, challenge: Challenge) -> None:
         self.header = header
         self.until = until
+        self.challenge = challenge
 
 
 class Authorizer:
@@ -55,9 +56,21 @@ class Authorizer:
         self._tokens: dict[tuple[str, str], _Token] = {}
 
     def header(self, endpoint: Endpoint, scope: str) -> str:
-        """The `Authorization` value to send at once, "" where nothing is known yet."""
+        """The `Authorization` value to send at once, "" where nothing is known yet.
+
+        A token that has run out is asked for anew: of an upload only the end would be refused, after all that was
+        sent. Raises as `answer` does.
+        """
         found = self._tokens.get((endpoint.base, scope))
-        return found.header if found is not None and found.until > time.monotonic() else ""
+        if found is None:
+            return ""
+        if found.until > time.monotonic():
+            return found.header
+        with self._lock:
+            found = self._tokens.get((endpoint.base, scope))
+            if found is not None and found.until <= time.monotonic():
+                found = self._renew(endpoint, scope, [found.challenge])
+            return found.header if found is not None else ""
 
     def answer(self, endpoint: Endpoint, scope: str, refusal: Response, sent: str) -> bool:
         """Take a 401 (sent with the header `sent`) as a challenge; True where trying again makes sense.
@@ -66,16 +79,21 @@ class Authorizer:
         """
         challenges = parse(refusal.headers.get_all("WWW-Authenticate") or [])
         with self._lock:
-            known = self.header(endpoint, scope)
-            if known and known != sent:
+            known = self._tokens.get((endpoint.base, scope))
+            if known is not None and known.header != sent and known.until > time.monotonic():
                 return True  # another thread was faster
-            self._tokens.pop((endpoint.base, scope), None)
-            credential = self._credentials.of(endpoint.login)
-            token = self._token(endpoint, scope, challenges, credential)
-            if token is None or token.header == sent:
+            token = self._renew(endpoint, scope, challenges)
+            if token is not None and token.header == sent:
+                del self._tokens[endpoint.base, scope]
                 return False
+            return token is not None
+
+    def _renew(self, endpoint: Endpoint, scope: str, challenges: list[Challenge]) -> _Token | None:
+        self._tokens.pop((endpoint.base, scope), None)
+        token = self._token(endpoint, scope, challenges, self._credentials.of(endpoint.login))
+        if token is not None:
             self._tokens[endpoint.base, scope] = token
-            return True
+        return token
 
     def _token(
         self, endpoint: Endpoint, scope: str, challenges: list[Challenge], credential: Credential | None
@@ -84,7 +102,7 @@ class Authorizer:
             if challenge.scheme == "bearer" and challenge.realm:
                 return self._bearer(endpoint, scope, challenge, credential)
             if challenge.scheme == "basic" and credential is not None and credential.user:
-                return _Token(credential.basic(), float("inf"))
+                return _Token(credential.basic(), float("inf"), challenge)
         return None
 
     def _bearer(
@@ -134,7 +152,7 @@ class Authorizer:
         if not token or not token.isascii() or not token.isprintable():
             raise RegistryError("the token server gives no token", at=shown(place))
         # A little early, so that a token does not run out on its way.
-        return _Token(f"Bearer {token}", began + max(lifetime or _DEFAULT_LIFETIME, 10) * 0.8)
+        return _Token(f"Bearer {token}", began + max(lifetime or _DEFAULT_LIFETIME, 10) * 0.8, challenge)
 
 
 def parse(headers: list[str]) -> list[Challenge]:

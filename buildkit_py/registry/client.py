@@ -219,32 +219,35 @@ class Client:
         scope = _scope(reference, push=True)
 
         def transfer() -> None:
-            response = self._once(endpoint, "POST", f"{reference.repository}/blobs/uploads/", scope, body=b"")
-            if response.status != 202:
-                raise self._failure(response, f"`{reference.name}`", endpoint)
+            response = self._authorized(endpoint, scope, send)
+            if response.status not in (201, 204):
+                raise self._failure(response, f"the blob {digest}", endpoint)
             response.drain()
-            place = response.header("Location")
-            if not place:
-                raise RegistryError("the registry names no place for the upload", at=shown(response.url))
-            place = join(response.url, place)
-            place += ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
-            self._finish(endpoint, place, scope, digest, body)
+            _compare(response, digest)
+
+        def send() -> tuple[Response, str]:
+            # Begun anew where its end is refused: the registry may have dropped what it was sent.
+            place = self._begin_upload(endpoint, reference, scope, digest)
+            there, here = origin_of(place), origin_of(endpoint.base)
+            if here.scheme == "https" and there.scheme == "http":
+                raise RegistryError("the registry wants the upload without encryption", at=shown(place))
+            sent = self._auth.header(endpoint, scope) if there == here else ""
+            headers = {"Content-Type": "application/octet-stream", **({"Authorization": sent} if sent else {})}
+            return self._transport.request("PUT", place, headers=headers, body=body, verify=endpoint.verify), sent
 
         self._retrying(transfer)
 
-    def _finish(self, endpoint: Endpoint, place: str, scope: str, digest: str, body: Body) -> None:
-        headers = {"Content-Type": "application/octet-stream"}
-        there, here = origin_of(place), origin_of(endpoint.base)
-        if here.scheme == "https" and there.scheme == "http":
-            raise RegistryError("the registry wants the upload without encryption", at=shown(place))
-        if there == here and (known := self._auth.header(endpoint, scope)):
-            headers["Authorization"] = known
-        response = self._transport.request("PUT", place, headers=headers, body=body, verify=endpoint.verify)
-        self._check_passing(response)
-        if response.status not in (201, 204):
-            raise self._failure(response, f"the blob {digest}", endpoint)
+    def _begin_upload(self, endpoint: Endpoint, reference: Reference, scope: str, digest: str) -> str:
+        """Where a blob is to be put."""
+        response = self._once(endpoint, "POST", f"{reference.repository}/blobs/uploads/", scope, body=b"")
+        if response.status != 202:
+            raise self._failure(response, f"`{reference.name}`", endpoint)
         response.drain()
-        _compare(response, digest)
+        place = response.header("Location")
+        if not place:
+            raise RegistryError("the registry names no place for the upload", at=shown(response.url))
+        place = join(response.url, place)
+        return place + ("&" if "?" in place else "?") + "digest=" + quote(digest, safe=":")
 
     def put_manifest(self, reference: Reference, identifier: str, data: bytes, media_type: str) -> None:
         """Put a manifest under a tag or its digest. Raises `RegistryError`, `DigestMismatch`."""
@@ -327,11 +330,19 @@ class Client:
     ) -> Response:
         """One request, authorized; raises `Broken` for a status that will pass."""
         url = f"{endpoint.base}/v2/{path}"
-        # At most two answers to a challenge: a remembered token that ran out, and the one after it.
-        for chance in range(3):
+
+        def send() -> tuple[Response, str]:
             sent = self._auth.header(endpoint, scope)
             fields = {**(headers or {}), **({"Authorization": sent} if sent else {})}
-            response = self._transport.request(method, url, headers=fields, body=body, verify=endpoint.verify)
+            return self._transport.request(method, url, headers=fields, body=body, verify=endpoint.verify), sent
+
+        return self._authorized(endpoint, scope, send)
+
+    def _authorized(self, endpoint: Endpoint, scope: str, send: Callable[[], tuple[Response, str]]) -> Response:
+        """The answer to what is sent with an `Authorization`, which comes with it; sent anew where that is refused."""
+        # At most two answers to a challenge: a remembered token that ran out, and the one after it.
+        for chance in range(3):
+            response, sent = send()
             if response.status != 401:
                 self._check_passing(response)
                 return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -13,6 +14,7 @@ import pytest
 from buildkit_py.config import Config
 from buildkit_py.errors import PybuildError, RegistryError
 from buildkit_py.image import reference
+from buildkit_py.registry import auth
 from buildkit_py.registry.auth import Challenge, parse
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.push import push
@@ -123,6 +125,79 @@ def test_a_token_that_ran_out_is_renewed(fake: FakeRegistry, store: Store, tmp_p
     fake.faults.insert(0, once(forgotten, "/manifests/"))
     assert resolver.resolve(f"{fake.address}/app", pull=True).digest == image.digest
     assert len(asked) == 2
+    client.close()
+
+
+def test_a_token_that_runs_out_while_an_upload_is_begun(
+    fake: FakeRegistry, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = sample()
+    image.put(store)
+    now = [1000.0]
+    monkeypatch.setattr(auth, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked = guard(fake, lifetime=10)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            now[0] += 9
+            return handler.reply(202, Location="/v2/put")
+        return request.method == "PUT" and handler.reply(201)
+
+    fake.faults.append(uploads)
+    push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+    puts = [request.headers.get("Authorization") for request in fake.seen("/v2/put")]
+    assert puts == ["Bearer t2", "Bearer t3"]
+    assert [request.headers["Authorization"] for request in asked] == ["Basic " + basic()["auth"]] * 3
+    client.close()
+
+
+@pytest.mark.parametrize("where", ["/v2/put", "/manifests/"])
+def test_a_token_that_is_refused_at_the_end_of_a_push_is_renewed(
+    fake: FakeRegistry, store: Store, tmp_path: Path, where: str
+) -> None:
+    image = sample()
+    image.put(store)
+    asked = guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+    refused: list[Request] = []
+
+    def forgotten(handler: Handler, request: Request) -> None:
+        refused.append(request)
+        handler.reply(401, WWW_Authenticate=f'Bearer realm="http://{fake.address}/token"')
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location=f"/v2/put?upload={len(fake.requests)}")
+        return request.method == "PUT" and handler.reply(201)
+
+    fake.faults += [once(forgotten, where), uploads]
+    assert push(store, client, image.digest, reference.parse(f"{fake.address}/app:1")) == image.digest
+    assert [request.headers["Authorization"] for request in refused] == ["Bearer t1"]
+    assert len(asked) == 2
+    puts = [request for request in fake.seen("/v2/put") if request not in refused]
+    assert sorted(request.body for request in puts) == sorted(image.blobs[one] for one in (*image.layers, image.config))
+    assert len({request.path for request in fake.seen("/v2/put")}) == len(fake.seen("/v2/put")), "each is begun anew"
+    client.close()
+
+
+def test_an_upload_that_is_always_refused(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    image.put(store)
+    guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location="/v2/put")
+        challenge = f'Bearer realm="http://{fake.address}/token"'
+        return request.method == "PUT" and handler.reply(401, WWW_Authenticate=challenge)
+
+    fake.faults.append(uploads)
+    with pytest.raises(RegistryError, match="denies access") as caught:
+        push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+    assert "docker login" in caught.value.hint
+    assert len(fake.seen("/v2/put")) == 3
     client.close()
 
 
