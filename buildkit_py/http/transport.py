@@ -7,7 +7,9 @@ do is small: keep connections, go through proxies, follow redirects. A
 
 Redirects (isolation.md R6): at most ten, to http and https only, never from
 https to http, never from a public address to a private one, and
-`Authorization` stays behind when scheme, host or port change.
+`Authorization` stays behind when scheme, host or port change. What sends
+something follows 307 and 308 only, which leave the method and the body as they
+are (RFC 9110, section 15.4).
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ CONNECT_SECONDS = 30.0
 MAX_REDIRECTS = 10
 IDLE_CONNECTIONS = 16
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_REDIRECTS_OF_ALL = frozenset((307, 308))
 _USER_AGENT = "pybuild"
 _DRAINED = 4
 _BLOCK = 256 << 10
@@ -176,9 +179,11 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | Body | None = None,
         verify: bool = True,
+        is_login: bool = False,
     ) -> Response:
-        """The answer to one request, whatever its status; redirects of GET and HEAD are followed.
+        """The answer to one request, whatever its status; redirects are followed.
 
+        `is_login`: the body is as secret as an `Authorization` is, and no other server gets it.
         Raises `Unreachable` where no answer comes, `RegistryError` for a redirect that is not followed.
         """
         self.admit(url)
@@ -188,7 +193,7 @@ class Transport:
         origin, peer = origin_of(url), ""
         for _ in range(MAX_REDIRECTS + 1):
             response = self._send(method, url, origin=origin, headers=sent, body=body, verify=verify, after=peer)
-            if response.status not in _REDIRECTS or method not in ("GET", "HEAD"):
+            if response.status not in (_REDIRECTS if method in ("GET", "HEAD") else _REDIRECTS_OF_ALL):
                 return response
             target = response.header("Location")
             peer = response.peer
@@ -200,6 +205,8 @@ class Transport:
             if origin.scheme == "https" and there.scheme == "http":
                 raise RegistryError("the server redirects from https to http", at=shown(following))
             if there != origin:
+                if is_login:
+                    raise RegistryError("the server redirects a login to another one", at=shown(following))
                 sent.pop("Authorization", None)
                 verify = True
                 origin = there

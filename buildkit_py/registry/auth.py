@@ -123,7 +123,7 @@ class Authorizer:
             fields.update(grant_type="refresh_token", client_id=_CLIENT_ID, refresh_token=credential.token)
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             response = self._transport.request(
-                "POST", place, headers=headers, body=urlencode(fields).encode(), verify=verify
+                "POST", place, headers=headers, body=urlencode(fields).encode(), verify=verify, is_login=True
             )
         else:
             if credential is not None:

@@ -88,6 +88,10 @@ def test_https_does_not_lead_to_http(secure: FakeRegistry) -> None:
         secure.faults.append(lambda handler, request: handler.reply(307, Location=f"http://{plain.address}/x"))
         with pytest.raises(RegistryError, match="from https to http"):
             get(Transport(env={}), secure, verify=False)
+        transport = Transport(env={})
+        with pytest.raises(RegistryError, match="from https to http"):
+            transport.request("PUT", f"https://{secure.address}/v2/", body=b"mine", verify=False)
+        transport.close()
         assert plain.requests == []
 
 

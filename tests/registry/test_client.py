@@ -513,6 +513,91 @@ def test_an_upload_elsewhere_gets_no_token(fake: FakeRegistry, store: Store, tmp
     client.close()
 
 
+@pytest.mark.parametrize("status", [307, 308])
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["same host", "another host"])
+@pytest.mark.attack("R6", "R10")
+def test_what_is_sent_follows_redirects(
+    fake: FakeRegistry, store: Store, tmp_path: Path, status: int, method: str, is_elsewhere: bool
+) -> None:
+    image = sample()
+    image.put(store)
+    guard(fake)
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+
+    def uploads(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location="/v2/put")
+        return request.method == "PUT" and handler.reply(201)
+
+    with fake_registry() as elsewhere:
+        elsewhere.faults.append(uploads)
+        base = f"http://{elsewhere.address}" if is_elsewhere else ""
+
+        def redirect(handler: Handler, request: Request) -> bool:
+            if request.method != method or request.path.startswith("/v2/moved"):
+                return False
+            return handler.reply(status, Location=f"{base}/v2/moved{request.path}")
+
+        fake.faults += [redirect, uploads]
+        assert push(store, client, image.digest, reference.parse(f"{fake.address}/app:1")) == image.digest
+        there = elsewhere if is_elsewhere else fake
+        moved = [request for request in there.seen("/v2/moved/") if request.method == method]
+        sent = [*image.layers, image.config, *[image.digest] * 2] if method == "PUT" else []
+        assert sorted(request.body for request in moved if request.body) == sorted(image.blobs[one] for one in sent)
+        assert len(moved) == (4 if method == "PUT" else 2)
+        logins = {request.headers.get("Authorization", "") for request in moved}
+        assert logins == ({""} if is_elsewhere else {"Bearer t1"})
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "where", "message"),
+    [
+        (301, "/v2/moved", "answers 301"),
+        (302, "/v2/moved", "answers 302"),
+        (303, "/v2/moved", "answers 303"),
+        (307, "/v2/again", "more than 10 times"),
+        (307, "ftp://127.0.0.1/x", "only http and https"),
+        (307, "", "redirects to nowhere"),
+    ],
+)
+def test_redirects_of_what_is_sent_that_are_not_followed(
+    fake: FakeRegistry, store: Store, tmp_path: Path, status: int, where: str, message: str
+) -> None:
+    image = sample()
+    image.put(store)
+    client = client_with(tmp_path, {})
+    headers = {"Location": where} if where else {}
+    fake.faults.append(lambda handler, request: request.method == "POST" and handler.reply(status, **headers))
+    with pytest.raises(RegistryError, match=message):
+        push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
+    assert fake.seen("/v2/moved") == []
+    client.close()
+
+
+@pytest.mark.attack("R6", "R7")
+def test_no_other_server_gets_an_identity_token_by_a_redirect(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    image = sample()
+    fake.add(image)
+    asked = guard(fake, realm=f"http://{fake.address}/login")
+    client = client_with(tmp_path, {"auths": {fake.address: {"identitytoken": SECRET}}})
+    with fake_registry() as stranger:
+        stranger.faults.append(lambda handler, request: handler.reply(200, b'{"token": "t"}'))
+        place = [f"http://{stranger.address}/token"]
+        fake.faults.insert(
+            0, lambda handler, request: request.path == "/login" and handler.reply(307, Location=place[0])
+        )
+        with pytest.raises(RegistryError, match="redirects a login to another one") as caught:
+            ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+        assert SECRET not in repr(vars(caught.value))
+        assert stranger.requests == []
+    place[0] = "/token"
+    assert ImageResolver(store, lambda: client).resolve(f"{fake.address}/app").digest == image.digest
+    assert [parse_qs(request.body.decode())["refresh_token"] for request in asked] == [[SECRET]]
+    client.close()
+
+
 def test_an_upload_to_what_is_no_ascii(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     image = sample()
     image.put(store)
