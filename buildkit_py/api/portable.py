@@ -80,9 +80,9 @@ class PortableCaches:
                 limit = spec.mounts_max or self._session.config.mounts_max
                 sent = self.mounts().save(self._mounts_shelf(spec), used, limit)
             except PybuildError as problem:
-                self._emit(warning(f"the cache mounts were not written to {spec.place}", problem))
+                self._emit(warning(f"the cache mounts were not written to {spec.shown}", problem))
                 continue
-            about = f"{spec.place} ({len(used)} mounts, {sent} bytes sent)"
+            about = f"{spec.shown} ({len(used)} mounts, {sent} bytes sent)"
             self._emit(Exported("cache mounts", about, "", self._session.clock() - began))
 
     def forget(self, layers: Iterable[LayerMeta]) -> None:
@@ -125,15 +125,15 @@ class PortableCaches:
             try:
                 about = self._write(spec, solver, wanted, packer)
             except PybuildError as problem:
-                self._emit(warning(f"the cache {spec.place} was not written", problem))
+                self._emit(warning(f"the cache {spec.shown} was not written", problem))
                 continue
-            self._emit(Exported("cache", f"{spec.place} ({about})", "", self._session.clock() - began))
+            self._emit(Exported("cache", f"{spec.shown} ({about})", "", self._session.clock() - began))
 
     def _may_write(self, spec: CacheSpec) -> bool:
         if spec in self._written:
             return True
         names = " or ".join(f"`{name}`" for name in spec.trust)
-        self._emit(Notice("info", f"the cache {spec.place} is not written: this build has no key of {names}"))
+        self._emit(Notice("info", f"the cache {spec.shown} is not written: this build has no key of {names}"))
         return False
 
     def put(self, document: CacheDocument, below: Mapping[str, Iterable[str]]) -> None:
@@ -148,9 +148,9 @@ class PortableCaches:
             try:
                 sent = export(store, self._signed(document, spec, below), self._place(spec), fetcher)
             except PybuildError as problem:
-                self._emit(warning(f"the cache {spec.place} was not written", problem))
+                self._emit(warning(f"the cache {spec.shown} was not written", problem))
                 continue
-            about = f"{spec.place} ({len(document.steps)} steps, {sent} bytes sent)"
+            about = f"{spec.shown} ({len(document.steps)} steps, {sent} bytes sent)"
             self._emit(Exported("cache", about, "", self._session.clock() - began))
 
     def documents(self) -> list[CacheDocument]:
@@ -196,7 +196,7 @@ class PortableCaches:
 
         document, strange = Vouching(self._session.store, below, signer, self._believed()).signed(document)
         if strange:
-            text = f"{strange} records of the cache {spec.place} are not signed: they stand on what nobody trusted made"
+            text = f"{strange} records of the cache {spec.shown} are not signed: they stand on what nobody trusted made"
             self._emit(Notice("warning", text))
         return document
 

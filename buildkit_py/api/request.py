@@ -63,6 +63,13 @@ class CacheSpec(Record):
     mounts_max: int = 0
     trust: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> str:
+        """The place for people: of a URL without a password, and without a query, which may carry a signature."""
+        from buildkit_py.http.address import shown_url
+
+        return shown_url(self.place) if self.kind in ("http", "s3") else self.place
+
 
 class SizeLimits(Record):
     """`--max-size` and `--max-growth`: an image may take `most` bytes when it is pulled, and be `growth` bytes, or so

@@ -91,7 +91,7 @@ def _restore(parsed: Parsed, job: CiJob) -> int:
     held = shown("plain", lambda emit: restore(job.name, sources, dest, emit, time.time()))
     if held.steps:
         size = units.size(held.bytes)
-        places = ", ".join(visible(spec.place) for spec in sources)
+        places = ", ".join(visible(spec.shown) for spec in sources)
         sys.stdout.write(f"{places}: {held.steps} steps, {held.layers} layers ({size})\n")
     return 0
 

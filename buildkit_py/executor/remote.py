@@ -135,20 +135,16 @@ class Remotes:
 
     def _authorization(self, url: str) -> str:
         """The header by a secret for the host (BuildKit's names), else by user and password of the URL; "" for none."""
-        from urllib.parse import unquote, urlsplit
+        from urllib.parse import urlsplit
 
-        parts = urlsplit(url)
-        host = parts.hostname or ""
+        from buildkit_py.http.authorization import basic
+
+        host = urlsplit(url).hostname or ""
         if (header := self._secret(f"HTTP_AUTH_HEADER_{host}")) is not None:
             return header.decode("latin-1").strip()
         if (token := self._secret(f"HTTP_AUTH_TOKEN_{host}")) is not None:
             return "Bearer " + token.decode("latin-1").strip()
-        if parts.username is None:
-            return ""
-        from base64 import b64encode
-
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return "Basic " + b64encode(pair.encode()).decode()
+        return basic(url)
 
     def _git(self, op: GitSource, work: str) -> Git:
         """Git with what this source needs; a file of certificates goes below `work`."""

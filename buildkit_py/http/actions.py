@@ -12,6 +12,7 @@ from __future__ import annotations
 from buildkit_py import json_text
 from buildkit_py.digest import digest_of
 from buildkit_py.errors import RegistryError, SourceError
+from buildkit_py.http.authorization import token
 from buildkit_py.http.retry import PASSING, retry_after
 from buildkit_py.http.transport import Broken
 from buildkit_py.http.url import shown
@@ -80,8 +81,8 @@ class ActionsCache:
             raise RegistryError("the cache service does not take what was sent", at=shown(self._url()))
 
     def _url(self) -> str:
-        url, token = self._env.get(URL, ""), self._env.get(TOKEN, "")
-        if not url or not token:
+        url, login = self._env.get(URL, "").strip(), token(self._env, TOKEN)
+        if not url or not login:
             raise SourceError(
                 f"{URL} and {TOKEN} are not set",
                 hint="in a job of GitHub Actions only actions see them; hand them on with actions/github-script",
@@ -90,7 +91,7 @@ class ActionsCache:
 
     def _call(self, method: str, message: dict[str, Any]) -> dict[str, Any]:
         url = f"{self._url()}/{method}"
-        headers = {"Authorization": f"Bearer {self._env[TOKEN]}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {token(self._env, TOKEN)}", "Content-Type": "application/json"}
         response = self._transport.request("POST", url, headers=headers, body=json_text.ascii_dump(message))
         data = response.read_all(_LONGEST)
         if response.status == _CONFLICT:

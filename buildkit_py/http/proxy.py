@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from urllib.parse import unquote, urlsplit
+from buildkit_py.http.authorization import basic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,11 +25,8 @@ def choose(env: Mapping[str, str], scheme: str, host: str, port: int) -> str:
 
 def authorization(proxy: str) -> dict[str, str]:
     """The header that carries the user and password of a proxy's URL; empty where it has none."""
-    parts = urlsplit(proxy)
-    if parts.username is None:
-        return {}
-    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return {"Proxy-Authorization": "Basic " + b64encode(pair.encode()).decode()}
+    login = basic(proxy)
+    return {"Proxy-Authorization": login} if login else {}
 
 
 def is_loopback(host: str) -> bool:

@@ -141,24 +141,26 @@ class Imports:
         from _queue import Empty, SimpleQueue
         from time import monotonic
 
-        came: SimpleQueue[tuple[int, document.CacheDocument | PybuildError | None]] = SimpleQueue()
+        came: SimpleQueue[tuple[int, document.CacheDocument | BaseException | None]] = SimpleQueue()
 
         def read(number: int, place: Place) -> None:
             try:
                 came.put((number, self._document(place)))
-            except PybuildError as problem:
+            except BaseException as problem:
                 came.put((number, problem))
 
         for number, shelf in enumerate(self._shelves):
             # A daemon: who is too slow is not waited for at the end either.
             threading.Thread(target=read, args=(number, shelf.place), name="read-cache", daemon=True).start()
-        found: dict[int, document.CacheDocument | PybuildError | None] = {}
+        found: dict[int, document.CacheDocument | BaseException | None] = {}
         until = monotonic() + self._patience
         while len(found) < len(self._shelves) and (left := until - monotonic()) > 0:
             try:
                 number, one = came.get(True, min(left, 0.1))  # wakes for signals
             except Empty:
                 continue
+            if isinstance(one, BaseException) and not isinstance(one, PybuildError):
+                raise one  # a mistake of ours is no cache that is slow
             found[number] = one
         documents = []
         for number, shelf in enumerate(self._shelves):

@@ -146,5 +146,5 @@ def _failure(status: int, url: str) -> SourceError:
     if url.startswith(bucket.SCHEME):
         hint = "check the bucket, its region and endpoint, and what AWS_ACCESS_KEY_ID may do"
     elif status in (401, 403):
-        hint = "PYBUILD_CACHE_TOKEN is sent as a bearer"
+        hint = "PYBUILD_CACHE_TOKEN is sent as a bearer, else user and password of the URL"
     return SourceError(f"the server answers {status}", at=shown_url(url), hint=hint)

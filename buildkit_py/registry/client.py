@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from buildkit_py.config import Config
 from buildkit_py.digest import digest_of, is_sha256
 from buildkit_py.errors import DigestMismatch, ImageNotFound, PybuildError, RegistryError, SourceError
-from buildkit_py.http import actions, bucket
+from buildkit_py.http import actions, authorization, bucket
 from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable
 from buildkit_py.http.url import join, origin_of, shown
@@ -380,9 +380,14 @@ def _note(mirror: str, why: str) -> str:
 
 
 def cache_authorization(url: str, env: Mapping[str, str]) -> dict[str, str]:
-    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750); else none."""
-    token = env.get("PYBUILD_CACHE_TOKEN", "") if url.startswith(("http://", "https://")) else ""
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    """The header for a cache on a plain web server: `PYBUILD_CACHE_TOKEN` as a bearer (RFC 6750), else user and
+    password of the URL; else none. Raises `RegistryError` for what is no token.
+    """
+    if not url.startswith(("http://", "https://")):
+        return {}
+    token = authorization.token(env, "PYBUILD_CACHE_TOKEN")
+    login = f"Bearer {token}" if token else authorization.basic(url)
+    return {"Authorization": login} if login else {}
 
 
 def _denied(response: Response, endpoint: Endpoint, detail: str = "") -> RegistryError:

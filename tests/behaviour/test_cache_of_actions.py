@@ -112,6 +112,19 @@ def test_a_token_that_is_too_old(jobs: Jobs) -> None:
     assert "was not written: the server answers 401" in done.stderr
 
 
+@pytest.mark.attack("R13")
+def test_a_token_with_a_line_feed(jobs: Jobs) -> None:
+    jobs.build(
+        "one", TO, ACTIONS_RUNTIME_TOKEN=f"{TOKEN}\n", ACTIONS_RESULTS_URL=jobs.server.env["ACTIONS_RESULTS_URL"] + "\n"
+    )
+    assert jobs.ran(jobs.build("two", SOURCE, ACTIONS_RUNTIME_TOKEN=f"{TOKEN}\n")) == 0
+    done = jobs.build("three", SOURCE, TO, ACTIONS_RUNTIME_TOKEN=f"{TOKEN}\n{TOKEN}")
+    assert jobs.ran(done) == 3
+    assert "is not used: what is in `ACTIONS_RUNTIME_TOKEN` is no token" in done.stderr
+    assert "was not written: what is in `ACTIONS_RUNTIME_TOKEN` is no token" in done.stderr
+    assert TOKEN not in done.stderr
+
+
 def test_the_token_and_signatures_are_kept_and_shown_nowhere(jobs: Jobs) -> None:
     jobs.build("one", TO)
     done = jobs.build("two", SOURCE, "-o", "out")

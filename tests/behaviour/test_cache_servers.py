@@ -66,6 +66,65 @@ def test_the_token_is_sent_and_shown_nowhere(machines: Machines) -> None:
     assert not found
 
 
+@pytest.mark.attack("R13")
+def test_a_token_with_a_line_feed(machines: Machines) -> None:
+    """As CI systems hand on what somebody pasted with the end of its line."""
+
+    def guarded(handler: Handler, request: Request) -> bool:
+        if request.headers.get("authorization") == "Bearer s3cret":
+            return False
+        handler.answer(401)
+        return True
+
+    machines.bucket.fault = guarded
+    assert "exported cache" in machines.build("one", machines.to, PYBUILD_CACHE_TOKEN=" s3cret\n").stderr
+    assert machines.ran(machines.build("two", machines.source, PYBUILD_CACHE_TOKEN="s3cret\n")) == 0
+    for token in ("s3cret\ns3cret", "s3cret\u2603"):
+        done = machines.build("three", machines.source, machines.to, "--no-cache", PYBUILD_CACHE_TOKEN=token)
+        assert machines.ran(done) == 3
+        assert "was not written: what is in `PYBUILD_CACHE_TOKEN` is no token" in done.stderr
+        assert "s3cret" not in done.stderr
+        assert "Traceback" not in done.stderr
+    done = machines.build("four", machines.source, PYBUILD_CACHE_TOKEN="s3cret\ns3cret")
+    assert machines.ran(done) == 3
+    assert "is not used: what is in `PYBUILD_CACHE_TOKEN` is no token" in done.stderr
+
+
+@pytest.mark.attack("R13")
+def test_user_and_password_of_the_url_are_sent_and_shown_nowhere(machines: Machines) -> None:
+    def guarded(handler: Handler, request: Request) -> bool:
+        if request.headers.get("authorization") == "Basic bWU6czNjcmV0":
+            return False
+        handler.answer(401)
+        return True
+
+    machines.bucket.fault = guarded
+    to, source = (one.replace("http://", "http://me:s3cret@") for one in (machines.to, machines.source))
+    done = machines.build("one", to)
+    assert "exported cache http://me@127.0.0.1" in done.stderr
+    assert "s3cret" not in done.stderr
+    done = machines.build("two", source, "-o", "out")
+    assert machines.ran(done) == 0
+    assert "s3cret" not in done.stderr
+    done = machines.build("three", source, to, "--progress=json", PYBUILD_CACHE_TOKEN="another")
+    assert "was not written" in done.stderr + done.stdout
+    assert "s3cret" not in done.stderr + done.stdout
+
+
+def test_a_signature_in_the_url_is_shown_nowhere(machines: Machines) -> None:
+    to = f"{machines.to}?sig=s3cret"
+    source = to.replace("--cache-to", "--cache-from")
+    done = machines.build("one", to)
+    assert "exported cache" in done.stderr
+    assert "s3cret" not in done.stderr
+    assert all(line.endswith("?sig=s3cret") for line in machines.bucket.asked)
+    assert machines.ran(machines.build("two", source)) == 0
+    machines.bucket.fault = answers(500)
+    done = machines.build("three", source, to)
+    assert "was not written" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 def answers(status: int) -> Callable[[Handler, Request], bool]:
     def fault(handler: Handler, request: Request) -> bool:
         handler.answer(status)
