@@ -3,7 +3,9 @@
 Who has a descriptor of a file has the file: through /proc/self/fd root in a
 container could change its mode and owner, read what it held before, empty it,
 or write to what was to be read; and so it could with this machine's /dev/null,
-or a terminal. A pipe without a name, or a socket, is handed over as it is.
+or a terminal. A socket belongs for ever to the network that it was made in:
+connected anew it leads to all that listens there. Only a pipe without a name
+is handed over as it is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import os
 import select
 
 _PIECE = 65536
-_KIND, _PIPE, _SOCKET = 0o170000, 0o010000, 0o140000
+_KIND, _PIPE = 0o170000, 0o010000
 
 
 class Streams:
@@ -134,10 +136,9 @@ class Streams:
 
 
 def _may_be_handed_over(status: os.stat_result) -> bool:
-    """Whether who has a descriptor of this has nothing else by it: of a pipe without a name, or a socket."""
-    kind = status.st_mode & _KIND
-    if kind != _PIPE:
-        return kind == _SOCKET
+    """Whether who has a descriptor of this has nothing else by it: of a pipe without a name."""
+    if status.st_mode & _KIND != _PIPE:
+        return False
     reader, writer = os.pipe()
     nameless = os.fstat(reader).st_dev
     os.close(reader)

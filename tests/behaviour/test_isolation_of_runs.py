@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -152,6 +153,30 @@ def test_a_device_that_it_writes_to_is_not_its_own(image: World) -> None:
         os.chown("/dev/null", before.st_uid, before.st_gid)
     assert done.returncode == 0
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_connection_that_it_is_started_on_is_not_its_own(image: World) -> None:
+    """As inetd starts what it serves by: it could be connected anew, to what listens on this machine's loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        person = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    with person, ours:
+        person.sendall(b"asked\n")
+        person.shutdown(socket.SHUT_WR)
+        script = "cat; for n in 0 1 2; do readlink /proc/$$/fd/$n | cut -d: -f1; done"
+        child = subprocess.run(
+            image.command("run", "-i", "--network=none", "box", "sh", "-c", script),
+            cwd=image.project,
+            env=image.environment(),
+            stdin=ours,
+            stdout=ours,
+            stderr=ours,
+            timeout=240,
+            check=False,
+        )
+        ours.close()
+        with person.makefile("r") as answer:
+            assert (child.returncode, answer.read().split()) == (0, ["asked", "pipe", "pipe", "pipe"])
 
 
 def test_a_terminal_shows_all_that_it_writes_in_order(image: World) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
+import socket
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -85,3 +88,32 @@ def test_without_a_process_to_watch_the_end_of_its_output_is_the_end(tmp_path: P
         output.seek(0)
         assert output.read() == b"x\n"
     os.close(named)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_UNIX])
+def test_a_socket_is_served_and_not_handed_over(family: int) -> None:
+    """Connected anew, or listening, it would be one of the network that it was made in, whatever the container has."""
+    if family == socket.AF_UNIX:
+        person, ours = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            person = socket.create_connection(server.getsockname())
+            ours, _ = server.accept()
+    with person, ours:
+        streams = Streams(ours.fileno(), ours.fileno(), ours.fileno())
+        assert not any(stat.S_ISSOCK(os.fstat(fd).st_mode) for fd in (streams.stdin, streams.out, streams.err))
+        streams.close()
+        data = os.urandom(70_000)
+        person.sendall(data)
+        person.shutdown(socket.SHUT_WR)
+        assert through("cat; echo end >&2; exit 5", ours.fileno(), ours.fileno(), ours.fileno()) == 5
+        ours.close()
+        with person.makefile("rb") as answer:
+            assert answer.read() == data + b"end\n"
+
+
+def test_a_connection_that_is_gone_is_told_to_who_writes() -> None:
+    person, ours = socket.socketpair()
+    with ours:
+        person.close()
+        assert through("yes", ours.fileno(), ours.fileno(), 2) in (-signal.SIGPIPE, 141)
