@@ -16,6 +16,7 @@ from buildkit_py.api.containers import ask_to_stop, is_running, kill, listed, re
 from buildkit_py.api.project_network import go_to
 from buildkit_py.api.project_request import project_networks
 from buildkit_py.errors import UsageError
+from buildkit_py.frontend.compose.unnamed_volumes import is_unnamed_of
 from buildkit_py.record import Record
 from buildkit_py.runner import control
 from buildkit_py.store.store import Store
@@ -65,9 +66,14 @@ def members(project: str, *, store: str = "") -> tuple[Member, ...]:
     return tuple(found)
 
 
-def own_volumes(project: str, *, store: str = "") -> tuple[str, ...]:
-    """The volumes that belong to a project, as its containers know them."""
-    names = [name for one in members(project, store=store) for name in one.about.body[KEY]["volumes"]]
+def own_volumes(project: str, services: Iterable[str] = (), *, store: str = "") -> tuple[str, ...]:
+    """The volumes that belong to a project, as its containers know them, and unnamed ones of `services`, too."""
+    found = members(project, store=store)
+    names = [name for one in found for name in one.about.body[KEY]["volumes"]]
+    owners = {*services, *[one.service for one in found]}
+    for volume in Store.open(store).volumes.all():
+        if any(is_unnamed_of(volume.name, project, service) for service in owners):
+            names.append(volume.name)
     return tuple(dict.fromkeys(names))
 
 

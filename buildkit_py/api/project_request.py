@@ -11,8 +11,10 @@ from buildkit_py.api.request import BuildRequest, Secret, Ssh, WantedTarget
 from buildkit_py.errors import ComposeError, ContextError, UsageError
 from buildkit_py.frontend.compose.builds import is_address
 from buildkit_py.frontend.compose.resources import DEFAULT
+from buildkit_py.frontend.compose.unnamed_volumes import unnamed_volume
 from buildkit_py.frontend.files import NAMES
 from buildkit_py.image.config import Healthcheck
+from buildkit_py.runner.container import volume_paths
 from buildkit_py.runner.published import DEFAULT_ADDRESS, Published
 from buildkit_py.runner.request import Bounds, RunRequest, tmpfs_mount
 from buildkit_py.runner.restart import parse_restart
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from buildkit_py.frontend.compose.project import Build, GivenFile, Mount, Port, Project, Service
+    from buildkit_py.image.config import ImageConfig
     from buildkit_py.runner.memo import Runnable
 
 _FILE_MODE = 0o444
@@ -56,6 +59,21 @@ def verify(project: Project, names: Iterable[str]) -> None:
     for service in project.services:
         if service.name in names:
             requests(project, service)
+
+
+def with_image_volumes(
+    project: Project, service: Service, request: RunRequest, config: ImageConfig
+) -> tuple[RunRequest, tuple[str, ...]]:
+    """The request with an unnamed volume at each VOLUME of its image that nothing else is mounted at; their names.
+
+    As with docker compose what is there outlives a container that is replaced.
+    """
+    taken = {target for _, target, _ in request.volumes} | {mount.target for mount in request.tmpfs}
+    more = {
+        path: unnamed_volume(project.name, service.name, path) for path in volume_paths(config) if path not in taken
+    }
+    volumes = [(name, path, False) for path, name in more.items()]
+    return request.replace(volumes=(*request.volumes, *volumes)), tuple(more.values())
 
 
 def fingerprint(request: RunRequest, wanted: Detached, runnable: Runnable, *more: object) -> str:

@@ -12,7 +12,13 @@ from buildkit_py.api.containers import stop as stop_container
 from buildkit_py.api.make_container import make
 from buildkit_py.api.project import KEY, members
 from buildkit_py.api.project_network import PREFIX, project_of
-from buildkit_py.api.project_request import container_name, fingerprint, make_sources, requests
+from buildkit_py.api.project_request import (
+    container_name,
+    fingerprint,
+    make_sources,
+    requests,
+    with_image_volumes,
+)
 from buildkit_py.api.run import check_ports
 from buildkit_py.api.session import Session
 from buildkit_py.errors import ComposeError, NotHealthy, PybuildError, UsageError
@@ -267,7 +273,8 @@ class Up:
         make_sources(service)
         request, wanted = requests(self._project, service, self._store)
         runnable = self._runnables[service.name]
-        about = self._about(service)
+        request, unnamed = with_image_volumes(self._project, service, request, runnable.config)
+        about = self._about(service, unnamed)
         print_of = fingerprint(request, wanted, runnable, about["after"], about["bound"], service.labels)
         restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
         if old is not None and old.fingerprint == print_of and not self._recreate:
@@ -326,7 +333,7 @@ class Up:
         """Whether the next container of a service is elsewhere than the last one: else it has that one's address."""
         return name != old.about.name or network != f"{PREFIX}{old.about.body['project']}"
 
-    def _about(self, service: Service) -> dict[str, object]:
+    def _about(self, service: Service, unnamed: tuple[str, ...]) -> dict[str, object]:
         project = self._project
         return {
             "name": project.name,
@@ -336,7 +343,7 @@ class Up:
             # Sorted: their order says nothing, and another one would be another container.
             "after": tuple(sorted(one.service for one in service.depends_on)),
             "bound": tuple(sorted(one.service for one in service.depends_on if one.restart)),
-            "volumes": project.volumes,
+            "volumes": (*project.volumes, *unnamed),
         }
 
 

@@ -42,14 +42,16 @@ def main(argv: list[str]) -> int:
         raise UsageError("`-v` removes the volumes of all services", hint="leave the services or `-v` out")
     seconds = patience(parsed)
     volumes: tuple[str, ...] = ()
+    services: list[str] = []
     by_name = bool(parsed.one("project")) and "file" not in parsed.given
     if by_name:
         name = name_of(parsed)
     else:
         project = project_of(parsed)
         name, volumes = project.name, project.volumes
+        services = [one.name for one in (*project.services, *project.disabled)]
     found = projects.chosen(name, parsed.operands)
-    volumes = tuple(dict.fromkeys((*volumes, *projects.own_volumes(name))))
+    volumes = tuple(dict.fromkeys((*volumes, *projects.own_volumes(name, services))))
     projects.take_down(found, seconds=seconds, ended=lambda one: tell(one.service, "ended"))
     if not parsed.operands:
         projects.forget_networks(name)

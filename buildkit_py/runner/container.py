@@ -7,6 +7,8 @@ command, docker's environment, and /etc/hosts, /etc/hostname and
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.errors import UsageError
 from buildkit_py.image.config import DEFAULT_PATH, setenv
 from buildkit_py.sandbox.resolv import hosts_file
@@ -50,6 +52,7 @@ def container_spec(
         writable_etc=True,
         terminal=request.terminal,
         read_only_root=request.read_only,
+        directories=_own_volumes(config, request) if config.volumes and not request.read_only else (),
         capabilities=request.capabilities,
         seccomp=request.seccomp,
         no_new_privileges=request.no_new_privileges,
@@ -92,15 +95,24 @@ def _image_volumes(config: ImageConfig, request: RunRequest, root: RootFilesyste
     """The image's VOLUMEs, where they differ from the rest: with a read-only root they are still written to."""
     if not request.read_only:
         return ()
-    taken = {mount.target for mount in _asked_mounts(request)}
-    paths = sorted("/" + path.strip("/") for path in config.volumes)
     return tuple(
         SandboxMount("tree", path, layers=root.layers, path=path, read_only=False)
         if _exists(root, path)
         else SandboxMount("tmpfs", path, read_only=False)
-        for path in paths
-        if path not in taken and path != "/"
+        for path in _own_volumes(config, request)
     )
+
+
+def volume_paths(config: ImageConfig) -> tuple[str, ...]:
+    """The absolute paths of an image's VOLUMEs."""
+    paths = {"/" + os.path.normpath(f"/{path}").lstrip("/") for path in config.volumes}
+    return tuple(sorted(paths - {"/"}))
+
+
+def _own_volumes(config: ImageConfig, request: RunRequest) -> tuple[str, ...]:
+    """Those where nothing else is mounted: what is written there is in the container's layer."""
+    taken = {mount.target for mount in _asked_mounts(request)}
+    return tuple([path for path in volume_paths(config) if path not in taken])
 
 
 def _exists(root: RootFilesystem, path: str) -> bool:

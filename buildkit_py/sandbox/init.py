@@ -183,6 +183,7 @@ def _enter(
     master = -1
     if spec.terminal:
         master, stdio = _make_terminal(root.tree, ground.system, user)
+    places.make_missing(spec.directories)
     _enter_directory(root.tree, places, encode(spec.cwd))
     if spec.read_only_root:
         with stage("make the root read-only"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.failure import SetupFailure
+from buildkit_py.sandbox.failure import SetupFailure, stage
 
 _INSIDE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _NO_LINKS = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_SYMLINKS
@@ -63,6 +63,15 @@ class MountPoints:
             raise SetupFailure(
                 "mount: the image has something other than a directory at", error.errno or 0, _text(target)
             ) from error
+
+    def make_missing(self, paths: tuple[str, ...]) -> None:
+        """Directories that stay, where nothing is there. Raises `SetupFailure`."""
+        for path in paths:
+            with stage("make the directory", path):
+                try:
+                    os.close(open_inside(self._root, path.encode("utf-8", "surrogateescape")))
+                except FileNotFoundError:
+                    self.make_directory(path.encode("utf-8", "surrogateescape"))
 
     def make_directory(self, path: bytes) -> None:
         """`path` as a directory that stays, its missing parents included. Raises `OSError`."""

@@ -85,7 +85,7 @@ class SandboxSpec(Record):
     `open_ports`: every user inside may take ports below 1024 and send pings, if the network is not the host's.
     `runtime` is who runs it instead of us: kind ("crun" or "runc"), program, and an empty directory for the bundle;
     `insecure` does not go with it. `screen` are the rows and columns that its terminal begins with,
-    where they are known.
+    where they are known. `directories` are made where nothing is at their paths, and stay.
     """
 
     root: RootFilesystem
@@ -112,6 +112,7 @@ class SandboxSpec(Record):
     runtime: tuple[str, ...] = ()
     screen: tuple[int, int] = (0, 0)
     number: int = 0
+    directories: tuple[str, ...] = ()
 
     @property
     def outline(self) -> Outline | None:

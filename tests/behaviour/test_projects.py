@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from buildkit_py.frontend.compose.unnamed_volumes import unnamed_volume
 from tests.behaviour.containers import LOOP, hear, until
 from tests.behaviour.projects import SERVE, compose, in_foreground, rows, service, states
 from tests.behaviour.world import World
@@ -373,7 +374,7 @@ def test_volumes_secrets_and_configs(svc: World) -> None:
     # They outlive their containers, until `down -v`.
     svc.run("down")
     assert svc.run("up", PASSWORD="secret\n").stdout.splitlines()[-2:] == ["web | x", "web | x"]
-    assert svc.run("volume", "ls", "-q").stdout.split() == ["shop_data", "shop_web_anonymous"]
+    assert svc.run("volume", "ls", "-q").stdout.split() == ["shop_data", unnamed_volume("shop", "web", "/anonymous")]
     missing = svc.run("up", ok=False)
     assert (missing.returncode, "error: compose.yaml:5:" in missing.stderr) == (3, True)
     assert "`/run/secrets/password` is to come from `$PASSWORD`, which is not set" in missing.stderr

@@ -7,6 +7,7 @@ import os
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.reader import Fields, boolean, mapping, text
+from buildkit_py.frontend.compose.unnamed_volumes import unnamed_volume
 from buildkit_py.record import Record
 from buildkit_py.store.containers import is_name
 
@@ -74,7 +75,7 @@ class Resources:
 
     def anonymous(self, service: str, target: str) -> str:
         """The store's name of a volume that has none, which stays that of this place of this service."""
-        name = f"{self._project}_{service}" + "".join([ch if ch in _LETTERS else "-" for ch in f"_{target[1:]}"])
+        name = unnamed_volume(self._project, service, target)
         if name not in self.own:
             self.own.append(name)
         return name

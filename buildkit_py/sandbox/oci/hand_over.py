@@ -155,6 +155,7 @@ def _make_targets(tree: int, spec: SandboxSpec, prepared: list[Prepared]) -> Non
     places = MountPoints(tree, upper)
     for item in prepared:
         os.close(places.open(item.target, directory=item.directory))
+    places.make_missing(spec.directories)
     with stage("enter the working directory", spec.cwd):
         try:
             os.close(open_inside(tree, encode(spec.cwd), os.O_PATH | os.O_DIRECTORY))

@@ -10,6 +10,7 @@ import pytest
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.compose.load import load
 from buildkit_py.frontend.compose.project import Service
+from buildkit_py.frontend.compose.unnamed_volumes import unnamed_volume
 from buildkit_py.image.config import Healthcheck
 from buildkit_py.image.platform import local
 
@@ -166,16 +167,17 @@ def test_mounts(tmp_path: Path) -> None:
         ("bind", "/src", f"{tmp_path}/src", False, True, None),
         ("bind", "/x", home, True, True, None),
         ("bind", "/abs", "/abs", False, True, None),
-        ("volume", "/anonymous", "shop_web_anonymous", False, False, None),
+        ("volume", "/anonymous", unnamed_volume("shop", "web", "/anonymous"), False, False, None),
         ("volume", "/named", "real", True, False, None),
-        ("volume", "/other", "shop_web_other", False, False, None),
+        ("volume", "/other", unnamed_volume("shop", "web", "/other"), False, False, None),
         ("bind", "/here", str(tmp_path), False, False, None),
         ("tmpfs", "/t", "", False, False, ("/t", 64 << 20, 0o700, False, 0, 0)),
         ("tmpfs", "/run", "", False, False, ("/run", 1 << 20, 0o755, True, 7, 8)),
         ("tmpfs", "/tmp", "", False, False, ("/tmp", 0, 0o1777, False, 0, 0)),
     )
     project = load(str(tmp_path), {}, name="shop")
-    assert project.volumes == ("shop_data", "real", "shop_web_anonymous", "shop_web_other")
+    unnamed = [unnamed_volume("shop", "web", path) for path in ("/anonymous", "/other")]
+    assert project.volumes == ("shop_data", "real", *unnamed)
     assert project.external_volumes == ("theirs",)
 
 
