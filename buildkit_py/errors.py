@@ -17,6 +17,7 @@
     │   └── DiskFull                        5   no space left
     ├── SandboxError                        6   this machine cannot run the step as asked
     ├── ExportError                         7   the result could not be written
+    │   └── OutputLost                      7   what a container wrote could not be
     ├── SizeExceeded                        8   an image is larger than the command line allows
     └── SecretLeaked                       10   a value of a secret is in what the build makes
 
@@ -152,6 +153,14 @@ class SandboxError(PybuildError):
 
 class ExportError(PybuildError):
     exit_code = 7
+
+
+class OutputLost(ExportError):
+    """What a container wrote could not be written on; its command's own exit `code` is this one's, if that is not 0."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.exit_code = code or self.exit_code
 
 
 class SizeExceeded(PybuildError):

@@ -6,7 +6,7 @@ import os
 import sys
 
 from buildkit_py.cli.options import Command, Option, parse
-from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.errors import OutputLost, PybuildError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> int:
         from buildkit_py.api.containers import execute
 
         return execute(parsed.operands[0], wanted)
+    except OutputLost as lost:
+        return say(lost)
     except PybuildError as error:
         say(error)
         return NOT_STARTED

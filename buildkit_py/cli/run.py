@@ -6,7 +6,7 @@ import os
 import sys
 
 from buildkit_py.cli.options import Command, Option, parse
-from buildkit_py.errors import PybuildError, UsageError
+from buildkit_py.errors import OutputLost, PybuildError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def main(argv: list[str]) -> int:
         return code
     except Reported:
         return NOT_STARTED
+    except OutputLost as lost:
+        return say(lost)
     except PybuildError as error:
         say(error)
         return NOT_STARTED

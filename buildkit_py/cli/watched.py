@@ -193,7 +193,7 @@ def _run(request: RunRequest, built: Runnable) -> int:
     from buildkit_py.cli.guard import Reported, say
     from buildkit_py.cli.progress import if_busy, shown
     from buildkit_py.cli.run import NOT_STARTED
-    from buildkit_py.errors import PybuildError
+    from buildkit_py.errors import OutputLost, PybuildError
 
     try:
         container = shown("auto", lambda emit: prepare_built(request, built, if_busy(emit)))
@@ -201,6 +201,8 @@ def _run(request: RunRequest, built: Runnable) -> int:
         return container.run()
     except Reported:
         return NOT_STARTED
+    except OutputLost as lost:
+        return say(lost)
     except PybuildError as error:
         say(error)
         return NOT_STARTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from buildkit_py.errors import SandboxError
+from buildkit_py.errors import OutputLost, SandboxError
 from buildkit_py.sandbox.launch import FORWARDED
 
 TYPE_CHECKING = False
@@ -37,7 +37,8 @@ _PATIENCE = 3
 def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, interactive: bool) -> int:
     """Run a sandbox on this process's standard streams until it ends; its exit code, 128+n for signal n.
 
-    Raises `SandboxError` where it cannot be set up. Whatever is raised, the sandbox is killed first.
+    Raises `SandboxError` where it cannot be set up, and `OutputLost` at its end where what it wrote could not be
+    written on. Whatever is raised, the sandbox is killed first.
     """
     from buildkit_py.runner.streams import Streams
 
@@ -56,12 +57,15 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
                 _serve_terminal(sandbox, interactive)
             else:
                 streams.serve_until(sandbox.started())
-            return sandbox.wait().code
+            code = sandbox.wait().code
         except BaseException:
             sandbox.destroy()
             raise
     finally:
         streams.close()
+    if streams.lost:
+        raise OutputLost(streams.lost, code=code)
+    return code
 
 
 def _is_null(fd: int) -> bool:

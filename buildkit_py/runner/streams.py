@@ -14,13 +14,15 @@ import os
 import select
 
 _PIECE = 65536
-_KIND, _PIPE = 0o170000, 0o010000
+_KIND, _PIPE, _CHARACTERS = 0o170000, 0o010000, 0o020000
+_EIO = 5
+_GONE = (32, 104)  # EPIPE, ECONNRESET
 
 
 class Streams:
     """What a container gets as standard output, error and input: `out`, `err` and `stdin`. Call `close` in any case.
 
-    `stdin` -1 stays so: the container has none.
+    `stdin` -1 stays so: the container has none. `lost` says what could not be written, and why, "" where all was.
     """
 
     def __init__(self, out: int, err: int, stdin: int = -1) -> None:
@@ -28,6 +30,8 @@ class Streams:
         self._given: list[int] = []
         self._source = self._sink = -1  # what is read for the container, and our end of the pipe to it
         self._pending = b""
+        self.lost = ""
+        self._names = {out: "standard output", err: "standard error"} if out != err else {out: "the output"}
         places: dict[tuple[int, int], int] = {}
         self.out = self._give(out, places)
         self.err = self._give(err, places)
@@ -95,9 +99,15 @@ class Streams:
                 left = left[os.write(self._reading[fd], left) :]
             except BlockingIOError:  # made non-blocking by whoever shares it
                 select.select([], [self._reading[fd]], [])
-            except OSError:  # the terminal hung up; who writes on is told by the pipe
+            except OSError as problem:  # who writes on is told by the pipe
+                if not self._is_gone(self._reading[fd], problem.errno):
+                    self.lost = f"{self._names[self._reading[fd]]} could not be written: {problem.strerror}"
                 return False
         return bool(data)
+
+    def _is_gone(self, fd: int, errno: int | None) -> bool:
+        """Whether nobody is left to read: at the other end, or at a terminal that hung up."""
+        return errno in _GONE or (errno == _EIO and os.fstat(fd).st_mode & _KIND == _CHARACTERS)
 
     def _feed(self, poll: select.poll, events: dict[int, int]) -> None:
         """Read a piece for the container, or write of the last one what there is room for."""

@@ -179,6 +179,32 @@ def test_a_connection_that_it_is_started_on_is_not_its_own(image: World) -> None
             assert (child.returncode, answer.read().split()) == (0, ["asked", "pipe", "pipe", "pipe"])
 
 
+def test_output_that_is_lost_is_told(image: World) -> None:
+    def onto_a_full_disk(*argv: str) -> tuple[int, str]:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                image.command(*argv),
+                cwd=image.project,
+                env=image.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=240,
+                check=False,
+            )
+        return done.returncode, done.stderr
+
+    said = "error: standard output could not be written: No space left on device\n"
+    assert onto_a_full_disk("run", "box", "echo", "important") == (7, said)
+    assert onto_a_full_disk("run", "box", "sh", "-c", "echo important; exit 3") == (3, said)
+    image.run("run", "-d", "--name=long", "box", "sleep", "1000")
+    try:
+        assert onto_a_full_disk("exec", "long", "echo", "important") == (7, said)
+    finally:
+        image.run("rm", "-f", "long")
+
+
 def test_a_terminal_shows_all_that_it_writes_in_order(image: World) -> None:
     """A terminal that was not asked for inside is a pipe there, one for both streams, as under docker."""
     ours, theirs = pty.openpty()

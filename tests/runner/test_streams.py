@@ -117,3 +117,25 @@ def test_a_connection_that_is_gone_is_told_to_who_writes() -> None:
     with ours:
         person.close()
         assert through("yes", ours.fileno(), ours.fileno(), 2) in (-signal.SIGPIPE, 141)
+
+
+def test_what_could_not_be_written_is_said() -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    ours, theirs = pty.openpty()
+    reader, writer = socket.socketpair()
+    reader.close()
+    os.close(ours)
+    said = []
+    with tempfile.TemporaryFile() as file, writer:
+        for out, err in ((full, file.fileno()), (file.fileno(), full), (full, full), (theirs, writer.fileno())):
+            streams = Streams(out, err)
+            process = subprocess.Popen(
+                ["sh", "-c", "echo x; echo y >&2"], stdin=subprocess.DEVNULL, stdout=streams.out, stderr=streams.err
+            )
+            streams.serve_until(-1)
+            streams.close()
+            process.wait(60)
+            said.append(streams.lost.removesuffix(" could not be written: No space left on device"))
+    assert said == ["standard output", "standard error", "the output", ""], "who hung up does not want it"
+    os.close(full)
+    os.close(theirs)
