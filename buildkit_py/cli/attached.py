@@ -8,8 +8,10 @@ from __future__ import annotations
 import signal
 import time
 
+from buildkit_py.cli.guard import Reported
 from buildkit_py.cli.project import tell
 from buildkit_py.cli.project_logs import ProjectLogs
+from buildkit_py.errors import PybuildError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,25 +59,35 @@ class Attached:
         self._logs = ProjectLogs([name for name in names if name not in quiet])
         # The ends that were told, each a container and when it ended.
         self._told: set[tuple[str, float]] = set()
+        # Containers that ran before and are not to be ended with what this has started.
+        self._left_alone: set[str] = set()
 
     def run(self, bring: Callable[[Callable[[], None]], None]) -> int:
         """Start them by `bring`, which calls what it is given while it waits; the exit code of it all.
 
-        Where that fails what runs is ended, as by a signal, and its error is raised.
+        Where that fails what it has started is ended, as by a signal, and its error is raised.
         """
         self._listen()
         for one in self._members():  # what was before was seen before
             self._follow(one, tail=0)
             self._told.add((one.id, one.state.finished))
         try:
-            bring(self.tick)
+            self._bring(bring)
             return self._until_the_end()
         except _Stopped:
             return 128 + self._signals[0]
         finally:
-            # In any case: nothing of a project in the foreground outlives it.
+            # In any case: nothing that it has started outlives it, and nothing at all once all were up.
             self._end()
             self._logs.close()
+
+    def _bring(self, bring: Callable[[Callable[[], None]], None]) -> None:
+        before = [one.id for one in self._members() if one.running]
+        try:
+            bring(self.tick)
+        except (PybuildError, Reported):
+            self._left_alone.update(before)
+            raise
 
     def _listen(self) -> None:
         for number in _ENDING:
@@ -140,7 +152,8 @@ class Attached:
         if self._watch is not None:
             self._watch.close()
         before = len(self._signals)
-        ending = Ending(self._members(), seconds=self._seconds, ended=lambda one: tell(one.service, "ended"))
+        wanted = [one for one in self._members() if one.id not in self._left_alone]
+        ending = Ending(wanted, seconds=self._seconds, ended=lambda one: tell(one.service, "ended"))
         while True:
             ending.step()
             if ending.over:

@@ -120,7 +120,7 @@ def _refused(
         if own is not None:
             return UsageError(
                 f"{place} is asked for twice: for {own.wanted.container_port} and for {wanted.container_port}",
-                hint=f"publish another: -p {_free_form(wanted)}, or -p {wanted.container_port} for any that is free",
+                hint=f"publish another, as `{_free_form(wanted)}`, or `{wanted.container_port}` for any that is free",
             )
         from buildkit_py.runner.port_holder import holder
 
@@ -128,7 +128,7 @@ def _refused(
         who = f"the container `{name}`" if name else holder(port, wanted.protocol)
         return UsageError(
             f"{place} is taken by {who}",
-            hint=f"publish another: -p {_free_form(wanted)}, or -p {wanted.container_port} for any that is free",
+            hint=f"publish another, as `{_free_form(wanted)}`, or `{wanted.container_port}` for any that is free",
         )
     if problem.errno == errno.EADDRNOTAVAIL:
         return UsageError(f"{place}: this machine has no such address", hint="`ip addr` shows those that it has")

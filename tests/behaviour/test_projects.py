@@ -481,6 +481,10 @@ def test_a_port_that_is_taken(svc: World) -> None:
         done = svc.run("up", "-d", ok=False)
         assert done.returncode == 2
         assert states(svc)["db"] == "running"
+        # What another one had started is not.
+        done = svc.run("up", ok=False)
+        assert (done.returncode, "hint: publish another, as `HOST:80`, or `80` for" in done.stderr) == (2, True)
+        assert states(svc)["db"] == "running"
     svc.run("up", "-d")
     assert states(svc)["web"] == "running"
     assert rows(svc)["web"]["ports"][0]["host_port"] == port
