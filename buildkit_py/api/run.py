@@ -344,7 +344,7 @@ def _container(
         spec = container_spec(runnable.config, request, root, hostname, networks)
         if runtime is not None:
             os.mkdir(f"{work.path}/bundle", 0o700)
-            spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"), screen=_screen())
+            spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"))
         publication = _publication(request, runnable, spec.network, emit)
         if limits is not None:
             spec = spec.replace(cgroups=limits.directories)
@@ -376,17 +376,6 @@ def published(request: RunRequest, runnable: Runnable, network: str, emit: Emit)
     return wanted_ports(
         request, runnable.config, network, lambda message, hint: emit(Notice("warning", message, hint=hint))
     )
-
-
-def _screen() -> tuple[int, int]:
-    """Rows and columns of our terminal: crun only hears of changes of them."""
-    for number in (0, 1):
-        try:
-            size = os.get_terminal_size(number)
-            return size.lines, size.columns
-        except OSError:
-            continue
-    return 0, 0
 
 
 def _nothing() -> None:

@@ -50,6 +50,10 @@ def run_in_foreground(start: Start, spec: SandboxSpec, minder: Minder, *, intera
         what = os.strerror(problem.errno or 0).lower()
         raise SandboxError(f"cannot connect standard input and output: {what}") from problem
     try:
+        if spec.terminal:
+            from buildkit_py.runner.terminal import size
+
+            spec = spec.replace(screen=size())
         sandbox = start(spec, stdin=streams.stdin, stdout=streams.out, stderr=streams.err)
         try:
             minder.to(sandbox)
@@ -126,9 +130,9 @@ def _serve_terminal(sandbox: Sandbox, interactive: bool) -> None:
         with Resizing(seen, master):
             if interactive:
                 with Raw(0):
-                    stayed = pass_through(master, 0, 1)
+                    stayed = pass_through(master, 0, 1, sandbox.pidfd)
             else:
-                stayed = pass_through(master, -1, 1)
+                stayed = pass_through(master, -1, 1, sandbox.pidfd)
     finally:
         os.close(master)
     if not stayed:

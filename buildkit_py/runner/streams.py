@@ -80,18 +80,19 @@ class Streams:
             ended = pidfd in events
             if self._sink >= 0:
                 self._feed(poll, events)
-            # Whatever else holds the pipe open, an end is an end: what has been written by then is read.
+            # Whatever else holds the pipe open, and writes on, an end is an end: what was written by then is read.
             for fd in list(self._reading) if ended else events:
-                while fd in self._reading and _is_readable(fd):
-                    if not self._pass_on(fd):
+                left = _capacity(fd) if ended and fd in self._reading else 1
+                while left > 0 and fd in self._reading and _is_readable(fd):
+                    count = self._pass_on(fd)
+                    left -= count
+                    if not count:
                         poll.unregister(fd)
                         del self._reading[fd]
                         os.close(fd)
-                    elif not ended:
-                        break
 
-    def _pass_on(self, fd: int) -> bool:
-        """Whether there may be more."""
+    def _pass_on(self, fd: int) -> int:
+        """How many bytes came; 0 where there will be no more."""
         data = os.read(fd, _PIECE)
         left = memoryview(data)
         while left:
@@ -102,8 +103,8 @@ class Streams:
             except OSError as problem:  # who writes on is told by the pipe
                 if not self._is_gone(self._reading[fd], problem.errno):
                     self.lost = f"{self._names[self._reading[fd]]} could not be written: {problem.strerror}"
-                return False
-        return bool(data)
+                return 0
+        return len(data)
 
     def _is_gone(self, fd: int, errno: int | None) -> bool:
         """Whether nobody is left to read: at the other end, or at a terminal that hung up."""
@@ -154,6 +155,13 @@ def _may_be_handed_over(status: os.stat_result) -> bool:
     os.close(reader)
     os.close(writer)
     return status.st_dev == nameless
+
+
+def _capacity(fd: int) -> int:
+    """How many bytes a pipe can hold."""
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
 
 
 def _is_readable(fd: int) -> bool:

@@ -19,6 +19,7 @@ else:
     import _signal
 
 _PIECE = 65536
+_MOST_KEPT = 65536 + 4096  # what a pseudo-terminal keeps for who reads: TTYB_DEFAULT_MEM_LIMIT, N_TTY_BUF_SIZE
 
 
 class Raw:
@@ -30,7 +31,8 @@ class Raw:
 
     def __enter__(self) -> Raw:
         self._before = termios.tcgetattr(self._fd)
-        termios.tcsetattr(self._fd, termios.TCSAFLUSH, _raw(self._before))
+        # What was typed until now is for the container, too.
+        termios.tcsetattr(self._fd, termios.TCSADRAIN, _raw(self._before))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,6 +64,16 @@ def _raw(before: list[Any]) -> list[Any]:
     return [iflag, oflag, cflag, lflag, *rest[:-1], control]
 
 
+def size() -> tuple[int, int]:
+    """Rows and columns of the terminal that this process is on, (0, 0) where it is on none."""
+    for number in (0, 1):
+        try:
+            return termios.tcgetwinsize(number)
+        except (termios.error, OSError):
+            continue
+    return 0, 0
+
+
 def copy_size(source: int, target: int) -> None:
     """Give one terminal the rows and columns of another. One that hung up keeps what it had."""
     try:
@@ -86,11 +98,11 @@ class Resizing:
         _signal.signal(_signal.SIGWINCH, self._before)
 
 
-def pass_through(master: int, stdin: int, stdout: int) -> bool:
+def pass_through(master: int, stdin: int, stdout: int, pidfd: int = -1) -> bool:
     """Copy between a pseudo-terminal's `master` and our `stdin` and `stdout` until the other side has gone.
 
-    `stdin` -1 sends nothing. The other side is the terminal of a pid namespace, so it has gone when
-    process 1 has. False if our own terminal went first: it hung up.
+    `stdin` -1 sends nothing. The process of `pidfd`, if that is not -1, is who the terminal is for: it is over when
+    that has ended, whatever else has the terminal open. False if our own terminal went first: it hung up.
     """
     os.set_blocking(master, False)
     to_master = b""
@@ -98,7 +110,11 @@ def pass_through(master: int, stdin: int, stdout: int) -> bool:
         reading = [master]
         if stdin >= 0 and len(to_master) < _PIECE:
             reading.append(stdin)
+        if pidfd >= 0:
+            reading.append(pidfd)
         readable, writable, _ = select.select(reading, [master] if to_master else [], [])
+        if pidfd in readable:
+            return _write_rest(master, stdout)
         if master in readable:
             piece = _read(master)
             if piece == b"":
@@ -112,6 +128,16 @@ def pass_through(master: int, stdin: int, stdout: int) -> bool:
             to_master += typed or b""
         if writable:
             to_master = to_master[_write(master, to_master) :]
+
+
+def _write_rest(master: int, stdout: int) -> bool:
+    """Copy what there is, but not what a process that was left behind goes on to write; as `pass_through`."""
+    left = _MOST_KEPT
+    while left > 0 and (piece := _read(master)):
+        left -= len(piece)
+        if not _write_all(stdout, piece):
+            return False
+    return True
 
 
 def _read(fd: int) -> bytes | None:

@@ -182,7 +182,7 @@ def _enter(
     user = passwd.look_up(root.tree, spec.user)
     master = -1
     if spec.terminal:
-        master, stdio = _make_terminal(root.tree, ground.system, user)
+        master, stdio = _make_terminal(root.tree, ground.system, spec, user)
     places.make_missing(spec.directories)
     _enter_directory(root.tree, places, encode(spec.cwd))
     if spec.read_only_root:
@@ -262,13 +262,22 @@ def _change_root(tree: int, scaffold: int) -> None:
             raise SetupFailure("change the root: the old one is still in sight")
 
 
-def _make_terminal(root: int, system: SystemMounts, user: passwd.User) -> tuple[int, Stdio]:
+def _make_terminal(root: int, system: SystemMounts, spec: SandboxSpec, user: passwd.User) -> tuple[int, Stdio]:
+    master, slave = open_terminal(root, spec, user)
+    system.make_console(slave)
+    return master, Stdio(slave, slave, slave)
+
+
+def open_terminal(root: int, spec: SandboxSpec, user: passwd.User) -> tuple[int, int]:
+    """Both sides of a new terminal of a root's /dev/pts, as large as the spec says. Raises `SetupFailure`."""
     with stage("open a terminal", "/dev/pts/ptmx"):
         master = open_inside(root, b"/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
         slave = syscalls.open_pty_peer(master)
         os.fchown(slave, user.uid, -1)
-    system.make_console(slave)
-    return master, Stdio(slave, slave, slave)
+        if all(spec.screen):
+            # Before the command is there: what it asks for first is the size.
+            syscalls.set_terminal_size(slave, *spec.screen)
+    return master, slave
 
 
 def _enter_directory(root: int, points: MountPoints, path: bytes) -> None:

@@ -22,6 +22,7 @@ from buildkit_py.sandbox.host import SIG_SETMASK, Host, follow_parent
 from buildkit_py.sandbox.init import (
     environment,
     give_up_rights,
+    open_terminal,
     report,
     report_failure,
     set_ulimits,
@@ -157,10 +158,7 @@ class Joiner:
         user = passwd.look_up(root, spec.user)
         master = -1
         if spec.terminal:
-            with stage("open a terminal", "/dev/pts/ptmx"):
-                master = open_inside(root, b"/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
-                slave = syscalls.open_pty_peer(master)
-                os.fchown(slave, user.uid, -1)
+            master, slave = open_terminal(root, spec, user)
             stdio = Stdio(slave, slave, slave)
         with stage("enter the working directory", spec.cwd):
             directory = open_inside(root, encode(spec.cwd), os.O_PATH | os.O_DIRECTORY)

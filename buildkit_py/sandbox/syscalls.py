@@ -358,6 +358,13 @@ def open_pty_peer(master: int) -> int:
     return _checked(_ioctl(master, _Long(tiocgptpeer), _Long(flags)), "ioctl TIOCGPTPEER")
 
 
+def set_terminal_size(fd: int, rows: int, columns: int) -> None:
+    """Of a pseudo-terminal, by either side."""
+    tiocswinsz = 0x5414
+    size = rows.to_bytes(2, sys.byteorder) + columns.to_bytes(2, sys.byteorder)
+    _checked(_ioctl(fd, _Long(tiocswinsz), size.ljust(8, b"\0")), "ioctl TIOCSWINSZ")
+
+
 def take_controlling_terminal(fd: int) -> None:
     tiocsctty = 0x540E
     _checked(_ioctl(fd, _Long(tiocsctty), _Long(0)), "ioctl TIOCSCTTY")

@@ -125,6 +125,29 @@ def test_a_terminal(web: World) -> None:
     assert child.exitstatus == 6
 
 
+def test_a_shell_with_a_job_in_the_background_ends(web: World) -> None:
+    command = web.command("exec", "-it", "web", "sh")
+    child = pexpect.spawn(command[0], command[1:], cwd=str(web.project), env=web.environment(), encoding="utf-8")
+    child.expect("/work [$#] ")
+    child.sendline("sleep 98766 &")
+    child.sendline("exit 4")
+    child.expect(pexpect.EOF, timeout=60)
+    child.close()
+    assert child.exitstatus == 4
+
+
+def test_a_terminal_has_its_size_from_the_beginning(web: World) -> None:
+    command = web.command("exec", "-it", "web", "stty", "size")
+    for number in range(6):
+        size = (31 + number, 77)
+        child = pexpect.spawn(
+            command[0], command[1:], cwd=str(web.project), env=web.environment(), encoding="utf-8", dimensions=size
+        )
+        child.expect(pexpect.EOF, timeout=60)
+        child.close()
+        assert (child.before or "").split() == [str(one) for one in size]
+
+
 def test_a_terminal_of_the_containers_own_kind(web: World) -> None:
     sh(web, "other", f"echo ready; {LOOP}", "-e", "TERM=vt100")
     assert web.run("exec", "-t", "other", "sh", "-c", "echo $TERM").stdout.split() == ["vt100"]

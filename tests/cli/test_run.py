@@ -372,6 +372,22 @@ def test_a_shell_on_a_terminal(terminal):
     assert child.exitstatus == 7
 
 
+def test_a_terminal_has_its_size_from_the_beginning(terminal):
+    for _ in range(6):
+        child = terminal("-it", "box", "stty", "size")
+        child.expect(pexpect.EOF)
+        assert child.before.endswith("33 101\r\n")
+
+
+def test_what_is_typed_before_the_shell_is_there_is_for_it(terminal):
+    child = terminal("-it", "box", "sh")
+    child.sendline('echo ty""ped; exit 3')
+    child.expect("typed\r\n")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 3
+
+
 def test_the_terminal_is_put_back(machine):
     script = "stty -a > before; {run}; stty -a > after; cmp before after && echo SAME"
     run = " ".join(f"'{word}'" for word in machine.argv("-it", "box", "true"))

@@ -76,6 +76,14 @@ def test_it_ends_though_its_input_does_not(tmp_path: Path) -> None:
         os.close(fd)
 
 
+def test_what_is_left_behind_and_writes_on_is_not_waited_for() -> None:
+    with tempfile.TemporaryFile() as output:
+        script = "(while :; do echo more; done) & echo $!; exit 3"
+        assert through(script, output.fileno(), output.fileno(), output.fileno()) == 3
+        output.seek(0)
+        os.kill(int(next(line for line in output if line.strip().isdigit())), signal.SIGKILL)
+
+
 def test_without_a_process_to_watch_the_end_of_its_output_is_the_end(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "named")
     named = os.open(tmp_path / "named", os.O_RDWR)

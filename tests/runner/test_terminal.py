@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import termios
 import threading
 
@@ -114,3 +115,28 @@ def test_sizes_follow(ours, theirs):
     assert termios.tcgetwinsize(inside) == (20, 80)
     copy_size(os.open(os.devnull, os.O_RDONLY), master)  # no terminal: nothing happens
     assert termios.tcgetwinsize(inside) == (20, 80)
+
+
+def test_it_is_over_when_the_process_is(ours, theirs):
+    """What was left behind has the terminal open still, and draws on it for ever."""
+    person, tty = ours
+    master, inside = theirs
+    with Raw(tty), subprocess.Popen(["sh", "-c", "yes & echo $!"], stdout=inside, stderr=subprocess.DEVNULL) as process:
+        pidfd = os.pidfd_open(process.pid)
+        answers, shown = [], []
+        worker = threading.Thread(target=lambda: answers.append(pass_through(master, tty, tty, pidfd)))
+        worker.start()
+        while worker.is_alive():
+            if select.select([person], [], [], 0.05)[0]:
+                shown.append(os.read(person, 65536))
+        assert answers == [True]
+        left = next(line for line in b"".join(shown).split() if line.isdigit())
+        os.kill(int(left), signal.SIGKILL)
+    os.close(pidfd)
+
+
+def test_what_was_typed_before_is_kept(ours):
+    person, tty = ours
+    os.write(person, b"a line\npart")
+    with Raw(tty):
+        assert read(tty, 11) == b"a line\npart"

@@ -90,6 +90,8 @@ def hand_over(spec: SandboxSpec, host: Host, channel: int, stdio: Stdio) -> NoRe
     if spec.terminal:
         with stage("open a terminal"):
             master, slave = os.openpty()
+            if all(spec.screen):
+                syscalls.set_terminal_size(slave, *spec.screen)
         stdio = Stdio(slave, slave, slave)
     wire(
         Stdio(stdio.inp if stdio.inp >= 0 else nothing_to_read(), stdio.out, stdio.err),
