@@ -12,7 +12,7 @@ import os
 from buildkit_py.errors import ContextError, SourceError
 from buildkit_py.image.batches import changed
 from buildkit_py.image.compress import Counted, TrailingGarbage, decompress, kind_of_bytes
-from buildkit_py.image.entry import DIR, FILE, HARDLINK, Entry
+from buildkit_py.image.entry import DIR, FILE, HARDLINK, Entry, kept_time
 from buildkit_py.image.limits import DEFAULT, Limits
 from buildkit_py.image.member import clean_path, entry_of
 from buildkit_py.image.tar_reader import TarReader
@@ -115,6 +115,7 @@ def _read(stream: _Hashed, work: str, limits: Limits) -> list[Entry] | None:
         count += 1
         path = clean_path(member.name, clamp=True)
         entry = entry_of(member, path, clamp=True)
+        entry = entry._replace(mtime=kept_time(entry.mtime))
         if path or entry.kind == DIR:
             if entry.kind == FILE:
                 if entry.size <= _IN_MEMORY and held + entry.size <= _ALL_IN_MEMORY:

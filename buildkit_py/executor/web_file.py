@@ -18,6 +18,7 @@ from buildkit_py.errors import DigestMismatch, RegistryError, SourceError
 from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken
 from buildkit_py.http.url import origin_of, shown
+from buildkit_py.image.entry import kept_time
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.work import write_all
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 LARGEST = 64 << 30
 _FORMAT = 1
 _BLOCK = 256 << 10
+_NANO = 10**9
 # RFC 9110, 8.8.2.2: a Last-Modified is a strong validator if the file had long been at rest.
 _AT_REST = 60
 
@@ -151,7 +153,7 @@ def _download(store: Store, response: Response, url: str, progress: Progress, la
     if total > largest:
         raise SourceError(f"the file is {total} bytes long, and more than {largest} are not fetched", at=shown(url))
     hasher, size = sha256(), 0
-    mtime = _seconds(response.header("Last-Modified"))
+    mtime = kept_time(_seconds(response.header("Last-Modified")) * _NANO) // _NANO
     fd, path = store.work.temporary()
     try:
         try:

@@ -118,9 +118,7 @@ class _Copy:
                     os.close(fd)
 
     def _other(self, entry: Entry, parent: int, name: str) -> None:
-        # Unlikely to be taken; if it is, by a copy that was killed.
-        temporary = f".pybuild-{os.getpid()}-{name}"[:255]
-        self._clear(parent, temporary)
+        temporary = f".pybuild-{os.urandom(8).hex()}"
         try:
             if not self._make(entry, parent, temporary):
                 self._left_out.append(entry.path)

@@ -19,6 +19,11 @@ CHAR = "char"
 BLOCK = "block"
 WHITEOUT = "whiteout"
 
+# Seconds since 1970 that ext4 keeps for a file (kernel documentation, filesystems/ext4, Inode Timestamps); others keep
+# no fewer. What lies outside becomes the nearest of them, as it does in a file that tar(1) makes there.
+_FIRST, _LAST = -(1 << 31), (1 << 34) - (1 << 31) - 1
+_SECOND = 10**9
+
 # A namedtuple and not a Record: a layer may have 100,000 entries, and this is made in a third of the time.
 Entry = namedtuple(
     "Entry",
@@ -40,3 +45,8 @@ Entry = namedtuple(
     ),
     defaults=(0o755, 0, 0, 0, 0, "", 0, (), False, "", None, None),
 )
+
+
+def kept_time(mtime: int) -> int:
+    """The time (nanoseconds) that a file has which was given that one, wherever it lies."""
+    return min(max(mtime, _FIRST * _SECOND), _LAST * _SECOND)

@@ -308,6 +308,23 @@ def listed_archive(top: Path, data: bytes, *, hashed: bool) -> Entry:
     return entry
 
 
+@pytest.mark.parametrize(("given_time", "kept"), [(-5_000_000_000, -(1 << 31)), (1 << 40, 1 << 33)])
+def test_times_that_no_file_system_keeps_are_those_that_it_would_keep(
+    tmp_path: Path, given_time: int, kept: int
+) -> None:
+    """Not in memory, so that it lies in a file on the way, which has to be as its entry says."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("f")
+        info.size, info.mtime = 20_000_000, given_time
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    with tempfile.TemporaryDirectory() as work:  # on a disk, mostly
+        entries = archive_entries(listed_archive(tmp_path, out.getvalue(), hashed=False), work)
+        assert entries is not None
+        assert [entry.mtime for entry in entries] == [kept * 10**9]
+        pack(entries, lambda piece: None, compression="none")
+
+
 def rewrite(entry: Entry, data: bytes) -> None:
     """Other bytes with the old time."""
     Path(entry.source).write_bytes(data)

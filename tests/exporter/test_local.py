@@ -185,6 +185,15 @@ def test_what_is_there_stays_unless_it_is_in_the_way(trees: list[str], tmp_path:
     assert sorted(os.listdir(dest)) == sorted({path.partition("/")[0] for path in EXPECTED} | {"mine"})
 
 
+@pytest.mark.parametrize("letter", ["x", "漢", "é"])
+def test_names_as_long_as_a_file_system_has_them(tmp_path: Path, letter: str) -> None:
+    name = letter * (255 // len(letter.encode()))
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / name).write_text("long")
+    export_local([str(tmp_path / "tree")], str(tmp_path / "out"), privileged=ROOT)
+    assert (tmp_path / "out" / name).read_text() == "long"
+
+
 def test_a_directory_in_the_way_is_not_removed(trees: list[str], tmp_path: Path) -> None:
     (tmp_path / "out/run").mkdir(parents=True)
     (tmp_path / "out/run/mine").write_text("mine")
