@@ -145,6 +145,9 @@ class Solver:
         needed = set(self.lookup.run(targets))
         out: list[tuple[Step, str, str]] = []
         for step in self.lookup.order:
+            if step in needed and (found := self._foreseen(step)) is not None:
+                self.lookup.result[step] = found
+                needed.discard(step)
             if is_silent(step.op):
                 continue
             self.ids[step] = str(next(self._numbers))
@@ -159,6 +162,17 @@ class Solver:
             else:
                 out.append((step, "RUN", self._reason(step)))
         return out
+
+    def _foreseen(self, step: Step) -> Result | None:
+        """What a build would find for a step that has no result of its own, where that takes nothing but looking."""
+        look = self.lookup
+        if self.forced(step) or moves(step.op) or any(child not in look.result for child in inputs(step)):
+            return None
+        sources = [look.result[source] for source in step.sources]
+        if any(source.local is None for source in sources):
+            return None  # another filesystem may have to be fetched and unpacked for it
+        base = look.result[step.base] if step.base is not None else None
+        return self._found(step, base.snapshot if base is not None else "", base, sources, file=False)
 
     def _may_take_the_same(self, step: Step) -> bool:
         """Whether a step ran before and takes files of others, which only a build compares by what they hold."""
@@ -367,7 +381,10 @@ class Solver:
                 problem.place(step.position)
             raise
 
-    def _found(self, step: Step, below: str, base: Result | None, sources: Sequence[Result]) -> Result | None:
+    def _found(
+        self, step: Step, below: str, base: Result | None, sources: Sequence[Result], *, file: bool = True
+    ) -> Result | None:
+        """What is there for a step whose inputs have their results; filed under its definition key, too, if `file`."""
         look = self.lookup
         # The first pass could not know the key of a step above a COPY that had to run first.
         definition = look.define(step)
@@ -381,7 +398,8 @@ class Solver:
         if record is None or not look.young(step, record):
             return None
         snapshot = self.cache.push(below, record.layer)
-        self.cache.refile(record, definition, self._record_parts(step, below), snapshot, look.read_from(step))
+        if file:
+            self.cache.refile(record, definition, self._record_parts(step, below), snapshot, look.read_from(step))
         return Result(snapshot, record.layer, record.text)
 
     def _record_parts(self, step: Step, below: str) -> tuple[Any, ...]:

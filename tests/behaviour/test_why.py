@@ -209,6 +209,25 @@ def test_a_plan_does_not_know_what_only_a_build_compares(world: World, base_layo
     assert world.ran(done) == []
 
 
+def test_a_plan_finds_what_a_build_finds(world: World, base_layout: Path) -> None:
+    """Also a step whose definition is new, and that takes what one took that is there."""
+    text = f"""FROM oci-layout://{base_layout} AS s0
+ARG B
+RUN touch -d '2001-01-01 00:00:00' /x
+FROM s0
+COPY v /v
+COPY v /w
+"""
+    world.write({"Dockerfile": text, "v": "v"})
+    world.build("--build-arg", "B=1")
+    world.build("--build-arg", "B=2", "--target", "s0")
+    planned = json.loads(world.run("plan", "--json", "--build-arg", "B=2", ".").stdout)
+    assert [step["verdict"] for step in planned] == ["CACHED"] * len(planned)
+    assert world.ran(world.build("--build-arg", "B=2")) == []
+    # Nothing was filed by looking: another build comes to the same again.
+    assert json.loads(world.run("plan", "--json", "--build-arg", "B=2", ".").stdout) == planned
+
+
 def test_a_plan_of_what_its_server_is_asked_for(world: World, base_layout: Path) -> None:
     with web_server() as web:
         web.pages["/file"] = b"one"
