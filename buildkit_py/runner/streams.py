@@ -28,6 +28,7 @@ class Streams:
     def __init__(self, out: int, err: int, stdin: int = -1) -> None:
         self._reading: dict[int, int] = {}  # our end of a pipe → what it is written to
         self._given: list[int] = []
+        self._lent: list[int] = []  # of whoever runs us, handed over as they are
         self._source = self._sink = -1  # what is read for the container, and our end of the pipe to it
         self._pending = b""
         self.lost = ""
@@ -43,6 +44,7 @@ class Streams:
         except OSError:  # closed, which whoever writes to it is told
             return fd
         if _may_be_handed_over(status):
+            self._lent.append(fd)
             return fd
         place = (status.st_dev, status.st_ino)
         if place not in places:  # one pipe where both are one terminal or file: what is written keeps its order
@@ -54,7 +56,10 @@ class Streams:
 
     def _take(self, fd: int) -> int:
         try:
-            if fd < 0 or _may_be_handed_over(os.fstat(fd)):
+            if fd < 0:
+                return fd
+            if _may_be_handed_over(os.fstat(fd)):
+                self._lent.append(fd)
                 return fd
         except OSError:
             return fd
@@ -139,16 +144,25 @@ class Streams:
             poll.register(self._source, select.POLLIN)
 
     def close(self) -> None:
-        """Close our ends."""
+        """Close our ends; what was handed over is ours again, for the command's user may have got it."""
+        for fd in self._lent:
+            try:
+                if os.fstat(fd).st_uid != os.geteuid():
+                    os.fchown(fd, os.geteuid(), -1)
+            except OSError:
+                pass  # whoever has it now goes without opening it by name
         for fd in (*self._given, *self._reading, self._sink):
             if fd >= 0:
                 os.close(fd)
-        self._given, self._reading, self._sink = [], {}, -1
+        self._given, self._lent, self._reading, self._sink = [], [], {}, -1
 
 
 def _may_be_handed_over(status: os.stat_result) -> bool:
-    """Whether who has a descriptor of this has nothing else by it: of a pipe without a name."""
-    if status.st_mode & _KIND != _PIPE:
+    """Whether who has a descriptor of this has nothing else by it: of a pipe without a name.
+
+    And whether it is ours: one of somebody else's could not be given to the command's user, who may open it by name.
+    """
+    if status.st_mode & _KIND != _PIPE or status.st_uid != os.geteuid():
         return False
     reader, writer = os.pipe()
     nameless = os.fstat(reader).st_dev

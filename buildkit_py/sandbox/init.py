@@ -188,7 +188,7 @@ def _enter(
     if spec.read_only_root:
         with stage("make the root read-only"):
             syscalls.mount_setattr(root.tree, RDONLY)
-    wire(stdio, terminal=spec.terminal)
+    wire(stdio, terminal=spec.terminal, owner=user.uid)
     changing = MOUNTS if any(mount.kind == "bind" for mount in spec.mounts) else NOTHING
     if spec.root.host:
         changing = EVERYTHING
@@ -296,8 +296,11 @@ def _enter_directory(root: int, points: MountPoints, path: bytes) -> None:
             raise SetupFailure("enter the working directory: it is outside of the root", 0, os.fsdecode(path))
 
 
-def wire(stdio: Stdio, *, terminal: bool) -> None:
-    """Make these descriptors standard input, output and error. Raises `SetupFailure`."""
+def wire(stdio: Stdio, *, terminal: bool, owner: int = -1) -> None:
+    """Make these descriptors standard input, output and error. Raises `SetupFailure`.
+
+    Pipes become the user's `owner`, who may open them by name then (`/dev/stdout`): runc's `fixStdioPermissions`.
+    """
     with stage("connect standard input and output"):
         inp = stdio.inp if stdio.inp >= 0 else os.open(b"/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         if terminal:
@@ -306,6 +309,16 @@ def wire(stdio: Stdio, *, terminal: bool) -> None:
         sources = [os.dup(fd) for fd in (inp, stdio.out, stdio.err)]
         for number, fd in enumerate(sources):
             os.dup2(fd, number)
+            _give_pipe(number, owner)
+
+
+def _give_pipe(fd: int, owner: int) -> None:
+    status = os.fstat(fd)
+    if status.st_mode & 0o170000 == 0o010000 and owner not in (-1, status.st_uid):
+        try:
+            os.fchown(fd, owner, -1)
+        except OSError:
+            pass  # one that came from elsewhere, of an owner who does not exist here
 
 
 def environment(spec: SandboxSpec, user: passwd.User) -> dict[bytes, bytes]:

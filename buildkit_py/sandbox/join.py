@@ -166,7 +166,7 @@ class Joiner:
             # The kernel answers "(unreachable)/…" for a directory outside the root (CVE-2024-21626).
             if not os.getcwdb().startswith(b"/"):
                 raise SetupFailure("enter the working directory: it is outside of the root", 0, spec.cwd)
-        wire(stdio, terminal=spec.terminal)
+        wire(stdio, terminal=spec.terminal, owner=user.uid)
         command = Program(spec.argv, environment(spec, user), self._host.interpreters, changing=EVERYTHING)
         report(channel, ("ready", []), master)
         try:
