@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from buildkit_py.cli.options import Command, Option, parse
+from buildkit_py.cli.options import Command, Option, parse, with_help
 
 
 def parser() -> Command:
@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
         raise UsageError(f"`{os.path.relpath(path, cwd)}` is a Buildfile.py already", hint="name the Dockerfile")
     wanted = parsed.one("output")
     output = os.path.join(cwd, wanted) if wanted else os.path.join(context, "Buildfile.py")
-    taken = [name.lstrip("-") for option in build.parser().options for name in option.names]
+    taken = [name.lstrip("-") for option in with_help(build.parser()) for name in option.names]
     text = convert.convert(
         path, context=context, destination=os.path.dirname(output), options=taken, name=os.path.relpath(path, cwd)
     )

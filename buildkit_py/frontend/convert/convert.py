@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.source_map import Position
 
-# What a converted file may import, and so no function or parameter of it is named.
+# What a converted file may import or name, and so no function or parameter of it is named.
 IMPORTED = frozenset(
     (
         "Image",
@@ -41,6 +41,7 @@ IMPORTED = frozenset(
         "scratch",
         "secret",
         "ssh",
+        "str",
         "target",
         "tmpfs",
     )

@@ -172,6 +172,8 @@ SAME = [
     ("FROM base\n" + "ENV A=1\n" * 250 + "RUN x\n", ((),)),
     ("FROM base\nEXPOSE 080 0\nRUN --cpus=1.2345 --retry=03 x\n", ((),)),
     ("FROM base\nARG \ufb01le=1 a\u00b2=2 __debug__=3\nENV __debug__=1\nCOPY <<E /e\nE\n", ((),)),
+    ("FROM base AS str\nRUN 1\nFROM str\nARG A=1\nARG A=2\nRUN 2\n", ((), (("A", "3"),))),
+    ("FROM base\nARG \u017f=1\nARG s=2\nLABEL a=$s\n", ((),)),
     ("FROM base\nRUN <<\u00b2\n1\n2\n\u00b2\n", ((),)),
 ]
 
