@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 _OURS = "buildkit_py."
+# Of a row of calls, so many of both ends are shown.
+_SHOWN = 5
 
 
 class Module:
@@ -180,9 +182,14 @@ def _compile(source: bytes, path: str, name: str) -> Any:
 
 def _as_ours(problem: BaseException, name: str, path: str) -> BuildfileError:
     where, excerpt = _place(problem.__traceback__, name, path)
+    left_out = len(where.via) - 2 * _SHOWN
+    if left_out > 0:
+        where = where.replace(via=(*where.via[:_SHOWN], *where.via[-_SHOWN:]))
     text = _text_of(problem)
     kind = type(problem).__name__
     notes = [note for note in getattr(problem, "__notes__", ()) if isinstance(note, str)]
+    if left_out > 0:
+        notes.append(f"{left_out} calls between the first and the last {_SHOWN} are not shown")
     deepest = _deepest(problem.__traceback__)
     if deepest and not deepest.startswith(path + ":"):
         notes.append(f"raised at {deepest}")

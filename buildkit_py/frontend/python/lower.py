@@ -209,7 +209,12 @@ def _call_one(module: Module, target: TargetFunction, given: Given, lowering: Im
     # Texts are run while lowering, so the session goes on; the user's code does not, so it is not watched.
     session.enter(module.session)
     try:
-        for name, image in images_of(target, value):
+        images = images_of(target, value)
+        if target.tags and target.name not in [name for name, _ in images]:
+            raise BuildfileError(
+                f"the tags of {target.name}() name one image, and it returned several by name", at=target.position
+            )
+        for name, image in images:
             stage = lowering.stage(image)
             out.append(
                 Target(

@@ -209,3 +209,11 @@ def test_what_the_file_prints_is_no_result(tmp_path, capfd):
     print("after")
     out, err = capfd.readouterr()
     assert (out, sorted(err.split())) == ("before\nafter\n", ["one", "three", "two"])
+
+
+def test_of_a_recursion_without_end_both_ends_are_shown(tmp_path):
+    problem = failure(tmp_path, "def deep():\n    deep()\n@target\ndef app():\n    deep()\n")
+    assert problem.message.startswith("RecursionError: ")
+    assert len(problem.at.via) == 10
+    assert (problem.at.function, problem.at.via[-1].function) == ("deep", "app")
+    assert any(note.endswith(" calls between the first and the last 5 are not shown") for note in problem.notes)

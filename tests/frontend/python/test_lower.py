@@ -202,3 +202,10 @@ def test_tags_that_cannot_be(tmp_path, tag):
     with pytest.raises(BuildfileError) as caught:
         Door(tmp_path, f"@target(tags=[{tag!r}])\ndef app():\n    return scratch()\n").one()
     assert str(caught.value.at) == "Buildfile.py:2 in app()"
+
+
+def test_tags_of_a_target_of_several_images(tmp_path):
+    door = Door(tmp_path, "@target(tags=['x'])\ndef app():\n    return {'a': scratch(), 'b': scratch()}\n")
+    with pytest.raises(BuildfileError, match="the tags of app\\(\\) name one image, and it returned several") as caught:
+        door.call("app")
+    assert str(caught.value.at) == "Buildfile.py:2 in app()"
