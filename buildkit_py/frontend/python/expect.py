@@ -7,9 +7,12 @@ more to them.
 
 from __future__ import annotations
 
+from _operator import is_
+
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.watch import Unwatched
+from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +45,37 @@ def accepts(value: object, wanted: Any) -> bool:
         except TypeCheckError:
             return False
     return True
+
+
+def exact(value: Any) -> Any:
+    """The value with each text and number in it, also in tuples and records, of the plain type: an enum's are others.
+
+    Raises `BuildfileError` for half of a character, which no file and no argument can have.
+    """
+    kind = type(value)
+    if kind is int or kind is bool or value is None:
+        return value
+    if isinstance(value, str):
+        text = value if kind is str else str.__str__(value)
+        if not text.isascii():
+            try:
+                text.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError as problem:
+                half = text[problem.start : problem.start + 1]
+                raise BuildfileError(f"the text has half of a character ({half!r})", at=here()) from problem
+        return text
+    if kind is tuple:
+        items = tuple([exact(item) for item in value])
+        return value if all(map(is_, items, value)) else items
+    if isinstance(value, Record):
+        before = value.values()
+        after = exact(before)
+        return value if after is before else kind(*after)
+    plain: Any
+    for plain in (int, float, bytes):
+        if isinstance(value, plain) and kind is not plain:
+            return plain(value)
+    return value
 
 
 def strings(values: object, what: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from buildkit_py.frontend import run_options
 from buildkit_py.frontend.buildfile.duration import parse_duration
 from buildkit_py.frontend.ports import parse_ports
 from buildkit_py.frontend.python import actions, session
-from buildkit_py.frontend.python.expect import expect, shown, strings
+from buildkit_py.frontend.python.expect import exact, expect, shown, strings
 from buildkit_py.frontend.python.file import File
 from buildkit_py.frontend.python.mounts import BindMount, CacheMount, SecretMount, SshMount, TmpfsMount
 from buildkit_py.frontend.python.policy import policy_of, read
@@ -300,7 +300,7 @@ class Image:
             _duration(start_interval, "start_interval"),
             retries,
         )
-        line = None if command == (None,) else _command(command, "healthcheck()")
+        line = None if len(command) == 1 and command[0] is None else _command(command, "healthcheck()")
         return self._then(actions.SetHealthcheck(line, times))
 
     def stop_signal(self, signal: AnyText) -> Image:
@@ -311,6 +311,9 @@ class Image:
     def on_build(self, instruction: str) -> Image:
         """An instruction, as a Buildfile has it, for the images that will be built from this one."""
         expect(instruction, str, "`instruction` of on_build()")
+        from buildkit_py.frontend.python.triggers import expect_trigger
+
+        expect_trigger(instruction)
         return self._then(actions.AddTrigger(instruction))
 
     def maintainer(self, name: str) -> Image:
@@ -371,6 +374,7 @@ def _start(action: Start) -> Image:
 
 
 def _fill(image: Image, base: Image | None, action: Start | Change) -> None:
+    action = exact(action)
     for name, value in (("base", base), ("action", action), ("position", here())):
         object.__setattr__(image, name, value)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend.python.expect import expect
+from buildkit_py.frontend.python.expect import expect, shown
 from buildkit_py.frontend.python.position import here
-from buildkit_py.frontend.python.template import Template, expect_text
+from buildkit_py.frontend.python.template import expect_text
 from buildkit_py.frontend.python.tree import Tree
 from buildkit_py.record import Record
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.python.actions import AnyText
     from buildkit_py.frontend.python.image import Image
 
+# (2 ** 32 - 1 is no id: chown(2) takes it for "leave it as it is".)
+_NUMBERS = {"mode": (-1, 0o7777), "uid": (0, 2**32 - 2), "gid": (0, 2**32 - 2), "size": (0, 2**63 - 1)}
 _SHARING = ("shared", "private", "locked")
 
 
@@ -86,7 +88,7 @@ def cache(
     expect_text(id, "`id` of cache()")
     expect(read_only, bool, "`read_only` of cache()")
     for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
-        expect(value, int, f"`{name}` of cache()")
+        _expect_number(name, value, "cache()")
     if sharing not in _SHARING:
         raise BuildfileError(f"`sharing` of cache() must be one of {', '.join(_SHARING)}, got {sharing!r}", at=here())
     tree = None if source is None else _one_path(source, "`source` of cache()", "cache() begins with")
@@ -118,13 +120,19 @@ def secret(
     expect_text(id, "`id` of secret()")
     expect_text("" if target is None else target, "`target` of secret()")
     expect(env, (str, type(None)), "`env` of secret()")
-    if not id:
+    expect(required, bool, "`required` of secret()")
+    if _is_empty(id):
         raise BuildfileError("secret() needs an id", at=here())
     for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
-        expect(value, int, f"`{name}` of secret()")
-    if target is None and not env and isinstance(id, Template):
+        _expect_number(name, value, "secret()")
+    if target is not None and not _is_empty(target):
+        where = target
+    elif env:
+        where = ""
+    elif isinstance(id, str):
+        where = "/run/secrets/" + id.rpartition("/")[2]
+    else:
         raise BuildfileError("secret() of an id to expand needs a target, or env", at=here())
-    where = target or ("" if env else "/run/secrets/" + str(id).rpartition("/")[2])
     return SecretMount(id, where, env or "", required, mode, uid, gid)
 
 
@@ -148,8 +156,8 @@ def ssh(
     expect_text(target, "`target` of ssh()")
     expect(required, bool, "`required` of ssh()")
     for name, value in (("mode", mode), ("uid", uid), ("gid", gid)):
-        expect(value, int, f"`{name}` of ssh()")
-    if not id:
+        _expect_number(name, value, "ssh()")
+    if _is_empty(id):
         raise BuildfileError("ssh() needs an id", at=here())
     return SshMount(id, target, required, mode, uid, gid)
 
@@ -157,7 +165,7 @@ def ssh(
 def tmpfs(path: AnyText, *, size: int = 0) -> TmpfsMount:
     """An empty directory in memory; `size` in bytes, 0 for no limit of its own."""
     _expect_place(path, "`path` of tmpfs()")
-    expect(size, int, "`size` of tmpfs()")
+    _expect_number("size", size, "tmpfs()")
     return TmpfsMount(path, size)
 
 
@@ -165,6 +173,7 @@ def bind(what: Tree | Image, target: AnyText, *, read_only: bool = True) -> Bind
     """Files of a context or an image, seen at `target` without being copied; writes, if allowed, are dropped."""
     tree = _one_path(what, "the first argument of bind()", "bind() mounts")
     _expect_place(target, "`target` of bind()")
+    expect(read_only, bool, "`read_only` of bind()")
     return BindMount(tree, target, read_only)
 
 
@@ -174,6 +183,19 @@ def _expect_place(path: AnyText, name: str) -> None:
     if isinstance(path, str) and not path.strip("/"):
         what = f"a mount cannot cover the whole filesystem ({name})" if path else f"{name} is empty"
         raise BuildfileError(what, at=here(), hint="name a path, as in `/cache`")
+
+
+def _expect_number(name: str, value: object, what: str) -> None:
+    """Raise for what no mode, id or size can be; a mode of -1 is none."""
+    expect(value, int, f"`{name}` of {what}")
+    least, most = _NUMBERS[name]
+    if isinstance(value, bool) or not least <= int(value) <= most:  # type: ignore[call-overload]
+        raise BuildfileError(f"`{name}` of {what} cannot be {shown(value)}", at=here())
+
+
+def _is_empty(text: AnyText) -> bool:
+    """Whether a text is empty as far as it is known."""
+    return isinstance(text, str) and not text
 
 
 def _one_path(what: Tree | Image, name: str, does: str) -> Tree:

@@ -37,7 +37,7 @@ class Parameter(Record):
         if not self.has_default:
             shown_default = ""
         else:
-            shown_default = self.default if isinstance(self.default, str) else repr(self.default)
+            shown_default = str.__str__(self.default) if isinstance(self.default, str) else repr(self.default)
         return (self.name, type_name(self.hint), shown_default, "")
 
 
@@ -160,7 +160,9 @@ def convert(text: str, hint: Any) -> Any:
                 return choice
         raise ValueError
     if _is_union(hint):
-        # `str` takes everything, so it is tried last; None only stands for the empty text.
+        if text == "" and type(None) in choices:
+            return None
+        # `str` takes everything, so it is tried last.
         for member in sorted(choices, key=lambda member: member is str):
             try:
                 return convert(text, member)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend.python.expect import expect
+from buildkit_py.frontend.python.expect import exact, expect
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.template import expect_text
 from buildkit_py.frontend.python.tree import Tree
@@ -48,7 +48,7 @@ def remote(address: AnyText, *, checksum: AnyText = "", keep_git_dir: bool = Fal
     expect_text(address, "the address of remote()")
     expect_text(checksum, "`checksum` of remote()")
     expect(keep_git_dir, bool, "`keep_git_dir` of remote()")
-    source = Elsewhere(address, checksum, keep_git_dir, here())
+    source = Elsewhere(exact(address), exact(checksum), keep_git_dir, here())
     if isinstance(address, str) and isinstance(checksum, str):
         source.op(address, checksum)  # what is wrong is told here and not where it is used
     return Tree(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend import run_options, services
-from buildkit_py.frontend.python.expect import expect, shown
+from buildkit_py.frontend.python.expect import exact, expect, shown
 from buildkit_py.frontend.python.policy import read
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.text import Text
@@ -82,7 +82,7 @@ def service(
             at=here(),
             hint='give it as `seed`, or the files alone: seed=src["schema.sql"]',
         )
-    return Service(
+    made = Service(
         image if isinstance(image, Image) else Image(image),
         port,
         _command(ready, "`ready` of service()"),
@@ -93,6 +93,8 @@ def service(
         read("timeout", run_options.milliseconds, timeout, 0),
         here(),
     )
+    service: Service = exact(made)
+    return service
 
 
 def named(wanted: Any) -> tuple[tuple[str, Service], ...]:

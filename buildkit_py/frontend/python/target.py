@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend.python.expect import expect
+from buildkit_py.frontend.python.expect import exact, expect
 from buildkit_py.frontend.python.image import Image
 from buildkit_py.frontend.python.parameters import Parameter, check_value, parameters_of
 from buildkit_py.frontend.python.position import here
@@ -72,6 +72,9 @@ class TargetFunction:
         positional = dict(
             zip((parameter.name for parameter in known if not parameter.keyword_only), args, strict=False)
         )
+        for name in positional:
+            if name in named:
+                raise BuildfileError(f"{self.name}() is given `{name}` twice", at=here())
         if len(positional) < len(args):
             raise BuildfileError(f"{self.name}() takes {len(positional)} arguments, got {len(args)}", at=here())
         for name, value in (*positional.items(), *named.items()):
@@ -137,9 +140,9 @@ def target(
             raise BuildfileError("@target stands above a function", at=position)
         if code.co_flags & 0x280:  # CO_COROUTINE, CO_ASYNC_GENERATOR
             raise BuildfileError("a target is an ordinary function, not an async one", at=position)
-        shown = name or function.__name__.replace("_", "-")
+        shown: str = exact(name) or function.__name__.replace("_", "-")
         where = position.replace(function=function.__name__)
-        return TargetFunction(function, name=shown, default=default, tags=tuple(tags), position=where)
+        return TargetFunction(function, name=shown, default=default, tags=exact(tuple(tags)), position=where)
 
     return mark if function is None else mark(function)
 

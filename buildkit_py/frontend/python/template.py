@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.expand import expand as expand_now
-from buildkit_py.frontend.python.expect import expect, shown
+from buildkit_py.frontend.python.expect import exact, expect, shown
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.text import Text
 
@@ -77,7 +77,7 @@ def expand(
     if escape not in ("\\", "`"):
         raise BuildfileError(f"`escape` of expand() is a backslash or a backtick, got {shown(escape)}", at=here())
     if values is None:
-        return Template(text, escape, raw, here())
+        return Template(exact(text), escape, raw, here())
     if not hasattr(values, "get"):
         raise BuildfileError(f"the values of expand() are a dict of str, got {shown(values)}", at=here())
     known = {name: value for name, value in values.items() if value is not None}

@@ -123,4 +123,4 @@ def _field(field: str, values: tuple[object, ...], named: dict[str, object]) -> 
 
 def plain(value: str | Text) -> str:
     """A text as a string, run now where it has to be: for the lowering, when every input is known."""
-    return value.value() if isinstance(value, Text) else value
+    return value.value() if isinstance(value, Text) else str.__str__(value)

@@ -6,7 +6,7 @@ import os
 
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.python import session
-from buildkit_py.frontend.python.expect import expect, shown, strings
+from buildkit_py.frontend.python.expect import exact, expect, shown, strings
 from buildkit_py.frontend.python.position import here
 from buildkit_py.frontend.python.template import Template
 from buildkit_py.record import Record
@@ -34,8 +34,8 @@ class Tree:
     __slots__ = ("paths", "source")
 
     def __init__(self, source: Directory | Image | Elsewhere, paths: tuple[str | Template, ...] = ()) -> None:
-        self.source = source
-        self.paths = paths
+        self.source = exact(source) if isinstance(source, Directory) else source
+        self.paths = exact(paths)
 
     def __getitem__(self, paths: str | Template | tuple[str | Template, ...]) -> Tree:
         wanted = paths if isinstance(paths, tuple) else (paths,)

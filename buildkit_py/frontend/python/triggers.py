@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.lower_file import Build
 from buildkit_py.frontend.buildfile.parse import parse_text
 from buildkit_py.frontend.buildfile.syntax import From
+from buildkit_py.frontend.python.position import here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,6 +14,19 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.other_files import OtherFiles
     from buildkit_py.frontend.target import Options
     from buildkit_py.source_map import Position
+
+
+def expect_trigger(instruction: str) -> None:
+    """Raise `BuildfileError` for a text that no image can have as a trigger, as a Buildfile's ONBUILD does."""
+    try:
+        tree = parse_text(f"FROM scratch\nONBUILD {instruction}\n", "ONBUILD")
+        alone = len(tree.instructions) == 2
+    except BuildfileError as problem:
+        raise BuildfileError(
+            f"`{instruction}` cannot be a trigger: {problem.message}", at=here(), hint=problem.hint
+        ) from problem
+    if not alone:
+        raise BuildfileError("on_build() takes one instruction at a time", at=here())
 
 
 def after_triggers(

@@ -2,8 +2,24 @@
 
 import pytest
 
+from buildkit_py.digest import canonical
 from buildkit_py.errors import BuildfileError
+from buildkit_py.freeze import freeze, thaw
+from buildkit_py.graph.step import in_order
+from buildkit_py.solver.keys import op_parts
 from tests.frontend.python.door import Door
+
+HALVES = [
+    'base.write("f", "\\ud800")',
+    'base.write("f\\ud800", "x")',
+    'base.run("echo \\ud800")',
+    'base.arg(A="\\ud800")',
+    'base.env({"\\ud800": "x"})',
+    'base.copy(file("f", "\\ud800"))',
+    'base.copy(src["\\ud800"])',
+    'base.run("x", mounts=[cache("/\\ud800")])',
+    'expand("\\ud800")',
+]
 
 WRONG = [
     ("Image(5)", "an image's name must be str or Text, got int 5"),
@@ -65,6 +81,23 @@ WRONG = [
     ("env(5)", "`name` of env() must be str"),
     ('env("PYBUILD_TEST_UNSET")', "the environment variable `PYBUILD_TEST_UNSET` is not set"),
     ('read("gone")', "cannot read `gone`: No such file or directory"),
+    ('base.on_build("BOGUS x")', "`BOGUS x` cannot be a trigger: unknown instruction `BOGUS`"),
+    ('base.on_build("")', "`` cannot be a trigger: "),
+    ('base.on_build("FROM q")', "`FROM q` cannot be a trigger: "),
+    ('base.on_build("ONBUILD RUN x")', "cannot be a trigger: "),
+    ('base.on_build("MAINTAINER x")', "cannot be a trigger: "),
+    ('base.on_build("RUN x\\nRUN y")', "on_build() takes one instruction at a time"),
+    ('cache("/c", uid=-5)', "`uid` of cache() cannot be int -5"),
+    ('cache("/c", gid=2**32 - 1)', "`gid` of cache() cannot be int 4294967295"),
+    ('cache("/c", mode=0o100000)', "`mode` of cache() cannot be int 32768"),
+    ('secret("s", uid=-7)', "`uid` of secret() cannot be int -7"),
+    ('secret("s", mode=0o77777)', "`mode` of secret() cannot be int 32767"),
+    ('secret("s", required="no")', "`required` of secret() must be bool, got str 'no'"),
+    ("ssh(mode=-2)", "`mode` of ssh() cannot be int -2"),
+    ('tmpfs("/t", size=-1)', "`size` of tmpfs() cannot be int -1"),
+    ('tmpfs("/t", size=True)', "`size` of tmpfs() cannot be bool True"),
+    ('bind(src, "/b", read_only="no")', "`read_only` of bind() must be bool, got str 'no'"),
+    *((call, "the text has half of a character ('\\ud800')") for call in HALVES),
     ('base.run("a", mount=[])', "TypeError: Image.run() got an unexpected keyword argument 'mount'"),
 ]
 
@@ -115,3 +148,50 @@ def test_images_show_where_they_were_made(tmp_path):
         'base = Image("base")\nassert repr(base) == "<Image of Buildfile.py:2:1>", base\n@target\ndef a(): pass\n',
     )
     assert door.module.targets
+
+
+def test_values_of_enums_are_what_they_are(tmp_path):
+    text = """
+    import enum, types
+
+    class T(enum.StrEnum):
+        TRUE = "true"
+
+    class S(str, enum.Enum):
+        S = "s"
+
+    class N(enum.IntEnum):
+        FIVE = 5
+
+    @target(name=T.TRUE, tags=[S.S])
+    def app(b: T = T.TRUE, s: S = S.S):
+        return (Image("base").env({T.TRUE: S.S}).label(v=b).workdir(s).write(S.S, T.TRUE, mode=N.FIVE)
+                .copy(context(".", ignore=[S.S])[T.TRUE], "/" + s).expose(N.FIVE).cmd(T.TRUE, S.S)
+                .run(T.TRUE, mounts=[cache("/" + T.TRUE, id=S.S, uid=N.FIVE)], env={"A": S.S}, user=S.S, retry=N.FIVE))
+    """
+    (made,) = Door(tmp_path, text).call("true")
+    assert thaw(freeze(made)).config == made.config
+    assert (made.tags, made.config.env[-1], made.config.cmd) == (("s",), ("true", "s"), ("true", "s"))
+    assert [name for name, *_ in made.parameters] == ["b", "s"]
+    assert [default for _, _, default, _ in made.parameters] == ["true", "s"]
+    for step in in_order([made.step]):
+        canonical(op_parts(step.op))
+
+
+def test_texts_that_are_not_known_yet_in_mounts_and_health_checks(tmp_path):
+    text = """
+    t = Image("base").run("echo x").stdout
+
+    @target
+    def app():
+        mounts = [secret("s", target=t), secret(t, env="E"), secret(t, target="/s"), ssh(t)]
+        return Image("base").run("true", mounts=mounts).healthcheck(t)
+    """
+    made = Door(tmp_path, text, runner=lambda step: "/x").one()
+    assert [(mount.id, mount.target) for mount in made.step.op.mounts] == [
+        ("s", "/x"),
+        ("/x", ""),
+        ("/x", "/s"),
+        ("/x", "/run/buildkit/ssh_agent.0"),
+    ]
+    assert made.config.healthcheck.test == ("CMD-SHELL", "/x")

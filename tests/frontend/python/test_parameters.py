@@ -28,6 +28,9 @@ AT = Position("Buildfile.py", 3)
         ("2", Literal[1, 2], 2),
         ("5", int | None, 5),
         ("", int | None, None),
+        ("", Path | None, None),
+        ("", str | None, None),
+        ("", Literal["", "a"] | None, None),
         ("x", Optional[str], "x"),  # noqa: UP045
         ("5", Union[str, int], 5),  # noqa: UP007
         ("five", str | int, "five"),

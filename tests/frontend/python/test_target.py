@@ -41,6 +41,7 @@ WRONG_CALLS = [
     ('deps(names=["a", 5])', "`names` of deps() must be list[str], got list ['a', 5]"),
     ("needy()", "needy() needs a value for `what`"),
     ('needy("c")', "`what` of needy() must be Literal['a', 'b'], got str 'c'"),
+    ('deps("1", python="2")', "deps() is given `python` twice"),
     ('loop("x")', "the target loop() needs itself"),
 ]
 
