@@ -6,18 +6,13 @@ import os
 
 from buildkit_py.errors import ExportError, PybuildError
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
-
-def convert(path: str, *, context: str, destination: str, options: Iterable[str] = (), name: str = "") -> str:
+def convert(path: str, *, context: str, destination: str, name: str = "") -> str:
     """The text of the Buildfile.py that makes what the Buildfile at `path` makes.
 
     `context` and `destination` are absolute directories: of the build
-    context, and where the new file will be. `options` are names that its
-    parameters cannot have. `name` is how errors call the Buildfile. Raises
-    `BuildfileError`.
+    context, and where the new file will be. `name` is how errors call the
+    Buildfile. Raises `BuildfileError`.
     """
     from buildkit_py.frontend.buildfile.parse import parse_file
     from buildkit_py.frontend.convert.convert import convert as converted
@@ -28,7 +23,7 @@ def convert(path: str, *, context: str, destination: str, options: Iterable[str]
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         text = file.read()
     try:
-        return converted(tree, text, context=os.path.relpath(context, destination), options=options)
+        return converted(tree, text, context=os.path.relpath(context, destination))
     except PybuildError as problem:
         show_line(problem, name, path)
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from buildkit_py.cli.options import Command, Option, parse, with_help
+from buildkit_py.cli.options import Command, Option, parse
 
 
 def parser() -> Command:
@@ -34,7 +34,6 @@ def parser() -> Command:
 def main(argv: list[str]) -> int:
     """Convert, and write or print."""
     from buildkit_py.api import convert
-    from buildkit_py.cli import build
     from buildkit_py.cli.locate import here, is_remote, locate
     from buildkit_py.errors import UsageError
 
@@ -50,10 +49,7 @@ def main(argv: list[str]) -> int:
         raise UsageError(f"`{os.path.relpath(path, cwd)}` is a Buildfile.py already", hint="name the Dockerfile")
     wanted = parsed.one("output")
     output = os.path.join(cwd, wanted) if wanted else os.path.join(context, "Buildfile.py")
-    taken = [name.lstrip("-") for option in with_help(build.parser()) for name in option.names]
-    text = convert.convert(
-        path, context=context, destination=os.path.dirname(output), options=taken, name=os.path.relpath(path, cwd)
-    )
+    text = convert.convert(path, context=context, destination=os.path.dirname(output), name=os.path.relpath(path, cwd))
     if not wanted:
         sys.stdout.write(text)
         return 0

@@ -68,10 +68,14 @@ class Arguments:
                 found = defaults.setdefault(pair.key, set())
                 if pair.value is not None or pair.key not in self.globals:
                     found.add(self._fixed(pair))
+        small = {name for name in defaults if name == name.lower()}
         for name, found in defaults.items():
             if name in PLATFORM and found == {None} and name not in self.globals:
                 continue
-            known = identifier(name.lower(), taken)
+            # A build arg is the parameter of its name, or else of that in small letters: `--build-arg` works as before.
+            own = identifier(name, taken)
+            known = identifier(name.lower(), taken if name in small else {*taken, *small})
+            known = own if own == name and known != name.lower() else known
             taken |= {known, f"global_{known}"}
             (first, *others) = found
             default = literal(first) if not others and first is not None else "None"

@@ -52,21 +52,20 @@ _CONTEXT = "src"
 _LOCALS = ("image", "base", "stages")
 
 
-def convert(tree: Buildfile, text: str, *, context: str = ".", options: Iterable[str] = ()) -> str:
+def convert(tree: Buildfile, text: str, *, context: str = ".") -> str:
     """The text of the Buildfile.py.
 
     `text` is what the tree was parsed from. `context` is the directory of the
-    build context, relative to where the new file will be. `options` are names
-    that a parameter cannot have on the command line. Raises `BuildfileError`
-    for what cannot be said, and for what no build would take.
+    build context, relative to where the new file will be. Raises
+    `BuildfileError` for what cannot be said, and for what no build would take.
     """
-    return _File(tree, text, context, {name.replace("-", "_") for name in options}).text()
+    return _File(tree, text, context).text()
 
 
 class _File:
     """One file being written: its stages, their functions' names, and what is imported."""
 
-    def __init__(self, tree: Buildfile, text: str, context: str, options: set[str]) -> None:
+    def __init__(self, tree: Buildfile, text: str, context: str) -> None:
         self.context = context
         self.imports: set[str] = {"Image", "target"}
         self.uses_context = False
@@ -90,7 +89,8 @@ class _File:
             name = identifier((stage.name or self._unnamed(stage)).replace("-", "_"), taken)
             taken.add(name)
             self.functions.insert(0, name)
-        self.arguments = Arguments(self.table.global_args, self.bodies, self.words, {*taken, *options, *_LOCALS})
+        self.arguments = Arguments(self.table.global_args, self.bodies, self.words, {*taken, *_LOCALS})
+        self.constant_names.update([parameter.name for parameter in self.arguments.parameters.values()])
         self._parameters: dict[int, list[str]] = {}
 
     def _unnamed(self, stage: StageNode) -> str:

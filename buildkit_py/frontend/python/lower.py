@@ -130,8 +130,13 @@ def _of_build_args(target: TargetFunction, options: Options, others: OtherFiles)
     """
     names = {parameter.name for parameter in target.parameters}
     others.declared.update(names, [name.upper() for name in names])
-    spelled = [(key if key in names else key.lower(), value) for key, value in options.build_args]
-    given = [pair for pair in spelled if pair[0] in names]
+    given = []
+    for key, value in options.build_args:
+        for name in (key, key.lower(), key.lower().replace("-", "_")):
+            if name in names:
+                given.append((name, value))
+                others.declared.add(key)
+                break
     several = {parameter.name for parameter in target.parameters if parameter.takes_several}
     last = {name: value for name, value in given if name not in several}
     return [*last.items(), *(pair for pair in given if pair[0] in several)]

@@ -10,7 +10,11 @@ import pytest
 from hypothesis import strategies as st
 
 from buildkit_py.errors import BuildfileError
-from tests.frontend.convert.both import as_buildfile, as_python, convert_text, shape
+from buildkit_py.frontend.python.load import load
+from buildkit_py.frontend.python.lower import call
+from buildkit_py.frontend.target import Options
+from tests.frontend.convert.both import AnyImage, as_buildfile, as_python, convert_text, shape
+from tests.frontend.fakes import SeenInputs
 
 
 def body(text):
@@ -200,9 +204,23 @@ def test_every_stage_is_a_target_of_its_name(tmp_path):
         )
 
 
-def test_a_parameter_is_no_option_of_the_command(tmp_path):
-    made = convert_text("FROM base\nARG PLATFORM=x\nARG NO_CACHE=1\n", options=("platform", "no-cache"))
-    assert 'def default(platform_2: str = "x", no_cache_2: str = "1") -> Image:' in made
+ARGS = ("LOWER", "lower", "Mixed", "MIXED", "TAG", "FILE", "SRC", "CLASS", "my-arg", "EOF")
+
+
+@pytest.mark.parametrize("name", ARGS)
+def test_a_build_arg_is_what_it_was(tmp_path, name):
+    text = (
+        "FROM base\nARG LOWER=1\nARG lower=2 Mixed=3 MIXED=4 TAG=5 FILE=6 SRC=7 CLASS=8 my-arg=9 EOF=10\n"
+        "LABEL v=$LOWER.$lower.$Mixed.$MIXED.$TAG.$FILE.$SRC.$CLASS.$EOF\nCOPY <<EOF /x\n1\n2\nEOF\n"
+    )
+    path = tmp_path / "Buildfile.py"
+    path.write_text(convert_text(text))
+    told = []
+    options = Options(str(tmp_path), platform="linux/amd64", build_args=((name, "given"),))
+    module = load(str(path), SeenInputs())
+    (made,) = call(module, [("", ())], options, AnyImage(), SeenInputs(), notice=lambda *one: told.append(one))
+    wanted = as_buildfile(text, tmp_path, build_args=((name, "given"),))
+    assert (shape(made.step), made.config, told) == (shape(wanted.step), wanted.config, [])
 
 
 def test_texts_of_several_lines_have_names_of_their_own():
