@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Inputs(Record):
     """`files` are paths with their stamps, None for what is not there: Buildfiles, ignore files, what a Buildfile.py
     reads, the configuration. `contexts` is what was seen of directories that steps take files from. `written` are
-    absolute paths that the build writes itself: they, and what is below them, never count as changed.
+    absolute paths that the build writes itself: they, what is below them and the directories that they are in never
+    count as changed.
     """
 
     files: tuple[tuple[str, Stamp | None], ...] = ()
@@ -45,8 +46,9 @@ class Inputs(Record):
 
     def changed(self, now: Inputs) -> Iterator[str]:
         """The absolute paths that are something else `now`, by another look at the same things."""
+        places = {os.path.dirname(one) for one in self.written}
         for (path, stamp), (_, other) in zip(self.files, now.files, strict=True):
-            if stamp != other and path not in self.written:
+            if stamp != other and path not in self.written and path not in places:
                 yield path
         for before, after in zip(self.contexts, now.contexts, strict=True):
             yield from changed(before, after, self.written)

@@ -15,6 +15,7 @@ import sys
 from _thread import get_ident
 from collections.abc import Callable, Iterator, MutableMapping
 from importlib.machinery import PathFinder, all_suffixes
+from stat import S_ISDIR, S_ISREG
 
 from buildkit_py.frontend.python.position import is_ours, is_users
 
@@ -36,6 +37,8 @@ _IMPURE = (
     *("os.truncate", "os.utime", "os.getxattr", "os.listxattr", "os.setxattr", "os.removexattr"),
 )
 _STATS = ("stat", "lstat", "access", "readlink")
+_OF_LINKS = ("lstat", "readlink")
+_OF_KERNEL = ("/proc/", "/sys/")
 
 # The one watcher at work; the audit hook stays in the process for ever and does nothing without it.
 _active: list[Watch] = []
@@ -60,7 +63,9 @@ class Watch:
         self.others = running_threads() - {get_ident()}
         self._replace("environ", _Environ(os.environ, self))
         for name in _STATS:
-            self._replace(name, self._recording(getattr(os, name)))
+            self._replace(name, self._recording(getattr(os, name), of_link=name in _OF_LINKS))
+        self._stdin = sys.stdin
+        sys.stdin = _Stdin(sys.stdin, self)
         if not _hooked:
             _hooked.append(True)
             sys.addaudithook(_audit)
@@ -74,6 +79,7 @@ class Watch:
         _active.remove(self)
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
+        sys.stdin = self._stdin
         for name, original in self._replaced.items():
             setattr(os, name, original)
 
@@ -81,12 +87,12 @@ class Watch:
         self._replaced[name] = getattr(os, name)
         setattr(os, name, value)
 
-    def _recording(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _recording(self, function: Callable[..., Any], *, of_link: bool) -> Callable[..., Any]:
         def recorded(path: Any, *args: Any, **named: Any) -> Any:
             if named.get("dir_fd") is not None:
                 self.inputs.impure("a path below an open directory")
             elif not isinstance(path, int):
-                self.saw_file(path)
+                self.saw_file(path, of_link=of_link)
             return function(path, *args, **named)
 
         return recorded
@@ -103,22 +109,33 @@ class Watch:
         if event == "open":
             path, _, flags = args
             if isinstance(path, int):
+                if path == 0:
+                    self.inputs.impure("standard input")
                 return
             if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND):
                 if not _by_import(frame):  # which writes .pyc files
                     self.inputs.impure(f"wrote {os.fsdecode(path)}")
             else:
                 self.saw_file(path)
+                if self._is_made_when_read(path):
+                    self.inputs.impure(f"read {os.fsdecode(path)}")
         elif not _by_import(frame):
             self.inputs.impure(event)
 
-    def saw_file(self, path: Any) -> None:
-        """A file was opened or looked at. Python's own modules and ours belong to the tool's version."""
+    def saw_file(self, path: Any, *, of_link: bool = False) -> None:
+        """A file was opened or looked at. Python's own modules and ours belong to the tool's version.
+
+        `of_link`: it was asked whether it is a symbolic link, or where that leads. None is ever written anew: where it
+        is replaced, its directory changes.
+        """
         if self.blind():
             return
         self._telling.add(get_ident())  # `inputs` looks at the file itself
         try:
-            self._note(os.path.abspath(os.fsdecode(path)))
+            whole = os.path.abspath(os.fsdecode(path))
+            self._note(whole)
+            if of_link and os.path.islink(whole):
+                self._note(os.path.dirname(whole))
         finally:
             self._telling.discard(get_ident())
 
@@ -134,6 +151,20 @@ class Watch:
                     break
                 for path in _deciding(folder, module.rpartition(".")[2]):
                     self._note(path)
+        finally:
+            self._telling.discard(get_ident())
+
+    def _is_made_when_read(self, path: Any) -> bool:
+        """Whether a file's times and size say nothing: what the kernel tells, devices, pipes."""
+        self._telling.add(get_ident())
+        try:
+            name = os.path.realpath(os.fsdecode(path))
+            if name == os.devnull:
+                return False
+            mode = os.stat(name).st_mode
+            return name.startswith(_OF_KERNEL) or not (S_ISREG(mode) or S_ISDIR(mode))
+        except OSError:
+            return False
         finally:
             self._telling.discard(get_ident())
 
@@ -158,6 +189,22 @@ class _Finder:
         """What Python asks of each finder; `path` is that of the package, None for a module of `sys.path`."""
         places = [place for place in (sys.path if path is None else path) if isinstance(place, str)]
         self._watch.saw_search(name, places, sys._getframe(1))
+
+
+class _Stdin:
+    """Standard input, which tells when something is done with it."""
+
+    def __init__(self, real: object, watch: Watch) -> None:
+        self._real = real
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        if not self._watch.blind():
+            self._watch.inputs.impure("standard input")
+        return getattr(self._real, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.__getattr__("__iter__")())
 
 
 class _Environ(MutableMapping[str, str]):

@@ -1,6 +1,7 @@
 """What a Buildfile.py looked at becomes an input of the build."""
 
 import importlib.util
+import io
 import os
 import subprocess
 import sys
@@ -41,6 +42,54 @@ def test_os_stat_itself(seen, tmp_path):
         os.stat(tmp_path)
         os.stat(0)
     assert seen.files == [str(tmp_path)]
+
+
+def from_stdin():
+    sys.stdin.readline()
+
+
+def from_the_descriptor():
+    open(0, closefd=False).close()
+
+
+@pytest.mark.parametrize("act", [from_stdin, from_the_descriptor])
+def test_standard_input_is_never_the_same(seen, monkeypatch, act):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("x\n"))
+    before = sys.stdin
+    with Watch(seen):
+        act()
+    assert seen.impurities == ["standard input"]
+    assert sys.stdin is before
+
+
+def test_files_that_are_made_when_they_are_read(seen, tmp_path):
+    (tmp_path / "link").symlink_to("/proc/uptime")
+    os.mkfifo(tmp_path / "pipe")
+    keep = os.open(tmp_path / "pipe", os.O_RDWR)
+    paths = ["/proc/sys/kernel/random/uuid", str(tmp_path / "link"), "/sys/kernel/uevent_seqnum", "/dev/zero"]
+    with Watch(seen):
+        for path in (*paths, str(tmp_path / "pipe")):
+            os.close(os.open(path, os.O_RDONLY))
+        open("/dev/null").close()
+        os.path.exists("/proc/1")
+    os.close(keep)
+    assert seen.impurities == [f"read {path}" for path in (*paths, str(tmp_path / "pipe"))]
+
+
+def read_link(path):
+    os.readlink(path)
+
+
+@pytest.mark.parametrize("look", [read_link, os.path.realpath, os.path.lexists, os.path.islink])
+def test_where_a_link_leads_is_its_directory(seen, tmp_path, look):
+    (tmp_path / "link").symlink_to("none")
+    with Watch(seen):
+        look(str(tmp_path / "link"))
+    assert {str(tmp_path), str(tmp_path / "link")} <= set(seen.files)
+    seen.files.clear()
+    with Watch(seen):
+        os.path.exists(tmp_path / "link")
+    assert seen.files == [str(tmp_path / "link")]
 
 
 def test_environment_variables(seen, monkeypatch):
