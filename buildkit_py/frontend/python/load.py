@@ -24,13 +24,15 @@ from buildkit_py.whole_file import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as _signal
     from collections.abc import Callable, Iterator
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any
 
     from buildkit_py.frontend.python.check import CheckFunction
     from buildkit_py.frontend.target import Inputs
-
+else:
+    import _signal  # `signal` is this and enums, which take long to make
 
 _OURS = "buildkit_py."
 # Of a row of calls, so many of both ends are shown.
@@ -97,7 +99,7 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
     kept = sys.path[:]
     session.enter(work)
     try:
-        with _known(work.module), _printing_aside(), Watch(work.inputs):
+        with _signals_told(), _known(work.module), _printing_aside(), Watch(work.inputs):
             return call()
     except KeyboardInterrupt:
         raise
@@ -123,6 +125,34 @@ def guarded(work: session.Session, name: str, call: Callable[[], Any]) -> Any:
         # Paths that the file itself added stay; the one taken away comes back.
         added = [entry for entry in sys.path if entry not in kept]
         sys.path[:] = [*before, *added]
+
+
+@contextmanager
+def _signals_told() -> Iterator[None]:
+    """Have a signal end what goes on also where the code that it came in upon caught what it raised."""
+    noted: list[int] = []
+    before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        noted.append(signum)
+        before[signum](signum, frame)
+
+    try:
+        for signum in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+            handler: Any = _signal.getsignal(signum)
+            if callable(handler):
+                before[signum] = handler
+                _signal.signal(signum, note)
+    except ValueError:
+        pass  # only the main thread may, and hears of signals
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if _signal.getsignal(number) is note:
+                _signal.signal(number, handler)
+        if noted:
+            before[noted[0]](noted[0], None)
 
 
 @contextmanager

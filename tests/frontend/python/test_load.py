@@ -1,6 +1,7 @@
 """Running a Buildfile.py, and what becomes of whatever it raises."""
 
 import os
+import signal
 import sys
 import textwrap
 
@@ -217,3 +218,18 @@ def test_of_a_recursion_without_end_both_ends_are_shown(tmp_path):
     assert len(problem.at.via) == 10
     assert (problem.at.function, problem.at.via[-1].function) == ("deep", "app")
     assert any(note.endswith(" calls between the first and the last 5 are not shown") for note in problem.notes)
+
+
+@pytest.mark.parametrize("after", ["pass", "raise ValueError"])
+def test_a_signal_that_the_file_catches_ends_it_all_the_same(tmp_path, after):
+    def end(signum, frame):
+        raise Ended(signum)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        text = f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept:\n    {after}\n"
+        with pytest.raises(Ended):
+            Door(tmp_path, text + TARGET)
+        assert signal.getsignal(signal.SIGTERM) is end
+    finally:
+        signal.signal(signal.SIGTERM, before)
