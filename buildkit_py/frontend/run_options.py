@@ -36,6 +36,16 @@ def seconds(text: str) -> int:
     return total // 1000
 
 
+def script_command(name: str) -> str:
+    """What a shell runs for a script that is in a pipe of that name, which may have characters that a shell obeys."""
+    path = f"/dev/pipes/{name}"
+    if path.replace("_", "").replace("-", "").replace(".", "").replace("/", "").isalnum():
+        return path
+    from shlex import quote
+
+    return quote(path)
+
+
 def retries(text: str) -> int:
     """How often something is tried again."""
     if not (text.isascii() and text.isdigit()) or int(text) > _MOST_RETRIES:

@@ -122,7 +122,7 @@ class Image:
             raise BuildfileError(f"`security` of run() must be one of {', '.join(_SECURITY)}", at=here())
         expect(user, str, "`user` of run()")
         script = command[0] if len(command) == 1 and isinstance(command[0], File) else None
-        words = (f"/dev/pipes/{script.name}",) if script is not None else command
+        words = (run_options.script_command(script.name),) if script is not None else command
         pairs = _pairs(env, {}, "`env` of run()")
         policy = policy_of(
             timeout=timeout,

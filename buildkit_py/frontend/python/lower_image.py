@@ -319,6 +319,12 @@ class ImageLowering:
             items.append(Inline(file.name, self._bytes(stage, file.content)))
             words.append(f"<<{file.name}")
         dest = self._text(stage, action.dest)
+        if len(items) > 1 and action.files and not dest.endswith(("/", "/.")):
+            raise BuildfileError(
+                f"with more than one source, `{dest}` has to be a directory",
+                at=image.position,
+                hint="end it with `/`",
+            )
         return assemble.copy(
             stage,
             tuple(items),

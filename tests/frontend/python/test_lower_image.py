@@ -445,3 +445,21 @@ def test_a_long_chain(tmp_path):
         return image
     """
     assert Door(tmp_path, text).one().config.env[-1] == ("N", "2999")
+
+
+def test_a_script_whose_name_a_shell_would_obey(tmp_path):
+    for name, word in (
+        ("a-b_1.sh", "/dev/pipes/a-b_1.sh"),
+        ("a;id", "'/dev/pipes/a;id'"),
+        ("my x", "'/dev/pipes/my x'"),
+    ):
+        made = image(tmp_path, f'Image("base").run(file({name!r}, "#!/bin/x"))')
+        assert made.step.op.argv[-1] == word
+        assert [pipe.name for pipe in made.step.op.pipes] == [name]
+
+
+def test_several_files_need_a_directory(tmp_path):
+    with pytest.raises(BuildfileError, match="with more than one source, `/d` has to be a directory") as caught:
+        image(tmp_path, 'Image("base").copy([file("a", "x"), file("b", "y")], "/d")')
+    assert str(caught.value.at) == "Buildfile.py:4 in app()"
+    assert image(tmp_path, 'Image("base").copy([file("a", "x"), file("b", "y")], "/d/")').step
