@@ -7,6 +7,8 @@ import posixpath
 
 from buildkit_py.frontend.buildfile.checks.paths import local_sources
 from buildkit_py.frontend.buildfile.checks.rule import Finding
+from buildkit_py.frontend.buildfile.expand import expand
+from buildkit_py.frontend.buildfile.syntax import Transfer
 from buildkit_py.patterns import IgnoreRules, match
 
 TYPE_CHECKING = False
@@ -30,9 +32,16 @@ def secret_copied(subject: Subject) -> Iterator[Finding]:
     """A COPY or ADD of a file whose name says that it holds a secret, by itself or in a directory."""
     rules = IgnoreRules(subject.facts.ignore)
     for applied in subject.facts.applied:
+        scope = dict(applied.before.env)
+        flags = applied.node.flags if isinstance(applied.node, Transfer) else ()
+        left_out = [flag.value or "" for flag in flags if flag.name == "exclude"]
+        exclude = IgnoreRules(tuple([expand(text, scope.get, escape=subject.tree.escape) for text in left_out]))
         for word, source in local_sources(applied, subject.tree.escape):
             path = posixpath.normpath("/" + source).lstrip("/")
-            found = path if is_secret(path) else _below(subject, rules, path)
+            if is_secret(path):
+                found = "" if exclude.ignored(posixpath.basename(path)) else path
+            else:
+                found = _below(subject, rules, path, exclude)
             if found:
                 verb = "adds" if applied.node.keyword == "ADD" else "copies"
                 message = f"this {verb} `{found}`, which is likely to hold a secret, into the image"
@@ -47,8 +56,11 @@ def is_secret(path: str) -> bool:
     return any(match(pattern, name) for pattern in _NAMES) and not any(match(pattern, name) for pattern in _HARMLESS)
 
 
-def _below(subject: Subject, rules: IgnoreRules, path: str) -> str:
-    """The first such file below a directory of the context that is not ignored, "" for none."""
+def _below(subject: Subject, rules: IgnoreRules, path: str, exclude: IgnoreRules) -> str:
+    """The first such file below a directory of the context that is copied, "" for none.
+
+    `rules` are those of the context, `exclude` are of the instruction, for paths below the directory.
+    """
     top = subject.facts.context
     if top:
         subject.facts.impure = "a check looked through the context"
@@ -59,7 +71,8 @@ def _below(subject: Subject, rules: IgnoreRules, path: str) -> str:
         names[:] = sorted(name for name in names if not rules.ignored(prefix + name))
         for name in sorted(files):
             seen += 1
-            if is_secret(name) and not rules.ignored(prefix + name):
+            below = os.path.relpath(prefix + name, path or ".")
+            if is_secret(name) and not rules.ignored(prefix + name) and not exclude.ignored(below):
                 return prefix + name
         if seen > _MOST:
             break

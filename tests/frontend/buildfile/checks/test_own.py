@@ -198,6 +198,15 @@ def test_secrets_in_directories(tmp_path: Path) -> None:
     assert found("FROM scratch\nCOPY app/../../app/ /app\n", context=str(tmp_path)) == [("SecretCopied", 2)]
     assert found("FROM scratch\nADD https://e.org/x.pem /\n", context=str(tmp_path)) == []
     assert found("FROM scratch AS a\nFROM a\nCOPY --from=a x.pem /\n", context=str(tmp_path)) == []
+    for flags, source, there in (
+        ("--exclude=conf", "app", False),
+        ("--exclude=**/*.pem", "app", False),
+        ("--exclude=conf/x --exclude=*.pem", "app", True),
+        ("--exclude=*.pem", "app/conf/server.pem", False),
+        ("--exclude=*.key", "app/conf/server.pem", True),
+    ):
+        one = f"FROM scratch\nCOPY {flags} {source} /app\n"
+        assert found(one, context=str(tmp_path)) == [("SecretCopied", 2)] * there, one
     (tmp_path / ".dockerignore").write_text("app/conf\n")
     assert found(text, context=str(tmp_path)) == []
 
