@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     parsed = parse(parser(), argv)
     word = parsed.operands[0]
     for option, owner in _ONLY.items():
-        if parsed.has(option) and word != owner:
+        if parsed.one(option, "false") != "false" and word != owner:
             raise UsageError(f"`pybuild cache {word}` has no `--{option}`", hint=f"it belongs to `{owner}`")
     if (word in _TAKES) != (len(parsed.operands) == 2):
         if word in _TAKES:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.cli.busybox import put_busybox
 from tests.cli.process import pybuild
 
@@ -76,3 +78,19 @@ def test_info_names_what_there_is(tmp_path):
     facts = json.loads(pybuild(tmp_path, "info", "--json").stdout)
     assert facts["store"] == f"{tmp_path}/store"
     assert {"name", "ok", "detail", "fix"} <= set(facts["findings"][0])
+
+
+@pytest.mark.parametrize(
+    ("argv", "owner"),
+    [
+        (("prune", "--by=kind"), "du"),
+        (("du", "--cache-max=5"), "prune"),
+        (("keygen", "--by=kind", "FILE"), "du"),
+        (("verify", "--by=step"), "du"),
+        (("audit", "--cache-max=1", "IMAGE"), "prune"),
+        (("verify", "--all"), "prune"),
+    ],
+)
+def test_an_option_belongs_to_one_word(tmp_path, argv, owner):
+    done = pybuild(tmp_path, "cache", *argv)
+    assert (done.returncode, f"hint: it belongs to `{owner}`" in done.stderr) == (2, True)
