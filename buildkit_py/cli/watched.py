@@ -13,6 +13,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from stat import S_ISREG
 
 from buildkit_py.api.witness import Witness
 from buildkit_py.freeze import freeze, thaw
@@ -49,6 +50,12 @@ class Watching(Witness):
     def __init__(self) -> None:
         super().__init__()
         self.outputs: set[str] = set()
+        for fd in (1, 2):  # what is said there is written by the build, too
+            try:
+                if S_ISREG(os.fstat(fd).st_mode):
+                    self.outputs.add(os.readlink(f"/proc/self/fd/{fd}"))
+            except OSError:
+                continue  # it is closed
 
     def written(self, path: str) -> None:
         """A file was written by this build."""

@@ -380,7 +380,9 @@ class Transport:
 def not_here(at: object) -> RegistryError:
     """What is wanted would have to be asked for elsewhere, and the build is offline."""
     return RegistryError(
-        "it is not on this machine, and nobody is asked for it (--offline)", at=at, hint="build once without --offline"
+        "it is not on this machine, or may be another one by now, and nobody is asked (--offline)",
+        at=at,
+        hint="build once without --offline; `pybuild update` pins what a URL or a branch is",
     )
 
 

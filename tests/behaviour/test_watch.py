@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.needs import need, need_package
 
 # Nobody waits this long: it turns a hang into a message.
 PATIENCE = 60
+ROOT = Path(__file__).parent.parent.parent
 WAITING = "note: waiting for changes"
 DOCKERFILE = "FROM busybox\nCOPY src /src\nCOPY *.cfg /\nRUN echo built $(cat /src/a)\n"
 SERVER = """FROM busybox
@@ -198,6 +200,14 @@ def test_what_a_build_writes_is_no_input(project: Project) -> None:
     assert watching.said.count(" changed\n") == 2
     assert (project.world.project / "made").read_text() == "three"
     watching.end()
+
+
+def test_what_is_said_into_a_file_of_the_project_is_no_input(project: Project) -> None:
+    text = "import os, sys\nsys.path[:0] = [os.getcwd()]\nfrom buildkit_py.cli.watched import Watching\n"
+    with open(project.world.project / "log", "w") as log:
+        command = [sys.executable, "-c", text + "print(*Watching().outputs, file=sys.stderr)"]
+        done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.PIPE, text=True, check=True)
+    assert done.stderr.split() == [str(project.world.project / "log")]
 
 
 def test_files_of_a_buildfile_py(project: Project) -> None:
