@@ -39,6 +39,7 @@ PATCH = "vnd.pybuild.cache.patch"
 # Registries need take no manifest of more than 4 MiB, and what stands before them often less.
 _LONGEST_PATCH = 64 << 10
 _HEAD = 100
+_SKIPPABLE = 0x184D2A50.to_bytes(4, "little")
 # A registry takes manifests of 4 MiB (distribution-spec); a layer has some 200 bytes in one.
 MOST_LAYERS = 16_000
 
@@ -91,13 +92,15 @@ def unpack(data: bytes, base: bytes = b"") -> bytes:
     return b"".join(pieces)
 
 
-def make(signed: Signed, blobs: Sequence[LayerBlob], kind: str, before: Artifact | None = None) -> tuple[bytes, bytes]:
+def make(
+    signed: Signed, blobs: Sequence[LayerBlob], kind: str, before: Artifact | None = None, *, salt: bytes = b""
+) -> tuple[bytes, bytes]:
     """The manifest of a document and its blobs, and the document as it has to be sent: b"" where it needs not.
 
-    `before` is what is there so far, and so need not be sent; only documents of steps are patched. Raises `SourceError`
-    for more blobs than a manifest can name.
+    `before` is what is there so far, and so need not be sent; only documents of steps are patched. With a `salt` the
+    same document has other bytes. Raises `SourceError` for more blobs than a manifest can name.
     """
-    document = pack(signed.data)
+    document = pack(signed.data) + (_skipped(salt) if salt else b"")
     notes = {SIGNATURE: signed.signature} if signed.signature else {}
     if before is not None and kind == ARTIFACT_TYPE:
         patch = _patch(signed.data, document, before)
@@ -119,6 +122,11 @@ def _patch(data: bytes, packed: bytes, before: Artifact) -> str | None:
     patch = b2a_base64(zstd_patch(data, before.plain), newline=False).decode("ascii")
     # Who reads needs both.
     return patch if len(patch) <= min(_LONGEST_PATCH, len(packed) * 3 // 4) else None
+
+
+def _skipped(data: bytes) -> bytes:
+    """A frame that whoever unpacks passes over (RFC 8878, section 3.1.2)."""
+    return _SKIPPABLE + len(data).to_bytes(4, "little") + data
 
 
 def _format(data: bytes) -> bytes:

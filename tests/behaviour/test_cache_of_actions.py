@@ -219,6 +219,39 @@ def test_a_manifest_that_the_service_does_not_take_is_told(jobs: Jobs) -> None:
     assert "exported cache" not in done.stderr
 
 
+def test_a_document_whose_entry_was_begun_and_never_ended_is_written_as_another(jobs: Jobs) -> None:
+    def full(handler: Handler, request: Request) -> bool:
+        is_document = request.method == "PUT" and len(jobs.server.entries) == 3  # the layers are there
+        if is_document:
+            handler.answer(500)
+        return is_document
+
+    jobs.server.fault = full
+    assert "was not written: the server answers 500" in jobs.build("one", TO).stderr
+    begun = len(jobs.server.begun)
+    jobs.server.fault = lambda handler, request: False
+    done = jobs.build("one", TO)
+    assert "exported cache" in done.stderr
+    assert "warning" not in done.stderr
+    assert len(jobs.server.begun) == begun + 2  # the document and the manifest
+    assert jobs.ran(jobs.build("two", SOURCE)) == 0
+    assert "0 bytes sent" in jobs.build("one", TO).stderr
+
+
+def test_a_document_that_the_service_does_not_take_is_named_by_no_manifest(jobs: Jobs) -> None:
+    def conflict(handler: Handler, request: Request) -> bool:
+        is_conflict = len(jobs.server.entries) == 3 and jobs.server.asked[-1] == "CreateCacheEntry"
+        if is_conflict:
+            handler.answer(409)
+        return is_conflict
+
+    jobs.server.fault = conflict
+    done = jobs.build("one", TO)
+    assert "was not written: the cache service does not take the cache's document" in done.stderr
+    assert "exported cache" not in done.stderr
+    assert len(jobs.server.begun) == 3
+
+
 def test_an_upload_that_was_given_up_is_taken_up_again(jobs: Jobs) -> None:
     """The entry of a layer that could not be read was begun, and is for the layer that is made again."""
     other = jobs.world.top / "other"
