@@ -16,8 +16,9 @@ from buildkit_py.digest import digest_of
 from buildkit_py.errors import ImageNotFound, SourceError
 from buildkit_py.http import bucket
 from buildkit_py.http.address import shown_url
-from buildkit_py.http.retry import PASSING, retrying
+from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Transport
+from buildkit_py.http.words import explanation
 from buildkit_py.image.manifest import MAX_MANIFEST
 from buildkit_py.portable import artifact
 from buildkit_py.portable.artifact import ARTIFACT_TYPE, LARGEST
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from buildkit_py.store.layers import LayerBlob
 
 _DONE = (200, 201, 204)
+# What S3 says where the bucket itself is not there.
+_NO_BUCKET = " (NoSuchBucket"
 
 
 class Web:
@@ -97,8 +100,7 @@ class Web:
             response = self._ask("GET", url)
             if response.status == 200:
                 return response.read_all(limit)
-            response.close()
-            raise _failure(response.status, url)
+            raise _failure(response, url)
 
         return retrying(ask, time.sleep)
 
@@ -109,10 +111,10 @@ class Web:
 
         def ask() -> bool:
             response = self._ask("HEAD", url)
-            response.close()
             # A bucket that one may not list does not say what it lacks.
             if response.status not in (200, 404, *((403,) if url.startswith(bucket.SCHEME) else ())):
-                raise _failure(response.status, url)
+                raise _failure(response, url)
+            response.close()
             return response.status == 200 and response.header("Content-Length") in ("", str(size))
 
         if retrying(ask, time.sleep):
@@ -122,9 +124,9 @@ class Web:
     def _put(self, url: str, body: Body) -> None:
         def send() -> None:
             response = self._ask("PUT", url, body)
-            response.drain()
             if response.status not in _DONE:
-                raise _failure(response.status, url)
+                raise _failure(response, url)
+            response.drain()
 
         retrying(send, time.sleep)
 
@@ -137,14 +139,20 @@ class Web:
         return transport.request(method, bucket.signed(method, url), headers=headers, body=body)
 
 
-def _failure(status: int, url: str) -> SourceError:
+def _failure(response: Response, url: str) -> SourceError:
+    """The error for an answer that is not the wanted one; reads and closes it."""
+    status, words = response.status, explanation(response)
+    text = f"the server answers {status}{words}"
     if status in PASSING:
-        return Broken(f"the server answers {status}", at=shown_url(url))
-    if status == 404:
-        return ImageNotFound("it is not there", at=shown_url(url))
+        problem = Broken(text, at=shown_url(url))
+        problem.retry_after = retry_after(response.header("Retry-After"))
+        return problem
+    in_bucket = url.startswith(bucket.SCHEME)
+    if status == 404 and not (in_bucket and words.startswith(_NO_BUCKET)):
+        return ImageNotFound(f"it is not there{words}", at=shown_url(url))
     hint = ""
-    if url.startswith(bucket.SCHEME):
+    if in_bucket:
         hint = "check the bucket, its region and endpoint, and what AWS_ACCESS_KEY_ID may do"
     elif status in (401, 403):
         hint = "PYBUILD_CACHE_TOKEN is sent as a bearer, else user and password of the URL"
-    return SourceError(f"the server answers {status}", at=shown_url(url), hint=hint)
+    return SourceError(text, at=shown_url(url), hint=hint)

@@ -16,6 +16,7 @@ from buildkit_py.errors import PybuildError, RegistryError
 from buildkit_py.http.retry import PASSING, retry_after
 from buildkit_py.http.transport import Broken, Response, Transport
 from buildkit_py.http.url import join, origin_of, shown
+from buildkit_py.http.words import explanation
 from buildkit_py.image import strict_json
 from buildkit_py.record import Record
 from buildkit_py.registry.credentials import Credential, Credentials
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 MAX_TOKEN = 1 << 20
 _DEFAULT_LIFETIME = 60.0
 _CLIENT_ID = "pybuild"
+# The hint for who has no login.
+LOGIN = (
+    "`docker login {}` stores a login that pybuild reads; a name that does not exist is denied too by some registries"
+)
 
 
 class Challenge(Record):
@@ -54,6 +59,13 @@ class Authorizer:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._tokens: dict[tuple[str, str], _Token] = {}
+
+    def has_login(self, endpoint: Endpoint) -> bool:
+        """Whether there is a login for an address, also one that cannot be read."""
+        try:
+            return self._credentials.of(endpoint.login) is not None
+        except PybuildError:
+            return True
 
     def header(self, endpoint: Endpoint, scope: str) -> str:
         """The `Authorization` value to send at once, "" where nothing is known yet.
@@ -133,15 +145,22 @@ class Authorizer:
             joint = "&" if "?" in place else "?"
             response = self._transport.request("GET", f"{place}{joint}{query}", headers=headers, verify=verify)
         began = time.monotonic()
-        body = response.read_all(MAX_TOKEN)
         if response.status in PASSING:
-            problem = Broken(f"the token server answers {response.status}", at=shown(place))
+            problem = Broken(f"the token server answers {response.status}{explanation(response)}", at=shown(place))
             problem.retry_after = retry_after(response.header("Retry-After"))
             raise problem
         if response.status in (400, 401, 403):
-            return None
+            whom = "" if credential is None else f" to the login that is stored for `{endpoint.login}`"
+            raise RegistryError(
+                f"the token server denies access{whom}{explanation(response)}",
+                at=shown(place),
+                hint=LOGIN.format(endpoint.login)
+                if credential is None
+                else f"`docker login {endpoint.login}` renews it",
+            )
         if response.status != 200:
-            raise RegistryError(f"the token server answers {response.status}", at=shown(place))
+            raise RegistryError(f"the token server answers {response.status}{explanation(response)}", at=shown(place))
+        body = response.read_all(MAX_TOKEN)
         try:
             value = strict_json.parse_object(body, limit=MAX_TOKEN, what="token server's answer")
             token = strict_json.text(value, "token", "answer") or strict_json.text(value, "access_token", "answer")

@@ -20,11 +20,11 @@ from buildkit_py.http import actions, authorization, bucket
 from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable
 from buildkit_py.http.url import join, origin_of, shown
+from buildkit_py.http.words import MAX_ERROR, explanation
 from buildkit_py.image import manifest as manifests
-from buildkit_py.image import strict_json
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
 from buildkit_py.registry import mirrors
-from buildkit_py.registry.auth import Authorizer
+from buildkit_py.registry.auth import LOGIN, Authorizer
 from buildkit_py.registry.credentials import Credentials
 from buildkit_py.registry.mirrors import Endpoint
 from buildkit_py.registry.pull import Fetched
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-MAX_ERROR = 64 << 10
+_TOO_MANY = 429
 _UNREACHED = "check the image's name and the network; PYBUILD_REGISTRY_MIRRORS and config.toml can name mirrors"
 
 
@@ -344,30 +344,27 @@ class Client:
         for chance in range(3):
             response, sent = send()
             if response.status != 401:
-                self._check_passing(response)
+                self._check_passing(response, endpoint)
                 return response
-            response.drain()
+            words = explanation(response)
             # Who a redirect leads to is not the registry: it gets no login, and names no server that would get one.
             is_registry = origin_of(response.url) == origin_of(endpoint.base)
             if chance == 2 or not is_registry or not self._auth.answer(endpoint, scope, response, sent):
                 break
-        raise _denied(response, endpoint)
+        raise _denied(response, endpoint, words)
 
-    def _check_passing(self, response: Response) -> None:
+    def _check_passing(self, response: Response, endpoint: Endpoint | None = None) -> None:
         if response.status in PASSING:
-            response.close()
-            problem = Broken(f"the registry answers {response.status}", at=shown(response.url))
+            words, hint = explanation(response), ""
+            if response.status == _TOO_MANY and endpoint is not None and not self._auth.has_login(endpoint):
+                hint = f"some registries allow more to whom they know: `docker login {endpoint.login}` stores a login"
+            problem = Broken(f"the registry answers {response.status}{words}", at=shown(response.url), hint=hint)
             problem.retry_after = retry_after(response.header("Retry-After"))
             raise problem
 
     def _failure(self, response: Response, what: str, endpoint: Endpoint) -> PybuildError:
         """The error for an answer that is not the wanted one; reads and closes it."""
-        detail = ""
-        try:
-            detail = _explanation(response.read_all(MAX_ERROR))
-        except RegistryError:
-            pass  # the status says enough
-        response.close()
+        detail = explanation(response)
         if response.status == 404:
             return ImageNotFound(f"{what} is not in the registry", at=shown(response.url))
         if response.status in (401, 403):
@@ -399,21 +396,8 @@ def _denied(response: Response, endpoint: Endpoint, detail: str = "") -> Registr
     return RegistryError(
         f"the registry denies access{detail}",
         at=shown(response.url),
-        hint=f"`docker login {endpoint.login}` stores a login that pybuild reads; a name that does not exist "
-        "is denied too by some registries",
+        hint=LOGIN.format(endpoint.login),
     )
-
-
-def _explanation(body: bytes) -> str:
-    """` (CODE: message)` from the protocol's error document, "" where there is none."""
-    try:
-        errors = strict_json.objects(strict_json.parse_object(body, limit=MAX_ERROR, what="error"), "errors", "error")
-        first = errors[0] if errors else {}
-        parts = (strict_json.text(first, "code", "error"), strict_json.text(first, "message", "error"))
-    except strict_json.Malformed:
-        return ""
-    text = ": ".join(part for part in parts if part)
-    return f" ({''.join(ch for ch in text[:300] if ch.isprintable())})" if text else ""
 
 
 def _compare(response: Response, digest: str) -> None:

@@ -222,6 +222,48 @@ def test_a_registry_that_always_says_401(fake: FakeRegistry, store: Store, tmp_p
     client.close()
 
 
+LIMIT = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit"}]}'
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_what_the_registry_says_of_its_limits_is_told(
+    fake: FakeRegistry, store: Store, tmp_path: Path, is_known: bool
+) -> None:
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}} if is_known else {})
+    fake.faults.append(lambda handler, request: "/manifests/" in request.path and handler.reply(429, LIMIT))
+    with pytest.raises(RegistryError, match=r"answers 429 \(TOOMANYREQUESTS: You have reached your pull") as caught:
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert ("docker login" in caught.value.hint) == (not is_known)
+    client.close()
+
+
+@pytest.mark.parametrize("login", [basic(), {"identitytoken": SECRET}, {}], ids=["password", "identity token", "none"])
+def test_what_a_token_server_says_of_a_login_is_told(
+    fake: FakeRegistry, store: Store, tmp_path: Path, login: dict[str, str]
+) -> None:
+    guard(fake)
+    words = b'{"details":"incorrect username or password"}'
+    fake.faults.insert(0, lambda handler, request: "/token" in request.path and handler.reply(401, words))
+    client = client_with(tmp_path, {"auths": {fake.address: login}})
+    with pytest.raises(RegistryError, match=r"\(incorrect username or password\)") as caught:
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    whom = f"the token server denies access to the login that is stored for `{fake.address}`"
+    assert (whom in caught.value.message) == bool(login)
+    assert f"docker login {fake.address}` {'renews' if login else 'stores'}" in caught.value.hint
+    assert f"at http://{fake.address}/token" in caught.value.notes
+    assert SECRET not in repr(vars(caught.value))
+    client.close()
+
+
+def test_what_the_registry_says_of_a_login_is_told(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    words = b'{"errors":[{"code":"UNAUTHORIZED","message":"your trial has ended"}]}'
+    fake.faults.append(lambda handler, request: handler.reply(401, words, WWW_Authenticate='Basic realm="x"'))
+    client = client_with(tmp_path, {"auths": {fake.address: basic()}})
+    with pytest.raises(RegistryError, match=r"denies access \(UNAUTHORIZED: your trial has ended\)"):
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    client.close()
+
+
 @pytest.mark.parametrize("realm", ["http://192.0.2.1/token", "file:///etc/passwd", "ftp://x/y", "http://[", "token"])
 @pytest.mark.attack("R7")
 def test_a_realm_elsewhere_without_encryption_gets_nothing(
