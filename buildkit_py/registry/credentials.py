@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_CONFIG = 4 << 20
 HELPER_SECONDS = 60
+_LONGEST_WORDS = 300
 # Under this name docker files the login to its default registry.
 _DEFAULT_KEY = "https://index.docker.io/v1/"
 
@@ -94,7 +95,8 @@ class Credentials:
             found = self._ask(store, names[0])
             if found is not None:
                 return found
-        for name in names:
+        same = (name for name in auths if _host_of(name) == host)  # as older versions of docker wrote them
+        for name in (*names, *same):
             entry = auths.get(name)
             if isinstance(entry, dict) and entry:
                 return self._from_entry(entry, name)
@@ -137,14 +139,25 @@ class Credentials:
                 at=self._path(),
                 hint="install it, or take its name out of the file",
             ) from problem
-        except (OSError, subprocess.TimeoutExpired) as problem:
-            raise RegistryError(f"the credential helper `{command}` does not answer", at=self._path()) from problem
+        except subprocess.TimeoutExpired as problem:
+            raise RegistryError(
+                f"the credential helper `{command}` does not answer in {HELPER_SECONDS} seconds", at=self._path()
+            ) from problem
+        except OSError as problem:
+            raise RegistryError(
+                f"the credential helper `{command}` cannot be run: {problem.strerror}", at=self._path()
+            ) from problem
         if done.returncode != 0:
             # It says so on standard output, and that is no failure: nobody logged in here.
             if b"credentials not found" in done.stdout.lower() + done.stderr.lower():
                 return None
+            # What it wrote to standard output may have a secret in it all the same.
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise RegistryError(
-                f"the credential helper `{command}` failed with status {done.returncode}", at=self._path()
+                f"the credential helper `{command}` failed with status {done.returncode}",
+                at=self._path(),
+                notes=(f"it says: {said[-1][:_LONGEST_WORDS]}",) if said else (),
+                hint=f"`echo {server} | {command} get` shows what is wrong",
             )
         try:
             answer = strict_json.parse_object(done.stdout, limit=MAX_CONFIG, what="answer of the credential helper")
@@ -153,7 +166,14 @@ class Credentials:
         except PybuildError:
             # Not the parser's words: they may quote what the helper wrote.
             raise RegistryError(f"the credential helper `{command}` gave no proper answer", at=self._path()) from None
+        if not user and not secret:  # how some say that they have none
+            return None
         return Credential(token=secret) if user == "<token>" else Credential(user, secret)
+
+
+def _host_of(key: str) -> str:
+    """The host under which docker looks a key of `auths` up (its `ConvertToHostname`)."""
+    return key.removeprefix("http://").removeprefix("https://").partition("/")[0]
 
 
 def _keys(host: str) -> tuple[str, ...]:

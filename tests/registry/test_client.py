@@ -500,13 +500,44 @@ def test_a_helper_that_fails_tells_no_secret(
     client.close()
 
 
-def test_a_helper_without_an_entry_means_anonymous(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+NOTHING = '{"ServerURL":"","Username":"","Secret":""}'
+
+
+@pytest.mark.parametrize("script", ["echo 'credentials not found in native keychain'; exit 1", f"echo '{NOTHING}'"])
+def test_a_helper_without_an_entry_means_anonymous(
+    fake: FakeRegistry, store: Store, tmp_path: Path, script: str
+) -> None:
     fake.add(sample())
     asked = guard(fake)
-    path = helper(tmp_path, "empty", "echo 'credentials not found in native keychain'; exit 1")
+    path = helper(tmp_path, "empty", script)
     client = client_with(tmp_path, {"credsStore": "empty"}, PATH=path)
     ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
     assert "Authorization" not in asked[0].headers
+    client.close()
+
+
+def test_what_a_helper_says_of_its_failure_is_told(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
+    guard(fake)
+    path = helper(tmp_path, "old", "echo 'warning: x' >&2; echo 'token expired, run gcloud auth login' >&2; exit 1")
+    client = client_with(tmp_path, {"credsStore": "old"}, PATH=path)
+    with pytest.raises(RegistryError, match="failed with status 1") as caught:
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert "it says: token expired, run gcloud auth login" in caught.value.notes
+    assert caught.value.hint == f"`echo {fake.address} | docker-credential-old get` shows what is wrong"
+    (tmp_path / "bin/docker-credential-old").write_text("no program")
+    with pytest.raises(RegistryError, match="cannot be run: Exec format error"):
+        ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    client.close()
+
+
+@pytest.mark.parametrize("key", ["https://HOST/", "HOST/v2/", "https://HOST/path", "http://HOST/v1"])
+def test_logins_are_found_by_their_host(fake: FakeRegistry, store: Store, tmp_path: Path, key: str) -> None:
+    fake.add(sample())
+    asked = guard(fake)
+    logins = {f"https://other.{fake.address}/": basic("no", "no"), key.replace("HOST", fake.address): basic()}
+    client = client_with(tmp_path, {"auths": logins})
+    ImageResolver(store, lambda: client).resolve(f"{fake.address}/app")
+    assert asked[0].headers["Authorization"] == "Basic " + basic()["auth"]
     client.close()
 
 
