@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from buildkit_py.events import Emit
+    from buildkit_py.registry.resolve import ResolvedImage
 
     Result = TypeVar("Result")
 
@@ -45,7 +46,8 @@ def push(text: str, emit: Emit, store: str = "") -> str:
 def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
     """Fetch an image with all its layers into the store, whatever the store knows; its manifest's digest.
 
-    Raises `ImageNotFound`, `RegistryError` and other `SourceError`s, `StoreError`.
+    With a platform it is one for that, else an error. Raises `ImageNotFound`, `RegistryError` and other
+    `SourceError`s, `StoreError`.
     """
     if "://" in text:
         raise UsageError(f"`{text}` is no name of an image in a registry")
@@ -54,7 +56,12 @@ def pull(text: str, emit: Emit, platform: str = "", store: str = "") -> str:
     with Session(store) as session:
         fetcher, resolver = session.fetcher(), session.resolver()
         emit(BuildStarted("", f"pull {text}"))
-        image = _step(session, emit, f"resolve {text}", lambda _: resolver.resolve(text, platform, pull=True))
+        exact = bool(platform)
+
+        def resolve(_: object) -> ResolvedImage:
+            return resolver.resolve(text, platform, pull=True, exact=exact)
+
+        image = _step(session, emit, f"resolve {text}", resolve)
         blobs = load(session.store, image.digest).manifest.layers
         # By layer the blob that this image has it in; where it has one twice in several, any.
         digests = {layer: blob.digest for layer, blob in zip(image.layers, blobs, strict=True)}

@@ -61,22 +61,25 @@ class ImageResolver:
         self._store = store
         self._client = client
         self._lock = allocate_lock()
-        self._known: dict[tuple[str, str, bool], ResolvedImage] = {}
+        self._known: dict[tuple[str, str, bool, bool], ResolvedImage] = {}
 
-    def resolve(self, text: str, wanted: str = "", position: object = None, *, pull: bool = False) -> ResolvedImage:
+    def resolve(
+        self, text: str, wanted: str = "", position: object = None, *, pull: bool = False, exact: bool = False
+    ) -> ResolvedImage:
         """The image that a reference names, for a platform ("" is this machine's).
 
-        `pull` asks the registry even where the store knows the name. Raises
+        `pull` asks the registry even where the store knows the name, and takes with `exact` no image of a single
+        platform that is another one. Raises
         `ImageNotFound`, `RegistryError`, `DigestMismatch` and other
         `SourceError`s with `at=position`.
         """
-        key = (text, wanted, pull)
+        key = (text, wanted, pull, exact)
         with self._lock:
             found = self._known.get(key)
             if found is None:
                 try:
                     target = platform.parse(wanted) if wanted else platform.local()
-                    found = self._resolve(text.removeprefix(DOCKER_IMAGE), target, pull)
+                    found = self._resolve(text.removeprefix(DOCKER_IMAGE), target, pull, exact)
                 except SourceError as problem:
                     raise _placed(problem, text, position) from problem
                 except UsageError as problem:
@@ -84,7 +87,7 @@ class ImageResolver:
                 self._known[key] = found
             return found
 
-    def _resolve(self, text: str, wanted: Platform, pull: bool) -> ResolvedImage:
+    def _resolve(self, text: str, wanted: Platform, pull: bool, exact: bool) -> ResolvedImage:
         if text.startswith(OCI_LAYOUT):
             return self._from_layout(text, wanted)
         if text.startswith(DOCKER_ARCHIVE):
@@ -94,9 +97,9 @@ class ImageResolver:
             local = load_image(self._store, str(name), wanted)
             if local is not None:
                 return local
-        return self._from_registry(name, wanted)
+        return self._from_registry(name, wanted, exact)
 
-    def _from_registry(self, name: Reference, wanted: Platform) -> ResolvedImage:
+    def _from_registry(self, name: Reference, wanted: Platform, exact: bool) -> ResolvedImage:
         client = self._client()
 
         def read_manifest(descriptor: Descriptor) -> bytes:
@@ -110,6 +113,10 @@ class ImageResolver:
 
         first = client.manifest(name)
         chosen = choose(first, wanted, read_manifest, read_blob)
+        if exact and platform.best(wanted, (chosen.platform,)) is None:
+            raise ImageNotFound(
+                f"the image is not there for {wanted}", notes=(f"it is there for {chosen.platform} only",)
+            )
         keep(
             self._store,
             chosen,

@@ -125,6 +125,25 @@ def test_a_platform_that_is_not_there(fake: FakeRegistry, store: Store, client: 
     assert str(caught.value.at) == "Buildfile:3:1"
 
 
+@pytest.mark.parametrize("is_index", [False, True])
+def test_an_image_of_a_single_platform_is_another_one_for_a_pull(
+    fake: FakeRegistry, store: Store, client: Client, is_index: bool
+) -> None:
+    image = sample()
+    fake.add(image)
+    if is_index:
+        fake.put("latest", index_of((image, "s390x")))
+    name = f"{fake.address}/app:latest"
+    resolver = ImageResolver(store, lambda: client)
+    with pytest.raises(ImageNotFound, match="not there for linux/s390x") as caught:
+        resolver.resolve(name, "linux/s390x", pull=True, exact=True)
+    assert "it is there for linux/amd64 only" in caught.value.notes
+    assert store.images.get(name) is None
+    assert resolver.resolve(name, "linux/s390x", pull=True).digest == image.digest
+    if not is_index:
+        assert resolver.resolve(name, "linux/amd64/v2", pull=True, exact=True).digest == image.digest
+
+
 def test_an_image_that_no_one_has(fake: FakeRegistry, store: Store, client: Client) -> None:
     with pytest.raises(ImageNotFound, match="not in the registry") as caught:
         resolve(store, client, fake)
