@@ -20,7 +20,7 @@ from buildkit_py.http import actions, authorization, bucket
 from buildkit_py.http.retry import PASSING, retry_after, retrying
 from buildkit_py.http.transport import Broken, Response, Transport, Unreachable
 from buildkit_py.http.url import join, origin_of, shown
-from buildkit_py.http.words import MAX_ERROR, explanation
+from buildkit_py.http.words import explanation
 from buildkit_py.image import manifest as manifests
 from buildkit_py.image.manifest import ACCEPTED, MAX_MANIFEST
 from buildkit_py.registry import mirrors
@@ -272,20 +272,25 @@ class Client:
 
     def _reach(self, registry: str) -> Endpoint:
         choices = mirrors.candidates(self.config, registry)
-        if len(choices) == 1:
-            return choices[0]
-        first: RegistryError | None = None
+        return choices[0] if len(choices) == 1 else self._retrying(lambda: self._one_that_answers(choices))
+
+    def _one_that_answers(self, choices: tuple[Endpoint, ...]) -> Endpoint:
+        problems: list[Unreachable] = []
         for endpoint in choices:
             try:
                 response = self._transport.request("GET", endpoint.base + "/v2/", verify=endpoint.verify)
+                is_tls = (
+                    response.status == 400 and endpoint.base.startswith("http:") and b"HTTPS" in response.read(4096)
+                )
+                response.drain()
             except Unreachable as problem:
-                first = first or problem
+                problems.append(problem)
                 continue
-            body = response.read_all(MAX_ERROR)
-            if response.status == 400 and endpoint.base.startswith("http:") and b"HTTPS" in body:
-                continue  # a TLS server that was spoken to in the clear
-            return endpoint
-        raise first or RegistryError("the registry cannot be reached", at=registry)
+            if not is_tls:  # else a TLS server was spoken to in the clear
+                return endpoint
+        # Of one that hung up it is not known whether it had a bad moment or speaks otherwise: all are tried again.
+        broken = [problem for problem in problems if isinstance(problem, Broken)]
+        raise (broken or problems or [RegistryError("the registry cannot be reached", at=choices[0].base)])[0]
 
     def _first(self, registry: str, ask: Callable[[Endpoint], T], digest: str = "") -> T:
         notes = []

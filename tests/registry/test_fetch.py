@@ -354,6 +354,26 @@ def test_a_connection_that_is_hung_up_on_is_tried_again(fake: FakeRegistry, stor
     assert resolve(store, client, fake).digest == image.digest
 
 
+def test_the_first_question_is_asked_again_too(fake: FakeRegistry, store: Store, client: Client) -> None:
+    image = sample()
+    fake.add(image)
+
+    def hang_up(handler: Handler, request: Request) -> None:
+        handler.close_connection = True
+
+    fake.faults.append(once(hang_up, "/v2/", times=2))
+    assert resolve(store, client, fake).digest == image.digest
+    assert [request.path for request in fake.requests[:3]] == ["/v2/"] * 3
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+def test_what_the_first_answer_is_matters_little(fake: FakeRegistry, store: Store, client: Client, status: int) -> None:
+    image = sample()
+    fake.add(image)
+    fake.faults.append(lambda handler, request: request.path == "/v2/" and handler.reply(status, b"x" * 100_000))
+    assert resolve(store, client, fake).digest == image.digest
+
+
 @pytest.mark.attack("R9")
 def test_no_proper_http(fake: FakeRegistry, store: Store, client: Client) -> None:
     fake.add(sample())
