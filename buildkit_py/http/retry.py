@@ -42,5 +42,15 @@ def pause(attempt: int, asked: float = 0.0) -> float:
 
 
 def retry_after(header: str) -> float:
-    """The seconds of a `Retry-After` header; 0 where there is none or it is no number (dates are not honoured)."""
-    return float(header) if header.isascii() and header.isdigit() and len(header) < 12 else 0.0
+    """The seconds of a `Retry-After` header (RFC 9110, section 10.2.3); 0 where there is none, or what it is not."""
+    if header.isascii() and header.isdigit():
+        return float(header) if len(header) < 12 else 0.0
+    if "," not in header:
+        return 0.0
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return 0.0

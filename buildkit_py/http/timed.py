@@ -83,6 +83,14 @@ class TimedResponse(http.client.HTTPResponse):
         self.timed = timed.raw
         super().__init__(timed, debuglevel, method, url)  # type: ignore[arg-type]
 
+    def _read_status(self) -> tuple[str, int, str]:
+        # `begin` passes over 100 alone; others come before the answer as well (RFC 9110, section 15.2), 101 excepted.
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
     def start_body(self) -> None:
         """From now on the limits of a body hold."""
         self.timed.start_body()

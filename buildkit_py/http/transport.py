@@ -305,7 +305,7 @@ class Transport:
             if idle:
                 return idle.pop(), True
         address = self._proxy(origin)
-        via = origin_of(address) if address else None
+        via = _proxy_of(address) if address else None
         host, port = (via.host, via.port) if via else (origin.host, origin.port)
         connection: http.client.HTTPConnection
         if origin.scheme == "https":
@@ -333,10 +333,12 @@ class Transport:
         # Refused, unresolvable and silent servers stay so; one that hangs up may have had a bad moment.
         passing = isinstance(problem, (ConnectionError, http.client.HTTPException))
         kind = Broken if passing and not isinstance(problem, ConnectionRefusedError) else Unreachable
+        via = self._proxy(origin_of(url))
         return kind(
             f"the {self._peer} cannot be reached: {reason(problem)}",
             at=shown(url),
             hint=self._hint,
+            notes=(f"it is asked through the proxy {shown(via)}",) if via else (),
         )
 
     def _put_back(self, origin: Origin, verify: bool, connection: http.client.HTTPConnection, keep: bool) -> None:
@@ -416,6 +418,17 @@ def _check(headers: Mapping[str, str], url: str) -> None:
             raise RegistryError(
                 f"what is to be sent as `{name}` is not one line, or has letters that HTTP does not know", at=shown(url)
             )
+
+
+def _proxy_of(address: str) -> Origin:
+    """Where a proxy is. Raises `RegistryError`, which says where it was named, for what is none that can be used."""
+    try:
+        return origin_of(address)
+    except RegistryError as problem:
+        raise RegistryError(
+            f"the proxy `{shown(address)}` cannot be used: it is no http address",
+            hint="it comes from http_proxy, https_proxy or all_proxy; no_proxy names who is asked without one",
+        ) from problem
 
 
 def _connect(address: tuple[str, int], *rest: Any) -> socket.socket:

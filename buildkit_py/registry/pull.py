@@ -81,7 +81,7 @@ def choose(
 
 def _select(index: Index, wanted: Platform) -> Descriptor:
     kinds = manifest.MANIFESTS | manifest.INDEXES
-    usable = [item for item in index.manifests if item.media_type in kinds]
+    usable = [item for item in index.manifests if item.media_type in kinds and not _is_attestation(item)]
     chosen = platform.best(wanted, [item.platform for item in usable])
     if chosen is not None:
         return usable[chosen]
@@ -92,6 +92,12 @@ def _select(index: Index, wanted: Platform) -> Descriptor:
     raise ImageNotFound(
         f"the image is not there for {wanted}", notes=(f"it is there for {', '.join(offered) or 'no platform'}",)
     )
+
+
+def _is_attestation(item: Descriptor) -> bool:
+    """Whether it is what BuildKit keeps in an index about another image of it (its `docs/attestations`)."""
+    is_nowhere = item.platform is not None and item.platform.os == item.platform.architecture == "unknown"
+    return is_nowhere or any(key == "vnd.docker.reference.type" for key, _ in item.annotations)
 
 
 def _image(current: Fetched, found: Manifest, read_blob: Callable[[Descriptor], bytes]) -> Chosen:

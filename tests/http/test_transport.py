@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +136,39 @@ def test_a_server_that_closes_after_each_answer(length: bool) -> None:
         for _ in range(2):
             assert transport.request("GET", f"http://{registry.address}/").read_all(1 << 20) == data
         transport.close()
+
+
+@pytest.mark.parametrize("status", [100, 102, 103])
+def test_what_comes_before_an_answer_is_passed_over(status: int) -> None:
+    def hints(handler: Handler, request: Request) -> bool:
+        handler.wfile.write(f"HTTP/1.1 {status} Early\r\nLink: </a>; rel=preload\r\n\r\n".encode() * 2)
+        return handler.reply(200, b"whole")
+
+    with fake_registry() as registry:
+        registry.faults.append(hints)
+        transport = Transport(env={})
+        for _ in range(2):
+            response = transport.request("GET", f"http://{registry.address}/")
+            assert (response.status, response.header("Link"), response.read_all(100)) == (200, "", b"whole")
+        transport.close()
+
+
+@pytest.mark.parametrize("address", ["socks5://127.0.0.1:1080", "https://[::1", "http://a b"])
+def test_a_proxy_that_is_none_is_named(address: str) -> None:
+    transport = Transport(env={"all_proxy": address.replace("//", "//me:s3cret@")})
+    with pytest.raises(RegistryError, match=r"the proxy `.*` cannot be used") as caught:
+        transport.request("GET", "https://registry.invalid/")
+    assert "all_proxy" in caught.value.hint
+    assert "s3cret" not in repr(vars(caught.value))
+
+
+def test_a_proxy_that_is_down_is_named() -> None:
+    with fake_registry() as registry:
+        pass
+    transport = Transport(env={"https_proxy": f"http://me:s3cret@{registry.address}"})
+    with pytest.raises(RegistryError, match="cannot be reached: Connection refused") as caught:
+        transport.request("GET", "https://registry.invalid/")
+    assert caught.value.notes == (f"it is asked through the proxy http://{registry.address}",)
 
 
 def test_an_answer_in_chunks() -> None:
@@ -312,6 +347,12 @@ def test_public_addresses() -> None:
 
 
 def test_pauses() -> None:
+    soon = retry_after(formatdate(time.time() + 1000, usegmt=True))
+    assert 900 < soon <= 1000
+    assert retry_after("Tue, 15 Nov 1994 12:45:26 GMT") == 0
+    assert [retry_after(text) for text in (",", "Tue, 99 Nov 1994 99:99:99 GMT", "Tue, 15 Nov 99999 12:45:26")] == [
+        0
+    ] * 3
     assert [retry_after(text) for text in ("", "5", "-1", "soon", "9" * 20, "1.5")] == [0, 5, 0, 0, 0, 0]
     assert all(0.1 <= pause(0) <= 0.3 for _ in range(50))
     assert all(pause(n) <= 30 for n in range(40))

@@ -125,6 +125,20 @@ def test_a_platform_that_is_not_there(fake: FakeRegistry, store: Store, client: 
     assert str(caught.value.at) == "Buildfile:3:1"
 
 
+def test_an_attestation_is_no_image(fake: FakeRegistry, store: Store, client: Client) -> None:
+    image, other = sample(), sample({"in-toto": b"1"})
+    for one in (image, other):
+        fake.add(one)
+    index = json.loads(index_of((image, "amd64"), (other, "amd64")))
+    del index["manifests"][0]["platform"]
+    index["manifests"][1]["annotations"] = {"vnd.docker.reference.type": "attestation-manifest"}
+    for platform in ({"os": "unknown", "architecture": "unknown"}, None):
+        index["manifests"][1]["platform"] = platform
+        fake.put("latest", json.dumps(index).encode())
+        found = ImageResolver(store, lambda: client).resolve(f"{fake.address}/app", "linux/amd64", pull=True)
+        assert found.digest == image.digest
+
+
 @pytest.mark.parametrize("is_index", [False, True])
 def test_an_image_of_a_single_platform_is_another_one_for_a_pull(
     fake: FakeRegistry, store: Store, client: Client, is_index: bool
