@@ -9,6 +9,7 @@ import time
 from buildkit_py.errors import SandboxError
 from buildkit_py.runner import control
 from buildkit_py.sandbox import userns
+from buildkit_py.sandbox.resolv import reached_at
 from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
@@ -130,7 +131,8 @@ class Place:
         seat = sit(self._network, number)
         rows = sorted((member.seat, " ".join(member.names)) for member in members.values())
         lines = "".join([f"{seat.address(SERVICES + other)}\t{names}\n" for other, names in rows])
-        return spec.replace(hosts=(spec.hosts or b"") + lines.encode(), resolv_conf=seat.resolv_conf), seat.fd
+        hosts = reached_at(spec.hosts, spec.hostname, seat.address(number)) + lines.encode()
+        return spec.replace(hosts=hosts, resolv_conf=seat.resolv_conf), seat.fd
 
     def has_ended(self) -> bool:
         """Whether there is no network any more."""

@@ -14,6 +14,7 @@ from buildkit_py.errors import SandboxError, StepFailed
 from buildkit_py.events import Notice
 from buildkit_py.executor.started_service import Started
 from buildkit_py.sandbox.network.plan import LAST, SERVICES, as_text
+from buildkit_py.sandbox.resolv import reached_at
 from buildkit_py.sandbox.spec import SandboxMount
 
 TYPE_CHECKING = False
@@ -152,13 +153,14 @@ class Beside:
         """
         around = self._around
         number = around.numbers.take()
-        line = f"{as_text(around.plan().address(number))}\t{service.name}\n".encode()
-        spec = spec.replace(number=number, hosts=(spec.hosts or b"") + self.hosts + line)
+        address = as_text(around.plan().address(number))
+        spec = spec.replace(number=number, hosts=reached_at(spec.hosts, service.name, address) + self.hosts)
         started = Started(around, service, self._step, self._step_id, append=self._append, shown=self._shown)
         self._started.append(started)
         self._held.callback(started.put_away)
         started.start(spec)
-        self.hosts += line  # before it is ready: who looks for what is wrong with it finds it, too
+        # Before it is ready: who looks for what is wrong with it finds it, too.
+        self.hosts += f"{address}\t{service.name}\n".encode()
         started.wait_until_ready()
         return started
 

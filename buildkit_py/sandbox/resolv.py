@@ -54,6 +54,18 @@ def hosts_file(hostname: str = "buildkitsandbox", extra: tuple[tuple[str, str], 
     return ("\n".join(lines) + "\n").encode()
 
 
+def reached_at(hosts: bytes | None, hostname: str, address: str) -> bytes:
+    """The hosts file of a container that others reach at an address: there, and not on its loopback, it has its name.
+
+    What listens where its own name leads to, or tells others of that, is found by them then.
+    """
+    found = hosts or b""
+    own = f"127.0.0.1\tlocalhost {hostname}\n".encode()
+    if not found.startswith(own):
+        return found
+    return b"127.0.0.1\tlocalhost\n" + found[len(own) :] + f"{address}\t{hostname}\n".encode()
+
+
 def _parse(path: str) -> tuple[list[str], list[str]]:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -48,6 +48,16 @@ def test_they_find_each_other_by_name(svc: World) -> None:
     assert "10.219." not in log(svc, "stranger")
 
 
+def test_its_own_name_leads_to_where_the_others_reach_it(svc: World) -> None:
+    """As what listens at, or tells others of, the address of its host name wants it."""
+    sh(svc, "shop-db", f"hostname -i; {LOOP}", SHOP, "-h", "db")
+    find = "while read address name; do [ $name = shop-db ] && echo $address; done </etc/hosts"
+    sh(svc, "shop-web", f"{find}; {LOOP}", SHOP)
+    own = until(lambda: log(svc, "shop-db"))
+    assert own.startswith("10.")
+    assert until(lambda: log(svc, "shop-web")) == own
+
+
 def test_one_that_is_started_again_has_its_address_again(svc: World) -> None:
     sh(svc, "db", SERVE, SHOP, "-h", "db")
     sh(svc, "web", f"while :; do {hear('db 80', 1)}; sleep 0.1; done", SHOP)

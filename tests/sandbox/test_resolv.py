@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import UsageError
-from buildkit_py.sandbox.resolv import hosts_file, resolv_conf
+from buildkit_py.sandbox.resolv import hosts_file, reached_at, resolv_conf
 
 
 def _write(path: Path, text: str) -> str:
@@ -42,3 +42,11 @@ def test_hosts() -> None:
     for extra in (("a b", "192.0.2.1"), ("a", "192.0.2.1\n0.0.0.0 evil"), ("", "1"), ("#", "1")):
         with pytest.raises(UsageError):
             hosts_file(extra=(extra,))
+
+
+def test_one_that_has_an_address_has_its_name_there() -> None:
+    hosts = hosts_file("box", (("db", "192.0.2.3"),))
+    rest = "::1\tlocalhost ip6-localhost ip6-loopback\n192.0.2.3\tdb\n"
+    assert reached_at(hosts, "box", "10.0.0.2").decode() == f"127.0.0.1\tlocalhost\n{rest}10.0.0.2\tbox\n"
+    assert reached_at(b"other\n", "box", "10.0.0.2") == b"other\n"
+    assert reached_at(None, "box", "10.0.0.2") == b""
