@@ -66,15 +66,18 @@ def members(project: str, *, store: str = "") -> tuple[Member, ...]:
     return tuple(found)
 
 
-def own_volumes(project: str, services: Iterable[str] = (), *, store: str = "") -> tuple[str, ...]:
-    """The volumes that belong to a project, as its containers know them, and unnamed ones of `services`, too."""
+def own_volumes(project: str, *, store: str = "") -> tuple[str, ...]:
+    """The volumes that belong to a project, as its containers know them: for who has not read its files."""
     found = members(project, store=store)
     names = [name for one in found for name in one.about.body[KEY]["volumes"]]
-    owners = {*services, *[one.service for one in found]}
-    for volume in Store.open(store).volumes.all():
-        if any(is_unnamed_of(volume.name, project, service) for service in owners):
-            names.append(volume.name)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys((*names, *unnamed_volumes(project, (), store=store))))
+
+
+def unnamed_volumes(project: str, services: Iterable[str], *, store: str = "") -> tuple[str, ...]:
+    """The unnamed volumes of some services of a project, and of those that it has containers of."""
+    owners = {*services, *[one.service for one in members(project, store=store)]}
+    every = [volume.name for volume in Store.open(store).volumes.all()]
+    return tuple([name for name in every if any(is_unnamed_of(name, project, service) for service in owners)])
 
 
 def chosen(project: str, services: Sequence[str], *, store: str = "") -> tuple[Member, ...]:

@@ -275,7 +275,8 @@ class Up:
         runnable = self._runnables[service.name]
         request, unnamed = with_image_volumes(self._project, service, request, runnable.config)
         about = self._about(service, unnamed)
-        print_of = fingerprint(request, wanted, runnable, about["after"], about["bound"], service.labels)
+        known = (about["after"], about["bound"], about["volumes"])
+        print_of = fingerprint(request, wanted, runnable, *known, service.labels)
         restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
         if old is not None and old.fingerprint == print_of and not self._recreate:
             self.placed[service.name] = old.id
@@ -335,6 +336,8 @@ class Up:
 
     def _about(self, service: Service, unnamed: tuple[str, ...]) -> dict[str, object]:
         project = self._project
+        mounted = {mount.source for mount in service.mounts if mount.kind == "volume"}
+        own = mounted.intersection(project.volumes).difference(project.external_volumes)
         return {
             "name": project.name,
             "service": service.name,
@@ -343,7 +346,7 @@ class Up:
             # Sorted: their order says nothing, and another one would be another container.
             "after": tuple(sorted(one.service for one in service.depends_on)),
             "bound": tuple(sorted(one.service for one in service.depends_on if one.restart)),
-            "volumes": (*project.volumes, *unnamed),
+            "volumes": (*sorted(own), *unnamed),
         }
 
 

@@ -11,7 +11,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from buildkit_py.api.session import Session
     from buildkit_py.runner.request import RunRequest
@@ -73,6 +73,25 @@ def remove(name: str, *, store: str = "") -> str:
 
     opened.volumes.remove(name, check)
     return name
+
+
+def remove_all(names: Iterable[str], *, removed: Callable[[str], object], store: str = "") -> None:
+    """Remove volumes as `remove` does; those that are not there are passed over.
+
+    Raises `UsageError` for those that are in use, once all others are gone.
+    """
+    there = {one.name for one in listed(store=store)}
+    problems: list[UsageError] = []
+    for name in names:
+        if name not in there:
+            continue
+        try:
+            removed(remove(name, store=store))
+        except UsageError as problem:
+            problems.append(problem)
+    if problems:
+        first = problems[0]
+        raise UsageError(first.message, notes=tuple([one.message for one in problems[1:]]), hint=first.hint)
 
 
 def _filler(session: Session, layers: tuple[str, ...], target: str) -> Callable[[str], None]:

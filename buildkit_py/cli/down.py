@@ -29,9 +29,11 @@ def parser() -> Command:
 
 
 def main(argv: list[str]) -> int:
-    """End and remove them. Raises `UsageError` for a service without a container."""
+    """End and remove them. Raises `UsageError` for a service without a container, and in the end for volumes
+    that others use.
+    """
     from buildkit_py.api import project as projects
-    from buildkit_py.api.volumes import listed, remove
+    from buildkit_py.api.volumes import remove_all
     from buildkit_py.cli.notices import say
     from buildkit_py.cli.project import name_of, patience, project_of, tell
     from buildkit_py.errors import UsageError
@@ -41,17 +43,19 @@ def main(argv: list[str]) -> int:
     if parsed.has("volumes") and parsed.operands:
         raise UsageError("`-v` removes the volumes of all services", hint="leave the services or `-v` out")
     seconds = patience(parsed)
-    volumes: tuple[str, ...] = ()
-    services: list[str] = []
     by_name = bool(parsed.one("project")) and "file" not in parsed.given
     if by_name:
         name = name_of(parsed)
+        volumes = projects.own_volumes(name)
     else:
         project = project_of(parsed)
-        name, volumes = project.name, project.volumes
+        name = project.name
         services = [one.name for one in (*project.services, *project.disabled)]
+        # What containers know is from when they were made: the files may since say that a volume is somebody else's.
+        theirs = set(project.external_volumes)
+        every = dict.fromkeys((*project.volumes, *projects.unnamed_volumes(name, services)))
+        volumes = tuple([volume for volume in every if volume not in theirs])
     found = projects.chosen(name, parsed.operands)
-    volumes = tuple(dict.fromkeys((*volumes, *projects.own_volumes(name, services))))
     projects.take_down(found, seconds=seconds, ended=lambda one: tell(one.service, "ended"))
     if not parsed.operands:
         projects.forget_networks(name)
@@ -64,9 +68,5 @@ def main(argv: list[str]) -> int:
                     hint="`pybuild down -v` in its directory knows them from its files; `pybuild volume ls` lists all",
                 )
             )
-        there = {one.name for one in listed()}
-        for volume in volumes:
-            if volume in there:
-                remove(volume)
-                sys.stderr.write(f"the volume {volume} was removed\n")
+        remove_all(volumes, removed=lambda volume: sys.stderr.write(f"the volume {volume} was removed\n"))
     return 0

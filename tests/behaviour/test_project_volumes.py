@@ -81,6 +81,54 @@ def test_no_two_are_one(vol: World) -> None:
     assert len(vol.run("volume", "ls", "-q").stdout.split()) == 4
 
 
+def declare(world: World, volumes: str, **services: str) -> None:
+    """A compose.yaml of some services, with these volumes."""
+    compose(world, **services)
+    with (world.project / "compose.yaml").open("a") as file:
+        file.write(f"volumes: {volumes}\n")
+
+
+def test_down_removes_no_volume_that_has_become_external(svc: World) -> None:
+    """Nor one that is not in the files any more: what containers know is from when they were made."""
+    web = service("echo x >> /data/x", "volumes: ['data:/data', 'other:/other']", "network_mode: none")
+    db = service("true", "network_mode: none")
+    declare(svc, "{data: {name: keep}, other: }", web=web, db=db)
+    svc.run("up")
+    declare(svc, "{data: {name: keep, external: true}, other: }", web=web, db=db)
+    assert "the volume shop_other was removed" in svc.run("down", "-v").stderr
+    assert svc.run("volume", "ls", "-q").stdout == "keep\n"
+    declare(svc, "{data: {name: keep}}", web=service("true", "volumes: ['data:/data']", "network_mode: none"))
+    svc.run("up")
+    compose(svc, web=service("true", "network_mode: none"))
+    svc.run("down", "-v")
+    assert svc.run("volume", "ls", "-q").stdout == "keep\n"
+
+
+def test_who_goes_by_the_project_alone_knows_it_from_the_next_up_on(svc: World) -> None:
+    web = service("true", "volumes: ['data:/data', 'other:/other']", "network_mode: none")
+    db = service("true", "network_mode: none")
+    declare(svc, "{data: {name: keep}, other: }", web=web, db=db)
+    svc.run("up")
+    declare(svc, "{data: {name: keep, external: true}, other: }", web=web, db=db)
+    svc.run("up")
+    assert "the volume shop_other was removed" in svc.run("down", "-v", "-p", "shop").stderr
+    assert svc.run("volume", "ls", "-q").stdout == "keep\n"
+
+
+def test_down_goes_on_after_a_volume_that_is_in_use(svc: World) -> None:
+    web = service("true", "volumes: ['a:/a', 'b:/b', 'own:/own']", "network_mode: none")
+    declare(svc, "{a: , b: , own: }", web=web)
+    svc.run("up")
+    for volume in ("a", "b"):
+        svc.run("run", "-d", f"--name=other-{volume}", "--network=none", "-v", f"shop_{volume}:/v", "svc", "true")
+    done = svc.run("down", "-v", ok=False)
+    assert done.returncode == 2
+    assert "the volume shop_own was removed" in done.stderr
+    assert "the container `other-a` has the volume `shop_a`" in done.stderr
+    assert "the container `other-b` has the volume `shop_b`" in done.stderr
+    assert svc.run("volume", "ls", "-q").stdout.split() == ["shop_a", "shop_b"]
+
+
 def test_names() -> None:
     name = unnamed_volume("shop", "web", "/var/lib/ä b")
     assert name.startswith("shop_web_var-lib---b-")
