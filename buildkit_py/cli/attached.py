@@ -56,7 +56,7 @@ class Attached:
         quiet = {one.name for one in project.services if not one.attach}
         self._quiet = quiet
         self._fixed = fixed or watch is None
-        self._logs = ProjectLogs([name for name in names if name not in quiet])
+        self._logs = ProjectLogs([name for name in names if name not in quiet], hold=True)
         # The ends that were told, each a container and when it ended.
         self._told: set[tuple[str, float]] = set()
         # Containers that ran before and are not to be ended with what this has started.

@@ -18,9 +18,10 @@ _LOOKS = 0.1
 
 
 class ProjectLogs:
-    """Shows what the containers of some services write, as it comes."""
+    """Shows what the containers of some services write, as it comes. With `hold` they wait where they are faster."""
 
-    def __init__(self, services: Sequence[str], *, timestamps: bool = False) -> None:
+    def __init__(self, services: Sequence[str], *, timestamps: bool = False, hold: bool = False) -> None:
+        self._hold = hold
         self._prefixed = Prefixed(services)
         self._timestamps = timestamps
         self._readers: dict[str, tuple[str, LogReader]] = {}
@@ -39,15 +40,21 @@ class ProjectLogs:
                 _, gone = self._readers.pop(id)
                 self._show(member.service, gone.more())
                 gone.close()
-            reader = LogReader(directory)
+            reader = LogReader(directory, hold=self._hold)
             self._readers[member.id] = (member.service, reader)
             self._show(member.service, reader.first(tail))
 
     def show(self) -> None:
         """Show what has come. Raises `BrokenPipeError` where nobody reads any more."""
-        for service, reader in self._readers.values():
-            self._show(service, reader.more())
-        sys.stdout.flush()
+        try:
+            for service, reader in self._readers.values():
+                self._show(service, reader.more())
+            sys.stdout.flush()
+        except OSError:
+            for _, reader in self._readers.values():
+                reader.close()  # what nobody reads holds no container
+            self._readers.clear()
+            raise
 
     def close(self) -> None:
         """Show what no newline ended."""

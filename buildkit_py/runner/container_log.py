@@ -3,11 +3,18 @@
     {"log": "text\\n", "stream": "stdout", "time": "2026-11-27T05:20:00.123456Z"}
 
 Bytes that are no UTF-8 are lone surrogates in `log` (PEP 383), and so come out again as they were. When `log` is full
-it becomes `log.1`, and the `log.1` from before goes.
+it becomes `log.1`, and the `log.1` from before goes. A file that follows another one begins with its number, by which
+readers see whether one went that they have not read:
+
+    {"part": 1}
+
+Who holds the log keeps what it reads locked by flock(2), and no file goes that is.
 """
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import time
 from _json import encode_basestring_ascii
@@ -24,7 +31,9 @@ if TYPE_CHECKING:
 LIMIT = 16 << 20
 # A longer line is written in pieces, as docker does it.
 _LONGEST_LINE = 16 << 10
+_LONGEST_NUMBER = 64
 _LOOKS = 0.1
+_MISSING = b"[pybuild: lines are missing here: they were written faster than they were read]\n"
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 STREAMS = {1: "stdout", 2: "stderr"}
 
@@ -41,7 +50,8 @@ class LogWriter:
     """Takes the output of a container as it comes.
 
     A line for which there is no space is left out, and a line says so once there is: a container does not end because
-    its log cannot be written. Raises `OSError` where the log cannot be opened.
+    its log cannot be written. What comes while the log is full goes in all the same. Raises `OSError` where the log
+    cannot be opened.
     """
 
     def __init__(self, directory: str, *, limit: int = LIMIT) -> None:
@@ -51,6 +61,11 @@ class LogWriter:
         self._left_out = 0
         self._fd = os.open(self._path, _NEW, 0o600)
         self._size = os.fstat(self._fd).st_size
+        self._part = _part_of(self._path)
+
+    def is_full(self) -> bool:
+        """Whether more should be written only when somebody who holds the log has read on."""
+        return self._size > self._limit and self._is_held()
 
     def write(self, stream: int, piece: bytes) -> None:
         """Some bytes of a stream."""
@@ -80,7 +95,7 @@ class LogWriter:
 
     def _append(self, lines: bytes) -> bool:
         try:
-            if self._size and self._size + len(lines) > self._limit:
+            if self._size and self._size + len(lines) > self._limit and not self._is_held():
                 self._turn_over()
             view = memoryview(lines)
             while view:
@@ -91,10 +106,27 @@ class LogWriter:
         self._size += len(lines)
         return True
 
+    def _is_held(self) -> bool:
+        """Whether somebody who holds the log still reads the file that would go."""
+        try:
+            fd = os.open(self._path + ".1", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
     def _turn_over(self) -> None:
         """Go on in a new file. Raises `OSError` where there is no room for one; the next line tries again then."""
         fresh = os.open(self._path + ".new", _NEW | os.O_TRUNC, 0o600)
         try:
+            number = b'{"part": %d}\n' % (self._part + 1)
+            if os.write(fresh, number) < len(number):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             try:
                 os.replace(self._path, self._path + ".1")
             except FileNotFoundError:
@@ -104,7 +136,8 @@ class LogWriter:
             os.close(fresh)
             raise
         before, self._fd = self._fd, fresh
-        self._size = 0
+        self._size = len(number)
+        self._part += 1
         os.close(before)
 
 
@@ -113,19 +146,26 @@ def _cut(line: bytes) -> list[bytes]:
 
 
 def _as_json(stream: int, lines: list[bytes]) -> bytes:
-    now = time.time()
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
-    end = f', "stream": "{STREAMS[stream]}", "time": "{stamp}"}}\n'
+    end = f', "stream": "{STREAMS[stream]}", "time": "{_now()}"}}\n'
     return "".join(
         ['{"log": ' + encode_basestring_ascii(line.decode("utf-8", "surrogateescape")) + end for line in lines]
     ).encode()
 
 
-class LogReader:
-    """Reads a log on as it is written. One that is removed meanwhile is read to its end."""
+def _now() -> str:
+    now = time.time()
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
 
-    def __init__(self, directory: str) -> None:
+
+class LogReader:
+    """Reads a log on as it is written. One that is removed meanwhile is read to its end.
+
+    Who has `hold` misses nothing: the container waits where it writes faster. Others get a line where some are missing.
+    """
+
+    def __init__(self, directory: str, *, hold: bool = False) -> None:
         self._directory = directory
+        self._hold = hold
         self._files: list[BinaryIO] = []
 
     def first(self, tail: int = -1) -> Iterator[Line]:
@@ -138,7 +178,9 @@ class LogReader:
 
     def more(self) -> Iterator[Line]:
         """What has come since the last look."""
-        current = self._files[-1] if self._files else None
+        self._close(self._files[:-1])
+        self._files = self._files[-1:]
+        current = self._files[0] if self._files else None
         if current is not None:
             yield from _lines(current)
         newer = self._newer(current)
@@ -146,6 +188,8 @@ class LogReader:
             return
         if current is not None:  # it was full, and what came last went in after the look above
             yield from _lines(current)
+            if _part(newer[0]) > _part(current) + 1:
+                yield Line(2, _now(), _MISSING)
         self.close()
         self._files = newer
         for file in newer:
@@ -155,20 +199,34 @@ class LogReader:
         """The files after the one that is read now, oldest first."""
         path = self._directory + "/log"
         while True:
-            newest = _open(path)
+            newest = self._open(path)
             if newest is not None and current is not None and _is_same(newest, current):
                 newest.close()
                 return []
-            found = [file for file in (_open(path + ".1"), newest) if file is not None]
+            found = [file for file in (self._open(path + ".1"), newest) if file is not None]
             turned = not _is_named(newest, path)  # while we looked: one may be missing, or the older one be the newer
             unwanted = [file for file in found if turned or (current is not None and _is_same(file, current))]
-            for file in unwanted:
-                file.close()
+            self._close(unwanted)
             if not turned:
                 return [file for file in found if file not in unwanted]
 
+    def _open(self, path: str) -> BinaryIO | None:
+        try:
+            file = open(path, "rb")
+        except FileNotFoundError:
+            return None
+        if self._hold:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        return file
+
     def close(self) -> None:
-        for file in self._files:
+        """Read no more, and hold nothing."""
+        self._close(self._files)
+        self._files = []
+
+    @staticmethod
+    def _close(files: list[BinaryIO]) -> None:
+        for file in files:
             file.close()
 
 
@@ -203,11 +261,18 @@ def _is_named(file: BinaryIO | None, path: str) -> bool:
     return file is not None and os.path.samestat(os.fstat(file.fileno()), status)
 
 
-def _open(path: str) -> BinaryIO | None:
+def _part_of(path: str) -> int:
+    with open(path, "rb") as file:
+        return _part(file)
+
+
+def _part(file: BinaryIO) -> int:
+    """The number of a file, which stays where it is: of the first one it is 0."""
     try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        return None
+        value = json_text.load(os.pread(file.fileno(), _LONGEST_NUMBER, 0).partition(b"\n")[0].decode())
+        return int(value["part"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def _lines(file: BinaryIO) -> Iterator[Line]:

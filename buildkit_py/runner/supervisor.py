@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 16
 _LONGEST_LOOK = 60_000  # milliseconds
+_HELD_LOOK = 10.0  # where a container waits until somebody has read its log
 _SIGKILL = 9
 # docker's code for a container that could not be started.
 NOT_STARTED = 125
@@ -78,6 +79,7 @@ class Supervisor:
         self._waiting: list[_socket.socket] = []
         self._watching: list[_socket.socket] = []  # those that wait and hear of its health, too
         self._streams: dict[int, int] = {}
+        self._held = False  # the streams are not read: somebody has to read the log first
         self._sandbox: Sandbox | None = None
         self._stopping = False
         self._deadline: float | None = None
@@ -164,6 +166,7 @@ class Supervisor:
         finally:
             self._end_checks()
             self._sandbox, self._deadline = None, None
+            self._held = False
             for fd in list(self._streams):
                 self._drain(fd)
                 self._close(fd)
@@ -242,6 +245,7 @@ class Supervisor:
 
     def _ready(self) -> list[tuple[int, int]]:
         """What is ready; output, requests and wake-ups among it are dealt with."""
+        self._hold_streams(self._log.is_full())
         found = self._poll.poll(self._longest_look())
         checks = frozenset(self._checks.fds if self._checks is not None else ())
         for fd, _ in found:
@@ -266,8 +270,17 @@ class Supervisor:
         if self._checks is not None:
             due = min(self._checks.due, due) if due is not None else self._checks.due
         if due is None:  # poll(2) takes 24 days at most, and a person may mean "for ever"
-            return None
+            return _HELD_LOOK if self._held else None
+        if self._held:
+            return min(max(0.0, due - time.monotonic()) * 1000 + 1, _HELD_LOOK)
         return min(max(0.0, due - time.monotonic()) * 1000 + 1, _LONGEST_LOOK)
+
+    def _hold_streams(self, held: bool) -> None:
+        """Leave what the container writes in its pipes for a while, or do not any more."""
+        if held == self._held:
+            return
+        self._held = held
+        self._watch(tuple(self._streams) if held else (), () if held else tuple(self._streams))
 
     def _read(self, fd: int) -> bool:
         """Take what a stream has; whether there may be more."""

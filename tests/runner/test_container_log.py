@@ -187,6 +187,55 @@ def test_a_line_that_is_being_written_is_read_when_it_is_whole(tmp_path: Path) -
     assert [line.data for line in read_log(str(tmp_path), follow=more)] == [b"a\n", b"b\n"]
 
 
+def test_who_misses_lines_is_told(tmp_path: Path) -> None:
+    reader = LogReader(str(tmp_path))
+    writer = LogWriter(str(tmp_path), limit=2000)
+    writer.write(1, b"line 0\n")
+    assert [line.data for line in reader.first()] == [b"line 0\n"]
+    for number in range(1, 200):
+        writer.write(1, b"line %d\n" % number)
+        if number == 99:  # another supervisor goes on with it
+            writer.close()
+            writer = LogWriter(str(tmp_path), limit=2000)
+    seen = [(line.stream, line.data) for line in reader.more()]
+    at = [stream for stream, _ in seen].index(2)
+    assert seen[at] == (2, b"[pybuild: lines are missing here: they were written faster than they were read]\n")
+    assert [data for _, data in seen[:at]] == [b"line %d\n" % number for number in range(1, at + 1)]
+    rest = [data for _, data in seen[at + 1 :]]
+    assert rest == [b"line %d\n" % number for number in range(200 - len(rest), 200)]
+    assert at + len(rest) < 199
+    assert list(reader.more()) == []
+    reader.close()
+    writer.close()
+
+
+def test_who_holds_it_misses_nothing(tmp_path: Path) -> None:
+    """Whoever writes waits where it is full, or writes more than it should hold."""
+    reader = LogReader(str(tmp_path), hold=True)
+    writer = LogWriter(str(tmp_path), limit=2000)
+    writer.write(1, b"line 0\n")
+    seen = [line.data for line in reader.first()]
+    number = 0
+    for _ in range(5):
+        while not writer.is_full():
+            number += 1
+            writer.write(1, b"line %d\n" % number)
+        for _ in range(30):
+            number += 1
+            writer.write(1, b"line %d\n" % number)
+        seen += [line.data for line in reader.more()]
+    assert seen == [b"line %d\n" % each for each in range(number + 1)]
+    for _ in range(100):
+        writer.write(1, b"more\n")
+    assert writer.is_full()
+    reader.close()
+    assert not writer.is_full()
+    writer.write(1, b"last\n")
+    writer.close()
+    assert (tmp_path / "log").stat().st_size < 2000
+    assert texts(tmp_path, tail=1) == [(1, b"last\n")]
+
+
 def test_a_reader_goes_on_where_it_was(tmp_path: Path) -> None:
     reader = LogReader(str(tmp_path))
     assert list(reader.first()) == []
