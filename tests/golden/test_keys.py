@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildkit_py.digest import canonical, decode
+from buildkit_py.digest import canonical, decode, key_of
 from buildkit_py.graph import step_key
 from buildkit_py.graph.op import (
     Copy,
@@ -25,6 +25,7 @@ from buildkit_py.graph.op import (
     Service,
 )
 from buildkit_py.solver import keys
+from buildkit_py.store.chain import chain, layer_id
 
 if TYPE_CHECKING:
     from buildkit_py.graph.op import Op
@@ -98,6 +99,16 @@ def test_content_key() -> None:
 
 
 @pytest.mark.attack("H10")
+def test_names_of_layers() -> None:
+    """They travel: another pybuild makes them anew from what a cache says, and leaves out what is called otherwise."""
+    base, content, times = key_of("a"), key_of("b"), key_of("t")
+    assert layer_id(base, content) == "775be8ee48095ac80169e4380685f2056c2feea7e60362571d191a51e21226e1"
+    assert layer_id("", content) == "c6fac5b73bb0ad8f645d8a374cbf4addf15874ae6cc33e092cf6cf3345a65457"
+    assert layer_id(base, content, times) == "f29ddb8c495591994b13b95520647e38c0bb432319907e1f2edcf877041471d8"
+    assert chain(base, content, empty=False) == "d6709619d1b6825bd1fdbf4e8d40c5bb2562b5c1d1cba83c9764b00f123fd353"
+    assert chain(base, content, empty=True) == base
+
+
 def test_canonical_bytes() -> None:
     value = (None, True, False, -12, "é\udcff", b"\x00", ("a", ()), {"b": 1, "a": 2})
     encoded = canonical(value)
