@@ -7,7 +7,7 @@ import sys
 from buildkit_py.cli.options import Command, Option, parse, with_help
 
 SHELLS = ("bash", "zsh", "fish")
-_IMAGES = "pybuild images --format=name 2>/dev/null"
+_IMAGES = "pybuild images --format=short 2>/dev/null; pybuild images --format=name 2>/dev/null"
 _CONTAINERS = "pybuild ps -a --format=name 2>/dev/null"
 
 
@@ -72,7 +72,7 @@ _pybuild() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" previous="${{COMP_WORDS[COMP_CWORD-1]}}" command="${{COMP_WORDS[1]}}"
   local options='' operands='' kind=''
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=( $(compgen -W '{names} --help --version' -- "$word") $(compgen -f -- "$word") )
+    mapfile -t COMPREPLY < <(compgen -W '{names} --help --version' -- "$word"; compgen -f -- "$word")
     return
   fi
   # An option and its value are three words where `=` breaks words.
@@ -83,13 +83,22 @@ _pybuild() {{
 {body}
   esac
   case "$kind" in
-    file) COMPREPLY=( $(compgen -f -- "$word") ) ;;
-    directory) COMPREPLY=( $(compgen -d -- "$word") ) ;;
-    image) COMPREPLY=( $(compgen -W "$({_IMAGES})" -- "$word") ) ;;
-    container) COMPREPLY=( $(compgen -W "$({_CONTAINERS})" -- "$word") ) ;;
-    *) COMPREPLY=( $(compgen -W "$operands" -- "$word") ) ;;
+    file) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+    directory) mapfile -t COMPREPLY < <(compgen -d -- "$word") ;;
+    image)
+      # A name is several words where `:` breaks words, and what is offered takes the place of the last of them.
+      local at=$COMP_CWORD whole="$word" before=''
+      while [ "$at" -gt 1 ] && {{ [ "${{COMP_WORDS[at]}}" = : ] || [ "${{COMP_WORDS[at-1]}}" = : ]; }}; do
+        at=$((at - 1)) whole="${{COMP_WORDS[at]}}$whole"
+      done
+      case "$COMP_WORDBREAKS" in *:*) before="${{whole%"${{whole##*:}}"}}" ;; esac
+      mapfile -t COMPREPLY < <(compgen -W "$({_IMAGES})" -- "$whole")
+      COMPREPLY=( "${{COMPREPLY[@]#"$before"}}" )
+      compopt +o filenames 2>/dev/null ;;
+    container) mapfile -t COMPREPLY < <(compgen -W "$({_CONTAINERS})" -- "$word") ;;
+    *) mapfile -t COMPREPLY < <(compgen -W "$operands" -- "$word") ;;
   esac
-  case "$word" in -*) COMPREPLY=( $(compgen -W "$options" -- "$word") ) ;; esac
+  case "$word" in -*) mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word") ;; esac
 }}
 complete -o filenames -F _pybuild pybuild
 """

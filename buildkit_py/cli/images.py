@@ -18,7 +18,7 @@ def parser() -> Command:
         "list the images of the local store",
         ("pybuild images [options]",),
         (
-            Option(("--format",), "how they are listed", "KIND", choices=("table", "json", "name", "digest")),
+            Option(("--format",), "how they are listed", "KIND", choices=("table", "json", "name", "short", "digest")),
             Option(("--json",), "the same as --format=json"),
             Option(("-q", "--quiet"), "the same as --format=digest"),
         ),
@@ -45,10 +45,11 @@ def _text(images: tuple[ImageSummary, ...], kind: str) -> str:
 
         names = ("name", "digest", "id", "created", "size", "platform")
         return json.dumps([{name: getattr(image, name) for name in names} for image in images], indent=2) + "\n"
-    if kind in ("name", "digest"):
+    if kind in ("name", "short", "digest"):
         from buildkit_py.report.escape import visible
 
-        return "".join(visible(getattr(image, kind)) + "\n" for image in images)
+        field = "familiar" if kind == "short" else kind
+        return "".join(visible(getattr(image, field)) + "\n" for image in images)
     from time import time
 
     from buildkit_py.report import units

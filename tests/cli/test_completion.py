@@ -14,7 +14,7 @@ from tests.needs import need
 def answers_with_images(path):
     """The scripts ask pybuild for the images; make one that answers."""
     path.parent.mkdir()
-    path.write_text("#!/bin/sh\necho debian\necho alpine\n")
+    path.write_text("#!/bin/sh\necho debian\necho alpine\necho foo:1\necho foo:2x\n")
     path.chmod(0o755)
     return path
 
@@ -43,20 +43,26 @@ def test_the_shell_parses_it(tmp_path, shell):
         (["pybuild", "run", "--net"], {"--network"}, set()),
         (["pybuild", "run", "de"], {"debian"}, {"alpine"}),
         (["pybuild", "build", "--jobs", ""], set(), {"auto", "--jobs"}),
+        (["pybuild", "build", "m"], {"my file"}, {"my", "file"}),
+        (["pybuild", "my"], {"my file"}, {"my", "file"}),
+        (["pybuild", "rmi", "fo"], {"foo:1", "foo:2x"}, {"debian"}),
+        (["pybuild", "rmi", "foo", ":"], {"1", "2x"}, {"foo:1", "debian"}),
+        (["pybuild", "rmi", "foo", ":", "2"], {"2x"}, {"1", "foo:2x"}),
     ],
 )
 def test_bash_offers(tmp_path, words, some, none):
     need("bash")
-    for name in ("Buildfile", "other"):
+    for name in ("Buildfile", "other", "my file"):
         (tmp_path / name).write_text("")
     stand_in = answers_with_images(tmp_path / "bin/pybuild")
     quoted = " ".join(f"'{word}'" for word in words)
     asked = (
-        f"PATH={stand_in.parent}:$PATH\n{script('bash')}\nCOMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}\n"
+        f"PATH={stand_in.parent}:$PATH; COMP_WORDBREAKS=' :='\n{script('bash')}\n"
+        f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}\n"
         '_pybuild; printf "%s\\n" "${COMPREPLY[@]}"'
     )
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, cwd=tmp_path, check=True)
-    offered = set(done.stdout.split())
+    offered = set(done.stdout.splitlines())
     assert some <= offered
     assert not none & offered
     assert done.stderr == ""

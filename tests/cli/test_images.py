@@ -23,6 +23,7 @@ def test_the_table_is_newest_first(tmp_path):
     assert second.split()[:3] == ["a", a[7:19], "linux/amd64"]
     assert pybuild(tmp_path, "images", "-q").stdout.split() == [b, a]
     assert pybuild(tmp_path, "images", "--format", "name").stdout.split() == [B, A]
+    assert pybuild(tmp_path, "images", "--format=short").stdout.split() == [B, "a"]
     (newest, _) = json.loads(pybuild(tmp_path, "images", "--format=json").stdout)
     assert newest["digest"] == b
     assert newest["size"] == len("layer of b")
