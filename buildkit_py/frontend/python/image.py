@@ -279,6 +279,8 @@ class Image:
         words = strings(argv, "shell()")
         if not words:
             raise BuildfileError("shell() needs at least one word", at=here())
+        for word in words:
+            expect_text(word, "a word of shell()")
         return self._then(actions.SetShell(words))
 
     def healthcheck(
@@ -381,6 +383,7 @@ def _fill(image: Image, base: Image | None, action: Start | Change) -> None:
 
 def _command(words: tuple[Any, ...], what: str) -> actions.CommandLine:
     if len(words) == 1 and isinstance(words[0], str | Text):
+        expect_text(words[0], f"the command of {what}")
         return actions.CommandLine(words, shell=True)
     if len(words) == 1 and isinstance(words[0], list | tuple):
         words = tuple(words[0])
@@ -391,6 +394,7 @@ def _command(words: tuple[Any, ...], what: str) -> actions.CommandLine:
     for word in words:
         if not isinstance(word, str | Text):
             raise BuildfileError(f"the words of {what} must be str, got {shown(word)}", at=here())
+        expect_text(word, f"a word of {what}")
     return actions.CommandLine(words, shell=False)
 
 
@@ -422,6 +426,9 @@ def _pairs(values: Any, named: dict[str, Any], what: str, *, allow_none: bool = 
             raise BuildfileError(f"the names of {what} must be str, got {shown(name)}", at=here())
         if not isinstance(value, str | Text | Template) and not (value is None and allow_none):
             raise BuildfileError(f"`{name}` of {what} must be str, got {shown(value)}", at=here())
+        for text in (name, value):
+            if isinstance(text, str):
+                expect_text(text, f"`{name}` of {what}")
         pairs.append((name, value))
     return tuple(pairs)
 
