@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 
 from buildkit_py.errors import BuildfileError
-from buildkit_py.frontend import assemble, results, run_options
+from buildkit_py.frontend import assemble, results
 from buildkit_py.frontend.assemble import agent_target, join
 from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
@@ -96,6 +96,8 @@ def _command(lowering: StageLowering, stage: Stage, node: RunStep | Test) -> tup
         document = node.heredocs[0]
         if document.body.startswith("#!"):
             # The file's own interpreter is to run it, so it has to be a file; the shell only starts it.
+            from buildkit_py.frontend import run_options
+
             name = file_name(document.name, lowering.place(document.position))
             pipe = Pipe(name, document.body.encode("utf-8", "surrogateescape"))
             return assemble.shell_argv(stage, run_options.script_command(name)), (pipe,)
