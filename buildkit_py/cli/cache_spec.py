@@ -101,6 +101,10 @@ def _bucket(name: str, fields: dict[str, str], option: str, text: str) -> str:
 def _url(place: str, option: str, text: str) -> str:
     if not place.startswith(("http://", "https://")):
         raise UsageError(f"`{option} {text}`: `{place}` is no URL", hint="it begins with http:// or https://")
+    if "#" in place or not place.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]:
+        # Without the text, which may have a password. What is behind `#` goes to no server (RFC 3986, section 3.5).
+        what = "has a `#`" if "#" in place else "names no host"
+        raise UsageError(f"the URL of `{option}` {what}", hint="it is that below which the cache is")
     return place
 
 

@@ -7,7 +7,7 @@ one that can be looked up, or nobody is asked.
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urldefrag, urljoin, urlsplit
 
 from buildkit_py.errors import RegistryError
 from buildkit_py.record import Record
@@ -42,10 +42,11 @@ def join(url: str, target: str) -> str:
     """The URL that a header of the answer from `url` means, whose text has a character for each byte (`http.client`).
 
     Bytes that are no ASCII are sent back as they came, percent-encoded, as Go's `net/http` does. Raises
-    `RegistryError` where it cannot be read.
+    `RegistryError` where it cannot be read. It has no fragment, behind which nothing that is added would be sent.
     """
     try:
-        return written(urljoin(url, target.encode("latin-1").decode("utf-8", "surrogateescape")))
+        found = urljoin(url, target.encode("latin-1").decode("utf-8", "surrogateescape"))
+        return written(urldefrag(found).url)
     except ValueError as problem:
         raise _unreadable(url) from problem
 

@@ -74,13 +74,18 @@ def normal(os: str, architecture: str, variant: str = "") -> Platform:
     return Platform(os, architecture, variant)
 
 
+def is_word(text: str) -> bool:
+    """Whether a text may be the operating system, the architecture or the variant of a platform."""
+    return text.isascii() and text.translate(_MARKS).isalnum()
+
+
 def parse(text: str) -> Platform:
     """The platform named by `OS/ARCH[/VARIANT]`, or by an operating system or an architecture alone.
 
     Raises `UsageError` for anything else.
     """
     parts = text.strip().split("/")
-    if len(parts) > 3 or not all(part.isascii() and part.translate(_MARKS).isalnum() for part in parts):
+    if len(parts) > 3 or not all(is_word(part) for part in parts):
         raise UsageError(f"`{text}` is not a platform", hint=_HINT)
     if len(parts) > 1:
         return normal(*parts)

@@ -106,6 +106,9 @@ def _image(current: Fetched, found: Manifest, read_blob: Callable[[Descriptor], 
         raise Malformed(f"the image config is larger than {MAX_CONFIG >> 20} MiB")
     data = checked(found.config, read_blob(found.config), MAX_CONFIG, "image config")
     config = document.load(data)
+    for word in (config.os, config.architecture, config.variant):
+        if word and not platform.is_word(word):
+            raise Malformed(f"the image config says that it is for `{word[:100]}`, which is part of no platform")
     if len(config.diff_ids) != len(found.layers):
         raise Malformed(f"the manifest names {len(found.layers)} layers, the image config {len(config.diff_ids)}")
     return Chosen(current.digest, found, current.data, config, data)

@@ -62,6 +62,7 @@ def test_hosts_that_have_no_such_name(host: str) -> None:
         ("/v2/\xe4", "http://h.example/v2/%E4"),
         ("/v2/\xc3\xa4?a=\xff", "http://h.example/v2/%C3%A4?a=%FF"),
         ("up/ load", "http://h.example/v2/up/%20load"),
+        ("/v2/up?state=1#here", "http://h.example/v2/up?state=1"),
         ("//b\xc3\xbccher.example/", "http://xn--bcher-kva.example/"),
     ],
 )

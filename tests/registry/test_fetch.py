@@ -125,6 +125,23 @@ def test_a_platform_that_is_not_there(fake: FakeRegistry, store: Store, client: 
     assert str(caught.value.at) == "Buildfile:3:1"
 
 
+@pytest.mark.parametrize("word", ["a b", "a=b", "a/b", "\u00e4"])
+@pytest.mark.parametrize("key", ["os", "architecture", "variant"])
+def test_a_config_for_what_is_no_platform(
+    fake: FakeRegistry, store: Store, client: Client, key: str, word: str
+) -> None:
+    image = sample()
+    fake.add(image)
+    config = json.dumps({**json.loads(image.blobs[image.config]), key: word}).encode()
+    value = json.loads(image.blobs[image.digest])
+    value["config"] |= {"digest": sha256(config), "size": len(config)}
+    fake.blobs[sha256(config)] = config
+    fake.put("latest", json.dumps(value).encode())
+    with pytest.raises(SourceError, match=f"says that it is for `{word}`, which is part of no platform") as caught:
+        resolve(store, client, fake)
+    assert str(caught.value.at) == "Buildfile:3:1"
+
+
 def test_an_attestation_is_no_image(fake: FakeRegistry, store: Store, client: Client) -> None:
     image, other = sample(), sample({"in-toto": b"1"})
     for one in (image, other):
