@@ -16,6 +16,7 @@
     │   ├── StoreCorrupt                    5   damaged contents
     │   └── DiskFull                        5   no space left
     ├── SandboxError                        6   this machine cannot run the step as asked
+    │   └── CommandRefused           126, 127   a container's command is not executable, or not there
     ├── ExportError                         7   the result could not be written
     │   └── OutputLost                      7   what a container wrote could not be
     ├── SizeExceeded                        8   an image is larger than the command line allows
@@ -149,6 +150,14 @@ class DiskFull(StoreError):
 
 class SandboxError(PybuildError):
     exit_code = 6
+
+
+class CommandRefused(SandboxError):
+    """A container's command cannot be executed; `code` is what a shell ends with there, 126 or 127."""
+
+    def __init__(self, command: str, code: int, why: str) -> None:
+        super().__init__(f"`{command}` cannot be started: {why}")
+        self.exit_code = code
 
 
 class ExportError(PybuildError):

@@ -24,7 +24,7 @@ def begin(module: str, root: str, name: str, what: str) -> None:
     """Start `run(root, name, ready)` of a module in a process of its own session; returns once it is ready.
 
     `ready(problem)` is to be called with None, or why not, and counts once; `what` is what the process is, in words.
-    Raises `SandboxError` with the problem.
+    Raises the problem, and `SandboxError` where no process can be had.
     """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
@@ -55,15 +55,25 @@ def spawn(module: str, root: str, name: str, what: str, fd: int) -> int:
         raise SandboxError(f"cannot start {what}: {problem.strerror}") from problem
 
 
-def answer(reader: int, what: str) -> SandboxError | None:
-    """Why a process is not ready, once it has said that, None where it is; closes the descriptor."""
+def answer(reader: int, what: str) -> PybuildError | None:
+    """Why a process is not ready, once it has said that, None where it is; closes the descriptor.
+
+    The error has the exit code of the one that the process met.
+    """
     with open(reader, "rb") as stream:
         data = stream.read(_MESSAGE)
-    said = marshal.loads(data) if data else ("error", f"{what} ended before it was ready", "", "")
+    said = marshal.loads(data) if data else failed(SandboxError(f"{what} ended before it was ready"))
     if said[0] == "ok":
         return None
-    _, message, hint, at = said
-    return SandboxError(message, hint=hint, at=at or None)
+    _, message, hint, at, code = said
+    problem = PybuildError(message, hint=hint, at=at or None)
+    problem.exit_code = code
+    return problem
+
+
+def failed(problem: PybuildError) -> tuple[str, str, str, str, int]:
+    """What is answered where a process is not ready."""
+    return "error", problem.message, problem.hint, str(problem.at or ""), problem.exit_code
 
 
 def main(module: str, root: str, name: str, identity: str) -> None:
@@ -86,8 +96,7 @@ def main(module: str, root: str, name: str, identity: str) -> None:
         if told:
             return
         told = True
-        said = ("ok",) if problem is None else ("error", problem.message, problem.hint, str(problem.at or ""))
-        os.write(_READY, marshal.dumps(said))
+        os.write(_READY, marshal.dumps(("ok",) if problem is None else failed(problem)))
         os.close(_READY)
 
     try:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Self
 
+    from buildkit_py.errors import PybuildError
+
 # How many are begun and not ready yet: more would only be in each other's way.
 _AT_ONCE = 16
 _ARG_START = 45  # among the fields of /proc/self/stat behind the name (proc_pid_stat(5))
@@ -49,7 +51,7 @@ class Forks:
         finally:
             theirs.close()
 
-    def begin(self, names: Iterable[str], begun: Callable[[str, SandboxError | None], None]) -> None:
+    def begin(self, names: Iterable[str], begun: Callable[[str, PybuildError | None], None]) -> None:
         """Begin processes by their names, of 64 characters each, several at a time; returns when none is left to wait
         for. `begun` hears of each that is ready, or why it is not.
         """
@@ -78,7 +80,7 @@ class Forks:
         return reader
 
     def _hear(
-        self, poll: select.poll, awaited: dict[int, str], begun: Callable[[str, SandboxError | None], None]
+        self, poll: select.poll, awaited: dict[int, str], begun: Callable[[str, PybuildError | None], None]
     ) -> None:
         for fd, _ in poll.poll():
             poll.unregister(fd)
@@ -119,7 +121,7 @@ def serve(fd: int, module: str) -> str:
                 try:
                     pid = os.fork()
                 except OSError as problem:
-                    said = ("error", f"cannot start a process: {problem.strerror}", "", "")
+                    said = background.failed(SandboxError(f"cannot start a process: {problem.strerror}"))
                     os.write(writer, marshal.dumps(said))
                     pid = -1
                 if pid == 0:

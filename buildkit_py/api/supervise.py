@@ -146,6 +146,7 @@ def _run(session: Session, about: About, ready: Callable[[PybuildError | None], 
             check=Check(*check) if (check := about.body.get("check")) else None,
             beside=beside,
             lifeline=place.fileno if place is not None else None,
+            command=spec.argv[0],
         )
         for number in _ASKING:
             _signal.signal(number, lambda *_: supervisor.ask_to_stop())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # docker's code for whatever goes wrong before the command runs.
 NOT_STARTED = 125
+_REFUSED = (126, 127)  # of one in the background: its command is not executable, or not there
 
 _OPTIONS = (
     Option(("-e", "--env"), "set a variable; NAME alone takes its value from here", "NAME=VALUE", many=True),
@@ -131,8 +132,8 @@ def main(argv: list[str]) -> int:
         if container.out_of_memory:
             say(_out_of_memory(parsed.one("memory")))
         return code
-    except Reported:
-        return NOT_STARTED
+    except Reported as reported:
+        return reported.code if reported.code in _REFUSED else NOT_STARTED
     except OutputLost as lost:
         return say(lost)
     except PybuildError as error:

@@ -11,7 +11,7 @@ import os
 import select
 import time
 
-from buildkit_py.errors import PybuildError, SandboxError
+from buildkit_py.errors import CommandRefused, PybuildError, SandboxError
 from buildkit_py.runner import control
 from buildkit_py.runner.checks import Checks
 from buildkit_py.runner.container_log import LogWriter
@@ -43,7 +43,8 @@ class Supervisor:
 
     `stop_signal` is what ends it at the request of this process's own SIGTERM, and `patience` how many seconds it gets.
     `beside(sandbox, argv, stdout)` starts a command in it, as which it is checked, and raises `SandboxError`.
-    `lifeline()` is a descriptor, asked for after each start: once it is readable the container is ended.
+    `lifeline()` is a descriptor, asked for after each start: once it is readable the container is ended. `command` is
+    what it runs, for people.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Supervisor:
         check: Check | None,
         beside: Callable[[Sandbox, tuple[str, ...], int], Sandbox],
         lifeline: Callable[[], int] | None = None,
+        command: str = "",
     ) -> None:
         self._start = start
         self._note = note
@@ -69,6 +71,7 @@ class Supervisor:
         self._check = check
         self._beside = beside
         self._lifeline = lifeline
+        self._command = command
         self._checks: Checks | None = None
         self._state = State()
         self._server = control.listen(directory)
@@ -102,7 +105,7 @@ class Supervisor:
                     has_run = True
                     self._state = self._state.replace(problem=self._said_at_end(code))
                 except PybuildError as problem:
-                    code = NOT_STARTED
+                    code = problem.exit_code if isinstance(problem, CommandRefused) else NOT_STARTED
                     self._said_at_end(code)
                     self._state = self._state.replace(problem=problem.message)
                     ready(problem)
@@ -155,6 +158,8 @@ class Supervisor:
             for fd in self._streams:
                 os.set_blocking(fd, False)
                 self._poll.register(fd, select.POLLIN)
+            if (refusal := sandbox.refusal()) is not None:
+                raise CommandRefused(self._command, *refusal)
             self._note(self._state)
             self._begin_checks(sandbox)
             ready(None)

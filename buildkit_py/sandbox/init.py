@@ -192,7 +192,13 @@ def _enter(
     changing = MOUNTS if any(mount.kind == "bind" for mount in spec.mounts) else NOTHING
     if spec.root.host:
         changing = EVERYTHING
-    command = Program(spec.argv, environment(spec, user), host.interpreters, changing=changing)
+    command = Program(
+        spec.argv,
+        environment(spec, user),
+        host.interpreters,
+        changing=changing,
+        tell=lambda code, why: report(channel, ("refused", code, why)),
+    )
     if program is None:
         program = _read_filter(reader)
     _await_network(connected)

@@ -67,6 +67,7 @@ class Sandbox:
         self._ended = False
         self._stubs: list[tuple[str, bytes, int, int, int]] = []
         self._failure: tuple[str, int, str] | None = None
+        self._refusal: tuple[int, str] | None = None
         self._exit: Exit | None = None
         self.pid = pid
         self._terminal = -1
@@ -155,6 +156,16 @@ class Sandbox:
         if self._failure is not None:
             raise launch_error(*self._failure)
 
+    def refusal(self) -> tuple[int, str] | None:
+        """Block until the command has begun, for which None is the answer, or cannot begin: its exit code, and why.
+
+        For a sandbox that is a child of this process: its end of the channel is closed by the exec.
+        """
+        with self._lock:
+            while not self._ended and self._refusal is None:
+                self._receive()
+        return self._refusal
+
     def await_start(self) -> None:
         """Block until the process exists or has failed to. Raises `SandboxError` for the latter."""
         with self._lock:
@@ -187,6 +198,8 @@ class Sandbox:
             self.pid, self._pidfd = message[1], fd
         elif message[0] == "ready":
             self._stubs, self._terminal, self._ready = message[1], fd, True
+        elif message[0] == "refused":
+            self._refusal = message[1:]
         elif message[0] == "error":
             self._failure = message[1:]
         elif message[0] == "exit":

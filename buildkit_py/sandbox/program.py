@@ -25,6 +25,7 @@ from buildkit_py.sandbox.mounts import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,11 +46,17 @@ class Program:
     """A command to start: its arguments, environment and where its name may be found.
 
     `interpreters` are the binfmt_misc interpreters that the kernel would look up inside. `changing` is what others may
-    change before the exec: NOTHING, MOUNTS or EVERYTHING.
+    change before the exec: NOTHING, MOUNTS or EVERYTHING. `tell` hears the exit code where there is no exec, and why.
     """
 
     def __init__(
-        self, argv: tuple[str, ...], env: dict[bytes, bytes], interpreters: tuple[bytes, ...], *, changing: int
+        self,
+        argv: tuple[str, ...],
+        env: dict[bytes, bytes],
+        interpreters: tuple[bytes, ...],
+        *,
+        changing: int,
+        tell: Callable[[int, str], None] = lambda code, why: None,
     ) -> None:
         self._argv = [encode(argument) for argument in argv]
         self._env = env
@@ -61,6 +68,7 @@ class Program:
             self._candidates = []
         self._interpreters = interpreters
         self._changing = changing
+        self._tell = tell
 
     def inspect(self) -> None:
         """Refuse magic links, with the rights of root and inside the root. Raises `Refused`."""
@@ -116,6 +124,7 @@ class Program:
 
     def _fail(self, why: str, code: int) -> NoReturn:
         os.write(2, b'exec: "' + self._argv[0] + b'": ' + why.encode() + b"\n")
+        self._tell(code, why)
         os._exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 from tests.behaviour.containers import LOOP, listed, log, sh, supervisors, until
 from tests.behaviour.test_disk_full import on_a_small_disk
 from tests.behaviour.world import World
+from tests.needs import need_way_out
+from tests.registry_server import free_port
 
 
 def test_a_life(svc: World) -> None:
@@ -228,6 +231,27 @@ def test_one_that_cannot_start_says_why(svc: World) -> None:
     assert "nobody-of-this-name" in done.stderr
     assert listed(svc, "web")["status"] == "exited"
     assert listed(svc, "web")["problem"]
+
+
+@pytest.mark.parametrize(("command", "code"), [("no-such-program", 127), ("/nothing/here", 127), ("/etc", 126)])
+def test_one_whose_command_cannot_be_started_does_not_run(svc: World, command: str, code: int) -> None:
+    """It is not tried again, whatever its policy is, until somebody starts it."""
+    for begin_it in (("run", "-d", "--name=web", "--restart=always", "svc", command), ("start", "web")):
+        done = svc.run(*begin_it, ok=False)
+        assert (done.returncode, f"error: `{command}` cannot be started: " in done.stderr) == (code, True), done.stderr
+        until(lambda: not supervisors(svc))
+        assert (listed(svc, "web")["status"], listed(svc, "web")["code"]) == ("exited", code)
+    assert f'exec: "{command}"' in svc.run("logs", "web").stderr
+
+
+def test_a_start_that_fails_ends_with_the_code_of_what_was_wrong(svc: World) -> None:
+    need_way_out(svc.mode)
+    port = free_port()
+    sh(svc, "web", "exit 0", "--network=isolated", "-p", f"{port}:80")
+    svc.run("wait", "web")
+    with socket.create_server(("127.0.0.1", port)):
+        done = svc.run("start", "web", ok=False)
+    assert (done.returncode, "is taken by" in done.stderr) == (2, True)
 
 
 def test_a_terminal_in_the_background(svc: World) -> None:

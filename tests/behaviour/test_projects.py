@@ -320,9 +320,10 @@ def test_what_cannot_be_started(svc: World) -> None:
     compose(
         svc, web=service(SERVE, waits(db="started")), db="{image: svc, command: [/nothing/here], stop_grace_period: 1s}"
     )
-    svc.run("up", "-d")  # that there is no such program shows when it is to be run
-    until(lambda: (rows(svc)["db"]["status"], rows(svc)["db"]["code"]) == ("exited", 127))
-    assert states(svc)["web"] == "running"
+    done = svc.run("up", "-d", ok=False)
+    assert done.returncode == 127
+    assert "error: compose.yaml:4:3: `/nothing/here` cannot be started: no such file or directory" in done.stderr
+    assert {name: (one["status"], one["code"]) for name, one in rows(svc).items()} == {"db": ("exited", 127)}
     compose(svc, db=service(SERVE, "user: nobody-at-all"))
     done = svc.run("up", "-d", ok=False)
     assert done.returncode == 6
