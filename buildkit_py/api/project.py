@@ -19,6 +19,7 @@ from buildkit_py.errors import UsageError
 from buildkit_py.frontend.compose.unnamed_volumes import is_unnamed_of
 from buildkit_py.record import Record
 from buildkit_py.runner import control
+from buildkit_py.store.locks import Lock
 from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
@@ -211,6 +212,11 @@ def in_networks(seats: Mapping[str, Mapping[str, Iterable[str]]], *, store: str 
         yield
 
 
+def alone(project: str, *, store: str = "") -> Lock:
+    """Held by the one process that makes, starts or removes containers of a project."""
+    return Lock(f"{Store.open(store).root}/locks/project-{project}")
+
+
 def forget_networks(project: str, *, store: str = "") -> None:
     """Take away the places that are kept in the networks of a project which has no containers any more."""
     networks = Store.open(store).networks
@@ -226,7 +232,12 @@ def forget_networks(project: str, *, store: str = "") -> None:
 def take_down(
     wanted: Sequence[Member], *, store: str = "", seconds: float = -1.0, ended: Callable[[Member], None]
 ) -> None:
-    """End and remove containers of a project; `seconds` as for `Ending`."""
+    """End and remove containers of a project; `seconds` as for `Ending`. One that is gone already is no error."""
     end(wanted, store=store, seconds=seconds, ended=ended)
+    containers = Store.open(store).containers
     for one in reversed(wanted):
-        remove(one.id, force=True, store=store)
+        try:
+            remove(one.id, force=True, store=store)
+        except UsageError:
+            if containers.is_there(one.id):
+                raise

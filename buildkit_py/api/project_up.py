@@ -10,7 +10,7 @@ from buildkit_py.api.containers import log as container_log
 from buildkit_py.api.containers import remove, start, supervisors
 from buildkit_py.api.containers import stop as stop_container
 from buildkit_py.api.make_container import make
-from buildkit_py.api.project import KEY, members
+from buildkit_py.api.project import KEY, alone, members
 from buildkit_py.api.project_network import PREFIX, project_of
 from buildkit_py.api.project_request import (
     container_name,
@@ -30,7 +30,7 @@ from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from buildkit_py.api.background_forks import Forks
     from buildkit_py.api.project import Member
@@ -103,7 +103,9 @@ class Up:
             while pending:
                 late = self._late()  # before they are asked: those that can do without then go on
                 ready = [one for one in pending if self._may_start(one, pending)]
-                self._start(self._place_all(ready, old))
+                if ready:
+                    with alone(self._project.name, store=self._store):
+                        self._start(self._place_all(ready))
                 for one in ready:
                     pending.remove(one)
                 if not ready:
@@ -261,8 +263,10 @@ class Up:
 
     # -- starting
 
-    def _place_all(self, services: Sequence[Service], old: Mapping[str, Member]) -> list[tuple[Service, str]]:
+    def _place_all(self, services: Sequence[Service]) -> list[tuple[Service, str]]:
         """Have the containers of services as they are to be; those that are to be started, as `_place` says of each."""
+        # Another one may have made, replaced or removed some meanwhile.
+        old = {one.service: one for one in members(self._project.name, store=self._store)}
         if len(services) > 1 and self._forks is None:
             self._forks = supervisors(store=self._store)  # it gets ready meanwhile
         with Session(self._store) as session:

@@ -55,10 +55,11 @@ def main(argv: list[str]) -> int:
         theirs = set(project.external_volumes)
         every = dict.fromkeys((*project.volumes, *projects.unnamed_volumes(name, services)))
         volumes = tuple([volume for volume in every if volume not in theirs])
-    found = projects.chosen(name, parsed.operands)
-    projects.take_down(found, seconds=seconds, ended=lambda one: tell(one.service, "ended"))
-    if not parsed.operands:
-        projects.forget_networks(name)
+    with projects.alone(name):
+        found = projects.chosen(name, parsed.operands)
+        projects.take_down(found, seconds=seconds, ended=lambda one: tell(one.service, "ended"))
+        if not parsed.operands:
+            projects.forget_networks(name)
     if parsed.has("volumes"):
         if by_name and not found:
             say(

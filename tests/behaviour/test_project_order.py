@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.behaviour.containers import begin
 from tests.behaviour.projects import SERVE, compose, rows, service, states
 from tests.behaviour.test_projects import svc, waits
 from tests.behaviour.world import World
@@ -95,3 +96,26 @@ def test_volumes_that_nothing_knows_any_more_are_not_removed_in_silence(svc: Wor
     assert "no container is left that knows the volumes of `shop`: none was removed" in done.stderr
     assert "shop_data" in svc.run("volume", "ls").stdout
     assert "the volume shop_data was removed" in svc.run("down", "-v").stderr
+
+
+def test_commands_at_once(svc: World) -> None:
+    """One after the other: what the one has just removed, or made, is no failure of the other."""
+    keys = "network_mode: none"
+    compose(svc, a=service(SERVE, keys), b=service(SERVE, keys, "depends_on: [a]"), c=service(SERVE, keys))
+    for commands in ((("up", "-d"),) * 2, (("down",),) * 2):
+        started = [begin(svc, *command) for command in commands]
+        for one in started:
+            _, said = one.communicate(timeout=120)
+            assert one.returncode == 0, said
+    assert states(svc) == {}
+
+
+def test_a_volume_that_another_one_has_stays_and_the_others_go(svc: World) -> None:
+    svc.run("run", "-d", "--name=other", "-v", "shared:/v", "svc", "sh", "-c", SERVE)
+    compose(svc, a=service("true", "network_mode: none", "volumes: ['theirs:/v', 'own:/own']"))
+    with (svc.project / "compose.yaml").open("a") as file:
+        file.write("volumes: {theirs: {name: shared}, own: }\n")
+    svc.run("up")
+    done = svc.run("down", "-v", ok=False)
+    assert (done.returncode, "the volume `shared` is in use" in done.stderr) == (2, True), done.stderr
+    assert svc.run("volume", "ls", "-q").stdout == "shared\n"
