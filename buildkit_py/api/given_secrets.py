@@ -74,6 +74,8 @@ class GivenSecrets:
         secret = self._known.get(id)
         if secret is None:
             return None
+        if secret.data is not None:
+            return os.fsencode(secret.data)
         if secret.env:
             text = os.environ.get(secret.env)
             return None if text is None else os.fsencode(text)

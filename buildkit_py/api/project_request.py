@@ -28,9 +28,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from buildkit_py.frontend.compose.project import Build, GivenFile, Mount, Port, Project, Service
+    from buildkit_py.frontend.compose.project import Build, BuildSecret, GivenFile, Mount, Port, Project, Service
     from buildkit_py.image.config import ImageConfig
     from buildkit_py.runner.memo import Runnable
+    from buildkit_py.source_map import Position
 
 _FILE_MODE = 0o444
 _UNLIMITED = -1
@@ -187,13 +188,21 @@ def _volume(mount: Mount) -> tuple[str, str, bool]:
     return mount.source, mount.target, mount.read_only
 
 
+def _unset(what: str, variable: str, at: Position) -> ComposeError:
+    return ComposeError(
+        f"{what} is to come from `${variable}`, which is not set", at=at, hint="set it in the environment or in `.env`"
+    )
+
+
+def _secret(given: BuildSecret) -> Secret:
+    if given.missing:
+        raise _unset(f"the secret `{given.id}`", given.missing, given.at)
+    return Secret(given.id, given.file) if given.file else Secret(given.id, data=given.data)
+
+
 def _file(given: GivenFile) -> SandboxMount:
     if given.missing:
-        raise ComposeError(
-            f"`{given.target}` is to come from `${given.missing}`, which is not set",
-            at=given.at,
-            hint="set it in the environment or in `.env`",
-        )
+        raise _unset(f"`{given.target}`", given.missing, given.at)
     data = given.data.encode("utf-8", "surrogateescape")
     if given.source:
         try:
@@ -241,7 +250,7 @@ def build_request(project: Project, service: Service, inline: str, store: str = 
         targets=(WantedTarget(build.target, build.args if python else ()),),
         build_args=() if python else build.args,
         build_contexts=build.contexts,
-        secrets=tuple([Secret(one.id, one.file, one.variable) for one in build.secrets]),
+        secrets=tuple([_secret(one) for one in build.secrets]),
         ssh=tuple([_ssh(text, build, project.directory) for text in build.ssh]),
         tags=tuple(dict.fromkeys((*named, *build.tags))),
         labels=build.labels,

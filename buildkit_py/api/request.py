@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 
 class Secret(Record):
-    """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`.
+    """`--secret id=…`: where the value is; it is read when the first step wants it. One of `file`, `env`, and `data`,
+    which is the value itself.
 
     `scan`: it is looked for in what the build makes.
     """
@@ -20,6 +21,7 @@ class Secret(Record):
     file: str = ""
     env: str = ""
     scan: bool = True
+    data: str | None = None
 
 
 class Ssh(Record):

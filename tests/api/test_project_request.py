@@ -155,3 +155,23 @@ def test_a_buildfile_py_that_is_not_named(tmp_path: Path) -> None:
         with pytest.raises(ComposeError, match="has no Buildfile") as caught:
             build_request(load(str(tmp_path), {}, name="shop"), service, "")
         assert hint in caught.value.hint
+
+
+def test_a_secret_of_a_build_has_the_value_that_the_project_knows(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TOKEN=hush\n")
+    (tmp_path / "Dockerfile").touch()
+    text = "services: {web: {build: {context: ., secrets: [t]}}}\nsecrets: {t: {environment: %s}}\n"
+    for variable in ("TOKEN", "GONE"):
+        (tmp_path / "compose.yaml").write_text(text % variable)
+        project = load(str(tmp_path), {}, name="shop")
+        if variable == "GONE":
+            with pytest.raises(ComposeError, match="the secret `t` is to come from `\\$GONE`, which is not set"):
+                build_request(project, project.services[0], "")
+        else:
+            (secret,) = build_request(project, project.services[0], "").secrets
+            assert (secret.id, secret.data, secret.env, secret.file) == ("t", "hush", "", "")
+
+
+def test_0_is_no_limit(tmp_path: Path) -> None:
+    found, _ = request(tmp_path, "mem_limit: 0, shm_size: '0', deploy: {resources: {limits: {memory: 0}}}")
+    assert (found.bounds, found.shm) == (Bounds(), 0)

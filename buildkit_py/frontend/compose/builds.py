@@ -10,6 +10,7 @@ import os
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.document import Value
+from buildkit_py.frontend.compose.merge import pairs
 from buildkit_py.frontend.compose.project import Build, BuildSecret
 from buildkit_py.frontend.compose.reader import Fields, items, text
 from buildkit_py.frontend.compose.values import hosts
@@ -66,7 +67,7 @@ def build(value: Value | None, base: Callable[[Value], str], env: Env, secrets: 
         inline=inline,
         target=fields.text("target"),
         args=fields.pairs("args", env),
-        contexts=tuple([(name, _named(said, base(value))) for name, said in fields.pairs("additional_contexts")]),
+        contexts=_contexts(fields, base),
         cache_from=fields.texts("cache_from"),
         cache_to=fields.texts("cache_to"),
         labels=fields.pairs("labels"),
@@ -89,6 +90,25 @@ def is_address(text: str) -> bool:
 
 def _context(said: str, base: str) -> str:
     return said if is_address(said) else os.path.normpath(os.path.join(base, os.path.expanduser(said)))
+
+
+def _contexts(fields: Fields, base: Callable[[Value], str]) -> tuple[tuple[str, str], ...]:
+    """Named contexts. A path is relative to the file that says it, which others may have extended."""
+    value = fields.get("additional_contexts")
+    if value is None:
+        return ()
+    places = pairs(value).data
+    found = []
+    for name, said in fields.pairs("additional_contexts"):
+        place = places.get(name, value) if isinstance(places, dict) else value
+        if said.startswith("service:"):
+            raise ComposeError(
+                f"the context `{name}` is what another service is built as, which is not supported",
+                at=place.at,
+                hint="name a stage of one Buildfile by `target`, or an image by `docker-image://`",
+            )
+        found.append((name, _named(said, base(place))))
+    return tuple(found)
 
 
 def _named(said: str, base: str) -> str:
@@ -121,5 +141,6 @@ def _secrets(value: Value | None, known: dict[str, GivenText]) -> tuple[BuildSec
             hint = did_you_mean(name, known) or "declare it at the top, below `secrets:`"
             raise ComposeError(f"there is no secret `{name}`", at=place.at, hint=hint)
         given = known[name]
-        found.append(BuildSecret(target or name, given.source, "" if given.source else given.variable))
+        missing = given.variable if given.missing else ""
+        found.append(BuildSecret(target or name, given.at, given.source, given.data, missing))
     return tuple(found)

@@ -1,7 +1,8 @@
 """Files with variables, as `.env` and a service's `env_file` are: a `NAME=value` a line.
 
 A value may be quoted: in single quotes it is as it stands, in double ones and without any its variables are put in.
-Behind one that is not quoted a comment begins with ` #`. A name alone takes its value from the environment.
+Behind one that is not quoted a comment begins with ` #`. A `$` that begins no variable stands for itself. A name alone
+takes its value from the environment.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ class _Reader:
         start = self._at
         value = self._line()
         if not self._raw:
-            value = "" if value.startswith("#") else value.partition(" #")[0].rstrip()
+            comment = value.startswith("#") and text[start - 1] in _SPACE
+            value = "" if comment else value.partition(" #")[0].rstrip()
             value = self._expanded(value, start)
         self._found[name] = value
 
@@ -107,7 +109,7 @@ class _Reader:
 
     def _expanded(self, value: str, start: int) -> str:
         try:
-            return expand(value, {**self._found, **self._env})
+            return expand(value, {**self._found, **self._env}, lone=True)
         except ValueError as problem:
             raise ComposeError(str(problem), at=self._place(start)) from None
 

@@ -93,7 +93,8 @@ def _named(value: Value, part: Path) -> Value:
         if part == ("networks",):
             return one.replace(data=None, text="", key=one.at)
         condition = one.replace(data="service_started", text="service_started", key=one.at)
-        return one.replace(data={"condition": condition}, key=one.at)
+        required = one.replace(data=True, text="true", key=one.at)
+        return one.replace(data={"condition": condition, "required": required}, key=one.at)
 
     return value.replace(data={one.data: plain(one) for one in value.data})
 
@@ -131,6 +132,10 @@ def _mount_key(value: Value) -> object:
     return parts[1] if len(parts) > 1 else parts[0]
 
 
+def _tmpfs_key(value: Value) -> object:
+    return str(value.data).partition(":")[0]
+
+
 def _file_key(value: Value) -> object:
     if isinstance(value.data, dict):
         return _field(value, "target") or _field(value, "source")
@@ -150,6 +155,7 @@ def _port_key(value: Value) -> object:
 _UNIQUE: dict[Path, Callable[[Value], object]] = {
     ("ports",): _port_key,
     ("volumes",): _mount_key,
+    ("tmpfs",): _tmpfs_key,
     ("secrets",): _file_key,
     ("configs",): _file_key,
 }

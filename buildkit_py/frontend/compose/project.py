@@ -18,11 +18,15 @@ STARTED, HEALTHY, COMPLETED = "service_started", "service_healthy", "service_com
 
 
 class BuildSecret(Record):
-    """A secret of a build: its id there, and one of the three that it is: a file, a variable's name, or a text."""
+    """A secret of a build: its id there, and its file, or its value in `data`, or `missing`: the name of a variable
+    that is not set. `at` is where the secret says that.
+    """
 
     id: str
+    at: Position
     file: str = ""
-    variable: str = ""
+    data: str = ""
+    missing: str = ""
 
 
 class Build(Record):

@@ -264,6 +264,6 @@ class Fields:
         return command(value, self._named(key)) if value is not None else None
 
     def size(self, key: str, least: int = 1) -> int:
-        """A number of bytes, 0 where nothing is said."""
+        """A number of bytes, 0 where nothing is said; with `least` 0 that may be said, too."""
         value = self.get(key)
         return size(value, self._named(key), least) if value is not None else 0

@@ -149,7 +149,7 @@ class Reader:
             read_only=fields.boolean("read_only"),
             init=fields.boolean("init"),
             terminal=fields.boolean("tty"),
-            shm=fields.size("shm_size"),
+            shm=fields.size("shm_size", 0),
             ulimits=values.ulimits(fields.get("ulimits")),
             memory=bounds.memory,
             cpus=bounds.cpus,
@@ -237,7 +237,7 @@ class Reader:
         return tuple({**found, **own}.items())
 
     def _networks(self, value: Value | None) -> tuple[Attachment, ...]:
-        if value is None:
+        if value is None or not value.data:
             return (Attachment(DEFAULT),)
         found = []
         for name, place, inner in entries(value, "networks"):

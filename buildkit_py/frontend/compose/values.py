@@ -119,7 +119,7 @@ def one_alone(value: Value | None, what: str) -> None:
 def limits(fields: Fields, deployed: Fields | None) -> Limits:
     """What a service gets at most, of its own keys and of `deploy.resources.limits`. Raises `ComposeError`."""
     found = Limits(
-        fields.size("mem_limit"), _cpus(fields.get("cpus"), "cpus"), _pids(fields.get("pids_limit"), "pids_limit")
+        fields.size("mem_limit", 0), _cpus(fields.get("cpus"), "cpus"), _pids(fields.get("pids_limit"), "pids_limit")
     )
     resources = deployed.get("resources") if deployed is not None else None
     if resources is None:
@@ -130,7 +130,7 @@ def limits(fields: Fields, deployed: Fields | None) -> Limits:
         return found
     path = "deploy.resources.limits"
     inner = Fields(value, "`limits`", ("cpus", "memory", "pids"), path=path)
-    other = Limits(inner.size("memory"), _cpus(inner.get("cpus"), "cpus"), _pids(inner.get("pids"), "pids"))
+    other = Limits(inner.size("memory", 0), _cpus(inner.get("cpus"), "cpus"), _pids(inner.get("pids"), "pids"))
     for name, old in (("memory", "mem_limit"), ("cpus", "cpus"), ("pids", "pids_limit")):
         one, two = getattr(found, name), getattr(other, name)
         if one and two and one != two:

@@ -21,10 +21,18 @@ _OPERATORS = (":-", ":?", ":+", "-", "?", "+")
 _DEEPEST = 50
 
 
-def expand(text: str, env: Mapping[str, str], unset: Callable[[str], None] = lambda name: None, depth: int = 0) -> str:
+def expand(
+    text: str,
+    env: Mapping[str, str],
+    unset: Callable[[str], None] = lambda name: None,
+    depth: int = 0,
+    *,
+    lone: bool = False,
+) -> str:
     """The text with its variables' values. `unset` hears of those that have none, and stand for nothing.
 
-    Raises `ValueError` for what is no variable, and for one that has to be set.
+    With `lone` a dollar sign that neither a name nor a brace follows stands for itself. Raises `ValueError` for what is
+    no variable, and for one that has to be set.
     """
     if depth > _DEEPEST:
         raise ValueError("variables are nested too deeply")
@@ -43,6 +51,8 @@ def expand(text: str, env: Mapping[str, str], unset: Callable[[str], None] = lam
         elif name := _NAME.match(text, at):
             out.append(_plain(name.group(), env, unset))
             at = name.end()
+        elif lone:
+            out.append("$")
         else:
             raise ValueError(f"`{text[dollar : dollar + 10]}` is no variable")
     return "".join([*out, text[at:]])

@@ -27,7 +27,8 @@ def web(project: Project, name: str = "web") -> Service:
 
 def merged(directory: Path, base: str, over: str) -> Service:
     """The service `web` of two files."""
-    write(directory, a_yaml=f"services: {{web: {{image: x, {base}}}}}", b_yaml=f"services: {{web: {{{over}}}}}")
+    first = f"services: {{web: {{image: x, {base}}}, d: {{image: y}}}}"
+    write(directory, a_yaml=first, b_yaml=f"services: {{web: {{{over}}}}}")
     return web(load(str(directory), {"HERE": "1"}, files=("a.yaml", "b.yaml"), name="shop"))
 
 
@@ -63,11 +64,23 @@ def merged(directory: Path, base: str, over: str) -> Service:
         ("user: a", "user: !reset null", "user", ""),
         ("security_opt: [a]", "security_opt: [b]", "security_opt", ("a", "b")),
         ("extra_hosts: ['a:1.1.1.1']", "extra_hosts: {b: 2.2.2.2}", "hosts", (("a", "1.1.1.1"), ("b", "2.2.2.2"))),
+        ("tmpfs: [/a, '/b:size=1m']", "tmpfs: ['/a:size=2m']", "mounts", None),
+        ("networks: [default]", "networks: !override []", "networks", (("default", ()),)),
+        (
+            "depends_on: {d: {condition: service_healthy, required: false}}",
+            "depends_on: [d]",
+            "depends_on",
+            (("d", "service_started", False, True),),
+        ),
         ("networks: [default]", "networks: {default: {aliases: [x]}}", "networks", (("default", ("x",)),)),
     ],
 )
 def test_merging(base: str, over: str, field: str, value: object, tmp_path: Path) -> None:
-    assert plain(getattr(merged(tmp_path, base, over), field)) == value
+    found = merged(tmp_path, base, over)
+    if field == "mounts":
+        assert [(one.target, one.tmpfs.size) for one in found.mounts if one.tmpfs] == [("/a", 2 << 20), ("/b", 1 << 20)]
+    else:
+        assert plain(getattr(found, field)) == value
 
 
 def test_merging_mounts_by_their_targets(tmp_path: Path) -> None:
@@ -298,3 +311,23 @@ def test_services_come_behind_what_they_depend_on(tmp_path: Path) -> None:
     write(tmp_path, compose_yaml=f"services: {{{services}, s1500: {{image: x}}}}")
     names = [one.name for one in load(str(tmp_path), {}).services]
     assert names == [f"s{n}" for n in range(1500, -1, -1)]
+
+
+def test_a_context_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        sub__base_yaml="services: {base: {build: {context: ., additional_contexts: {c: ./x}}}}",
+        compose_yaml="services: {web: {extends: {file: sub/base.yaml, service: base}, "
+        "build: {labels: {a: b}, additional_contexts: [d=./y]}}}",
+    )
+    build = web(load(str(tmp_path), {}, name="shop")).build
+    assert build is not None
+    assert build.context == f"{tmp_path}/sub"
+    assert dict(build.contexts) == {"c": f"{tmp_path}/sub/x", "d": f"{tmp_path}/y"}
+
+
+def test_a_context_that_is_another_service_is_refused_at_its_place(tmp_path: Path) -> None:
+    write(tmp_path, compose_yaml="services:\n  web:\n    build:\n      additional_contexts:\n        c: service:two\n")
+    with pytest.raises(ComposeError, match="what another service is built as") as caught:
+        load(str(tmp_path), {}, name="shop")
+    assert str(caught.value.at).startswith("compose.yaml:5:")

@@ -237,7 +237,7 @@ secrets: {token: {file: token}, password: {environment: PASSWORD}}
     assert (long.context, long.dockerfile, long.target) == (f"{tmp_path}/app", "../Dockerfile.dev", "dev")
     assert long.args == (("A", "1"), ("HERE", "there"))
     assert long.contexts == (("lib", str(tmp_path.parent / "lib")), ("base", "docker-image://alpine"))
-    assert plain(long.secrets) == (("token", f"{tmp_path}/token", ""), ("pw", "", "PASSWORD"))
+    assert plain(long.secrets) == (("token", f"{tmp_path}/token", "", ""), ("pw", "", "hush", ""))
     assert (long.labels, long.hosts, long.ssh, long.tags) == (
         (("a", "b"),),
         (("a", "10.0.0.1"),),

@@ -118,7 +118,7 @@ def test_who_is_unset_is_told_of() -> None:
     [
         ("A=b", {"A": "b"}),
         ("export A=b\n  B = c \n", {"A": "b", "B": "c"}),
-        ("# x\n\nA=b # comment\nB=b#c\nC=#c\n", {"A": "b", "B": "b#c", "C": ""}),
+        ("# x\n\nA=b # comment\nB=b#c\nC=#c\n", {"A": "b", "B": "b#c", "C": "#c"}),
         ("A=\nB=''\n", {"A": "", "B": ""}),
         ('A=\'$X \\n\'\nB="a\\nb\\t\\"c\\""', {"A": "$X \\n", "B": 'a\nb\t"c"'}),
         ("A='two\nlines' # x\nB=1", {"A": "two\nlines", "B": "1"}),
@@ -156,3 +156,16 @@ def test_no_files_with_variables(text: str, said: str, tmp_path: Path) -> None:
     with pytest.raises(ComposeError) as found:
         read_variables(str(tmp_path / "env"), "env", {})
     assert str(found.value) == said
+
+
+def test_what_is_no_comment_and_no_variable(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text('A=#ff0000\nB= # none\nC=x#y\nD=abc$\nE=a$!b$1\nF="^x$"\nG=$$A\n')
+    assert read_variables(str(tmp_path / "env"), "env", {}) == {
+        "A": "#ff0000",
+        "B": "",
+        "C": "x#y",
+        "D": "abc$",
+        "E": "a$!b$1",
+        "F": "^x$",
+        "G": "$A",
+    }
