@@ -8,7 +8,7 @@ import tempfile
 from buildkit_py.api.project_request import build_request, image_name
 from buildkit_py.api.run import image_runnable, runnable_of
 from buildkit_py.api.session import Session
-from buildkit_py.errors import ComposeError, PybuildError, SourceError
+from buildkit_py.errors import ComposeError, ImageNotFound, PybuildError, SourceError
 from buildkit_py.runner.request import RunRequest
 
 TYPE_CHECKING = False
@@ -46,6 +46,13 @@ def image(
         try:
             return image_runnable(request, session, emit)
         except PybuildError as problem:
+            if service.build is None and never and isinstance(problem, SourceError):
+                raise ImageNotFound(
+                    f"the image `{name}` of `{service.name}` is not on this machine, and `pull_policy: {service.pull}` "
+                    "asks nobody for it",
+                    at=service.at,
+                    hint=f"`pybuild pull {name}` fetches it; so does another `pull_policy`",
+                ) from problem
             if service.build is not None and isinstance(problem, SourceError):
                 raise ComposeError(
                     f"the image `{name}` of `{service.name}` is not here", at=service.at, hint="leave `--no-build` out"

@@ -450,6 +450,8 @@ def test_images_that_cannot_be_had(svc: World) -> None:
     compose(svc, gone="{image: 'localhost:1/none:1', pull_policy: never}")
     done = svc.run("up", "-d", ok=False)
     assert (done.returncode, "compose.yaml:3:" in done.stderr) == (4, True)
+    assert "hint: `pybuild pull localhost:1/none:1` fetches it; so does another `pull_policy`" in done.stderr
+    assert "--offline" not in done.stderr
     assert states(svc) == {}
 
 

@@ -285,6 +285,15 @@ def test_a_check_that_is_wrong(tmp_path: Path, code: str, message: str) -> None:
     assert "Buildfile.py:" in str(caught.value)
 
 
+def test_a_check_that_is_wrong_is_named_with_its_own_place(tmp_path: Path) -> None:
+    text = "from buildkit_py import *\n@target\ndef app():\n    return Image('base').run('x')\n\n"
+    text += "@check\ndef good():\n    return app().env(A='1').run('true')\n\n"
+    text += "@check\ndef wrong():\n    return app().env(A='1')\n"
+    with pytest.raises(BuildfileError, match=r"wrong\(\) does not end with a command") as caught:
+        python(tmp_path, text)
+    assert "Buildfile.py:10 " in f"{caught.value.at} " or "Buildfile.py:11 " in f"{caught.value.at} "
+
+
 def test_a_check_is_no_target(tmp_path: Path) -> None:
     with pytest.raises(PybuildError, match="`unit` is a check") as caught:
         python(tmp_path, CHECKS, "unit", testing=False)

@@ -64,12 +64,18 @@ class Files:
             if path in including:
                 chain = " includes ".join(self.name(one) for one in (*including, path))
                 raise ComposeError(f"files include each other: {chain}", at=self.name(including[-1]))
+            own: Value | None = None
             for document in self._documents(path, directory, env):
                 extended = self._with_extended(document, path, directory, env)
-                whole = extended if whole is None else merged(whole, extended)
+                own = extended if own is None else merged(own, extended)
+            if own is None:
+                continue
+            # What it includes is no other than its own to the files behind it, which may override both.
+            own = self._with_included(own, directory, env, (*including, *paths))
+            whole = own if whole is None else merged(whole, own)
         if whole is None:
             raise ComposeError("there is nothing in this file", at=self.name(paths[-1]))
-        return self._with_included(whole, directory, env, (*including, *paths))
+        return whole
 
     def name(self, path: str) -> str:
         """What a file is called for people."""

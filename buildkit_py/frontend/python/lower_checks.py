@@ -157,7 +157,7 @@ def tests_of(
         if not isinstance(image.action, actions.RunCommand):
             raise BuildfileError(
                 f"the check {function.name}() does not end with a command",
-                at=image.position,
+                at=function.position,
                 hint="the last thing that its image does is the run() that is the test",
             )
         stage = lowering.stage(image)

@@ -331,3 +331,15 @@ def test_a_context_that_is_another_service_is_refused_at_its_place(tmp_path: Pat
     with pytest.raises(ComposeError, match="what another service is built as") as caught:
         load(str(tmp_path), {}, name="shop")
     assert str(caught.value.at).startswith("compose.yaml:5:")
+
+
+def test_what_is_included_can_be_overridden(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        sub__inc_yaml="services: {db: {image: x, command: one, user: me}}",
+        compose_yaml="include: [sub/inc.yaml]\nservices: {web: {image: x, depends_on: [db]}}",
+        compose_override_yaml="services: {db: {command: two}}",
+    )
+    (tmp_path / "compose_override.yaml").rename(tmp_path / "compose.override.yaml")
+    found = web(load(str(tmp_path), {}, name="shop"), "db")
+    assert (found.command, found.user) == (("two",), "me")
