@@ -39,7 +39,8 @@ def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
         read_only=request.read_only or hardened,
         tmpfs=tuple(tmpfs),
         shm=values.byte_size(parsed.one("shm-size"), "--shm-size") if "shm-size" in parsed.given else 0,
-        ulimits=tuple(_ulimit(text) for text in parsed.all("ulimit")),
+        # Of one that is given twice the last counts, as of other options.
+        ulimits=tuple({one[0]: one for one in map(_ulimit, parsed.all("ulimit"))}.values()),
     )
 
 

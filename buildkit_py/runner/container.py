@@ -2,7 +2,7 @@
 
 What it gets is what `docker run` gives: docker's order of precedence for the
 command, docker's environment, and /etc/hosts, /etc/hostname and
-/etc/resolv.conf of its own, which it may write to.
+/etc/resolv.conf of its own, which it may write to unless its root is read-only.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.network.choice import Choice
 
+_HOSTNAME = "/etc/hostname"
+# Said as a number: root has the groups then that /etc/group gives it, as under docker and other than in a step.
+_ROOT = "0"
+
 
 def container_spec(
     config: ImageConfig, request: RunRequest, root: RootFilesystem, hostname: str, networks: Choice
@@ -32,7 +36,10 @@ def container_spec(
     """
     network = networks.network(request.network)
     command = argv(config, request)
-    mounts = [*_image_volumes(config, request, root), *_asked_mounts(request), _hostname_file(hostname)]
+    asked = _asked_mounts(request)
+    mounts = [*_image_volumes(config, request, root), *asked]
+    if all(mount.target != _HOSTNAME for mount in asked):
+        mounts.append(_hostname_file(hostname, read_only=request.read_only))
     if request.init:
         from buildkit_py.runner.init_program import with_init
 
@@ -43,13 +50,13 @@ def container_spec(
         argv=command,
         env=environment(config, request, hostname),
         cwd=request.workdir or config.working_dir or "/",
-        user=request.user or config.user,
+        user=request.user or config.user or _ROOT,
         hostname=hostname,
         network=network,
         mounts=tuple(mounts),
         hosts=hosts_file(hostname, request.hosts),
         resolv_conf=networks.resolv_conf(network),
-        writable_etc=True,
+        writable_etc=not request.read_only,
         terminal=request.terminal,
         read_only_root=request.read_only,
         directories=_own_volumes(config, request) if config.volumes and not request.read_only else (),
@@ -121,6 +128,6 @@ def _exists(root: RootFilesystem, path: str) -> bool:
     return Union(root.layers).lookup(path) is not None
 
 
-def _hostname_file(hostname: str) -> SandboxMount:
+def _hostname_file(hostname: str, *, read_only: bool) -> SandboxMount:
     data = f"{hostname}\n".encode()
-    return SandboxMount("file", "/etc/hostname", data=data, mode=0o644, read_only=False)
+    return SandboxMount("file", _HOSTNAME, data=data, mode=0o644, read_only=read_only)

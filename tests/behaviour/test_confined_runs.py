@@ -117,6 +117,7 @@ def test_shared_memory(svc: World) -> None:
 
 def test_ulimits(svc: World) -> None:
     assert inside(svc, "ulimit -Sn; ulimit -Hn", "--ulimit=nofile=100:200").split() == ["100", "200"]
+    assert inside(svc, "ulimit -n", "--ulimit=nofile=100", "--ulimit=nofile=200").split() == ["200"]
     assert inside(svc, "ulimit -Sc; ulimit -Hc; ulimit -Hn", "--ulimit", "core=0", "--ulimit=nofile=64").split() == [
         *("0", "0", "64")
     ]

@@ -92,6 +92,12 @@ def test_a_read_only_root(image: World) -> None:
     )
 
 
+def test_files_of_etc_are_read_only_with_it(image: World) -> None:
+    script = "for f in hosts hostname resolv.conf; do echo x 2>/dev/null >> /etc/$f && echo wrote $f; done; true"
+    assert run(image, "--read-only", "-u", "0", "box", "sh", "-c", script).stdout == ""
+    assert run(image, "-u", "0", "box", "sh", "-c", script).stdout.count("wrote") == 3
+
+
 def test_volumes(image: World) -> None:
     image.write({"shared/in": "from here\n"})
     (image.project / "shared").chmod(0o777)

@@ -83,3 +83,21 @@ def test_volumes_stay_writable_in_a_read_only_root(tmp_path):
         SandboxMount("tree", "/data", layers=root.layers, path="/data", read_only=False),
     )
     assert [mount.target for mount in spec.mounts[2:]] == ["/mine", "/etc/hostname"]
+
+
+def test_files_of_etc_are_as_the_root_is_and_give_way():
+    def spec(**fields):
+        return container_spec(ImageConfig(cmd=("a",)), RunRequest("x", **fields), RootFilesystem(()), "box", NETWORKS)
+
+    def hostname(of):
+        return [(mount.kind, mount.read_only) for mount in of.mounts if mount.target == "/etc/hostname"]
+
+    assert (spec().writable_etc, hostname(spec())) == (True, [("file", False)])
+    assert (spec(read_only=True).writable_etc, hostname(spec(read_only=True))) == (False, [("file", True)])
+    assert hostname(spec(volumes=(("/f", "/etc/hostname", True),))) == [("bind", True)]
+
+
+def test_root_has_its_groups():
+    """Which `sandbox/passwd.py` looks up for a user that is named, and not for a step that names none."""
+    spec = container_spec(ImageConfig(cmd=("a",)), RunRequest("x"), RootFilesystem(()), "box", NETWORKS)
+    assert spec.user == "0"
