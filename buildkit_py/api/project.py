@@ -218,15 +218,19 @@ def alone(project: str, *, store: str = "") -> Lock:
 
 
 def forget_networks(project: str, *, store: str = "") -> None:
-    """Take away the places that are kept in the networks of a project which has no containers any more."""
-    networks = Store.open(store).networks
+    """Take away the places that are kept in the networks of a project which has no containers any more.
+
+    Not those of other containers that went there.
+    """
+    opened = Store.open(store)
+    networks, there = opened.networks, {about.name for about in opened.containers.all()}
     try:
         names = os.listdir(networks.dir)
     except FileNotFoundError:
         return
     for name in names:
         if name == project or name.startswith(project_networks(project)):
-            networks.leave(name, tuple(networks.members(name)))
+            networks.leave(name, [one for one in networks.members(name) if one not in there])
 
 
 def take_down(

@@ -2,7 +2,8 @@
 
 A member is known by the name of its container. Its seat is a number from 0,
 of which its address is made (`sandbox/network/plan.py`): it keeps it for as
-long as it is a member, so that the others can name it before it starts.
+long as it is a member, so that the others can name it before it starts. When
+it has left no other one gets it while the network is there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 SEATS = (1 << 14) - 2
 """How many members a network can have."""
+_GIVEN = ""  # no container's name
 
 
 class Member(Record):
@@ -69,11 +71,16 @@ class Networks:
 
     def members(self, name: str) -> dict[str, Member]:
         """All members, by the names of their containers; none where there is no such network."""
+        return self._read(name)[0]
+
+    def _read(self, name: str) -> tuple[dict[str, Member], int]:
+        """The members, and from which number on no seat was given yet."""
         path = self.path(name) + "/members"
         try:
             data = read_regular(path)
             values = unseal(data) if data is not None else {}
-            return {container: Member(*member) for container, member in values.items()}
+            given = values.pop(_GIVEN, 0)
+            return {container: Member(*member) for container, member in values.items()}, int(given)
         except (ValueError, TypeError, AttributeError):
             raise StoreError(
                 f"{path} is damaged", hint="stop the project's containers, remove the file, and start them anew"
@@ -87,9 +94,10 @@ class Networks:
         Those that are members keep their seats. Raises `UsageError` where there is no seat left, and as `check_alias`.
         """
         with self._lock():
-            members = self.members(name)
+            members, given = self._read(name)
             taken = {member.seat for member in members.values()}
-            free = (seat for seat in range(SEATS) if seat not in taken)
+            # Not again the number of one that has left, as long as there are others: its name leads there for who runs.
+            free = (seat for seat in (*range(given, SEATS), *range(min(given, SEATS))) if seat not in taken)
             for container, names in wanted.items():
                 before = members.get(container)
                 seat = before.seat if before is not None else next(free, -1)
@@ -98,16 +106,17 @@ class Networks:
                 members[container] = Member(seat, tuple(dict.fromkeys((container, *names))))
                 for alias in members[container].names:
                     check_alias(alias)
-            self._write(name, members)
+                given = max(given, seat + 1)
+            self._write(name, members, given)
             return members
 
     def leave(self, name: str, containers: Iterable[str]) -> None:
         """They are members no more; with the last one goes what is kept of the network."""
         with self._lock():
-            members = self.members(name)
+            members, given = self._read(name)
             for container in containers:
                 members.pop(container, None)
-            self._write(name, members)
+            self._write(name, members, given)
 
     def beginning(self, name: str, waiting: Callable[[int], object]) -> Lock:
         """Held by the one who finds nobody that has the network, until somebody has. `waiting` is as of `Lock`."""
@@ -116,9 +125,9 @@ class Networks:
     def _lock(self) -> Lock:
         return Lock(f"{self._work.root}/locks/networks")
 
-    def _write(self, name: str, members: dict[str, Member]) -> None:
+    def _write(self, name: str, members: dict[str, Member], given: int) -> None:
         if not members:
             self._work.remove(self.path(name))
             return
-        values = {container: member.values() for container, member in members.items()}
-        self._work.write(self.make(name) + "/members", seal(values))
+        values: dict[str, object] = {container: member.values() for container, member in members.items()}
+        self._work.write(self.make(name) + "/members", seal({_GIVEN: given, **values}))

@@ -111,6 +111,14 @@ def test_one_that_is_removed_leaves_the_network(svc: World) -> None:
     until(lambda: not supervisors(svc) and not networks(svc))
 
 
+def test_one_that_came_from_elsewhere_keeps_its_seat_over_a_down(svc: World) -> None:
+    svc.write({"compose.yaml": "name: shop\nservices: {web: {image: svc, command: sleep 1000}}\n"})
+    svc.run("up", "-d")
+    sh(svc, "out", LOOP, SHOP)
+    svc.run("down", "-t", "0")
+    assert b"out" in (svc.store / "networks" / "shop" / "members").read_bytes()
+
+
 def test_several_that_begin_at_once(svc: World) -> None:
     """One of them makes the network; of an ordinary user's the others go to its user namespace."""
     names = [f"shop-{number}" for number in range(5)]
