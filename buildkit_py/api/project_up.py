@@ -6,9 +6,8 @@ import time
 from collections import deque
 from contextlib import contextmanager
 
+from buildkit_py.api.containers import ask_to_stop, is_alive, remove, start, supervisors
 from buildkit_py.api.containers import log as container_log
-from buildkit_py.api.containers import remove, start, supervisors
-from buildkit_py.api.containers import stop as stop_container
 from buildkit_py.api.make_container import make
 from buildkit_py.api.project import KEY, alone, members
 from buildkit_py.api.project_network import PREFIX, project_of
@@ -288,10 +287,10 @@ class Up:
                 self._tell(service.name, "runs as it is to be")
                 return None
             said = "restarted" if old.running else "started"
-            stop_container(old.id, seconds=self._patience, store=self._store)
+            self._end(old)
         else:
             if old is not None:
-                stop_container(old.id, seconds=self._patience, store=self._store)
+                self._end(old)
                 remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
             more = {KEY: {**about, "fingerprint": print_of}, "labels": service.labels}
             project = project_of(request.network)
@@ -306,6 +305,12 @@ class Up:
             said = "started" if old is None else "replaced"
         self.changed.append(service.name)
         return service, said
+
+    def _end(self, old: Member) -> None:
+        """End a container that is to be replaced or started anew. Whoever wants no more of it is heard meanwhile."""
+        ask_to_stop(old.id, seconds=self._patience, store=self._store)
+        while is_alive(old.id, store=self._store):
+            self._wait()
 
     def _start(self, wanted: Sequence[tuple[Service, str]]) -> None:
         """Start the containers of services, several at a time: what takes long is that their supervisors come up."""

@@ -151,16 +151,16 @@ class Attached:
 
         if self._watch is not None:
             self._watch.close()
-        before = len(self._signals)
+        heard = 1  # what it takes to end them is one; what came before this counts as well
         wanted = [one for one in self._members() if one.id not in self._left_alone]
         ending = Ending(wanted, seconds=self._seconds, ended=lambda one: tell(one.service, "ended"))
         while True:
             ending.step()
             if ending.over:
                 return self._show_while_ending()
-            if len(self._signals) > max(1, before):
+            if len(self._signals) > heard:
                 self._kill(ending)
-                before = len(self._signals)
+                heard = len(self._signals)
             time.sleep(_LOOKS)
             self._show_while_ending()
 

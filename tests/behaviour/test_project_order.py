@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
 
-from tests.behaviour.containers import begin
-from tests.behaviour.projects import SERVE, compose, rows, service, states
+from tests.behaviour.containers import LOOP, begin, until
+from tests.behaviour.projects import SERVE, compose, in_foreground, rows, service, states
 from tests.behaviour.test_projects import svc, waits
 from tests.behaviour.world import World
 
@@ -119,3 +122,34 @@ def test_a_volume_that_another_one_has_stays_and_the_others_go(svc: World) -> No
     done = svc.run("down", "-v", ok=False)
     assert (done.returncode, "the volume `shared` is in use" in done.stderr) == (2, True), done.stderr
     assert svc.run("volume", "ls", "-q").stdout == "shared\n"
+
+
+def test_a_volume_that_is_external_now_stays(svc: World) -> None:
+    for external in ("", ", external: true"):
+        compose(svc, a=service(SERVE, "network_mode: none", "volumes: ['data:/data', /unnamed]"))
+        with (svc.project / "compose.yaml").open("a") as file:
+            file.write(f"volumes: {{data: {{name: keep{external}}}}}\n")
+        svc.run("up", "-d")
+    said = svc.run("down", "-v").stderr
+    assert "the volume shop_a_unnamed-" in said
+    assert svc.run("volume", "ls", "-q").stdout == "keep\n"
+
+
+def test_signals_are_heard_while_one_is_replaced(svc: World) -> None:
+    """The first keeps the next one from being made, and the second kills the one that has a minute to end in."""
+    deaf = f"trap '' TERM; echo ready; {LOOP}"
+    for number in range(2):
+        keys = ("network_mode: none", f"labels: {{number: '{number}'}}")
+        compose(svc, a=service(deaf, *keys).replace("stop_grace_period: 20s", "stop_grace_period: 1000s"))
+        if number == 0:
+            svc.run("up", "-d")
+            until(lambda: "ready" in svc.run("logs", "shop-a-1").stdout)
+    before = rows(svc)["a"]["id"]
+    with in_foreground(svc) as up:
+        time.sleep(2)
+        up.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        up.send_signal(signal.SIGINT)
+        up.communicate(timeout=120)
+    assert up.returncode == 130
+    assert (rows(svc)["a"]["id"], rows(svc)["a"]["code"]) == (before, 137)
