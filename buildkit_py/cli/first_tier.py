@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-FORMAT = "pybuild memo 6"
+FORMAT = "pybuild memo 7"
 VERSION = "0.1.0"
 # The full path tells the store what is in use, so it has to run now and then.
 _BELIEVED = 12 * 3600
@@ -66,8 +66,11 @@ def _answer(out: str, err: str) -> int | None:
 def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, "rb") as file:
-            memo: Any = marshal.loads(file.read())
-    except (OSError, ValueError, EOFError, TypeError):  # the last three: torn, or written by another Python
+            data = file.read()
+        from buildkit_py.store.checksum import unchecked
+
+        memo: Any = marshal.loads(unchecked(data) or b"")
+    except (OSError, ValueError, EOFError, TypeError):  # the last three: damaged, or written by another Python
         return None
     return memo if type(memo) is dict and memo.get("format") == FORMAT else None
 

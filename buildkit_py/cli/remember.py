@@ -11,6 +11,7 @@ from buildkit_py.freeze import freeze
 from buildkit_py.graph.op import moves
 from buildkit_py.graph.step import in_order
 from buildkit_py.solver.lookup import must_run
+from buildkit_py.store.checksum import checked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def remember(path: str, request: BuildRequest, witness: Witness, progress: str, 
             "out": out,
             "err": err,
         }
-        _write(path, marshal.dumps(memo, 4))
+        _write(path, checked(marshal.dumps(memo, 4)))
     except (OSError, KeyError, ValueError):
         return
 
@@ -97,7 +98,7 @@ def _text(path: str) -> bytes:
 
 
 def _write(path: str, data: bytes) -> None:
-    temporary = f"{path}.{os.getpid()}"
+    temporary = f"{path}.{os.getpid()}.new"
     with open(temporary, "wb") as file:
         file.write(data)
     os.rename(temporary, path)

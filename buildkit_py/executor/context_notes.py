@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import marshal
-
-from buildkit_py.digest import blake3_hex
+from buildkit_py.store.checksum import SIZE
 from buildkit_py.store.scan import STAMP_SIZE, Scan
+from buildkit_py.store.sealed import seal, unseal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 NO_DIGEST = bytes(32)
 
 
@@ -37,13 +36,20 @@ class Notes:
         self.probed: dict[str, bytes] = {}
         self.made: dict[str, str] = {}
         try:
-            version, belongs_to, digests, xattrs, probed, made = marshal.loads(data)
-        except (ValueError, EOFError, TypeError):
+            version, belongs_to, digests, xattrs, probed, made = unseal(data)
+        except (ValueError, TypeError):
             return
         # Two builds may have written at the same time: one's digests would be read by the other's names.
-        if version == FORMAT and belongs_to == blake3_hex(scan):
-            self.scan = Scan.load(scan)
+        if version == FORMAT and belongs_to == scan[:SIZE] and (whole := Scan.load(scan)) is not None:
+            self.scan = whole
             self.digests, self.xattrs, self.probed, self.made = digests, xattrs, probed, made
+
+    @staticmethod
+    def dump(
+        scan: bytes, digests: dict[str, bytes], xattrs: dict[str, Any], probed: dict[str, bytes], made: dict[str, str]
+    ) -> bytes:
+        """Notes as bytes, sealed, that are read together with this scan, which its checksum names."""
+        return seal((FORMAT, scan[:SIZE], digests, xattrs, probed, made))
 
     def of_directory(self, path: str) -> dict[str, tuple[bytes, bytes]]:
         """By name, the stamp and digest of each file that a directory had."""

@@ -8,15 +8,13 @@ file's stamp is still the same; a file is read only where it is not.
 
 from __future__ import annotations
 
-import marshal
 import os
 import stat as stat_bits
 import time
 from _operator import itemgetter
 
-from buildkit_py.digest import blake3_hex
 from buildkit_py.errors import ContextError
-from buildkit_py.executor.context_notes import FORMAT, NO_DIGEST, Notes, proving
+from buildkit_py.executor.context_notes import NO_DIGEST, Notes, proving
 from buildkit_py.executor.listed_file import hash_listed
 from buildkit_py.executor.look import DIRECTORY, LookAhead, xattrs_of
 from buildkit_py.image.content import file_digest
@@ -235,7 +233,7 @@ class ContextTree:
         }
         self.scan.racy = bool(self._racy)
         scan = self.scan.dump()
-        return scan, marshal.dumps((FORMAT, blake3_hex(scan), digests, xattrs, probed, self.made), 4)
+        return scan, Notes.dump(scan, digests, xattrs, probed, self.made)
 
     def _look_again(self) -> None:
         """Believe what was too fresh to be believed, if it still is what was seen and used and is fresh no more."""

@@ -10,7 +10,6 @@ not show.) Weak ETags promise no equal bytes, so they prove nothing here.
 
 from __future__ import annotations
 
-import marshal
 import os
 import time
 
@@ -21,6 +20,7 @@ from buildkit_py.http.url import origin_of, shown
 from buildkit_py.image.entry import kept_time
 from buildkit_py.record import Record
 from buildkit_py.store.faults import store_error
+from buildkit_py.store.sealed import seal, unseal
 from buildkit_py.store.work import write_all
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Progress: TypeAlias = Callable[[int, int], None]
 
 LARGEST = 64 << 30
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK = 256 << 10
 _NANO = 10**9
 # RFC 9110, 8.8.2.2: a Last-Modified is a strong validator if the file had long been at rest.
@@ -228,8 +228,8 @@ def _path(store: Store, url: str) -> str:
 def _read(store: Store, url: str) -> Note | None:
     try:
         with open(_path(store, url), "rb") as file:
-            form, seen, *fields = marshal.loads(file.read())
-    except (OSError, ValueError, EOFError, TypeError):  # none, or torn
+            form, seen, *fields = unseal(file.read())
+    except (OSError, ValueError, TypeError):  # none, or damaged
         return None
     if form != _FORMAT or seen != url or len(fields) != 4 or not all(type(field) is str for field in fields):
         return None
@@ -237,4 +237,4 @@ def _read(store: Store, url: str) -> Note | None:
 
 
 def _write(store: Store, url: str, note: Note) -> None:
-    store.work.write(_path(store, url), marshal.dumps((_FORMAT, url, *note.values()), 4))
+    store.work.write(_path(store, url), seal((_FORMAT, url, *note.values())))

@@ -1,18 +1,16 @@
 """What an image runs, remembered under its digest: a run that finds it needs neither the manifest nor JSON.
 
 An image's digest names its content, so what is remembered of it is never out
-of date; a damaged memo fails its checksum and counts as absent. That is the
-interpreter's own BLAKE2b and not the store's seal, which takes BLAKE3: to load
-that costs more than all else that is done here.
+of date; a damaged memo fails its checksum and counts as absent.
 """
 
 from __future__ import annotations
 
 import marshal
-from _blake2 import blake2b
 
 from buildkit_py.image.config import Healthcheck, ImageConfig
 from buildkit_py.record import Record
+from buildkit_py.store.checksum import checked, unchecked
 from buildkit_py.store.sealed import read_regular
 
 TYPE_CHECKING = False
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from buildkit_py.store.store import Store
 
 _FORMAT = 5
-_CHECKSUM = 32
 
 
 class Runnable(Record):
@@ -42,27 +39,22 @@ def remember(store: Store, digest: str, runnable: Runnable) -> None:
     config = runnable.config
     health = config.healthcheck.values() if config.healthcheck is not None else None
     value = (_FORMAT, runnable.layers, config.replace(healthcheck=None).values(), health)
-    data = marshal.dumps(value, 4)
-    store.work.write(_path(store, digest), _checksum(data) + data)
+    store.work.write(_path(store, digest), checked(marshal.dumps(value, 4)))
 
 
 def recall(store: Store, digest: str) -> Runnable | None:
     """What was noted; None if nothing was."""
     try:
-        data = read_regular(_path(store, digest))
-        if data is None or _checksum(data[_CHECKSUM:]) != data[:_CHECKSUM]:
+        data = unchecked(read_regular(_path(store, digest)) or b"")
+        if data is None:
             return None
-        number, layers, values, health = marshal.loads(data[_CHECKSUM:])
+        number, layers, values, health = marshal.loads(data)
         if number != _FORMAT:
             return None
         config = ImageConfig(*values).replace(healthcheck=Healthcheck(*health) if health is not None else None)
     except (ValueError, EOFError, TypeError):  # damaged, or written by another Python
         return None
     return Runnable(layers, config)
-
-
-def _checksum(data: bytes) -> bytes:
-    return blake2b(data, digest_size=_CHECKSUM).digest()
 
 
 def _path(store: Store, digest: str) -> str:

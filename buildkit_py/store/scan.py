@@ -12,7 +12,7 @@ racy entries never holds (git's index knows the same trap,
 `Documentation/technical/racy-git`).
 
 This module is read by the first tier of the command line, before anything
-else is imported: it imports `marshal`, `posix` and `_struct` and nothing more.
+else is imported: besides the checksum it imports `marshal`, `posix` and `_struct` and nothing more.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from __future__ import annotations
 import marshal
 import posix
 from _struct import error, pack  # type: ignore[attr-defined]
+
+from buildkit_py.store.checksum import checked, unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     # Of one directory: its own stamp, its mode, the names in it, their stamps one after the other (`packed`).
     Listing: TypeAlias = tuple[Stamp, int, tuple[str, ...], bytes]
 
-FORMAT = 3
+FORMAT = 4
 # As bytes a stamp takes a third of the memory of four numbers, and is read in no time.
 STAMP_SIZE = 32
 
@@ -73,13 +75,13 @@ class Scan:
 
     def dump(self) -> bytes:
         """The scan as bytes for `load`."""
-        return marshal.dumps((FORMAT, self.root, self.racy, self.listings, self.probes), 4)
+        return checked(marshal.dumps((FORMAT, self.root, self.racy, self.listings, self.probes), 4))
 
     @classmethod
     def load(cls, data: bytes) -> Scan | None:
-        """The scan that was dumped, None for anything else."""
+        """The scan that was dumped, None for anything else, such as a damaged one."""
         try:
-            version, root, was_racy, listings, probes = marshal.loads(data)
+            version, root, was_racy, listings, probes = marshal.loads(unchecked(data) or b"")
         except (ValueError, EOFError, TypeError):
             return None
         if version != FORMAT:

@@ -19,8 +19,10 @@ from buildkit_py.errors import StoreCorrupt, StoreError
 from buildkit_py.image.content import content_digest
 from buildkit_py.image.overlay_diff import diff
 from buildkit_py.record import Record
+from buildkit_py.store.checksum import unchecked
 from buildkit_py.store.faults import store_error
 from buildkit_py.store.reach import reach
+from buildkit_py.store.sealed import read_regular, unsealed_bytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def verify(store: Store, repair: bool = True, unpack: Unpack | None = None) -> t
     problems: list[Problem] = []
     try:
         # In this order a later check sees what an earlier one took away.
-        for check in (_blobs, _layers, trees, _snapshots, _records, _images):
+        for check in (_blobs, _layers, trees, _snapshots, _records, _images, _seen):
             for problem in list(check(look)):
                 if os.path.lexists(problem.path):
                     problems.append(problem)
@@ -175,6 +177,24 @@ def _images(store: Store) -> Iterator[Problem]:
         for message in (found for digest in (image[1], *image[3]) for found in _lacks(store, digest)):
             yield Problem("image", image[0], path, message)
             break
+
+
+def _seen(store: Store) -> Iterator[Problem]:
+    """What builds wrote down of what they saw, and what came of it, which the next ones believe."""
+    for kind, directory in (("memo", "memo"), ("scan", "scans"), ("note", "sources")):
+        for name in sorted(os.listdir(store.path(directory))):
+            path = store.path(directory, name)
+            main = name.partition(".")[0]
+            if kind == "memo" and (name.endswith(".new") or not (is_hex(main, 32) or main.startswith("run-"))):
+                continue  # being written, or a mark, or what its reader makes anew where it is damaged
+            read = unsealed_bytes if kind == "note" or name.endswith(".notes") else unchecked
+            try:
+                data = read_regular(path)
+                whole = data is None or read(data) is not None
+            except ValueError:
+                whole = False
+            if not whole:
+                yield Problem(kind, name, path, "it is damaged")
 
 
 def _lacks(store: Store, manifest: str) -> Iterator[str]:

@@ -216,6 +216,38 @@ def test_parts_of_the_store_are_gone(case: Case, part: str) -> None:
     assert case.build()[0] == before
 
 
+@pytest.mark.attack("K5")
+def test_a_damaged_memo_answers_nothing(case: Case) -> None:
+    case.arguments[1:1] = ["-q"]
+    time.sleep(0.05)
+    digest = case.world.run(*case.arguments).stdout
+    case.world.run(*case.arguments)
+    changed = 0
+    for path in (case.world.store / "memo").iterdir():
+        data = path.read_bytes()
+        at = data.rfind(digest.strip().encode())
+        if len(path.name) == 32 and at >= 0:
+            with path.open("r+b") as file:  # in place: what is copied is not believed as it is
+                file.seek(at + 20)
+                file.write(b"0" if data[at + 20 : at + 21] != b"0" else b"1")
+            changed += 1
+    assert changed
+    assert case.world.run(*case.arguments).stdout == digest
+
+
+@pytest.mark.attack("K5")
+def test_damaged_notes_of_a_context_are_in_no_image(case: Case) -> None:
+    os.setxattr(case.world.project / "src/a.txt", "user.k", b"A" * 32)
+    case.settle()
+    (notes,) = (path for path in (case.world.store / "scans").iterdir() if b"A" * 32 in path.read_bytes())
+    with notes.open("r+b") as file:
+        file.seek(notes.read_bytes().index(b"A" * 32) + 8)
+        file.write(b"C")
+    (case.world.project / "src/sub/b.txt").write_text("other")
+    after, _ = case.build()
+    assert after == case.from_nothing()
+
+
 def test_an_output_file_was_changed(case: Case) -> None:
     case.arguments[-1:] = ["-o", "type=oci,dest=x.tar", "."]
     case.settle()

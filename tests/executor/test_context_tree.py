@@ -165,6 +165,23 @@ def test_notes_of_another_scan_are_not_believed(root: Path) -> None:
     assert Notes(scan, notes).scan is None
 
 
+@pytest.mark.attack("K5")
+def test_damaged_notes_are_not_believed(root: Path) -> None:
+    os.setxattr(root / "src" / "a.py", "user.k", b"A" * 32)
+    settle()
+    tree = ContextTree(str(root))
+    tree.hash_files = True
+    list(tree.walk(""))
+    tree.made["step"] = "a" * 64
+    scan, whole = tree.notes()
+    assert Notes(scan, whole).made
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 2
+        notes = Notes(scan, bytes(damaged))
+        assert (notes.scan, notes.digests, notes.xattrs, notes.probed, notes.made) == (None, {}, {}, {}, {})
+
+
 def rewrite_same_size_and_time(path: Path) -> None:
     before = path.stat()
     path.write_text("z" * before.st_size)

@@ -76,3 +76,13 @@ def test_a_new_file_and_one_that_is_gone_are_seen_in_either_half(root: Path, dir
     (root / directory / "new").unlink()
     assert not scan.holds()
     assert children() == before
+
+
+@pytest.mark.attack("K5")
+def test_a_damaged_scan_is_none(root: Path) -> None:
+    whole = scan_of(root).dump()
+    for at in range(0, len(whole), 1 + len(whole) // 500):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        assert Scan.load(bytes(damaged)) is None
+        assert Scan.load(whole[:at]) is None

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import StoreError
+from buildkit_py.store.checksum import checked
 from buildkit_py.store.layers import LayerBlob, LayerMeta, TreeLoss
+from buildkit_py.store.sealed import sealed_bytes
 from buildkit_py.store.store import Store
 from buildkit_py.store.verify import verify
 from tests.store.samples import TAR, add_image, add_layer, add_record, contents
@@ -213,3 +215,33 @@ def test_a_layer_that_another_process_removes_meanwhile(store: Store, gone: bool
     else:
         with pytest.raises(StoreError, match="its files are gone"):
             verify(store, unpack=unpack)
+
+
+@pytest.mark.parametrize("damage", DAMAGES[:-1])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("memo/" + "a" * 32, "memo"),
+        (f"memo/{'a' * 32}.0", "memo"),
+        ("memo/run-" + "a" * 64, "memo"),
+        ("scans/" + "a" * 32, "scan"),
+        (f"scans/{'a' * 32}.notes", "scan"),
+        ("sources/web-" + "a" * 32, "note"),
+    ],
+)
+@pytest.mark.attack("K5")
+def test_what_builds_believe_without_looking_again(
+    full: Store, name: str, kind: str, damage: Callable[[Path], None]
+) -> None:
+    path = Path(full.root, name)
+    path.write_bytes(sealed_bytes(b"seen") if "web-" in name or ".notes" in name else checked(b"seen"))
+    assert verify(full) == ()
+    damage(path)
+    assert kind in kinds(full)
+    assert not os.path.lexists(path)
+
+
+def test_a_memo_that_is_being_written_and_marks_are_no_damage(full: Store) -> None:
+    for name in (f"memo/{'a' * 32}.7.new", "memo/measured", "memo/made-anew"):
+        Path(full.root, name).write_bytes(b"")
+    assert verify(full) == ()
