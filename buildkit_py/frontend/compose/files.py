@@ -217,6 +217,9 @@ class Files:
         for one in wanted.data:
             paths, place, env_files = self._include(one)
             inner = dict(env)
+            for file in env_files:
+                if not os.path.isfile(file):
+                    raise ContextError(f"there is no file `{self.name(file)}`", at=one.at)
             for file in env_files or [os.path.join(place, ".env")]:
                 inner = {**self.variables(file, env), **inner}
             included = self._load(paths, place, inner, including)
@@ -242,7 +245,7 @@ class Files:
         if not isinstance(fields, dict) or "path" not in fields:
             raise ComposeError("what is included is a path, or a mapping with `path`", at=value.at)
         for key, field in fields.items():
-            if key not in ("path", "project_directory", "env_file"):
+            if key not in ("path", "project_directory", "env_file") and not key.startswith("x-"):
                 raise ComposeError(
                     f"`{key}` is no key of `include`",
                     at=field.place,
@@ -309,6 +312,8 @@ def _extends(value: Value) -> tuple[Value, Value | None]:
     if not isinstance(value.data, dict) or "service" not in value.data:
         raise ComposeError("`extends` is the name of a service, or a mapping with `service`", at=value.at)
     for key, field in value.data.items():
+        if key.startswith("x-"):
+            continue
         if key not in ("service", "file"):
             raise ComposeError(
                 f"`{key}` is no key of `extends`", at=field.place, hint=did_you_mean(key, ("service", "file"))
