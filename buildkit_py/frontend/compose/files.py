@@ -221,6 +221,9 @@ class Files:
                 if not os.path.isfile(file):
                     raise ContextError(f"there is no file `{self.name(file)}`", at=one.at)
             for file in env_files or [os.path.join(place, ".env")]:
+                if env_files and not os.path.isfile(file):
+                    self.read.append(file)
+                    raise ContextError(f"there is no file `{self.name(file)}`", at=one.at)
                 inner = {**self.variables(file, env), **inner}
             included = self._load(paths, place, inner, including)
             for section in _SECTIONS:

@@ -366,3 +366,17 @@ def test_what_is_included_can_be_overridden(tmp_path: Path) -> None:
     (tmp_path / "compose_override.yaml").rename(tmp_path / "compose.override.yaml")
     found = web(load(str(tmp_path), {}, name="shop"), "db")
     assert (found.command, found.user) == (("two",), "me")
+
+
+def test_files_with_variables_that_are_named_have_to_be_there(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        inc_yaml="services: {web: {image: x}}",
+        base_yaml="services: {base: {image: x}}",
+        compose_yaml="include: [{path: inc.yaml, x-a: 1}]\n"
+        "services: {d: {extends: {file: base.yaml, service: base, x-a: 1}}}",
+    )
+    assert web(load(str(tmp_path), {}, name="shop"), "d").image == "x"
+    write(tmp_path, compose_yaml="include: [{path: inc.yaml, env_file: tyop.env}]")
+    with pytest.raises(ContextError, match=r"there is no file `tyop\.env`"):
+        load(str(tmp_path), {}, name="shop")
