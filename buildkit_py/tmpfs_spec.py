@@ -37,7 +37,7 @@ def tmpfs_spec(text: str, least: int) -> TmpfsSpec:
         name, equals, value = option.partition("=")
         if name == "size" and value:
             spec = spec.replace(size=byte_size(value, least))
-        elif name == "mode" and value and len(value) <= 4 and set(value) <= set("01234567"):
+        elif name == "mode" and value and len(value.lstrip("0")) <= 4 and set(value) <= set("01234567"):
             spec = spec.replace(mode=int(value, 8))
         elif name in ("uid", "gid") and value:
             spec = spec.replace(**{name: whole_number(value, most=_NO_ID - 1)})

@@ -107,7 +107,7 @@ class Supervisor:
                 except PybuildError as problem:
                     code = problem.exit_code if isinstance(problem, CommandRefused) else NOT_STARTED
                     self._said_at_end(code)
-                    self._state = self._state.replace(problem=problem.message)
+                    self._state = self._state.replace(problem=str(problem))
                     ready(problem)
                 ended = time.time()
                 self._state = state = self._state.replace(status=EXITED, finished=ended, code=code)

@@ -418,11 +418,14 @@ def launch_error(stage: str, errno: int, subject: str) -> SandboxError:
     message = f"cannot {stage}: {os.strerror(errno).lower()}" if errno else stage
     at = subject if subject.startswith("/") else None
     notes = (f"the kernel says: {subject}",) if subject and errno and at is None else ()
+    if stage == _BECOME and errno:
+        message, notes = f"cannot {stage} {subject}: {os.strerror(errno).lower()}", ()
     if subject and not errno and at is None:
         message += f" ({subject})"
     return SandboxError(message, at=at, notes=notes, hint=_HINTS.get((stage, errno), ""))
 
 
+_BECOME = "become the user"
 _INFO = "`pybuild info` says what this machine allows"
 _HINTS = {
     (NO_NETWORK, 0): "--network=host shares this machine's own; `pybuild info` says what an isolated one needs",
@@ -437,5 +440,5 @@ _HINTS = {
     ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
     ("mount the layers", 19): "load the overlay file system: modprobe overlay",
     (START, 11): "this user, or the container, has as many processes as it may: `ulimit -u`, `--pids-limit`",
-    ("become the user", 22): f"only one user id is mapped here; give this user a range in /etc/subuid; {_INFO}",
+    (_BECOME, 22): f"its number is not mapped here; give this user a range in /etc/subuid that has it; {_INFO}",
 }

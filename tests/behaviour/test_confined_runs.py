@@ -102,7 +102,7 @@ def test_hardened(svc: World) -> None:
 def test_file_systems_in_memory(svc: World) -> None:
     script = "cp /bin/busybox /m; /m/busybox true; echo $?; stat -c %a /m; df -k /m | tail -1 | awk '{print $2}'"
     assert inside(svc, script, "--tmpfs=/m").split()[:2] == ["126", "1777"]
-    assert inside(svc, script, "--tmpfs=/m:size=3m,mode=750,exec").split() == ["0", "750", "3072"]
+    assert inside(svc, script, "--tmpfs=/m:size=3m,mode=00750,exec").split() == ["0", "750", "3072"]
     deep = svc.project / "deep"
     deep.mkdir()
     (deep / "file").write_text("kept\n")

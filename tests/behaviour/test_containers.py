@@ -244,6 +244,16 @@ def test_one_whose_command_cannot_be_started_does_not_run(svc: World, command: s
     assert f'exec: "{command}"' in svc.run("logs", "web").stderr
 
 
+def test_a_problem_is_kept_with_its_place(svc: World) -> None:
+    place = svc.project / "mounted"
+    place.mkdir()
+    sh(svc, "web", "exit 0", "-v", f"{place}:/mounted")
+    svc.run("wait", "web")
+    place.rmdir()
+    assert svc.run("start", "web", ok=False).returncode == 6
+    assert listed(svc, "web")["problem"] == f"{place}: cannot bind: no such file or directory"
+
+
 def test_a_start_that_fails_ends_with_the_code_of_what_was_wrong(svc: World) -> None:
     need_way_out(svc.mode)
     port = free_port()
