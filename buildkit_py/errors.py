@@ -155,6 +155,8 @@ class SandboxError(PybuildError):
 class CommandRefused(SandboxError):
     """A container's command cannot be executed; `code` is what a shell ends with there, 126 or 127."""
 
+    exit_code = 127
+
     def __init__(self, command: str, code: int, why: str) -> None:
         super().__init__(f"`{command}` cannot be started: {why}")
         self.exit_code = code
