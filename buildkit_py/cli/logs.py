@@ -94,14 +94,18 @@ def _means_container(parsed: Parsed, name: str, step: str) -> bool:
 
 
 def _project(parsed: Parsed) -> int:
-    from buildkit_py.api.project import chosen
     from buildkit_py.cli.project import name_of
     from buildkit_py.cli.project_logs import show_logs
 
     if parsed.has("raw") or parsed.has("list"):
         raise UsageError("`--raw` and `--list` are not for a project", hint="leave them out, or name one container")
-    found = chosen(name_of(parsed), parsed.operands)
-    show_logs(found, tail=_tail(parsed), follow=parsed.has("follow"), timestamps=parsed.has("timestamps"))
+    show_logs(
+        name_of(parsed),
+        parsed.operands,
+        tail=_tail(parsed),
+        follow=parsed.has("follow"),
+        timestamps=parsed.has("timestamps"),
+    )
     return 0
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from buildkit_py.runner.container_log import Line, LogReader
 
 _LOOKS = 0.1
+_PAUSE = 3.0  # between a container's end and the start of the one that takes its place
 
 
 class ProjectLogs:
@@ -79,18 +80,29 @@ class ProjectLogs:
         self._prefixed.write(service, data.decode("utf-8", "replace"), sys.stdout if stream == 1 else sys.stderr)
 
 
-def show_logs(found: Sequence[Member], *, tail: int, follow: bool, timestamps: bool) -> None:
-    """Show the logs of containers of a project; with `follow` until none of them runs."""
-    from buildkit_py.api.containers import directory, is_alive
+def show_logs(project: str, services: Sequence[str], *, tail: int, follow: bool, timestamps: bool) -> None:
+    """Show the logs of containers of a project, of all where no services are named. Raises `UsageError`.
 
+    With `follow` until none of them has run for a while: one that is replaced or started again goes on, and what comes
+    to the project is among them.
+    """
+    from buildkit_py.api.containers import directory, is_alive
+    from buildkit_py.api.project import chosen, members
+
+    found = chosen(project, services)
     logs = ProjectLogs([one.service for one in found], timestamps=timestamps)
     try:
         for one in found:
             logs.add(one, directory(one.id), tail)
+        seen = time.monotonic() - _PAUSE  # where none runs when it begins, nothing is waited for
         while follow:
-            more = any(is_alive(one.id) for one in found)
+            found = tuple([one for one in members(project) if not services or one.service in services])
+            if any(is_alive(one.id) for one in found):
+                seen = time.monotonic()
+            for one in found:
+                logs.add(one, directory(one.id))
             logs.show()
-            if not more:
+            if time.monotonic() - seen >= _PAUSE:
                 break
             time.sleep(_LOOKS)
     finally:

@@ -355,20 +355,6 @@ volumes: {data: }
 """
 
 
-def test_what_is_written_fast_is_shown_to_the_last_line(svc: World) -> None:
-    """More than a container's log holds: it waits for who shows it, which nobody does of one in the background."""
-    lines = 60_000
-    script = f'awk \'BEGIN {{ x = sprintf("%1000s", ""); for (i = 1; i <= {lines}; i++) print i x }}\''
-    compose(svc, web=service(script, "network_mode: none"))
-    shown = svc.run("up").stdout.splitlines()
-    assert [int(line.removeprefix("web | ")) for line in shown] == list(range(1, lines + 1))
-    svc.run("up", "-d")
-    svc.run("wait", "shop-web-1")
-    kept = svc.run("logs", "shop-web-1").stdout.splitlines()
-    assert int(kept[-1]) == lines
-    assert len(kept) < lines
-
-
 def test_volumes_secrets_and_configs(svc: World) -> None:
     svc.write({"token": "hush\n", "conf/a": "from-here\n"})
     script = "cd /run/secrets; cat token password /etc/inline /conf/a; ls -l owned; echo x >> /data/x; cat /data/x"
