@@ -243,7 +243,8 @@ def test_what_a_buildfile_py_looks_for_appears(project: Project) -> None:
 def test_modes_as_git_has_them(project: Project) -> None:
     need("git")
     subprocess.run(["git", "init", "-q", project.world.project], check=True)
-    subprocess.run(["git", "-C", project.world.project, "add", "src"], check=True)
+    git = ["git", "-c", "safe.directory=*", "-C", project.world.project]
+    subprocess.run([*git, "add", "src"], check=True)
     project.world.write({"Dockerfile": "FROM busybox\nCOPY src /src\nRUN echo mode $(stat -c %a /src/a)\n"})
     (project.world.project / "src/a").chmod(0o600)
     watching = project.watch(".", "--normalize")
