@@ -12,7 +12,7 @@ racy entries never holds (git's index knows the same trap,
 `Documentation/technical/racy-git`).
 
 This module is read by the first tier of the command line, before anything
-else is imported: besides the checksum it imports `marshal`, `posix` and `_struct` and nothing more.
+else is imported: it imports `marshal`, `posix` and `_struct`, to read a scan its checksum, and nothing more.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from __future__ import annotations
 import marshal
 import posix
 from _struct import error, pack  # type: ignore[attr-defined]
-
-from buildkit_py.store.checksum import checked, unchecked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,11 +73,15 @@ class Scan:
 
     def dump(self) -> bytes:
         """The scan as bytes for `load`."""
+        from buildkit_py.store.checksum import checked
+
         return checked(marshal.dumps((FORMAT, self.root, self.racy, self.listings, self.probes), 4))
 
     @classmethod
     def load(cls, data: bytes) -> Scan | None:
         """The scan that was dumped, None for anything else, such as a damaged one."""
+        from buildkit_py.store.checksum import unchecked
+
         try:
             version, root, was_racy, listings, probes = marshal.loads(unchecked(data) or b"")
         except (ValueError, EOFError, TypeError):

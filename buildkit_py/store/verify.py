@@ -185,7 +185,7 @@ def _seen(store: Store) -> Iterator[Problem]:
         for name in sorted(os.listdir(store.path(directory))):
             path = store.path(directory, name)
             main = name.partition(".")[0]
-            if kind == "memo" and (name.endswith(".new") or not (is_hex(main, 32) or main.startswith("run-"))):
+            if name.endswith(".new") or not (is_hex(main, 32) or main.startswith(("run-", "web-"))):
                 continue  # being written, or a mark, or what its reader makes anew where it is damaged
             read = unsealed_bytes if kind == "note" or name.endswith(".notes") else unchecked
             try:
