@@ -313,7 +313,7 @@ class Build:
             return False
         self.lost.add(problem.layer)
         if self.caches is not None:
-            self.caches.forget(layers)
+            self.caches.forget(layers, problem.layer)
         for packer in (self.packer, self.cache_packer):
             if packer is not None:
                 packer.forget()

@@ -49,6 +49,7 @@ class PortableCaches:
         self._mounts: PortableMounts | None = None
         self._uploads: dict[CacheSpec, Uploads] = {}
         self._milliseconds: dict[str, int] = {}
+        self._damaged: set[str] = set()  # blobs, by digest, that a cache has in name only
 
     def imports(self) -> Imports | None:
         """What the build may use of other machines' results; None without `--cache-from`."""
@@ -85,11 +86,18 @@ class PortableCaches:
             about = f"{spec.shown} ({len(used)} mounts, {sent} bytes sent)"
             self._emit(Exported("cache mounts", about, "", self._session.clock() - began))
 
-    def forget(self, layers: Iterable[LayerMeta]) -> None:
-        """These could not be had from where a cache said that they are."""
+    def forget(self, layers: Iterable[LayerMeta], asked_for: str) -> None:
+        """These could not be had from where a cache said that they are.
+
+        Of the one that was asked for, by id or the hex of its diff_id, the blob is written anew.
+        """
         if self._imports is not None:
+            from buildkit_py.registry import origin as origins
+
             for layer in layers:
                 self._imports.forget(layer)
+                if asked_for in (layer.id, layer.diff_id.removeprefix("sha256:")):
+                    self._damaged.update([origins.read(text).digest for text in layer.origin])
 
     # -- writing
 
@@ -252,7 +260,7 @@ class PortableCaches:
         from buildkit_py.portable.artifact import ARTIFACT_TYPE
         from buildkit_py.portable.directory import Directory
 
-        return Directory(spec.place, spec.name + suffix, kind or ARTIFACT_TYPE)
+        return Directory(spec.place, spec.name + suffix, kind or ARTIFACT_TYPE, self._damaged)
 
     def _server(self, spec: CacheSpec, kind: str = "", suffix: str = "") -> Server:
         from buildkit_py.portable.artifact import ARTIFACT_TYPE
@@ -261,7 +269,7 @@ class PortableCaches:
         if spec.kind in ("http", "s3"):
             from buildkit_py.portable.web import Web
 
-            return Web(self._session.transport, spec.place, spec.name + suffix, kind)
+            return Web(self._session.transport, spec.place, spec.name + suffix, kind, self._damaged)
         if spec.kind == "gha":
             from buildkit_py.portable.actions import ActionsEntries
 

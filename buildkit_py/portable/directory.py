@@ -27,6 +27,7 @@ from buildkit_py.registry.origin import Origin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
     from typing import Any
 
     from buildkit_py.http.transport import Reader
@@ -44,10 +45,11 @@ _TEMPORARY = ".pybuild-"
 class Directory:
     """Implements `Place`. `path` is absolute; `tag` tells several caches in one directory apart.
 
-    `kind` is the artifact type of what is kept.
+    `kind` is the artifact type of what is kept. `damaged` are digests of blobs that turned out to be others.
     """
 
-    def __init__(self, path: str, tag: str, kind: str = ARTIFACT_TYPE) -> None:
+    def __init__(self, path: str, tag: str, kind: str = ARTIFACT_TYPE, damaged: AbstractSet[str] = frozenset()) -> None:
+        self._damaged = damaged
         self._kind = kind
         self.name = path
         self._path = path
@@ -68,7 +70,7 @@ class Directory:
 
     def lacks(self, blob: LayerBlob) -> bool:
         """See `Place`."""
-        return self._size(blob.digest) != blob.size
+        return blob.digest in self._damaged or self._size(blob.digest) != blob.size
 
     def write(self, signed: Signed, blobs: Sequence[LayerBlob], source: Source) -> int:
         """See `Place`."""

@@ -29,6 +29,7 @@ from buildkit_py.registry.origin import Origin
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from buildkit_py.http.bucket import Method
     from buildkit_py.http.transport import Body, Response
@@ -44,16 +45,25 @@ _NO_BUCKET = " (NoSuchBucket"
 class Web:
     """Implements `Server`. `url` has no `/` at its end, or is that of a bucket (`bucket.base`).
 
-    `tag` tells several caches below it apart.
+    `tag` tells several caches below it apart. `damaged` are digests of blobs that turned out to be others.
     """
 
-    def __init__(self, transport: Callable[[], Transport], url: str, tag: str, kind: str = ARTIFACT_TYPE) -> None:
+    def __init__(
+        self,
+        transport: Callable[[], Transport],
+        url: str,
+        tag: str,
+        kind: str = ARTIFACT_TYPE,
+        damaged: AbstractSet[str] = frozenset(),
+    ) -> None:
         self.name = shown_url(url)
         self._transport = transport
         self._url = url
         self._tag = tag
         self._kind = kind
         self._there: set[str] = set()  # blobs, by digest
+        self._damaged = damaged
+        self._sent: set[str] = set()
 
     def read(self) -> Signed | None:
         """See `Place`."""
@@ -85,12 +95,15 @@ class Web:
 
     def has(self, blob: LayerBlob) -> bool:
         """See `Server`."""
+        if blob.digest in self._damaged:
+            return blob.digest in self._sent
         return self._has(blob.digest, blob.size)
 
     def send(self, blob: LayerBlob, source: Source) -> None:
         """See `Server`."""
         self._put(self._place(blob.digest), BlobBody(blob, source))
         self._there.add(blob.digest)
+        self._sent.add(blob.digest)
 
     def _place(self, digest: str) -> str:
         return bucket.below(self._url, f"blobs/sha256/{digest.removeprefix('sha256:')}")

@@ -229,6 +229,23 @@ def test_layers_that_come_wrong_are_made_here(
     assert "nothing is damaged" in verified.stdout
 
 
+def test_a_blob_that_was_made_again_is_whole_for_the_next_machine(machines: Machines) -> None:
+    machines.world.write({"Dockerfile": "FROM busybox\nRUN yes | head -c 3000000 > /made\n"})
+    machines.build("one", machines.to, SOURCE_DATE_EPOCH="0")
+    files = machines.bucket.files
+    before = dict(files)
+    for name, data in before.items():
+        if is_layer(data):
+            files[name] = data[:-1] + bytes([data[-1] ^ 1])
+    assert files != before
+    done = machines.build("two", machines.source, machines.to, "-o", "out", SOURCE_DATE_EPOCH="0")
+    assert "are made again" in done.stderr
+    assert files.keys() >= before.keys()
+    done = machines.build("three", machines.source, "-o", "out", SOURCE_DATE_EPOCH="0")
+    assert machines.ran(done) == 0
+    assert "warning" not in done.stderr
+
+
 @pytest.mark.slow
 def test_layers_that_come_slowly_are_made_here(machines: Machines) -> None:
     """A thousand bytes in a second, which would take five minutes."""

@@ -303,6 +303,23 @@ def test_a_layer_that_cannot_be_had_is_made_again(machines: Machines, damage: ob
     assert machines.world.run("cache", "verify", PYBUILD_HOME=str(machines.world.top / "two")).returncode == 0
 
 
+@pytest.mark.parametrize("damage", [truncated, exchanged, gone])
+def test_a_blob_that_was_made_again_is_whole_for_the_next_machine(machines: Machines, damage: object) -> None:
+    assert callable(damage)
+    machines.world.write({"Dockerfile": "FROM busybox\nCOPY src /src\nRUN tr a b < /src/large > /made\n"})
+    machines.build("one", machines.to, SOURCE_DATE_EPOCH="0")
+    layers = [machines.blob(layer["digest"]) for layer in layers_of(document(machines.document()))]
+    assert layers
+    for path in layers:
+        damage(path)
+    done = machines.build("two", machines.source, machines.to, "-o", "out", SOURCE_DATE_EPOCH="0")
+    assert "are made again" in done.stderr
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in layers] == [path.name for path in layers]
+    done = machines.build("three", machines.source, machines.to, "-o", "out", SOURCE_DATE_EPOCH="0")
+    assert machines.world.ran(done) == []
+    assert "warning" not in done.stderr
+
+
 def test_what_failed_does_not_run_again_where_a_layer_of_another_step_was_lost(machines: Machines) -> None:
     tools = "FROM busybox AS tools\nRUN echo tools > /tools; head -c 3000 /dev/urandom > /more\n"
     machines.world.write({"Dockerfile": tools})
