@@ -8,14 +8,14 @@ the same layer: directories that had to be made have a fixed time.
 from __future__ import annotations
 
 from buildkit_py.digest import key_of
-from buildkit_py.errors import BuildfileError
+from buildkit_py.errors import BuildfileError, ContextError
 from buildkit_py.executor import chmod
 from buildkit_py.executor.chown import find_owner
 from buildkit_py.executor.copy_place import Draft
 from buildkit_py.executor.copy_select import Taken, clean, select
 from buildkit_py.graph.op import CopyPath
 from buildkit_py.image.content import content_digest
-from buildkit_py.image.entry import DIR, FILE, HARDLINK, SYMLINK, Entry
+from buildkit_py.image.entry import CHAR, DIR, FILE, HARDLINK, SYMLINK, Entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +89,10 @@ def source_digest(
         for taken in select(op, item, tree):
             whole = taken.root.kind == DIR
             entries = taken.entries if whole else (taken.root._replace(path=""),)
+            for entry in entries:
+                if entry[1] == CHAR and not entry[8]:
+                    path = "/".join([part for part in (taken.path, entry.path) if part])
+                    raise ContextError(f"`{path}` is the character device 0:0, which overlays take for a whiteout")
             keep: list[bytes] | None = [] if listing is not None else None
             digest = content_digest(_as_seen(op, entries), keep, digest_of)
             parts.append((number, "contents" if whole else taken.name, digest))

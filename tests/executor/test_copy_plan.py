@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import BuildfileError, ContextError
+from buildkit_py.executor.context_tree import ContextTree
 from buildkit_py.executor.copy_plan import CREATED, plan, source_digest
 from buildkit_py.executor.union_tree import UnionTree
 from buildkit_py.graph.op import Copy, CopyPath, Inline
@@ -250,6 +251,17 @@ def test_a_missing_source_says_why(source: _Tree, base: Union) -> None:
     with pytest.raises(ContextError) as caught:
         plan(copy("d/missing", dest="/n"), [source], base)
     assert caught.value.hint == "nothing at d/missing"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+@pytest.mark.parametrize("source", ["d", "d/old"])
+def test_what_overlays_take_for_a_whiteout_is_refused_in_a_context(tmp_path: Path, source: str) -> None:
+    populate(tmp_path, {"d/kept": b"", "e": b""})
+    os.mknod(tmp_path / "d/old", 0o20600, 0)
+    tree = ContextTree(str(tmp_path))
+    with pytest.raises(ContextError, match="`d/old` is the character device 0:0"):
+        source_digest(copy(source, dest="/n"), 0, tree)
+    assert source_digest(copy("d/kept", "e", dest="/n/"), 0, tree)
 
 
 def test_files_and_directories_do_not_take_each_others_place(tmp_path: Path, base: Union) -> None:
