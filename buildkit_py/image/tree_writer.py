@@ -419,7 +419,7 @@ class TreeWriter:
         if not self._ignore_owners:
             raise SandboxError(
                 f"{entry.path} belongs to {entry.uid}:{entry.gid}, which this process cannot give it",
-                hint="run as root, or with a range of ids in /etc/subuid and /etc/subgid",
+                hint="run as root, or with a range of so many ids in /etc/subuid and /etc/subgid",
             ) from problem
         self.owners_lost += 1
 

@@ -11,6 +11,9 @@ NO_NETWORK = "an isolated network could not be made"
 """The stage of the `SetupFailure` for a sandbox that gets no network."""
 NO_NAMESPACES = "make the sandbox's namespaces"
 """The stage where the kernel gives a sandbox no process or namespace."""
+BECOME = "become the user"
+GIVE = "give the file to"
+"""Stages that fail for ids which are not mapped; the latter is followed by them."""
 
 
 class SetupFailure(Exception):

@@ -20,7 +20,7 @@ import sys
 
 from buildkit_py.sandbox import capabilities, passwd, syscalls
 from buildkit_py.sandbox.begin import NAMESPACES, clone
-from buildkit_py.sandbox.failure import NO_NETWORK, SetupFailure, stage
+from buildkit_py.sandbox.failure import BECOME, NO_NETWORK, SetupFailure, stage
 from buildkit_py.sandbox.ground import Ground
 from buildkit_py.sandbox.host import SETUP_FAILED, Host, follow_parent
 from buildkit_py.sandbox.mounts import RDONLY, Sources, encode
@@ -350,7 +350,7 @@ def give_up_rights(spec: SandboxSpec, user: passwd.User, program: bytes, setgrou
     if program:
         with stage("load the system call filter"):
             syscalls.load_seccomp(program)
-    with stage("become the user", spec.user or "root"):
+    with stage(BECOME, spec.user or "root"):
         if setgroups_allowed:
             os.setgroups(user.groups)
         os.setresgid(user.gid, user.gid, user.gid)

@@ -16,7 +16,7 @@ import sys
 import time
 
 from buildkit_py.errors import SandboxError
-from buildkit_py.sandbox.failure import NO_NAMESPACES, NO_NETWORK
+from buildkit_py.sandbox.failure import BECOME, GIVE, NO_NAMESPACES, NO_NETWORK
 from buildkit_py.sandbox.request import AT, CONNECT, ISOLATED, JOIN, PREPARE, REST, UNUSUAL, USUAL, in_memory, send
 from buildkit_py.sandbox.spec import Exit
 from buildkit_py.sandbox.unsignalled import Unsignalled
@@ -418,14 +418,25 @@ def launch_error(stage: str, errno: int, subject: str) -> SandboxError:
     message = f"cannot {stage}: {os.strerror(errno).lower()}" if errno else stage
     at = subject if subject.startswith("/") else None
     notes = (f"the kernel says: {subject}",) if subject and errno and at is None else ()
-    if stage == _BECOME and errno:
-        message, notes = f"cannot {stage} {subject}: {os.strerror(errno).lower()}", ()
-    if subject and not errno and at is None:
+    hint = _HINTS.get((stage, errno), "")
+    if stage == BECOME:
+        message, notes = f"cannot {stage} `{subject}`: {os.strerror(errno).lower()}", ()
+    elif subject and not errno and at is None:
         message += f" ({subject})"
-    return SandboxError(message, at=at, notes=notes, hint=_HINTS.get((stage, errno), ""))
+    if errno == 22 and stage.startswith((BECOME, GIVE)):
+        hint = _ids_hint()
+    return SandboxError(message, at=at, notes=notes, hint=hint)
 
 
-_BECOME = "become the user"
+def _ids_hint() -> str:
+    from buildkit_py.sandbox.userns import mapped_ids
+
+    last = mapped_ids() - 1
+    if not last:
+        return f"only one user id is mapped here; give this user a range in /etc/subuid and /etc/subgid; {_INFO}"
+    return f"the ids 0 to {last} are mapped here; give this user a larger range in /etc/subuid and /etc/subgid"
+
+
 _INFO = "`pybuild info` says what this machine allows"
 _HINTS = {
     (NO_NETWORK, 0): "--network=host shares this machine's own; `pybuild info` says what an isolated one needs",
@@ -440,5 +451,4 @@ _HINTS = {
     ("mount the layers", 1): f"the kernel forbids overlay mounts here; {_INFO}",
     ("mount the layers", 19): "load the overlay file system: modprobe overlay",
     (START, 11): "this user, or the container, has as many processes as it may: `ulimit -u`, `--pids-limit`",
-    (_BECOME, 22): f"its number is not mapped here; give this user a range in /etc/subuid that has it; {_INFO}",
 }

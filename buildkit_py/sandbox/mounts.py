@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.sandbox import syscalls
-from buildkit_py.sandbox.failure import SetupFailure, stage
+from buildkit_py.sandbox.failure import GIVE, SetupFailure, stage
 from buildkit_py.sandbox.overlay import Overlays, open_directory, unique
 from buildkit_py.sandbox.paths import MountPoints, open_inside
 
@@ -112,7 +112,8 @@ class Sources:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fchown(fd, uid, gid)
+            with stage(f"{GIVE} {uid}:{gid}", target):
+                os.fchown(fd, uid, gid)
             os.fchmod(fd, mode)
             os.close(fd)
             tree = syscalls.open_tree(self._scaffold, name, syscalls.OPEN_TREE_CLONE)

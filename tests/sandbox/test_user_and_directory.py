@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from buildkit_py.sandbox.spec import SandboxMount
 from tests.sandbox.conftest import Box
 
 
@@ -24,8 +25,8 @@ from tests.sandbox.conftest import Box
 def test_users(box: Box, user: str, ids: str, home: str) -> None:
     if box.single_id and not ids.startswith("0"):
         result = box.sh("true", user=user)
-        assert result.error == f"cannot become the user {user}: invalid argument"
-        assert result.hint.startswith("its number is not mapped here; give this user a range in /etc/subuid")
+        assert result.error == f"cannot become the user `{user}`: invalid argument"
+        assert "/etc/subuid" in result.hint
         return
     script = "echo $(id -u) $(id -g) $(grep Groups: /proc/self/status | cut -f2); echo $HOME"
     numbers, place = box.lines(script, user=user)
@@ -35,6 +36,20 @@ def test_users(box: Box, user: str, ids: str, home: str) -> None:
     assert got[:2] == wanted[:2]
     if not box.single_id:
         assert sorted(got[2:]) == sorted(wanted[2:])
+
+
+def test_ids_that_are_not_mapped_are_told_with_those_that_are(box: Box) -> None:
+    if not box.userns:
+        return  # root has them all
+    unmapped = 1 if box.single_id else 2_000_000_000
+    hint = "only one user id is mapped here" if box.single_id else "the ids 0 to "
+    result = box.sh("true", user=str(unmapped))
+    assert result.error == f"cannot become the user `{unmapped}`: invalid argument"
+    assert result.hint.startswith(hint)
+    secret = SandboxMount("file", "/run/secrets/s", data=b"s", uid=unmapped, gid=6, mode=0o400)
+    result = box.sh("true", mounts=(secret,))
+    assert result.error == f"cannot give the file to {unmapped}:6: invalid argument"
+    assert result.hint.startswith(hint)
 
 
 def test_the_host_database_is_not_asked(box: Box) -> None:

@@ -217,9 +217,6 @@ class Files:
         for one in wanted.data:
             paths, place, env_files = self._include(one)
             inner = dict(env)
-            for file in env_files:
-                if not os.path.isfile(file):
-                    raise ContextError(f"there is no file `{self.name(file)}`", at=one.at)
             for file in env_files or [os.path.join(place, ".env")]:
                 if env_files and not os.path.isfile(file):
                     self.read.append(file)

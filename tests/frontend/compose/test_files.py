@@ -123,29 +123,6 @@ def test_merging_dependencies(tmp_path: Path) -> None:
     ]
 
 
-def test_keys_of_one_s_own_where_files_are_named(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        compose_yaml="include: [{path: inc.yaml, x-a: 1}]\n"
-        "services: {web: {extends: {service: base, x-a: {b: c}}}, base: {image: x}}",
-        inc_yaml="services: {db: {image: y}}",
-    )
-    assert [one.name for one in load(str(tmp_path), {}).services] == ["web", "base", "db"]
-
-
-def test_a_file_with_variables_that_is_included_is_there(tmp_path: Path) -> None:
-    write(
-        tmp_path,
-        compose_yaml="include:\n- {path: inc.yaml, env_file: typo.env}\n",
-        inc_yaml="services: {web: {image: 'x:${TAG}'}}",
-    )
-    with pytest.raises(ContextError, match=r"there is no file `typo\.env`") as found:
-        load(str(tmp_path), {})
-    assert str(found.value.at).startswith("compose.yaml:2:")
-    write(tmp_path, **{"typo.env": "TAG=1"})
-    assert web(load(str(tmp_path), {})).image == "x:1"
-
-
 def test_a_file_is_found_upward_with_its_override(tmp_path: Path) -> None:
     write(
         tmp_path,
