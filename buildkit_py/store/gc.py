@@ -90,6 +90,7 @@ class Prune:
         self.drop = drop
         self.dry_run = dry_run
         self.gone: dict[str, tuple[int, int]] = {}
+        self.refused: OSError | None = None  # the first thing that could not be removed
         self.live_snapshots: set[str] = set()
         self.live_layers: set[str] = set()
         self.live_blobs: set[str] = set()
@@ -112,6 +113,8 @@ class Prune:
                 self._locks()
         except OSError as problem:
             raise store_error(problem, self.store.root, "prune the store") from problem
+        if self.refused is not None:
+            raise store_error(self.refused, self.store.root, "prune all of the store") from self.refused
         return tuple(Share(kind, count, size) for kind, (count, size) in self.gone.items() if count)
 
     def _images(self) -> None:
@@ -252,7 +255,11 @@ class Prune:
             _put_back(moved, path)
             return False
         size = disk_bytes(moved)
-        remove_tree(moved)
+        try:
+            remove_tree(moved)
+        except PermissionError as problem:  # its ids are not mapped here: what is left may go all the same
+            self.refused = self.refused or problem
+            return True
         self._count(kind, 1, size)
         return True
 

@@ -44,9 +44,33 @@ def bind(store: Store, owners: str) -> None:
     except OSError as problem:
         raise store_error(problem, store.root, "read the store") from problem
     if not is_empty:
+        way_out = "empty this one with `pybuild cache prune --all`"
+        if not _covers(owners, found):  # the kernel lets nobody else remove what is in directories of these ids
+            way_out = f"give the ids back, or as root: rm -r {store.root}"
         raise StoreError(
             f"the store was made with other user ids ({found}; now: {owners})",
             at=store.root,
-            hint="set PYBUILD_HOME to another directory, or empty this one with `pybuild cache prune --all`",
+            hint=f"set PYBUILD_HOME to another directory, or {way_out}",
         )
     store.work.write(store.path("owners"), owners.encode("ascii"))
+
+
+def _covers(now: str, before: str) -> bool:
+    """Whether all ids that a mapping of ranges has exist in another one; that is so of what is no mapping of ranges."""
+    if now == "root":
+        return True
+    for kind, text in enumerate(before.split(", ")):
+        parts = now.split(", ")
+        here = _ranges(parts[kind]) if kind < len(parts) else []
+        for first, count in _ranges(text):
+            if not any(low <= first and first + count <= low + more for low, more in here):
+                return False
+    return True
+
+
+def _ranges(text: str) -> list[tuple[int, int]]:
+    """The ids outside of a namespace that are mapped into it: the first of each range, and how many."""
+    numbers = text.split()
+    if not all(number.isdecimal() for number in numbers):
+        return []
+    return [(int(numbers[at + 1]), int(numbers[at + 2])) for at in range(0, len(numbers) - 2, 3)]

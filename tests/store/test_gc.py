@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from buildkit_py.errors import StoreError
 from buildkit_py.store.gc import prune
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
@@ -257,3 +259,31 @@ def test_pruning_beside_builds_never_breaks_one(store: Store) -> None:
     assert failures == []
     assert all(rounds)
     assert verify(store) == ()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+def test_what_cannot_be_removed_keeps_nothing_else(store: Store) -> None:
+    prune(store, True)  # loads what the other user may not be able to read
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        store = Store.open(f"{top}/store")
+        trees = [store.layers.tree(add_layer(store, name).id) for name in ("one", "two", "three")]
+        for base, directories, names in os.walk(store.root):
+            for name in (".", *directories, *names):
+                os.chown(f"{base}/{name}", 1234, 1234)
+        assert trees[0] is not None
+        os.chmod(trees[0], 0o755)
+        os.chown(trees[0], 4321, 4321)
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.setuid(1234)
+                prune(Store.open(store.root), True)
+            except StoreError as problem:
+                code = 0 if "cannot prune all of the store" in problem.message else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert not os.listdir(store.layers.dir)
+        assert not list(store.blobs.all())

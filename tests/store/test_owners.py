@@ -28,3 +28,21 @@ def test_a_note_that_was_torn_is_written_again(store: Store) -> None:
     store.layers.add(LayerMeta("a" * 64, "a" * 64))
     store.bind("root")
     assert Path(store.root, "owners").read_text() == "root"
+
+
+@pytest.mark.parametrize(
+    ("now", "hint"),
+    [
+        ("0 1000 1 1 100000 65536, 0 1000 1 1 100000 65536", "prune --all"),
+        ("0 1000 1 1 200000 65536, 0 1000 1 1 200000 65536", "rm -r"),
+        ("0 1000 1 1 100000 1000, 0 1000 1 1 100000 1000", "rm -r"),
+        ("one id", "rm -r"),
+        ("root", "prune --all"),
+    ],
+)
+def test_the_hint_is_a_way_out(store: Store, now: str, hint: str) -> None:
+    store.bind("0 1000 1 1 100000 10000, 0 1000 1 1 100000 10000")
+    store.layers.add(LayerMeta("a" * 64, "a" * 64))
+    with pytest.raises(StoreError, match="other user ids") as caught:
+        store.bind(now)
+    assert hint in caught.value.hint
