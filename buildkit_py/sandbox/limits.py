@@ -190,6 +190,18 @@ def hierarchies() -> list[Hierarchy]:
     return found
 
 
+def refused(hierarchies: list[Hierarchy]) -> tuple[tuple[str, ...], str]:
+    """The controllers with which this user may make no group, and what helps; nothing is made to find out."""
+    without, hint = [], ""
+    for controller in (_CPU, _MEMORY, _PIDS):
+        having = [hierarchy for hierarchy in hierarchies if controller in hierarchy.controllers]
+        places = [parent for hierarchy in having for parent in hierarchy.parents(controller)]
+        if not any(os.access(parent, os.W_OK | os.X_OK) for parent in places):
+            without.append(controller)
+            hint = hint or _HINTS[having[0].version if having else 0]
+    return tuple(without), hint
+
+
 def _place(top: str, root: str, path: str) -> str:
     """Where a group is in a mount that shows the hierarchy from `root` on; the mount point where it is not in sight."""
     inside = path[len(root) :] if root != "/" and (path + "/").startswith(root + "/") else path

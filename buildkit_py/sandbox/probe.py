@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.record import Record
-from buildkit_py.sandbox import seccomp, syscalls, userns
+from buildkit_py.sandbox import limits, seccomp, syscalls, userns
 
 _OLDEST_KERNEL = (5, 12)  # mount_setattr
 _SINGLE = "single id ({}): files of other owners belong to root"
@@ -117,12 +117,13 @@ def _seccomp() -> Finding:
 
 def _cgroups() -> Finding:
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-        controllers = _read("/sys/fs/cgroup/cgroup.controllers").split()
-        return Finding("cgroups", True, "version 2: " + " ".join(controllers))
-    found = sorted([name for name in ("memory", "pids", "cpu") if os.path.isdir(f"/sys/fs/cgroup/{name}")])
-    if found:
-        return Finding("cgroups", True, "version 1: " + " ".join(found))
-    return Finding("cgroups", False, "not mounted: no limits", "as root: mount -t cgroup2 none /sys/fs/cgroup")
+        detail = "version 2: " + " ".join(_read("/sys/fs/cgroup/cgroup.controllers").split())
+    elif found := sorted([name for name in ("memory", "pids", "cpu") if os.path.isdir(f"/sys/fs/cgroup/{name}")]):
+        detail = "version 1: " + " ".join(found)
+    else:
+        return Finding("cgroups", False, "not mounted: no limits", "as root: mount -t cgroup2 none /sys/fs/cgroup")
+    without, fix = limits.refused(limits.hierarchies())
+    return Finding("cgroups", not without, detail + (f"; no group for {' '.join(without)}" if without else ""), fix)
 
 
 def _network() -> Finding:
