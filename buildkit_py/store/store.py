@@ -235,7 +235,7 @@ def _prepare(root: str) -> bool:
         raise StoreError("the store is not a directory", at=root, hint="set PYBUILD_HOME to a directory")
     if status.st_uid != os.geteuid():
         raise StoreError(
-            f"the store belongs to user {status.st_uid}, and this is user {os.geteuid()}",
+            f"the store belongs to {_outside(status.st_uid)}, and this is {_outside(os.geteuid())}",
             at=root,
             hint="set PYBUILD_HOME to a directory of your own",
         )
@@ -267,6 +267,22 @@ def _prepare(root: str) -> bool:
             )
         os.chmod(root, 0o700)
     return not form or not names >= _DIRS or "boot" not in names
+
+
+def _outside(uid: int) -> str:
+    """A user as those outside of this process's namespace know them; one who is not mapped in it is another.
+
+    The kernel shows each of these as one and the same number (user_namespaces(7)).
+    """
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        ranges = [tuple(map(int, line.split())) for line in file]
+    with open("/proc/sys/kernel/overflowuid", encoding="ascii") as file:
+        overflow = int(file.read())
+    if len(ranges) > 1 or ranges[0][2] < 1 << 31:
+        if uid == overflow:
+            return "another user"
+        uid = next((outside + uid - first for first, outside, count in ranges if first <= uid < first + count), uid)
+    return f"user {uid}"
 
 
 def _read_format(root: str) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from buildkit_py.sandbox import userns
-from tests.sandbox.conftest import Box, start_as
+from tests.sandbox.conftest import USER, WITHOUT_RANGE, Box, start_as
 
 _SHOW = """
 import sys, os
@@ -102,3 +103,28 @@ def test_ranges_by_name_and_number(tmp_path: Path) -> None:
     path.write_text("other:1:2\nme:100000:65536\n1000:300000:10\nme:bad:1\nme:5:0\nbroken\n")
     assert userns.read_ranges(str(path), "me", 1000) == [(100000, 65536), (300000, 10)]
     assert userns.read_ranges(str(tmp_path / "none"), "me", 1000) == []
+
+
+_REFUSED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from buildkit_py.errors import StoreError
+from buildkit_py.sandbox.userns import enter
+from buildkit_py.store.store import Store
+enter()
+try:
+    Store.open(sys.argv[2])
+except StoreError as problem:
+    print(problem.message)
+"""
+
+
+@pytest.mark.parametrize("mode", ["range", "single"])
+def test_a_store_of_another_user_is_refused_with_the_numbers_of_outside(
+    mode: str, place: Path, package_copy: Path
+) -> None:
+    command = start_as(mode, place, ["-c", _REFUSED, str(package_copy), "/etc"])
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    numbers = {"range": pwd.getpwnam(USER).pw_uid, "single": WITHOUT_RANGE}
+    user = numbers[mode] if os.geteuid() == 0 else os.geteuid()
+    assert out == f"the store belongs to another user, and this is user {user}\n"
