@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from buildkit_py.config import store_root
-from buildkit_py.store.store import Store
+from buildkit_py.store.store import Store, is_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,12 @@ def evict(limit: int = 0, *, store: str = "") -> Evicted:
 
     opened = owned(store)
     return shrink(opened, limit_for(opened.root, limit or load(os.environ).cache_max))
+
+
+def evict_beside(limit: int, store: str) -> None:
+    """`evict` in the background, where the store may have been removed meanwhile: then nothing is made anew."""
+    if is_whole(store):
+        evict(limit, store=store)
 
 
 def verify(*, repair: bool = True, trees: bool = True, store: str = "") -> tuple[Problem, ...]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _EVERY = 600.0
 _SHARE = 20
-_PROGRAM = "import os; os.nice(19); from buildkit_py.api.cache import evict; evict(int(sys.argv[2]), store=sys.argv[1])"
+_PROGRAM = "import os; os.nice(19); from buildkit_py.api.cache import evict_beside; "
+_PROGRAM += "evict_beside(int(sys.argv[2]), sys.argv[1])"
 
 
 class KeepSmall:
@@ -45,7 +46,8 @@ class KeepSmall:
 
     def _is_time(self) -> bool:
         try:
-            age = time.time() - os.stat(self._mark).st_mtime
+            measured = os.stat(self._mark).st_mtime  # before the clock: another thread may write it just now
+            age = time.time() - measured
         except OSError:
             self._note_time()  # a store that was just made holds nothing
             age = 0.0

@@ -285,6 +285,14 @@ def _outside(uid: int) -> str:
     return f"user {uid}"
 
 
+def is_whole(root: str) -> bool:
+    """Whether nothing of the store in a directory has still to be made: neither new nor being removed."""
+    try:
+        return set(os.listdir(root)) >= _DIRS | {"format", "boot"}
+    except OSError:
+        return False
+
+
 def _read_format(root: str) -> bytes:
     try:
         return read_regular(root + "/format", 64) or b""  # empty: torn when the machine went down

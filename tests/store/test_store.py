@@ -106,6 +106,17 @@ def test_the_store_of_another_user_is_refused(store: Store) -> None:
         Store.open(store.root)
 
 
+def test_a_store_that_is_gone_is_not_made_anew_in_the_background(store: Store) -> None:
+    from buildkit_py.api.cache import evict_beside
+
+    os.unlink(store.path("format"))
+    evict_beside(1, store.root)
+    assert not os.path.exists(store.path("format"))
+    shutil.rmtree(store.root)
+    evict_beside(1, store.root)
+    assert not os.path.exists(store.root)
+
+
 def _open(root: str) -> None:
     store = Store.open(root)
     store.blobs.put(b"%d" % os.getpid())
