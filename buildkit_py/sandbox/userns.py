@@ -243,7 +243,7 @@ def _free_start(path: str) -> int:
 
 
 def find_program(name: str) -> str:
-    """The path of a program of this machine, in the usual places whatever PATH says; "" if it is not there."""
+    """The path of a program of this machine: by PATH, and then in the usual places; "" if it is nowhere."""
     for directory in (*os.environ.get("PATH", "").split(":"), "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
         path = f"{directory}/{name}"
         if directory.startswith("/") and os.access(path, os.X_OK):

@@ -75,7 +75,7 @@ class Records:
         return shard_path(self.dir, key)
 
     def get(self, key: str, *, parts: bool = True) -> StepRecord | None:
-        """The record filed under a key; None if there is none. A damaged one is removed and counts as absent.
+        """The record filed under a key; None if there is none. A damaged one is quarantined and counts as absent.
 
         Without `parts` they are left empty, and a long record costs no more than a short one.
         """
