@@ -10,10 +10,11 @@ import os
 from buildkit_py.errors import SandboxError
 from buildkit_py.events import Notice
 from buildkit_py.executor.cache_mounts import Begun, CacheMounts
-from buildkit_py.executor.run_step import Mounts, hosts_file, sandbox_spec
+from buildkit_py.executor.run_step import Mounts, sandbox_spec
 from buildkit_py.graph.op import Run
 from buildkit_py.record import Record
 from buildkit_py.sandbox.network.choice import Choice
+from buildkit_py.sandbox.resolv import hosts_file
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxSpec
 from buildkit_py.store.work import make_root
 
@@ -98,13 +99,16 @@ class Places:
         network = self.network(op)
         resolv_conf = self.networks.resolv_conf(network)
         root = RootFilesystem(trees.directories, host=trees.host)
-        # The last that may fail: what it takes, only the place gives back.
         mounts = Mounts(
             step, op, seen, self._given.secret, caches, lambda: self._agents(step), self._settings.ca_bundle
         )
-        spec = sandbox_spec(op, root, tuple(mounts.specs), tuple(mounts.env), network, resolv_conf)
-        services = [self._container(service, asked.snapshots, network, step_id) for service in op.services]
-        return RunPlace(asked, trees.roots, spec, mounts, tuple(services))
+        try:
+            spec = sandbox_spec(op, root, tuple(mounts.specs), tuple(mounts.env), network, resolv_conf)
+            services = [self._container(service, asked.snapshots, network, step_id) for service in op.services]
+            return RunPlace(asked, trees.roots, spec, mounts, tuple(services))
+        except BaseException:
+            mounts.release()  # what it took, else only the place gives back
+            raise
 
     def _agents(self, step: Step) -> AgentMounts:
         from buildkit_py.executor.ssh_forward import AgentMounts

@@ -1,4 +1,4 @@
-"""A Run, performed: the base mounted below an empty directory, the command in a sandbox, what it wrote as a layer."""
+"""A Run, performed: its mounts and variables, its sandbox, and the command in it until that has ended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from buildkit_py.errors import BuildfileError, PybuildError, SandboxError, StepF
 from buildkit_py.executor.deadline import Deadline, duration
 from buildkit_py.executor.output import Pump
 from buildkit_py.graph.op import NO_POLICY
+from buildkit_py.sandbox.resolv import hosts_file
 from buildkit_py.sandbox.spec import RootFilesystem, SandboxMount, SandboxSpec
 from buildkit_py.threads import Thread
 
@@ -80,13 +81,6 @@ def trusted(bundle: bytes, env: tuple[tuple[str, str], ...]) -> tuple[SandboxMou
     own = {name for name, _ in env}
     variables = tuple((name, CA_BUNDLE) for name in CA_VARIABLES if name not in own)
     return SandboxMount("file", CA_BUNDLE, data=bundle, mode=0o644), variables
-
-
-def hosts_file(hostname: str, extra: tuple[tuple[str, str], ...]) -> bytes:
-    """The bytes of /etc/hosts: nothing of this machine's own file, which would differ elsewhere."""
-    lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
-    lines += [f"{address}\t{name}" for name, address in extra]
-    return ("\n".join(lines) + "\n").encode()
 
 
 class Mounts:

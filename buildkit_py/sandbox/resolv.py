@@ -44,6 +44,8 @@ def name_servers(path: str = "/etc/resolv.conf") -> list[str]:
 def hosts_file(hostname: str = "buildkitsandbox", extra: tuple[tuple[str, str], ...] = ()) -> bytes:
     """The hosts file of a step: localhost, its own name, and `extra` pairs of name and address (`--add-host`).
 
+    Nothing of this machine's own file, which would differ elsewhere.
+
     Raises `UsageError` for a name or address that would break the line.
     """
     lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
