@@ -15,6 +15,7 @@ import json
 from buildkit_py.errors import ContextError
 from buildkit_py.image import rpm_database
 from buildkit_py.image.entry import DIR, FILE
+from buildkit_py.image.rpm_header import LONGEST_PATH
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -33,6 +34,8 @@ _PYTHON = ("/site-packages", "/dist-packages")
 _NODE = "node_modules"
 _LARGEST = 64 << 20
 _LARGEST_JSON = 1 << 20
+# So many characters may the paths of all packages have: records name a directory once for many files.
+_MOST_PATHS = 1 << 28
 
 
 class Package(Record):
@@ -75,6 +78,7 @@ class _Reader:
         self._files = files
         self.found: list[Package] = []
         self.unread: list[str] = []
+        self._left = _MOST_PATHS
 
     def look_at(self, entry: Entry) -> None:
         """Read what an entry records of packages, if it is one that does."""
@@ -102,6 +106,15 @@ class _Reader:
         except ContextError as problem:
             self.unread.append(f"{path}: {problem.message}")
             return ""
+
+    def _has_room(self, path: str, size: int) -> bool:
+        """Whether a path of so many characters that a record names can be one, and may be kept."""
+        if size > LONGEST_PATH or self._left < 0:
+            return False
+        self._left -= size
+        if self._left < 0:
+            self.unread.append(f"{path}: the packages have more files than a system can have")
+        return self._left >= 0
 
     def _dpkg(self, path: str) -> None:
         for fields in _stanzas(self._text(path)):
@@ -132,7 +145,7 @@ class _Reader:
                     version = value
                 elif key == "F":
                     directory = value
-                elif key == "R" and self._files:
+                elif key == "R" and self._files and self._has_room(path, len(directory) + 1 + len(value)):
                     files.append(f"{directory}/{value}" if directory else value)
             if name:
                 self.found.append(Package("apk", name, version, tuple(files)))
@@ -142,13 +155,14 @@ class _Reader:
             self.unread.append(f"{path}: the packages of rpm are {rpm_database.UNREAD[name]}, which is not read")
         elif name == rpm_database.SQLITE:
             try:
-                found = rpm_database.packages(self._union, path, files=self._files)
+                found = rpm_database.packages(self._union, path, self._left if self._files else 0)
             except ValueError as problem:
                 self.unread.append(f"{path}: it is damaged or no database of rpm: {problem}")
             except ContextError as problem:
                 self.unread.append(f"{path}: {problem.message}")
             else:
                 self.found += [Package("rpm", *package) for package in found]
+                self._left -= sum([len(file) for _, _, files in found for file in files])
 
     def _python(self, parent: str, directory: str) -> None:
         name, _, version = directory.removesuffix(_DIST_INFO).rpartition("-")
@@ -166,7 +180,9 @@ class _Reader:
         except csv.Error:
             return ()
         # What lies elsewhere, as scripts do, has a path that begins with `..`.
-        return tuple(normpath(row if row.startswith("/") else f"{parent}/{row}").lstrip("/") for row in rows)
+        where = f"{parent}/{directory}/RECORD"
+        paths = (row if row.startswith("/") else f"{parent}/{row}" for row in rows)
+        return tuple(normpath(path).lstrip("/") for path in paths if self._has_room(where, len(path)))
 
     def _node(self, path: str) -> None:
         try:

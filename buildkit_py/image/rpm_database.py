@@ -95,12 +95,18 @@ def _is_plain(sql: str) -> bool:
     return words[:2] == ["CREATE", "TABLE"] and not {"AS", "GENERATED"} & set(words)
 
 
-def packages(union: Union, path: str, *, files: bool) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Name, version and, if wanted, files of each package of a database. Raises as `headers`."""
+def packages(union: Union, path: str, most: int) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Name, version and files of each package of a database; 0 for `most` characters of paths: no files.
+
+    Raises as `headers`, and where there are more.
+    """
     found = []
+    files, left = bool(most), most
     for header in headers(union, path):
         name = header.text(NAME)
         if not name:
             raise ValueError("a package in it has no name")
-        found.append((name, header.evr, tuple(header.files()) if files else ()))
+        paths = header.files(left) if files else []
+        left -= sum(map(len, paths))
+        found.append((name, header.evr, tuple(paths)))
     return found

@@ -19,6 +19,7 @@ _CHAR, _INT32, _STRING, _STRING_ARRAY = 1, 4, 6, 8
 _INTRO, _ENTRY = 8, 16
 _MOST_TAGS = 0xFFFF
 _MOST_DATA = 0x0FFFFFFF
+LONGEST_PATH = 4095  # PATH_MAX (limits.h), without the NUL at its end
 # rpm's RPMFILE_STATE_NORMAL and RPMFILE_STATE_REPLACED: the others say that the file was not installed.
 _INSTALLED = (0, 1)
 
@@ -68,19 +69,27 @@ class RpmHeader:
         epoch = self.numbers(EPOCH)
         return (f"{epoch[0]}:" if epoch else "") + f"{self.text(VERSION)}-{self.text(RELEASE)}"
 
-    def files(self) -> list[str]:
-        """The paths that the package installed, without the leading slash."""
+    def files(self, most: int) -> list[str]:
+        """The paths that the package installed, without the leading slash and without those that none can be.
+
+        Raises `ValueError` where they have more than `most` characters together.
+        """
         names, directories = self.texts(BASE_NAMES), self.texts(DIR_NAMES)
         places, states = self.numbers(DIR_INDEXES), self.bytes(FILE_STATES)
         if len(places) != len(names) or (states and len(states) != len(names)):
             raise ValueError("the lists of files in the header are not of one length")
         if places and max(places) >= len(directories):
             raise ValueError("a file of the header is in a directory that is not listed")
-        return [
-            (directories[place] + name).lstrip("/")
-            for number, (name, place) in enumerate(zip(names, places, strict=True))
-            if not states or states[number] in _INSTALLED
-        ]
+        found: list[str] = []
+        for number, (name, place) in enumerate(zip(names, places, strict=True)):
+            size = len(directories[place]) + len(name)
+            # A header says a directory once, and may say a long one.
+            if size <= LONGEST_PATH and (not states or states[number] in _INSTALLED):
+                most -= size
+                if most < 0:
+                    raise ValueError("its packages have more files than a system can have")
+                found.append((directories[place] + name).lstrip("/"))
+        return found
 
     def _found(self, tag: int, kind: int) -> tuple[int, int]:
         """Where the values of a tag begin, and how many there are."""

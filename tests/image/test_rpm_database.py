@@ -28,7 +28,7 @@ def place(tmp_path: Path) -> Path:
 
 
 def read(place: Path, *, files: bool = False) -> list[tuple[str, str, tuple[str, ...]]]:
-    return packages(Union([str(place.parents[3])]), PATH, files=files)
+    return packages(Union([str(place.parents[3])]), PATH, (1 << 20) if files else 0)
 
 
 def test_what_rpm_wrote(place: Path, tmp_path: Path) -> None:

@@ -29,10 +29,27 @@ def test_a_package() -> None:
     assert found.text(NAME) == "hello"
     assert found.evr == "2:1.2-3"
     # The third one was not installed: documentation that was left out.
-    assert found.files() == ["opt/hello/run", "opt/hello/data/more"]
+    assert found.files(1 << 20) == ["opt/hello/run", "opt/hello/data/more"]
     assert RpmHeader(header(VALUES[:3])).evr == "1.2-3"
     assert RpmHeader(header([])).text(NAME) == ""
-    assert RpmHeader(header(VALUES[:4])).files() == []
+    assert RpmHeader(header(VALUES[:4])).files(1 << 20) == []
+
+
+def test_a_directory_is_said_once_for_many_files() -> None:
+    many = 5000
+
+    def found(directory: bytes) -> RpmHeader:
+        values = [
+            (1116, INT32, many, bytes(4 * many)),
+            (1117, STRINGS, many, b"a\0" * many),
+            (1118, STRINGS, 1, directory + b"\0"),
+        ]
+        return RpmHeader(header(values))
+
+    assert found(b"/" + b"d" * 1_000_000 + b"/").files(1 << 20) == []
+    assert len(found(b"/opt/").files(1 << 20)) == many
+    with pytest.raises(ValueError, match="more files than a system can have"):
+        found(b"/" + b"d" * 4000 + b"/").files(1 << 20)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +89,7 @@ def changed(tag: int, field: int, value: int) -> bytes:
 def test_what_lies(data: bytes, message: str) -> None:
     found = RpmHeader(data)
     with pytest.raises(ValueError, match=message):
-        (found.text(NAME), found.evr, found.files())
+        (found.text(NAME), found.evr, found.files(1 << 20))
 
 
 @settings(deadline=None)
@@ -83,6 +100,6 @@ def test_any_damage_is_a_value_error_or_none(data: st.DataObject) -> None:
         damaged[data.draw(st.integers(0, len(WHOLE) - 1))] = data.draw(st.integers(0, 255))
     try:
         found = RpmHeader(bytes(damaged))
-        (found.text(NAME), found.evr, found.files())
+        (found.text(NAME), found.evr, found.files(1 << 20))
     except ValueError:
         pass
