@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
 from buildkit_py.registry import origin as origins
-from buildkit_py.registry.origin import Origin, claim, claimed, where
+from buildkit_py.registry.origin import ORIGIN, Origin, claim, claimed, is_claim, where
 from buildkit_py.registry.tar_digest import is_proved, prove, tar_digest
 from buildkit_py.store.layers import LayerBlob
 
@@ -77,9 +77,9 @@ class Fetcher:
         """
         if digest and self._store.blobs.has(digest):
             return digest
-        found = self._store.layers.any_blob(layer_id)
-        if found is not None and not digest:
-            return found[1].digest
+        found = self._held(layer_id) if not digest else None
+        if found is not None:
+            return found.digest
 
         def check(stream: Stream) -> str:
             self._check(layer_id, stream)
@@ -144,9 +144,9 @@ class Fetcher:
             raise
 
     def _open_blob(self, layer_id: str, progress: Progress | None, digest: str) -> Stream:
-        found = self._store.layers.any_blob(layer_id) if not digest else None
+        found = self._held(layer_id) if not digest else None
         if found is not None:
-            return _Stored(self._store, found[1], progress, layer_id)
+            return _Stored(self._store, found, progress, layer_id)
         meta = self._store.layers.get(layer_id)
         places = [origins.read(text) for text in meta.origin] if meta is not None else []
         if digest:
@@ -181,6 +181,20 @@ class Fetcher:
             progress,
             layer_id,
         )
+
+    def _held(self, layer_id: str) -> LayerBlob | None:
+        """A blob of the layer that is here.
+
+        Of those that images name the one that was named last is believed until it is read; others must have been seen.
+        """
+        layers = self._store.layers
+        for variant in layers.variants(layer_id):
+            blob = layers.blob(layer_id, variant)
+            if blob is not None and (
+                not is_claim(variant) or variant == ORIGIN or is_proved(self._store, layer_id, blob.digest)
+            ):
+                return blob
+        return None
 
     def _arrived(self, layer_id: str, blob: LayerBlob) -> None:
         claim(self._store.layers, layer_id, blob)

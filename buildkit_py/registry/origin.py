@@ -93,7 +93,12 @@ def is_claim(variant: str) -> bool:
 def claimed(layers: Layers, id: str, digest: str) -> LayerBlob | None:
     """What was said of the blob with that digest, which need not be here; None if it was never said to be the layer."""
     said = (layers.described(id, variant) for variant in variants(layers, id))
-    return next((blob for blob in said if blob is not None and blob.digest == digest), None)
+    found = next((blob for blob in said if blob is not None and blob.digest == digest), None)
+    meta = layers.get(id) if found is None else None
+    for place in map(read, meta.origin if meta is not None else ()):
+        if place.digest == digest and meta is not None:
+            return LayerBlob(meta.diff_id, digest, place.size, place.media_type)
+    return found
 
 
 def claim(layers: Layers, id: str, blob: LayerBlob) -> None:

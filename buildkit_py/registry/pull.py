@@ -182,8 +182,6 @@ def note_layer(store: Store, diff_id: str, layer: Descriptor, where: Origin | No
         # Or fetched and passed on without being unpacked, by an image that claimed the diff_id of another's layer.
         layers.delete(name)
         layers.add(meta.replace(origin=(*meta.origin, *others)), blob=(origin.ORIGIN, blob))
-        for place in map(origin.read, others):
-            origin.claim(layers, name, LayerBlob(diff_id, place.digest, place.size, place.media_type))
 
 
 def _unpacks(store: Store, blob: LayerBlob) -> bool:

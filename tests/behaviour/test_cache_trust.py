@@ -138,7 +138,7 @@ def other_maker(step: dict[str, object]) -> None:
 
 
 def younger(step: dict[str, object]) -> None:
-    step["created"] = 1 << 40
+    step["created"] = (1 << 33) - 1
 
 
 def other_key(step: dict[str, object]) -> None:

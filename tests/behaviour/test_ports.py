@@ -127,7 +127,7 @@ def test_a_clash_names_who_holds_the_port(svc: World) -> None:
     second = svc.run("run", "-d", "--name=other", "-p", f"{port}:80", "svc", "sleep", "9", ok=False)
     assert second.returncode == 125
     assert f"127.0.0.1:{port}/tcp is taken by the container `web`" in second.stderr
-    assert "-p HOST:80" in second.stderr
+    assert "publish another, as `HOST:80`" in second.stderr
     assert svc.run("ps", "-a", "--format=name").stdout.split() == ["web"]
     in_front = svc.run("run", "-p", f"{port}:80", "svc", "true", ok=False)
     assert in_front.returncode == 125
@@ -250,7 +250,8 @@ def test_starts_that_fail_leave_nothing(svc: World, options: tuple[str, ...]) ->
     before = descriptors()
     shutil.rmtree(place)
     until(lambda: listed(svc, "web")["restarts"] >= 5)
-    assert listed(svc, "web")["problem"].startswith("cannot bind: ")
+    place = svc.project / "place"
+    assert listed(svc, "web")["problem"].startswith(f"{place}: cannot bind: ")
     until(lambda: listed(svc, "web")["status"] == "restarting" and "Z" not in states())
     assert descriptors() < before
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from buildkit_py.errors import DigestMismatch, PybuildError, StoreError
+from buildkit_py.errors import DigestMismatch, PybuildError, SourceError, StoreError
 from buildkit_py.image import reference
 from buildkit_py.registry.client import Client
 from buildkit_py.registry.fetch import Fetcher
@@ -20,7 +20,7 @@ from buildkit_py.store.gc import prune
 from buildkit_py.store.layers import LayerMeta
 from buildkit_py.store.store import Store
 from tests.fake_registry import fake_registry, once
-from tests.images import sample
+from tests.images import sample, sha256
 from tests.needs import need
 from tests.registry_server import COMMAND, registry_server
 
@@ -145,6 +145,35 @@ def test_an_image_that_claims_the_layer_of_another_does_no_harm_to_it(
             push(store, client, str(liar), reference.parse(f"{registry}/liar:1"))
         ImageResolver(store, lambda: client).resolve(f"{source.address}/app", "linux/amd64", pull=True)
         push(store, client, true.digest, reference.parse(f"{registry}/app:1"))
+
+
+@pytest.mark.parametrize("is_fetched", [False, True])
+def test_a_damaged_blob_of_one_image_is_not_in_the_way_of_another(
+    registry: str, store: Store, client: Client, is_fetched: bool
+) -> None:
+    """Both say that theirs is the layer with that diff_id, and one of them is cut off."""
+    good = sample({"a": b"1" * 5000})
+    cut = good.blobs[good.layers[0]][:-9]
+    value = json.loads(good.blobs[good.digest])
+    value["layers"][0].update(digest=sha256(cut), size=len(cut))
+    with fake_registry() as source:
+        source.add(good)
+        source.blobs[sha256(cut)] = cut
+        source.put("cut", json.dumps(value).encode())
+        fetcher = Fetcher(store, lambda: client)
+        layer = good.diff_ids[0][7:]
+        ImageResolver(store, lambda: client).resolve(f"{source.address}/app:cut", "linux/amd64")
+        if is_fetched:
+            with pytest.raises(SourceError):
+                fetcher.ensure_blob(layer)
+            store.blobs.put(cut)
+        ImageResolver(store, lambda: client).resolve(f"{source.address}/app", "linux/amd64")
+        assert fetcher.ensure_blob(layer) == good.layers[0]
+        push(store, client, good.digest, reference.parse(f"{registry}/app:1"))
+        with pytest.raises(SourceError):
+            push(
+                store, client, str(store.images.get(f"{source.address}/app:cut")), reference.parse(f"{registry}/cut:1")
+            )
 
 
 @pytest.mark.attack("R2")
