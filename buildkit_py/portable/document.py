@@ -52,6 +52,7 @@ class CachedLayer(Record):
     """A layer of the cache: what `LayerMeta` says of it, and its blob, packed as `variant`.
 
     `data` are the bytes of a small blob, b"" of one that is a blob of its own in the cache. `times` as in `LayerMeta`.
+    `over` is the content of the filesystem that its name comes from, where that is another one than the step stands on.
     """
 
     id: str
@@ -64,6 +65,7 @@ class CachedLayer(Record):
     blob: LayerBlob
     data: bytes = b""
     times: str = ""
+    over: str = ""
 
 
 class CachedStep(Record):
@@ -159,7 +161,9 @@ def _written_layer(layer: CachedLayer, ground: Ground) -> dict[str, Any]:
     """A layer as the document has it: what its data says is not said again, nor a name that follows."""
     plain = _plain_layer(layer)
     if layer.id != _layer_id(layer.content, ground, layer.times):
-        plain["id"] = layer.id  # of a linked COPY
+        plain["id"] = layer.id  # of a linked COPY, or a Run with `--inputs`
+        if layer.over:
+            plain["over"] = layer.over
     if layer.data:
         plain = {key: value for key, value in plain.items() if key not in _BLOB_FIELDS}
         plain.update(data=_base64(layer.data), mediaType=layer.blob.media_type)
@@ -172,12 +176,13 @@ def _layer_id(content: str, ground: Ground, times: str) -> str:
 
 
 def is_own_name(layer: CachedLayer, base_content: str) -> bool:
-    """Whether a layer is called what one is that was built on a filesystem of that content, or on none (a linked COPY).
+    """Whether a layer is called what one is that was built on a filesystem of that content, on none (a linked COPY), or
+    on the one that it names.
 
     Layers of images have the digests of their tars for names. Another machine's must not be able to have such a name:
     it would be taken for that image's, by builds that have nothing to do with the cache.
     """
-    return layer.id in [layer_id(content, layer.content, layer.times) for content in (base_content, "")]
+    return layer.id in [layer_id(content, layer.content, layer.times) for content in (base_content, "", layer.over)]
 
 
 def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
@@ -192,7 +197,8 @@ def _layer(value: dict[str, Any], ground: Ground) -> CachedLayer:
         blob = described(data, _media_type(value, "mediaType", _LAYER))
     else:
         blob = LayerBlob(**_read(_BLOB_FIELDS, value, _LAYER))
-    return CachedLayer(id=id, blob=blob, data=data, times=times, **fields)
+    over = _hex_or_none(value, "over", _LAYER)
+    return CachedLayer(id=id, blob=blob, data=data, times=times, over=over, **fields)
 
 
 def described(data: bytes, media_type: str) -> LayerBlob:

@@ -48,6 +48,8 @@ def gather(
         if record.layer not in layers:
             layers[record.layer] = _layer(store, record.layer, variant, blob_of)
         layer = layers[record.layer]
+        if layer is not None and not is_own_name(layer, step.base_content):
+            layer = layers[record.layer] = layer.replace(over=_seen_by(store, step, layer))
         if layer is not None and is_own_name(layer, step.base_content):
             steps.append(step)
     named = {step.record.layer for step in steps}
@@ -86,6 +88,21 @@ def _step(store: Store, record: StepRecord, base: str) -> CachedStep | None:
     except StoreCorrupt:
         base_content = ""
     return CachedStep(record.replace(key=record.definition, parts=parts, snapshot=snapshot), base, base_content)
+
+
+def _seen_by(store: Store, step: CachedStep, layer: CachedLayer) -> str:
+    """The content of the filesystem that a layer is named by, one of those that its step takes files from: of a Run
+    with `--inputs` what it sees. "" where none is known that it is.
+    """
+    for kind, key in step.record.parts[2][1]:
+        record = store.records.get(key, parts=False) if kind == "step" else None
+        try:
+            content = content_of(store, record.snapshot) if record is not None else ""
+        except StoreCorrupt:
+            continue
+        if content and is_own_name(layer.replace(over=content), ""):
+            return content
+    return ""
 
 
 def _layer(store: Store, id: str, variant: str, blob_of: Callable[[str], LayerBlob]) -> CachedLayer | None:

@@ -250,7 +250,6 @@ def test_starts_that_fail_leave_nothing(svc: World, options: tuple[str, ...]) ->
     before = descriptors()
     shutil.rmtree(place)
     until(lambda: listed(svc, "web")["restarts"] >= 5)
-    place = svc.project / "place"
     assert listed(svc, "web")["problem"].startswith(f"{place}: cannot bind: ")
     until(lambda: listed(svc, "web")["status"] == "restarting" and "Z" not in states())
     assert descriptors() < before

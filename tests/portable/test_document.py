@@ -305,6 +305,18 @@ def test_what_does_not_follow_is_said() -> None:
     assert load(dump(other)) == other
 
 
+def test_a_layer_may_be_named_by_another_filesystem_that_it_names() -> None:
+    """As that of a Run with `--inputs`, which sees a part of the one that it stands on."""
+    found = chain_of(("run", "a"), ("run", "b"))
+    first, second = found.steps
+    layer = found.layers[1].replace(id=layer_id(OTHER, found.layers[1].content), over=OTHER)
+    record = second.record.replace(layer=layer.id, snapshot=key_of("snapshot", second.base, layer.id))
+    other = CacheDocument((first, second.replace(record=record)), (found.layers[0], layer))
+    assert load(dump(other)) == other
+    lying = other.replace(layers=(found.layers[0], layer.replace(over=BASE)))
+    assert [step.record.definition for step in load(dump(lying)).steps] == [first.record.definition]
+
+
 def test_a_layer_cannot_have_the_name_of_one_of_an_image() -> None:
     """Such a step is left out, and one that says it has the same layer, wherever it stands."""
     found = chain_of(("run", "a"), ("run", "b"), ("run", "c"))

@@ -424,11 +424,12 @@ def _pairs(values: Any, named: dict[str, Any], what: str, *, allow_none: bool = 
     for name, value in (*items, *named.items()):
         if not isinstance(name, str | Template) or not name:
             raise BuildfileError(f"the names of {what} must be str, got {shown(name)}", at=here())
+        called = f"`{name if isinstance(name, str) else name.text}` of {what}"
         if not isinstance(value, str | Text | Template) and not (value is None and allow_none):
-            raise BuildfileError(f"`{name}` of {what} must be str, got {shown(value)}", at=here())
+            raise BuildfileError(f"{called} must be str, got {shown(value)}", at=here())
         for text in (name, value):
             if isinstance(text, str):
-                expect_text(text, f"`{name}` of {what}")
+                expect_text(text, called)
         pairs.append((name, value))
     return tuple(pairs)
 
