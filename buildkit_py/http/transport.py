@@ -357,13 +357,13 @@ class Transport:
         with self._lock:
             found = self._contexts.get(verify)
             if found is None:
-                import ssl
+                from ssl import CERT_NONE, VERIFY_X509_STRICT, TLSVersion, create_default_context
 
-                found = ssl.create_default_context()
-                found.minimum_version = ssl.TLSVersion.TLSv1_2
+                found = create_default_context()
+                found.minimum_version = TLSVersion.TLSv1_2
                 # Python 3.13 refuses authorities without extensions that RFC 5280 wants, and openssl, with which
                 # companies make theirs, leaves out: chain and names are checked all the same.
-                found.verify_flags &= ~ssl.VERIFY_X509_STRICT
+                found.verify_flags &= ~VERIFY_X509_STRICT
                 for extra in (self._env.get("SSL_CERT_FILE", ""), self._ca_bundle):
                     if extra:
                         try:
@@ -374,7 +374,7 @@ class Transport:
                             ) from problem
                 if not verify:
                     found.check_hostname = False
-                    found.verify_mode = ssl.CERT_NONE
+                    found.verify_mode = CERT_NONE
                 self._contexts[verify] = found
             return found
 
