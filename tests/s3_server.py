@@ -39,12 +39,8 @@ def s3_server(directory: Path, *buckets: str) -> Iterator[str]:
     environment = {**os.environ, "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"}
     options = ("-c", str(config), "--no-mon-config")
     user = ("--uid=test", "--display-name=test", f"--access-key={KEYS['AWS_ACCESS_KEY_ID']}")
-    subprocess.run(
-        ["radosgw-admin", *options, "user", "create", *user, f"--secret-key={KEYS['AWS_SECRET_ACCESS_KEY']}"],
-        env=environment,
-        check=True,
-        capture_output=True,
-    )
+    secret = f"--secret-key={KEYS['AWS_SECRET_ACCESS_KEY']}"
+    _run_until_told(["radosgw-admin", *options, "user", "create", *user, secret], environment)
     with (directory / "output").open("wb") as output:
         process = subprocess.Popen(
             ["radosgw", "-f", *options, "-n", "client.rgw.a"],
@@ -62,6 +58,18 @@ def s3_server(directory: Path, *buckets: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def _run_until_told(command: list[str], environment: Mapping[str, str]) -> None:
+    """Run radosgw-admin until it has shown what it did; after that it sometimes waits for its own threads for ever."""
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        told = b"}\n" in iter(process.stdout.readline, b"")
+        process.kill()
+    if not told:
+        raise RuntimeError(f"`{' '.join(command)}` failed")
 
 
 def _wait(process: subprocess.Popen[bytes], url: str, directory: Path) -> None:
