@@ -19,8 +19,6 @@ from buildkit_py.store.layers import LayerBlob, LayerMeta
 from buildkit_py.store.scan import COARSE_TICK
 from buildkit_py.store.work import make_root
 
-_SECOND = 10**9
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from buildkit_py.image.union import Union
     from buildkit_py.sandbox.userns import Identity
     from buildkit_py.store.store import Store
+
+_SECOND = 10**9
 
 
 class NewLayer(Record):

@@ -33,15 +33,15 @@ def gather(
     be. What stands on this machine's own root (`impure`) is left out, and so
     is what has no record (any more). Raises what `blob_of` raises.
     """
-    made_here = ONE_ID if bound(store) == ONE_ID else ""
+    owners = ONE_ID if bound(store) == ONE_ID else ""
     steps: list[CachedStep] = []
     layers: dict[str, CachedLayer | None] = {}
     for definition, snapshot in results:
         record = store.records.get(definition)
         if record is None or not record.layer or not snapshot:
             continue
-        if made_here and not record.signature:
-            record = record.replace(owners=made_here)
+        if owners and not record.signature:
+            record = record.replace(owners=owners)
         step = _step(store, record, store.snapshots.parent(snapshot))
         if step is None:
             continue

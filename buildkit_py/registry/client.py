@@ -148,7 +148,8 @@ class Client:
 
     def failures(self, digest: str) -> tuple[str, ...]:
         """A line for each mirror that is asked for a blob no more."""
-        return tuple(_note(mirror, why) for (mirror, of), why in self._passed_over.items() if of == digest)
+        passed_over = list(self._passed_over.items())  # other threads go on noting
+        return tuple(_note(mirror, why) for (mirror, of), why in passed_over if of == digest)
 
     def _has_mirrors(self, reference: Reference) -> bool:
         return bool(self.config.registry(reference.registry).mirrors)

@@ -68,10 +68,9 @@ class ImageResolver:
     ) -> ResolvedImage:
         """The image that a reference names, for a platform ("" is this machine's).
 
-        `pull` asks the registry even where the store knows the name, and takes with `exact` no image of a single
-        platform that is another one. Raises
-        `ImageNotFound`, `RegistryError`, `DigestMismatch` and other
-        `SourceError`s with `at=position`.
+        `pull` asks the registry even where the store knows the name; `exact` takes no
+        image of a single platform that is another one. Raises `ImageNotFound`,
+        `RegistryError`, `DigestMismatch` and other `SourceError`s with `at=position`.
         """
         key = (text, wanted, pull, exact)
         with self._lock:

@@ -45,14 +45,20 @@ def test_caches_of_several_names(machines: Machines) -> None:
     assert "there is no cache at" in machines.build("three", machines.source).stderr
 
 
-def test_the_token_is_sent_and_shown_nowhere(machines: Machines) -> None:
+def only_to(authorization: str) -> Callable[[Handler, Request], bool]:
+    """Answers 401 to all who do not send this."""
+
     def guarded(handler: Handler, request: Request) -> bool:
-        if request.headers.get("authorization") == "Bearer s3cret":
+        if request.headers.get("authorization") == authorization:
             return False
         handler.answer(401)
         return True
 
-    machines.bucket.fault = guarded
+    return guarded
+
+
+def test_the_token_is_sent_and_shown_nowhere(machines: Machines) -> None:
+    machines.bucket.fault = only_to("Bearer s3cret")
     done = machines.build("one", machines.to)
     assert "was not written: the server answers 401" in done.stderr
     done = machines.build("one", machines.to, PYBUILD_CACHE_TOKEN="s3cret")
@@ -69,14 +75,7 @@ def test_the_token_is_sent_and_shown_nowhere(machines: Machines) -> None:
 @pytest.mark.attack("R13")
 def test_a_token_with_a_line_feed(machines: Machines) -> None:
     """As CI systems hand on what somebody pasted with the end of its line."""
-
-    def guarded(handler: Handler, request: Request) -> bool:
-        if request.headers.get("authorization") == "Bearer s3cret":
-            return False
-        handler.answer(401)
-        return True
-
-    machines.bucket.fault = guarded
+    machines.bucket.fault = only_to("Bearer s3cret")
     assert "exported cache" in machines.build("one", machines.to, PYBUILD_CACHE_TOKEN=" s3cret\n").stderr
     assert machines.ran(machines.build("two", machines.source, PYBUILD_CACHE_TOKEN="s3cret\n")) == 0
     for token in ("s3cret\ns3cret", "s3cret\u2603"):
@@ -92,13 +91,7 @@ def test_a_token_with_a_line_feed(machines: Machines) -> None:
 
 @pytest.mark.attack("R13")
 def test_user_and_password_of_the_url_are_sent_and_shown_nowhere(machines: Machines) -> None:
-    def guarded(handler: Handler, request: Request) -> bool:
-        if request.headers.get("authorization") == "Basic bWU6czNjcmV0":
-            return False
-        handler.answer(401)
-        return True
-
-    machines.bucket.fault = guarded
+    machines.bucket.fault = only_to("Basic bWU6czNjcmV0")
     to, source = (one.replace("http://", "http://me:s3cret@") for one in (machines.to, machines.source))
     done = machines.build("one", to)
     assert "exported cache http://me@127.0.0.1" in done.stderr

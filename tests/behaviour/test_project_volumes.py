@@ -88,13 +88,18 @@ def declare(world: World, volumes: str, **services: str) -> None:
         file.write(f"volumes: {volumes}\n")
 
 
-def test_down_removes_no_volume_that_has_become_external(svc: World) -> None:
-    """Nor one that is not in the files any more: what containers know is from when they were made."""
+def become_external(world: World) -> None:
+    """A project that has made two volumes, and in whose files one of them is external now."""
     web = service("echo x >> /data/x", "volumes: ['data:/data', 'other:/other']", "network_mode: none")
     db = service("true", "network_mode: none")
-    declare(svc, "{data: {name: keep}, other: }", web=web, db=db)
-    svc.run("up")
-    declare(svc, "{data: {name: keep, external: true}, other: }", web=web, db=db)
+    declare(world, "{data: {name: keep}, other: }", web=web, db=db)
+    world.run("up")
+    declare(world, "{data: {name: keep, external: true}, other: }", web=web, db=db)
+
+
+def test_down_removes_no_volume_that_has_become_external(svc: World) -> None:
+    """Nor one that is not in the files any more: what containers know is from when they were made."""
+    become_external(svc)
     assert "the volume shop_other was removed" in svc.run("down", "-v").stderr
     assert svc.run("volume", "ls", "-q").stdout == "keep\n"
     declare(svc, "{data: {name: keep}}", web=service("true", "volumes: ['data:/data']", "network_mode: none"))
@@ -105,11 +110,7 @@ def test_down_removes_no_volume_that_has_become_external(svc: World) -> None:
 
 
 def test_who_goes_by_the_project_alone_knows_it_from_the_next_up_on(svc: World) -> None:
-    web = service("true", "volumes: ['data:/data', 'other:/other']", "network_mode: none")
-    db = service("true", "network_mode: none")
-    declare(svc, "{data: {name: keep}, other: }", web=web, db=db)
-    svc.run("up")
-    declare(svc, "{data: {name: keep, external: true}, other: }", web=web, db=db)
+    become_external(svc)
     svc.run("up")
     assert "the volume shop_other was removed" in svc.run("down", "-v", "-p", "shop").stderr
     assert svc.run("volume", "ls", "-q").stdout == "keep\n"

@@ -26,7 +26,7 @@ from tests.needs import need
 from tests.registry_server import COMMAND, HTPASSWD, PASSWORD, USER, registry_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECRET = "hunter2-and-more"
 # A life of more seconds than a float has.
@@ -671,17 +671,22 @@ def test_no_other_server_gets_an_identity_token_by_a_redirect(fake: FakeRegistry
     client.close()
 
 
+def uploads(place: str, **stored: str) -> Callable[[Handler, Request], bool]:
+    """Takes whatever is uploaded, at a place, and tells in headers what it stored."""
+
+    def taken(handler: Handler, request: Request) -> bool:
+        if request.method == "POST":
+            return handler.reply(202, Location=place)
+        return request.method == "PUT" and handler.reply(201, **stored)
+
+    return taken
+
+
 def test_an_upload_to_what_is_no_ascii(fake: FakeRegistry, store: Store, tmp_path: Path) -> None:
     image = sample()
     image.put(store)
     client = client_with(tmp_path, {})
-
-    def uploads(handler: Handler, request: Request) -> bool:
-        if request.method == "POST":
-            return handler.reply(202, Location="/put/\xe4?state=\xc3\xa4")
-        return request.method == "PUT" and handler.reply(201)
-
-    fake.faults.append(uploads)
+    fake.faults.append(uploads("/put/\xe4?state=\xc3\xa4"))
     push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
     assert {request.path.partition("&")[0] for request in fake.seen("/put/")} == {"/put/%E4?state=%C3%A4"}
     client.close()
@@ -691,13 +696,7 @@ def test_a_registry_that_stores_something_else(fake: FakeRegistry, store: Store,
     image = sample()
     image.put(store)
     client = client_with(tmp_path, {})
-
-    def uploads(handler: Handler, request: Request) -> bool:
-        if request.method == "POST":
-            return handler.reply(202, Location="/put")
-        return request.method == "PUT" and handler.reply(201, Docker_Content_Digest="sha256:" + "0" * 64)
-
-    fake.faults.append(uploads)
+    fake.faults.append(uploads("/put", Docker_Content_Digest="sha256:" + "0" * 64))
     with pytest.raises(PybuildError, match="the registry stored sha256:000"):
         push(store, client, image.digest, reference.parse(f"{fake.address}/app:1"))
     client.close()

@@ -374,13 +374,13 @@ def test_retry_after_is_believed_only_so_far(fake: FakeRegistry, store: Store, t
     assert all(30 <= wait < 31 for wait in waits)
 
 
+def hang_up(handler: Handler, request: Request) -> None:
+    handler.close_connection = True
+
+
 def test_a_connection_that_is_hung_up_on_is_tried_again(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample()
     fake.add(image)
-
-    def hang_up(handler: Handler, request: Request) -> None:
-        handler.close_connection = True
-
     fake.faults.append(once(hang_up, "/manifests/", times=2))
     assert resolve(store, client, fake).digest == image.digest
 
@@ -388,10 +388,6 @@ def test_a_connection_that_is_hung_up_on_is_tried_again(fake: FakeRegistry, stor
 def test_the_first_question_is_asked_again_too(fake: FakeRegistry, store: Store, client: Client) -> None:
     image = sample()
     fake.add(image)
-
-    def hang_up(handler: Handler, request: Request) -> None:
-        handler.close_connection = True
-
     fake.faults.append(once(hang_up, "/v2/", times=2))
     assert resolve(store, client, fake).digest == image.digest
     assert [request.path for request in fake.requests[:3]] == ["/v2/"] * 3

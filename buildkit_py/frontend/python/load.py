@@ -174,11 +174,12 @@ def _known(module: ModuleType | None) -> Iterator[None]:
 @contextmanager
 def _printing_aside() -> Iterator[None]:
     """Have standard output go where standard error does, also that of commands that are run."""
+    kept = -1
     try:
         kept = os.dup(1)
         os.dup2(2, 1)
     except OSError:  # one of the two is closed
-        kept = -1
+        pass
     try:
         with redirect_stdout(sys.stderr):
             yield

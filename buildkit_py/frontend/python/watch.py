@@ -3,9 +3,9 @@
 Python's audit events tell of every file opened, process started, socket used
 and directory listed. They do not tell of environment variables and of
 `os.stat`, so those are wrapped for the time being, nor of where a module is
-looked for in vain, so a finder that finds nothing stands before Python's own. What no one can see is the
-clock and randomness, and code in C that asks the system by itself; the docs
-say so.
+looked for in vain, so a finder that finds nothing stands before Python's own.
+What no one can see is the clock and randomness, and code in C that asks the
+system by itself; the docs say so.
 """
 
 from __future__ import annotations
