@@ -6,7 +6,7 @@ several COPYs and the entries of their layers must be the same both times; the
 first tier may only believe a scan while nothing that a COPY takes has changed;
 and equal digests must mean equal trees, which `tree_state` says.
 
-    PYBUILD_MUTATIONS=10000 pytest tests/mutations/test_random_changes.py
+    PYBUILD_MUTATIONS=10000 pytest -o faulthandler_timeout=0 tests/mutations/test_random_changes.py
 
 makes so many changes for each file system and user; 60 is what it makes without.
 """
