@@ -81,8 +81,10 @@ def fingerprint(request: RunRequest, wanted: Detached, runnable: Runnable, *more
     """A digest of all that a container is made from, and of what `more` it knows of itself: another one means that it
     has to be replaced.
     """
+    # The same image has its layers under other ids where it was built than where it is taken by its name.
+    runs = runnable.image or runnable
     # A record's text has all its fields.
-    said = repr((request.replace(store="", pull=False), wanted, runnable, *more))
+    said = repr((request.replace(store="", pull=False), wanted, runs, *more))
     return hashlib.sha256(said.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -227,7 +227,7 @@ def runnable_of(built: TargetResult, store: str) -> Runnable:
     from buildkit_py.store.store import Store
 
     layers = Store.open(store).snapshots.layers(built.snapshot) if built.snapshot else ()
-    return Runnable(layers, built.config or ImageConfig(), document=built.document)
+    return Runnable(layers, built.config or ImageConfig(), built.image, built.document)
 
 
 def image_runnable(request: RunRequest, session: Session, emit: Emit) -> Runnable:

@@ -24,7 +24,8 @@ _FORMAT = 5
 class Runnable(Record):
     """Layers by their ids, lowest first, and the configuration that a container is made from.
 
-    Not remembered, for only few ask: `image` is the manifest digest of an image, `document` that of a target.
+    Not remembered, for only few ask: `image` is the manifest digest of an image, or of that of a target that was made
+    one; `document` is a target's.
     """
 
     layers: tuple[str, ...]

@@ -421,7 +421,11 @@ def test_builds_in_other_forms(svc: World) -> None:
     assert sorted(done.stdout.splitlines()) == ["inline | inline", "ours   | ours", "tagged | arg"]
     assert "mine" in svc.run("images").stdout
     # What is there is taken, and nothing else is.
+    before = rows(svc)["tagged"]["id"]
     assert svc.run("up", "--no-build", "tagged").stdout == "tagged | arg\n"
+    assert rows(svc)["tagged"]["id"] == before  # it is the image that was built
+    svc.run("up", "tagged")
+    assert rows(svc)["tagged"]["id"] == before
     done = svc.run("up", "--no-build", ok=False)
     assert (done.returncode, "`shop-inline` of `inline` is not here" in done.stderr) == (3, True)
 
