@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from buildkit_py.frontend.compose.project import Build, BuildSecret, GivenFile, Mount, Port, Project, Service
+    from buildkit_py.frontend.compose.project import Build, BuildSecret, GivenFile, Mount, Project, Service
     from buildkit_py.image.config import ImageConfig
     from buildkit_py.runner.memo import Runnable
     from buildkit_py.source_map import Position
@@ -115,7 +115,7 @@ def _run_request(project: Project, service: Service, store: str) -> RunRequest:
         hostname=service.hostname,
         network=service.mode or f"{PREFIX}{network_of(project, service)}",
         aliases=_aliases(project, service) if not service.mode else (),
-        ports=tuple([_published(port) for port in service.ports]),
+        ports=published_ports(service),
         read_only=service.read_only,
         terminal=service.terminal,
         init=service.init,
@@ -182,8 +182,11 @@ def _ulimit(name: str, soft: int, hard: int) -> tuple[str, int, int, int]:
     return name, ulimits.number(name), lower, upper
 
 
-def _published(port: Port) -> Published:
-    return Published(port.host_ip or DEFAULT_ADDRESS, port.published, port.target, port.protocol)
+def published_ports(service: Service) -> tuple[Published, ...]:
+    """Where this machine is to reach a service."""
+    return tuple(
+        [Published(one.host_ip or DEFAULT_ADDRESS, one.published, one.target, one.protocol) for one in service.ports]
+    )
 
 
 def _volume(mount: Mount) -> tuple[str, str, bool]:

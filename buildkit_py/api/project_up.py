@@ -15,6 +15,7 @@ from buildkit_py.api.project_request import (
     container_name,
     fingerprint,
     make_sources,
+    published_ports,
     requests,
     with_image_volumes,
 )
@@ -22,6 +23,7 @@ from buildkit_py.api.run import check_ports
 from buildkit_py.api.session import Session
 from buildkit_py.errors import ComposeError, NotHealthy, PybuildError, UsageError
 from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED
+from buildkit_py.record import Record
 from buildkit_py.runner.health import HEALTHY as IS_HEALTHY
 from buildkit_py.runner.health import UNHEALTHY, Health
 from buildkit_py.store.containers import EXITED, RESTARTING, RUNNING
@@ -29,13 +31,15 @@ from buildkit_py.store.store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from buildkit_py.api.background_forks import Forks
+    from buildkit_py.api.make_container import Detached
     from buildkit_py.api.project import Member
     from buildkit_py.events import Emit
     from buildkit_py.frontend.compose.project import Dependency, Project, Service
     from buildkit_py.runner.memo import Runnable
+    from buildkit_py.runner.request import RunRequest
     from buildkit_py.store.containers import About, State
 
     Shown = Callable[[Callable[[Emit], str]], str]
@@ -43,6 +47,14 @@ if TYPE_CHECKING:
 _LOOKS = 0.02
 _LAST_LINES = 20
 _WANTED = {STARTED: "to start", HEALTHY: "to be healthy", COMPLETED: "to end well"}
+
+
+class _Wanted(Record):
+    """What a service's container is to be, and know `about` itself."""
+
+    request: RunRequest
+    wanted: Detached
+    about: dict[str, object]
 
 
 class Up:
@@ -98,6 +110,7 @@ class Up:
         pending = [self._services[name] for name in self._services if name in names]
         self._began = time.monotonic()
         self.placed.update({name: member.id for name, member in old.items() if name not in names})
+        self._free_ports(pending, old)
         try:
             while pending:
                 late = self._late()  # before they are asked: those that can do without then go on
@@ -262,6 +275,20 @@ class Up:
 
     # -- starting
 
+    def _free_ports(self, services: Sequence[Service], old: Mapping[str, Member]) -> None:
+        """End those containers that are to be replaced and have ports now that other services are to get.
+
+        It may be an earlier one that gets them, or one of two that exchange theirs.
+        """
+        for service in services:
+            if service.name not in old or not (held := old[service.name].state.ports):
+                continue
+            wanted = [port for other in services if other is not service for port in published_ports(other)]
+            if any(port.may_be(number, protocol) for _, number, _, protocol in held for port in wanted):
+                with alone(self._project.name, store=self._store):
+                    if self._is_another(old[service.name], self._wanted(service)):
+                        self._end(old[service.name])
+
     def _place_all(self, services: Sequence[Service]) -> list[tuple[Service, str]]:
         """Have the containers of services as they are to be; those that are to be started, as `_place` says of each."""
         # Another one may have made, replaced or removed some meanwhile.
@@ -273,15 +300,9 @@ class Up:
 
     def _place(self, service: Service, old: Member | None, session: Session) -> tuple[Service, str] | None:
         """Have the container of a service as it is to be; None where it runs, else what is said once it is started."""
-        make_sources(service)
-        request, wanted = requests(self._project, service, self._store)
-        runnable = self._runnables[service.name]
-        request, unnamed = with_image_volumes(self._project, service, request, runnable.config)
-        about = self._about(service, unnamed)
-        known = (about["after"], about["bound"], about["volumes"])
-        print_of = fingerprint(request, wanted, runnable, *known, service.labels)
+        to_be = self._wanted(service)
         restarted = any(one.restart and one.service in self.changed for one in service.depends_on)
-        if old is not None and old.fingerprint == print_of and not self._recreate:
+        if old is not None and not self._is_another(old, to_be):
             self.placed[service.name] = old.id
             if old.running and not restarted:
                 self._tell(service.name, "runs as it is to be")
@@ -289,22 +310,38 @@ class Up:
             said = "restarted" if old.running else "started"
             self._end(old)
         else:
+            request, wanted = to_be.request, to_be.wanted
             if old is not None:
                 self._end(old)
                 remove(old.id, force=True, leave=self._moves(old, wanted.name, request.network), store=self._store)
-            more = {KEY: {**about, "fingerprint": print_of}, "labels": service.labels}
+            more = {KEY: to_be.about, "labels": service.labels}
             project = project_of(request.network)
             wish = request.replace(network="isolated") if project else request
 
             def made(emit: Emit) -> str:
                 with _at(service):  # whoever shows it shows errors, too
                     check_ports(wish)
+                    runnable = self._runnables[service.name]
                     return make(session, wish, wanted, runnable, emit, project=project, more=more).id
 
             self.placed[service.name] = self._shown(made)
             said = "started" if old is None else "replaced"
         self.changed.append(service.name)
         return service, said
+
+    def _wanted(self, service: Service) -> _Wanted:
+        make_sources(service)
+        request, wanted = requests(self._project, service, self._store)
+        runnable = self._runnables[service.name]
+        request, unnamed = with_image_volumes(self._project, service, request, runnable.config)
+        about = self._about(service, unnamed)
+        known = (about["after"], about["bound"], about["volumes"])
+        print_of = fingerprint(request, wanted, runnable, *known, service.labels)
+        return _Wanted(request, wanted, {**about, "fingerprint": print_of})
+
+    def _is_another(self, old: Member, to_be: _Wanted) -> bool:
+        """Whether a container is to be replaced."""
+        return self._recreate or old.fingerprint != to_be.about["fingerprint"]
 
     def _end(self, old: Member) -> None:
         """End a container that is to be replaced or started anew. Whoever wants no more of it is heard meanwhile."""

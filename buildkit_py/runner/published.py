@@ -38,6 +38,11 @@ class Published(Record):
     container_port: int
     protocol: str = "tcp"
 
+    def may_be(self, port: int, protocol: str) -> bool:
+        """Whether it may be this port of the machine, at whatever address."""
+        first, last = self.host_ports
+        return self.protocol == protocol and first <= port <= last
+
     def __str__(self) -> str:
         first, last = self.host_ports
         ports = f"{first}-{last}" if last > first else str(first)

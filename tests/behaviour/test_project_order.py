@@ -9,6 +9,7 @@ import pytest
 
 from tests.behaviour.containers import LOOP, begin, until
 from tests.behaviour.projects import SERVE, compose, in_foreground, rows, service, states
+from tests.behaviour.test_ports import free_port
 from tests.behaviour.test_projects import svc, waits
 from tests.behaviour.world import World
 
@@ -153,3 +154,28 @@ def test_signals_are_heard_while_one_is_replaced(svc: World) -> None:
         up.communicate(timeout=120)
     assert up.returncode == 130
     assert (rows(svc)["a"]["id"], rows(svc)["a"]["code"]) == (before, 137)
+
+
+@pytest.mark.parametrize("order", [(), (waits(db="started"),)], ids=["together", "one after the other"])
+def test_ports_that_services_exchange(svc: World, order: tuple[str, ...]) -> None:
+    def ports() -> dict[str, int]:
+        return {name: row["ports"][0]["host_port"] for name, row in rows(svc).items()}
+
+    def write(one: int, other: int) -> None:
+        web, db = (f"ports: ['{port}:80']" for port in (one, other))
+        compose(svc, web=service(SERVE, web, *order), db=service(SERVE, db), other=service(SERVE, "ports: ['80']"))
+
+    first, second = free_port(), free_port()
+    write(first, second)
+    svc.run("up", "-d")
+    other = rows(svc)["other"]["id"]
+    write(second, first)
+    said = svc.run("up", "-d").stderr
+    assert ("web: replaced" in said, "db: replaced" in said) == (True, True)
+    assert (ports()["web"], ports()["db"]) == (second, first)
+    assert states(svc) == {"web": "running", "db": "running", "other": "running"}
+    assert rows(svc)["other"]["id"] == other
+    # One that stays as it is keeps its port, whoever else wants it.
+    write(second, second)
+    assert f"127.0.0.1:{second}/tcp is taken by the container `shop-web-1`" in svc.run("up", "-d", ok=False).stderr
+    assert (states(svc)["web"], ports()["web"]) == ("running", second)
