@@ -342,6 +342,10 @@ def _container(
         )
         hostname = request.hostname or os.urandom(6).hex()
         spec = container_spec(runnable.config, request, root, hostname, networks)
+        if spec.network == "host":
+            from buildkit_py.sandbox.resolv import with_machines
+
+            spec = spec.replace(hosts=with_machines(spec.hosts))
         if runtime is not None:
             os.mkdir(f"{work.path}/bundle", 0o700)
             spec = spec.replace(runtime=(runtime.kind, runtime.path, f"{work.path}/bundle"))

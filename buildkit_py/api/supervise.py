@@ -183,4 +183,8 @@ def _spec(
     networks = Choice("", lambda message, hint: None)  # the spec says which
     if networks.network(spec.network) == "isolated":
         starter.connect(networks.plan())
+    if spec.network == "host":
+        from buildkit_py.sandbox.resolv import with_machines
+
+        spec = spec.replace(hosts=with_machines(spec.hosts))
     return spec.replace(resolv_conf=networks.resolv_conf(spec.network))

@@ -85,13 +85,13 @@ def spawn(
             os.close(writer)
         if connected[1] >= 0:
             os.close(connected[1])  # or this process would wait for itself
-        size = sum([len(mount.data) for mount in spec.mounts])
         _join_network(network)
         if spec.runtime:
             _set_up_loopback(spec)
             _await_network(connected[0])
             other.hand_over(spec, host, channel, stdio)
-        ground = Ground(host, size=size, cgroups=spec.cgroups, joined=joined, insecure=spec.insecure, shm=spec.shm)
+        size, insecure = spec.file_bytes, spec.insecure
+        ground = Ground(host, size=size, cgroups=spec.cgroups, joined=joined, insecure=insecure, shm=spec.shm)
         _enter(spec, host, ground, program, reader, channel, stdio, connected[0])
 
     report_failure(enter, channel)

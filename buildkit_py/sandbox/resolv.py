@@ -1,7 +1,8 @@
 """The /etc/resolv.conf and /etc/hosts that a sandbox sees.
 
 Generated, not copied: comments and other lines of this machine's files would
-reach the step, and through what it writes, its result.
+reach the step, and through what it writes, its result. Only a container on
+this machine's network gets its hosts file, too.
 """
 
 from __future__ import annotations
@@ -54,6 +55,18 @@ def hosts_file(hostname: str = "buildkitsandbox", extra: tuple[tuple[str, str], 
             raise UsageError(f"not a host name and an address: {name!r} {address!r}")
         lines.append(f"{address}\t{name}")
     return ("\n".join(lines) + "\n").encode()
+
+
+def with_machines(hosts: bytes | None, path: str = "/etc/hosts") -> bytes:
+    """The hosts file of a container on this machine's network: what the machine's own file has is behind its own lines.
+
+    It reaches what the machine reaches, under the same names, as under docker.
+    """
+    try:
+        with open(path, "rb") as file:
+            return (hosts or b"") + file.read()
+    except OSError:
+        return hosts or b""
 
 
 def reached_at(hosts: bytes | None, hostname: str, address: str) -> bytes:

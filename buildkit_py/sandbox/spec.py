@@ -115,10 +115,14 @@ class SandboxSpec(Record):
     directories: tuple[str, ...] = ()
 
     @property
+    def file_bytes(self) -> int:
+        """What the files that the sandbox gets come to."""
+        return len(self.hosts or b"") + sum([len(mount.data) for mount in self.mounts])
+
+    @property
     def outline(self) -> Outline | None:
         """What a sandbox has to be begun with so that it can become this one, None where that cannot be."""
-        data = sum([len(mount.data) for mount in self.mounts])
-        if self.insecure or self.number or self.runtime or data > ROOM_FOR_FILES:
+        if self.insecure or self.number or self.runtime or self.file_bytes > ROOM_FOR_FILES:
             return None
         return Outline(self.network, self.capabilities, self.cgroups, self.shm)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.containers import begin
+from tests.behaviour.containers import begin, removed_at_the_end
 from tests.behaviour.world import World
 from tests.needs import need, need_way_out
 
@@ -117,6 +117,22 @@ def test_no_network_by_choice(project: World, base_layout: Path) -> None:
     ):
         said = _build(project, steps, base_layout, *options)
         assert [line.split()[-1] for line in said.splitlines() if line.split()[2:] in (["lo"], ["eth0"])] == ["lo"]
+
+
+def test_a_container_on_the_machines_network_knows_the_names_that_the_machine_knows(project: World) -> None:
+    machine = Path("/etc/hosts").read_text()
+    options = ("--hostname=own", "--add-host=db:10.0.0.1", "--network=host")
+    said = project.run("run", *options, "box", "cat", "/etc/hosts").stdout
+    assert said.endswith(machine)
+    assert said.startswith("127.0.0.1\tlocalhost own\n")
+    assert "\n10.0.0.1\tdb\n" in said
+    with removed_at_the_end(project):
+        project.run("run", "-d", "--name=behind", *options, "box", "cat", "/etc/hosts")
+        project.run("wait", "behind")
+        project.run("start", "behind")
+        project.run("wait", "behind")
+        assert project.run("logs", "behind").stdout == 2 * said
+    assert machine not in project.run("run", "--network=none", "box", "cat", "/etc/hosts").stdout
 
 
 @pytest.mark.attack("S13", by="run")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.errors import UsageError
-from buildkit_py.sandbox.resolv import hosts_file, reached_at, resolv_conf
+from buildkit_py.sandbox.resolv import hosts_file, reached_at, resolv_conf, with_machines
 
 
 def _write(path: Path, text: str) -> str:
@@ -42,6 +42,12 @@ def test_hosts() -> None:
     for extra in (("a b", "192.0.2.1"), ("a", "192.0.2.1\n0.0.0.0 evil"), ("", "1"), ("#", "1")):
         with pytest.raises(UsageError):
             hosts_file(extra=(extra,))
+
+
+def test_hosts_of_the_machine_are_behind_its_own(tmp_path: Path) -> None:
+    machine = _write(tmp_path / "hosts", "10.0.0.1 printer # up there\n")
+    assert with_machines(b"127.0.0.1\tbox\n", machine) == b"127.0.0.1\tbox\n10.0.0.1 printer # up there\n"
+    assert with_machines(None, str(tmp_path / "none")) == b""
 
 
 def test_one_that_has_an_address_has_its_name_there() -> None:
