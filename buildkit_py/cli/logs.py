@@ -12,9 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
 
-# So much of a container's id is not taken for a build's.
-_ID = 6
-
 
 def parser() -> Command:
     """The command's table."""
@@ -90,7 +87,8 @@ def _means_container(parsed: Parsed, name: str, step: str) -> bool:
         return False
     from buildkit_py.api.containers import listed
 
-    return any(name == about.name or (len(name) >= _ID and about.id.startswith(name)) for about, _ in listed())
+    # A build has only its whole id, which is no beginning of a container's: it has a `-`.
+    return any(name == about.name or about.id.startswith(name) for about, _ in listed())
 
 
 def _project(parsed: Parsed) -> int:

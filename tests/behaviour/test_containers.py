@@ -206,6 +206,19 @@ def test_names(svc: World) -> None:
     assert svc.run("start", "web", ok=False).returncode == 2
 
 
+def test_the_beginning_of_an_id(svc: World) -> None:
+    ids = [svc.run("run", "-d", "svc", "echo", f"of {number}").stdout.strip() for number in range(17)]
+    by_first = {id[0]: [one for one in ids if one[0] == id[0]] for id in ids}
+    for first, those in by_first.items():
+        short = next(those[0][:size] for size in range(1, 64) if sum(id.startswith(those[0][:size]) for id in ids) == 1)
+        said = f"of {ids.index(those[0])}\n"
+        assert svc.run("wait", short).stdout == "0\n"
+        assert svc.run("logs", short).stdout == svc.run("logs", "-n1", short).stdout == said
+        if len(those) > 1:
+            done = svc.run("logs", first, ok=False)
+            assert (done.returncode, f"`{first}` may be the container " in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
