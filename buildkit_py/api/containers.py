@@ -187,7 +187,12 @@ def remove(text: str, *, force: bool = False, leave: bool = True, store: str = "
     about = containers.find(text)
     if force:
         _stop(containers, about, _SIGKILL, 0)
+    groups = containers.state(about.id).cgroups
     owned(store).containers.delete(about.id)  # unless it removed itself
+    if groups:  # its supervisor was killed, or would have removed them
+        from buildkit_py.sandbox.limits import remove_left
+
+        remove_left(groups)
     if leave and (project := about.body.get("project")):
         release(project, [about.name], store=store)
     return about.name

@@ -229,26 +229,44 @@ def _limit_processors(hierarchy: Hierarchy, group: str, cpus: int) -> None:
     _write(f"{group}/cpu.max", f"{quota} {_PERIOD}")
 
 
-def _remove_leftovers(parent: str) -> None:
-    import fcntl
+def remove_left(groups: tuple[str, ...]) -> None:
+    """Remove groups whose maker was killed, and wait for the kernel to bury what was in them."""
+    import time
 
+    for path in groups:
+        for _ in range(_TRIES):
+            if _remove_leftover(path):
+                break
+            time.sleep(_PAUSE)
+
+
+def _remove_leftovers(parent: str) -> None:
     try:
         names = [name for name in os.listdir(parent) if name.startswith(_PREFIX)]
     except OSError:
         return
     for name in names:
-        path = f"{parent}/{name}"
-        try:
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.rmdir(path)
-        except OSError:
-            pass  # a living build's, or not empty yet
-        finally:
-            os.close(lock)
+        _remove_leftover(f"{parent}/{name}")
+
+
+def _remove_leftover(path: str) -> bool:
+    """Remove a group unless it is a living one's, or not empty yet; whether it is gone."""
+    import fcntl
+
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rmdir(path)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
 
 
 def _read(path: str) -> str:

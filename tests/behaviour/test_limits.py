@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildkit_py.sandbox.limits import hierarchies
+from tests.behaviour.containers import LOOP, listed, removed_at_the_end, supervisors, until
 from tests.behaviour.world import World
 
 
@@ -122,6 +123,19 @@ def test_what_a_killed_build_left_goes_with_the_next(limited: World) -> None:
             break
         time.sleep(0.05)
     assert groups_of(process.pid) == []
+
+
+def test_what_a_killed_supervisor_left_goes_with_its_container(limited: World) -> None:
+    buildfile(limited, "RUN true\n")
+    limited.build("-t", "box")
+    with removed_at_the_end(limited):
+        limited.run("run", "-d", "--name=web", "--memory=64m", "--cpus=1", "box", "sh", "-c", LOOP)
+        (supervisor,) = supervisors(limited)
+        assert groups_of(supervisor) != []
+        os.kill(supervisor, signal.SIGKILL)
+        until(lambda: listed(limited, "web")["status"] == "exited")
+        assert limited.run("rm", "web").stdout == "web\n"
+        assert groups_of(supervisor) == []
 
 
 def test_a_user_who_may_set_no_limits_is_told(world: World, base_layout: Path) -> None:
