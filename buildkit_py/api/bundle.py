@@ -188,7 +188,7 @@ def _mounts(spec: SandboxSpec, directory: str) -> list[BundleMount]:
 
 
 def _tmpfs_options(mount: SandboxMount, access: str) -> tuple[str, ...]:
-    size = (f"size={mount.size}",) if mount.size else ()
+    size = (f"size={mount.limit}",) if mount.limit else ()
     execution = () if mount.executable else ("noexec",)
     return (
         "nosuid",

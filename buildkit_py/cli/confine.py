@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from buildkit_py.cli.options import Parsed
     from buildkit_py.runner.request import RunRequest
 
-_LEAST_TMPFS = 1 << 20  # less holds nothing that a person means
-
 
 def confined(request: RunRequest, parsed: Parsed) -> RunRequest:
     """The request with what these options say. Raises `UsageError`."""
@@ -94,7 +92,7 @@ def _tmpfs(text: str) -> SandboxMount:
     from buildkit_py.tmpfs_spec import tmpfs_spec
 
     try:
-        spec = tmpfs_spec(text, _LEAST_TMPFS)
+        spec = tmpfs_spec(text)
     except ValueError as problem:
         raise UsageError(f"`--tmpfs {text}`: {problem}") from None
     return tmpfs_mount(spec)

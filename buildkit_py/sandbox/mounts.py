@@ -170,8 +170,8 @@ class Sources:
 
     def _tmpfs(self, mount: SandboxMount) -> int:
         options = {b"mode": b"%o" % mount.mode, b"uid": b"%d" % mount.uid, b"gid": b"%d" % mount.gid}
-        if mount.size:
-            options[b"size"] = b"%d" % mount.size
+        if limit := mount.limit:
+            options[b"size"] = limit.encode()
         attributes = NOSUID | NODEV | (0 if mount.executable else NOEXEC)
         with stage("mount a tmpfs on", mount.target):
             return make_tmpfs(attributes, options)

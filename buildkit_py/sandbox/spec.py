@@ -43,7 +43,8 @@ class SandboxMount(Record):
     kind "bind": `source` is an absolute path of this machine.
     kind "tree": `layers` (overlay form, lowest first) are mounted and their `path` is bound; writes,
     if allowed, go to a directory that is dropped.
-    kind "tmpfs": `size` bytes (0: no limit), `mode`, `uid`, `gid`; `executable`: what is in it may be run.
+    kind "tmpfs": `size` bytes or `percent` of the machine's memory (both 0: half of it), `mode`, `uid`, `gid`;
+    `executable`: what is in it may be run.
     kind "file": `data` becomes a file on a tmpfs of its own, with `mode`, `uid`, `gid`.
     """
 
@@ -59,6 +60,12 @@ class SandboxMount(Record):
     gid: int = 0
     data: bytes = b""
     executable: bool = True
+    percent: int = 0
+
+    @property
+    def limit(self) -> str:
+        """How large a tmpfs may become, in the kernel's words; "" where nothing is said."""
+        return f"{self.percent}%" if self.percent else str(self.size or "")
 
 
 class Outline(Record):

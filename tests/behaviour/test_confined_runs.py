@@ -103,6 +103,9 @@ def test_file_systems_in_memory(svc: World) -> None:
     script = "cp /bin/busybox /m; /m/busybox true; echo $?; stat -c %a /m; df -k /m | tail -1 | awk '{print $2}'"
     assert inside(svc, script, "--tmpfs=/m").split()[:2] == ["126", "1777"]
     assert inside(svc, script, "--tmpfs=/m:size=3m,mode=00750,exec").split() == ["0", "750", "3072"]
+    assert inside(svc, script, "--tmpfs=/m:size=64k").split()[-1] == "64"
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    assert abs(int(inside(svc, script, "--tmpfs=/m:size=1m,size=10%").split()[-1]) - total / 10) < total / 100
     deep = svc.project / "deep"
     deep.mkdir()
     (deep / "file").write_text("kept\n")
@@ -140,6 +143,8 @@ def test_ulimits(svc: World) -> None:
         (("--tmpfs=relative",), "no absolute path"),
         (("--tmpfs=/",), "no absolute path below"),
         (("--tmpfs=/m:size=lots",), "`lots` is no size"),
+        (("--tmpfs=/m:size=0%",), "`0` is less than 1"),
+        (("--tmpfs=/m:size=%",), "`` is no whole number"),
         (("--tmpfs=/m:mode=9",), "`mode=9` is not understood"),
         (("--tmpfs=/m", "--tmpfs=/m/"), "two mounts are to be at `/m`"),
         (("--shm-size=",), "is no size"),

@@ -126,7 +126,7 @@ def _long_tmpfs(fields: Fields, target: str, value: Value) -> Mount:
 
 def _tmpfs(value: Value) -> Mount:
     try:
-        spec = tmpfs_spec(text(value, "tmpfs"), 1)
+        spec = tmpfs_spec(text(value, "tmpfs"))
     except ValueError as problem:
         raise ComposeError(str(problem), at=value.at) from None
     return Mount("tmpfs", spec.target, value.at, tmpfs=spec)

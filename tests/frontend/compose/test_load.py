@@ -156,7 +156,7 @@ def test_mounts(tmp_path: Path) -> None:
       {type: volume, source: named, target: /named, read_only: true}, {type: volume, target: /other},
       {type: bind, source: ., target: /here, bind: {create_host_path: false}},
       {type: tmpfs, target: /t, tmpfs: {size: 64m, mode: 0700}}],
-      tmpfs: ['/run:size=1m,mode=755,exec,uid=7,gid=8', /tmp]"""
+      tmpfs: ['/run:size=1m,mode=755,exec,uid=7,gid=8', '/tmp:size=5%']"""
     rest = "volumes: {data: , named: {name: real}, theirs: {external: true}}"
     (tmp_path / "home").mkdir()
     found = service(tmp_path, keys, rest)
@@ -171,9 +171,9 @@ def test_mounts(tmp_path: Path) -> None:
         ("volume", "/named", "real", True, False, None),
         ("volume", "/other", unnamed_volume("shop", "web", "/other"), False, False, None),
         ("bind", "/here", str(tmp_path), False, False, None),
-        ("tmpfs", "/t", "", False, False, ("/t", 64 << 20, 0o700, False, 0, 0)),
-        ("tmpfs", "/run", "", False, False, ("/run", 1 << 20, 0o755, True, 7, 8)),
-        ("tmpfs", "/tmp", "", False, False, ("/tmp", 0, 0o1777, False, 0, 0)),
+        ("tmpfs", "/t", "", False, False, ("/t", 64 << 20, 0o700, False, 0, 0, 0)),
+        ("tmpfs", "/run", "", False, False, ("/run", 1 << 20, 0o755, True, 7, 8, 0)),
+        ("tmpfs", "/tmp", "", False, False, ("/tmp", 0, 0o1777, False, 0, 0, 5)),
     )
     project = load(str(tmp_path), {}, name="shop")
     unnamed = [unnamed_volume("shop", "web", path) for path in ("/anonymous", "/other")]
