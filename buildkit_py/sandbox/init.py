@@ -210,7 +210,7 @@ def _enter(
         command.refuse(refused)
     give_up_rights(spec, user, program, ground.setgroups_allowed)
     follow_parent(host)
-    syscalls.close_from(3, on_exec=True)
+    syscalls.close_all_but(channel)  # as few as the ulimits may leave: to open the program takes some, too
     set_ulimits(spec.ulimits)
     command.start()
 

@@ -178,7 +178,7 @@ class Joiner:
         give_up_rights(spec, user, program, may_set_groups)
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)  # a change of user may have set it again
         follow_parent(self._host)
-        syscalls.close_from(3, on_exec=True)
+        syscalls.close_all_but(channel)  # as few as the ulimits may leave: to open the program takes some, too
         set_ulimits(spec.ulimits)
         command.start()
 

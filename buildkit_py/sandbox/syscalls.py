@@ -301,6 +301,14 @@ def close_from(first: int, *, on_exec: bool) -> None:
     _checked(_syscall(_Long(_CLOSE_RANGE), first, _Long(0xFFFFFFFF), flags), "close_range")
 
 
+def close_all_but(kept: int) -> None:
+    """Close every descriptor from 3 on now, but this one at the next exec."""
+    close_from(kept, on_exec=True)
+    close_from(kept + 1, on_exec=False)
+    if kept > 3:
+        _checked(_syscall(_Long(_CLOSE_RANGE), 3, _Long(kept - 1), 0), "close_range")
+
+
 def prctl(option: int, argument: int = 0, second: int = 0) -> int:
     return _checked(
         _prctl(option, _Long(argument), _Long(second), _Long(0), _Long(0)),
