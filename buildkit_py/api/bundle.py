@@ -129,7 +129,8 @@ def _write(request: RunRequest, session: Session, runnable: Runnable, directory:
     copied = export_local(
         layers, root, privileged=identity.privileged, mapped=identity.userns and not identity.single_id
     )
-    mounts = (*_etc(spec, directory), *_mounts(spec, directory))
+    own = _mounts(spec, directory)
+    mounts = (*own[: spec.below_etc], *_etc(spec, directory), *own[spec.below_etc :])
     _write_file(f"{directory}/config.json", _config(spec, root, mounts, identity, request.bounds), 0o644)
     return Bundle(directory, copied.files, copied.bytes, copied.left_out)
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from buildkit_py.runner.request import RunRequest
     from buildkit_py.sandbox.network.choice import Choice
 
-_HOSTNAME = "/etc/hostname"
+_ETC = "/etc"
+_HOSTNAME = f"{_ETC}/hostname"
 # Said as a number: root has the groups then that /etc/group gives it, as under docker and other than in a step.
 _ROOT = "0"
 
@@ -38,6 +39,9 @@ def container_spec(
     command = argv(config, request)
     asked = _asked_mounts(request)
     mounts = [*_image_volumes(config, request, root), *asked]
+    # As docker has it, the files of its own lie over what is mounted at all of /etc.
+    mounts.sort(key=lambda mount: mount.target != _ETC)
+    below_etc = sum([mount.target == _ETC for mount in mounts])
     if all(mount.target != _HOSTNAME for mount in asked):
         mounts.append(_hostname_file(hostname, read_only=request.read_only))
     if request.init:
@@ -54,6 +58,7 @@ def container_spec(
         hostname=hostname,
         network=network,
         mounts=tuple(mounts),
+        below_etc=below_etc,
         hosts=hosts_file(hostname, request.hosts),
         resolv_conf=networks.resolv_conf(network),
         writable_etc=not request.read_only,

@@ -76,12 +76,12 @@ class Sources:
 
     def all(self, spec: SandboxSpec) -> list[Prepared]:
         """The files of a spec's /etc and its mounts, in the order in which they are attached. Raises `SetupFailure`."""
-        out = []
+        out = [self.prepare(mount) for mount in spec.mounts[: spec.below_etc]]
         attributes = 0 if spec.writable_etc else RDONLY
         for path, data in ((b"/etc/hosts", spec.hosts), (b"/etc/resolv.conf", spec.resolv_conf)):
             if data is not None:
                 out.append(self.file(path, data, attributes=attributes))
-        out.extend([self.prepare(mount) for mount in spec.mounts])
+        out.extend([self.prepare(mount) for mount in spec.mounts[spec.below_etc :]])
         return out
 
     def prepare(self, mount: SandboxMount) -> Prepared:

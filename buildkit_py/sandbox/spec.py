@@ -81,8 +81,9 @@ class SandboxSpec(Record):
     """`user` is `name[:group]` or numbers, looked up in the root's own /etc/passwd and /etc/group;
     HOME is set from there unless `env` has it. `cwd` is made if it is missing. `resolv_conf` and
     `hosts` are the bytes bound over those files (None: leave the image's), read-only unless
-    `writable_etc`. `network` is "host", "none", or "isolated": a namespace of its own that reaches out;
-    with a `number` (from `network.plan.SERVICES` on, 0: none), one whose addresses are those of the number
+    `writable_etc`; the first `below_etc` of the mounts lie below them.
+    `network` is "host", "none", or "isolated": a namespace of its own that reaches out; with a `number`
+    (from `network.plan.SERVICES` on, 0: none), one whose addresses are those of the number
     (`network.plan.Plan.address`), at which the other sandboxes of its hub reach it.
     `capabilities` is the bounding set as a bit mask.
     `terminal` makes standard input, output and error a new pseudo-terminal's other side. `cgroups` are directories of
@@ -120,6 +121,7 @@ class SandboxSpec(Record):
     screen: tuple[int, int] = (0, 0)
     number: int = 0
     directories: tuple[str, ...] = ()
+    below_etc: int = 0
 
     @property
     def file_bytes(self) -> int:

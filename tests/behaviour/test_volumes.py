@@ -47,6 +47,23 @@ def test_it_begins_with_what_the_image_has_and_stays(db: World) -> None:
     assert volumes(db) == ["d", "e"]
 
 
+def test_files_of_its_own_lie_over_what_is_mounted_at_etc(db: World) -> None:
+    db.write({"etc/hosts": "of the directory\n", "etc/resolv.conf": "of the directory\n", "etc/kept": "kept\n"})
+    files = ("hosts", "resolv.conf", "hostname")
+    script = f"cd /etc; cat {' '.join(files)}; cat kept; echo written > hosts"
+    for source in ("./etc", "e"):
+        options = ("--hostname=own", "--add-host=db:10.0.0.1", "-v", f"{source}:/etc")
+        if source == "e":
+            run(db, "echo kept > /x/kept", "-v", "e:/x")
+        plain = run(db, f"cd /etc; cat {' '.join(files)}", *options[:2])
+        assert run(db, script, *options) == f"{plain}kept\n"
+        assert run(db, script, *options, "--tmpfs=/etc/kept.d") == f"{plain}kept\n"
+    assert (db.project / "etc/hosts").read_text() == "of the directory\n"
+    # What is mounted at one of them lies over that, as ever.
+    db.write({"mine": "mine\n"})
+    assert run(db, "cat /etc/hosts", "-v", "./etc:/etc", "-v", "./mine:/etc/hosts") == "mine\n"
+
+
 def test_owners_come_along(db: World) -> None:
     db.write({"Dockerfile.own": "FROM svc\nRUN chown -R 7:8 /data\n"})
     script = "stat -c %u:%g /data /data/deep/seed"
