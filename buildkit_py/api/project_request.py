@@ -256,7 +256,7 @@ def build_request(project: Project, service: Service, inline: str, store: str = 
         build_args=() if python else build.args,
         build_contexts=build.contexts,
         secrets=tuple([_secret(one) for one in build.secrets]),
-        ssh=tuple([_ssh(text, build, project.directory) for text in build.ssh]),
+        ssh=tuple([_ssh(text, build) for text in build.ssh]),
         tags=tuple(dict.fromkeys((*named, *build.tags))),
         labels=build.labels,
         hosts=build.hosts,
@@ -290,11 +290,11 @@ def _file_of(build: Build) -> str:
     raise ComposeError(f"`{build.context}` has no Buildfile", at=build.at, hint=hint)
 
 
-def _ssh(text: str, build: Build, directory: str) -> Ssh:
-    """`default` or another id, which is the agent of `$SSH_AUTH_SOCK`, or `ID=PATH[,PATH…]`."""
+def _ssh(text: str, build: Build) -> Ssh:
+    """`default` or another id, which is the agent of `$SSH_AUTH_SOCK`, or `ID=PATH[,PATH…]` with absolute paths."""
     name, _, rest = text.partition("=")
     if rest:
-        paths = tuple([os.path.normpath(os.path.join(directory, os.path.expanduser(one))) for one in rest.split(",")])
+        paths = tuple(rest.split(","))
         missing = [one for one in paths if not os.path.exists(one)]
         if missing:
             raise ContextError(

@@ -73,7 +73,7 @@ def build(value: Value | None, base: Callable[[Value], str], env: Env, secrets: 
         labels=fields.pairs("labels"),
         hosts=hosts(fields.get("extra_hosts"), "build.extra_hosts"),
         tags=fields.texts("tags"),
-        ssh=_ssh(fields),
+        ssh=_ssh(fields, base),
         secrets=_secrets(fields.get("secrets"), secrets),
         entitlements=fields.texts("entitlements"),
         network=network,
@@ -97,10 +97,9 @@ def _contexts(fields: Fields, base: Callable[[Value], str]) -> tuple[tuple[str, 
     value = fields.get("additional_contexts")
     if value is None:
         return ()
-    places = pairs(value).data
     found = []
     for name, said in fields.pairs("additional_contexts"):
-        place = places.get(name, value) if isinstance(places, dict) else value
+        place = _place(value, name)
         if said.startswith("service:"):
             raise ComposeError(
                 f"the context `{name}` is what another service is built as, which is not supported",
@@ -118,13 +117,27 @@ def _named(said: str, base: str) -> str:
     return _context(said, base)
 
 
-def _ssh(fields: Fields) -> tuple[str, ...]:
+def _place(value: Value, name: str) -> Value:
+    """Where a name has its value, among others that may be of other files."""
+    places = pairs(value).data
+    return places.get(name, value) if isinstance(places, dict) else value
+
+
+def _ssh(fields: Fields, base: Callable[[Value], str]) -> tuple[str, ...]:
+    """Each `ID`, or `ID=PATH[,PATH…]`. A path is relative to the file that says it."""
     value = fields.get("ssh")
     if value is None:
         return ()
     if isinstance(value.data, dict):
-        return tuple([f"{name}={said}" if said else name for name, said in fields.pairs("ssh")])
-    return fields.texts("ssh", alone=True)
+        every = fields.pairs("ssh")
+    else:
+        every = tuple([(one.partition("=")[0], one.partition("=")[2]) for one in fields.texts("ssh", alone=True)])
+    found = []
+    for name, said in every:
+        directory = base(_place(value, name))
+        paths = [os.path.normpath(os.path.join(directory, os.path.expanduser(one))) for one in said.split(",")]
+        found.append(f"{name}={','.join(paths)}" if said else name)
+    return tuple(found)
 
 
 def _secrets(value: Value | None, known: dict[str, GivenText]) -> tuple[BuildSecret, ...]:

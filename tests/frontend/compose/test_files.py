@@ -326,6 +326,26 @@ def test_a_context_is_relative_to_the_file_that_says_it(tmp_path: Path) -> None:
     assert dict(build.contexts) == {"c": f"{tmp_path}/sub/x", "d": f"{tmp_path}/y"}
 
 
+def test_keys_of_ssh_and_secrets_are_relative_to_the_file_that_says_them(tmp_path: Path) -> None:
+    ssh = "{mine: ./a, two: 'b,/c'}"
+    write(
+        tmp_path,
+        sub__base_yaml=f"services: {{base: {{build: {{context: ., ssh: {ssh}}}}}}}",
+        inc__inc_yaml="services: {db: {build: {context: ., ssh: [k=key, default], secrets: [s]}, secrets: [s]}}\n"
+        "secrets: {s: {file: ./s}}",
+        compose_yaml="include: [inc/inc.yaml]\n"
+        "services: {web: {extends: {file: sub/base.yaml, service: base}, build: {ssh: {own: ./o, default: }}}}",
+    )
+    project = load(str(tmp_path), {}, name="shop")
+    build, included = web(project).build, web(project, "db").build
+    assert build is not None
+    assert included is not None
+    assert build.ssh == (f"mine={tmp_path}/sub/a", f"two={tmp_path}/sub/b,/c", f"own={tmp_path}/o", "default")
+    assert included.ssh == (f"k={tmp_path}/inc/key", "default")
+    assert [one.file for one in included.secrets] == [f"{tmp_path}/inc/s"]
+    assert [one.source for one in web(project, "db").files] == [f"{tmp_path}/inc/s"]
+
+
 def test_a_context_that_is_another_service_is_refused_at_its_place(tmp_path: Path) -> None:
     write(tmp_path, compose_yaml="services:\n  web:\n    build:\n      additional_contexts:\n        c: service:two\n")
     with pytest.raises(ComposeError, match="what another service is built as") as caught:
