@@ -206,12 +206,5 @@ def _placed(problem: SourceError, text: str, position: object) -> PybuildError:
     kinds = (known for known in type(problem).__mro__ if known.__module__ == SourceError.__module__)
     kind: type[PybuildError] = next(kinds)  # the family of errors.py that the failure belongs to
     notes = problem.notes if problem.at is None else (f"at {problem.at}", *problem.notes)
-    message = problem.message if _familiar(text) in problem.message else f"`{text}`: {problem.message}"
+    message = problem.message if reference.familiar(text) in problem.message else f"`{text}`: {problem.message}"
     return kind(message, at=position, hint=problem.hint, notes=notes)
-
-
-def _familiar(text: str) -> str:
-    try:
-        return reference.parse(text).familiar
-    except UsageError:
-        return text
