@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviour.base_image import layer_layout
+from tests.behaviour.base_image import HERE, layer_layout
 from tests.behaviour.world import World
 from tests.image.tars import member, tar
 from tests.needs import need
@@ -96,3 +96,14 @@ def test_a_blob_that_was_damaged_here_is_fetched_anew(world: World, registry: st
     assert "it was set aside" in done.stderr
     world.run("build", "-o", "out", ".")
     assert hashlib.sha256((world.project / "out/f").read_bytes()).digest() == hashlib.sha256(GOOD[512:-1024]).digest()
+
+
+def test_an_image_that_does_not_say_its_architecture_is_for_this_machine(world: World, tmp_path: Path) -> None:
+    """As BuildKit has it: what was built of it had no name, and nobody could tell why."""
+    layout = world.project / "layout"
+    layer_layout(layout, gzip.compress(GOOD), "tar+gzip", GOOD, None)
+    world.write({"f": "", "Dockerfile": "FROM base\nCOPY f /d/\n"})
+    world.build("-t", "made", f"--build-context=base=oci-layout://{layout}")
+    assert f"linux/{HERE}" in world.run("images").stdout
+    world.write({"Dockerfile": "FROM made\nCOPY f /e/\n"})
+    world.build()
