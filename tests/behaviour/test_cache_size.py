@@ -98,3 +98,15 @@ def test_what_takes_how_much(project: World) -> None:
     assert list(room(project, "mount")) == ["/c"]
     assert "ON DISK" in project.run("cache", "du", "--by", "step").stdout
     assert project.run("cache", "du", "--by=age", ok=False).returncode == 2
+
+
+def test_a_blob_of_a_layer_that_has_two_ids_takes_room_once(project: World) -> None:
+    """A layer is known by the id of its step, and by that of its tar once its image is a base of others."""
+    build(project, "-t", "base:1", "--target=base")
+    project.write({"Dockerfile": "FROM base:1\nLABEL a=b\n"})
+    project.build("-t", "over:1")
+    images = room(project, "image")
+    names = {"docker.io/library/base:1", "docker.io/library/over:1"}
+    assert set(images) >= names
+    for name in names:
+        assert 3_000_000 < images[name]["shared"] <= images[name]["bytes"] <= used(project)
