@@ -213,6 +213,7 @@ class Build:
                 if not self._recovers(problem):
                     # What went well need not be done again by the next machine.
                     self._export_caches(targets, executor)
+                    self._tell_image(problem, roots)
                     raise
         self._export_caches(targets, executor)
         self._hold(results)
@@ -291,6 +292,7 @@ class Build:
                 if self._recovers(problem):
                     continue
                 self.witness.look_at(executor, roots)
+                self._tell_image(problem, roots)
                 raise
             self.witness.expires(solution.until)
             self.ran += solution.ran
@@ -298,6 +300,8 @@ class Build:
             if recovered:
                 continue
             self.cached += solution.cached
+            for failure in solution.failures:
+                self._tell_image(failure, roots)
             if solution.failures and not tolerant:
                 self.witness.look_at(executor, roots)
                 self.finish(False)
@@ -320,6 +324,11 @@ class Build:
         what = "a step" if len(layers) == 1 else f"{len(layers)} steps"
         self.emit(Notice("warning", f"the files of {what} cannot be had and are made again: {problem.message}"))
         return True
+
+    def _tell_image(self, problem: PybuildError, roots: list[Step]) -> None:
+        from buildkit_py.api.broken_base import tell_image
+
+        tell_image(problem, roots)
 
     def _plan(self, solver: Solver, executor: LocalExecutor, targets: tuple[Target, ...]) -> BuildResult:
         from buildkit_py.api.plan import plan

@@ -36,14 +36,17 @@ def prune(*, everything: bool = False, dry_run: bool = False, store: str = "") -
     return collect(owned(store), everything, dry_run=dry_run)
 
 
-def evict(limit: int = 0, *, store: str = "") -> Evicted:
-    """Bring the store below so many bytes (0: those of the configuration); what was and is there, and what went."""
+def evict(limit: int = 0, *, dry_run: bool = False, store: str = "") -> Evicted:
+    """Bring the store below so many bytes (0: those of the configuration); what was and is there, and what went.
+
+    `dry_run`: what would be there and go.
+    """
     from buildkit_py.api.keep_small import limit_for
     from buildkit_py.config import load
     from buildkit_py.store.evict import evict as shrink
 
     opened = owned(store)
-    return shrink(opened, limit_for(opened.root, limit or load(os.environ).cache_max))
+    return shrink(opened, limit_for(opened.root, limit or load(os.environ).cache_max), dry_run=dry_run)
 
 
 def evict_beside(limit: int, store: str) -> None:

@@ -101,7 +101,7 @@ def _commit(
     entry = History(shlex.join(about.command), empty_layer=not layer, created=now, comment=message, author=author)
     if layer:
         store.snapshots.push(base, layer)
-    on = platform.normal(document.os, document.architecture, document.variant)
+    on = platform.of_image(document)
     built = Built(
         config=config,
         history=(*document.history, entry),

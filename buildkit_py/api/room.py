@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.api.cache import owned
 from buildkit_py.record import Record
-from buildkit_py.store.usage import disk_bytes, layer_bytes
+from buildkit_py.store.usage import disk_bytes, layer_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,20 +52,21 @@ class _Item(Record):
 
 
 def _by_layers(store: Store, items: Iterable[_Item]) -> list[Place]:
-    items = list(items)
+    # By path: a layer that has two ids, a step's and that of its tar, is packed in one blob for both.
+    taken = [(item, {path for layer in item.layers for path in layer_paths(store, layer)}) for item in items]
     users: dict[str, int] = {}
-    for item in items:
-        for layer in item.layers:
-            users[layer] = users.get(layer, 0) + 1
-    sizes = {layer: layer_bytes(store, layer) for layer in users}
+    for _, paths in taken:
+        for path in paths:
+            users[path] = users.get(path, 0) + 1
+    sizes = {path: disk_bytes(path) for path in users}
     return [
         Place(
             item.name,
-            sum(sizes[layer] for layer in item.layers),
-            sum(sizes[layer] for layer in item.layers if users[layer] > 1),
+            sum(sizes[path] for path in paths),
+            sum(sizes[path] for path in paths if users[path] > 1),
             item.milliseconds,
         )
-        for item in items
+        for item, paths in taken
     ]
 
 

@@ -28,7 +28,7 @@ def parser() -> Command:
         "show, shrink or check the store; who made what is in it",
         (
             "pybuild cache du [--by=VIEW] [--json]",
-            "pybuild cache prune [[--all] [--dry-run] | --cache-max=SIZE] [--json]",
+            "pybuild cache prune [--all | --cache-max=SIZE] [--dry-run] [--json]",
             "pybuild cache verify [--keep] [--no-trees] [--json]",
             "pybuild cache audit IMAGE [--json]",
             "pybuild cache keygen FILE",
@@ -92,12 +92,13 @@ def _prune(parsed: Parsed) -> int:
     heads = ("WOULD GO", "COUNT", "ON DISK") if dry else ("REMOVED", "COUNT", "FREED")
     if not parsed.one("cache-max"):
         return _shares(cache.prune(everything=parsed.has("all"), dry_run=dry), heads, parsed.has("json"))
-    if dry or parsed.has("all"):
-        raise UsageError("`--cache-max` goes neither with `--all` nor with `--dry-run`")
+    if parsed.has("all"):
+        raise UsageError("`--cache-max` does not go with `--all`")
     from buildkit_py.cli.values import byte_size
 
     text = parsed.one("cache-max")
-    return _shares(cache.evict(byte_size(text, "--cache-max") if text != "0" else 0).gone, heads, parsed.has("json"))
+    limit = byte_size(text, "--cache-max") if text != "0" else 0
+    return _shares(cache.evict(limit, dry_run=dry).gone, heads, parsed.has("json"))
 
 
 def _room(view: str, as_json: bool) -> int:

@@ -59,7 +59,7 @@ class Image(Record):
 
     @property
     def platform(self) -> Platform:
-        return platform.normal(self.document.os, self.document.architecture, self.document.variant)
+        return platform.of_image(self.document)
 
 
 def timestamp(seconds: int) -> str:

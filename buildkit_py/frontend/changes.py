@@ -57,7 +57,7 @@ class _Base:
 
     def resolve(self, reference: str, wanted: str, position: Position | None) -> Resolved:
         """The image that the changes are made to, whatever platform it is for."""
-        on = platform.normal(self._document.os, self._document.architecture, self._document.variant)
+        on = platform.of_image(self._document)
         return Resolved(reference, "sha256:" + "0" * 64, str(on), (), self._document)
 
     def file(self, path: str) -> None:

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from buildkit_py.image.config import ImageDocument
+
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -72,6 +74,16 @@ def normal(os: str, architecture: str, variant: str = "") -> Platform:
     elif architecture == "arm" and not variant:
         variant = "v7"
     return Platform(os, architecture, variant)
+
+
+def of_image(document: ImageDocument, wanted: Platform | None = None) -> Platform:
+    """What an image is for; one whose config has no architecture is for what is wanted, or for this machine.
+
+    So BuildKit has it (`autoDetectPlatform`, `ParsePlatforms`).
+    """
+    if not document.architecture:
+        return wanted or local()
+    return normal(document.os, document.architecture, document.variant)
 
 
 def is_word(text: str) -> bool:

@@ -89,6 +89,14 @@ def parse(text: str) -> Reference:
     return Reference(registry, repository, tag if colon else ("" if digest else "latest"), digest)
 
 
+def familiar(text: str) -> str:
+    """The shortest form of a name; what is none (the address of a layout) as it stands."""
+    try:
+        return parse(text).familiar
+    except UsageError:
+        return text
+
+
 def _wrong(text: str, why: str, hint: str = "") -> UsageError:
     return UsageError(f"`{text}` is not an image name: {why}", hint=hint)
 

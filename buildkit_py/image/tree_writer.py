@@ -50,6 +50,7 @@ class TreeWriter:
         self._late: dict[str, Entry] = {}  # directories whose attributes wait for the end
         self._real: dict[str, str] = {}  # parents that lead through a link, and where to
         self._whiteouts: set[str] = set()
+        self._unmade: dict[str, set[str]] = {}  # by directory: devices in `made` that this process could not make
         self._parent: str | None = None
         self._fd = -1
         self.made: dict[str, Entry] = {}
@@ -193,8 +194,7 @@ class TreeWriter:
             self._finish_special(entry, name)
         elif kind in (CHAR, BLOCK):
             if not self._devices:
-                self.devices_lost += 1
-                self.made[entry.path] = entry
+                self._lose(entry)
                 return
             mode = 0o600 | (stat.S_IFCHR if kind == CHAR else stat.S_IFBLK)
             self._anew(entry, name, lambda: os.mknod(name, mode, entry.rdev, dir_fd=self._fd))
@@ -276,7 +276,7 @@ class TreeWriter:
             raise SourceError(f"{entry.path} in the archive is a hard link to what it would replace")
         self._settle(wait=True)
         if there.kind in (CHAR, BLOCK) and not self._devices:
-            self.devices_lost += 1
+            self._lose(there._replace(path=entry.path))
         else:
             above, _, last = entry.target.rpartition("/")
             self._anew(
@@ -290,7 +290,12 @@ class TreeWriter:
                     follow_symlinks=False,
                 ),
             )
-        self.made[entry.path] = entry if there.kind in (FILE, HARDLINK) else there._replace(path=entry.path)
+            self.made[entry.path] = entry if there.kind in (FILE, HARDLINK) else there._replace(path=entry.path)
+
+    def _lose(self, device: Entry) -> None:
+        self.devices_lost += 1
+        self.made[device.path] = device
+        self._unmade.setdefault(device.path.rpartition("/")[0], set()).add(device.path)
 
     def _anew(self, entry: Entry, name: str, make: Callable[[], None]) -> None:
         try:
@@ -380,23 +385,45 @@ class TreeWriter:
         """Remove what is at a name of the current directory, with everything below it."""
         self._settle(wait=True)
         self.replaced = True
-        self._whiteouts.discard(path)
-        if _is_directory(name, self._fd):
-            below = f"{path}/"
-            for table in (self._late, self.made):
-                for known in [known for known in table if known == path or known.startswith(below)]:
-                    del table[known]
-            self._whiteouts = {known for known in self._whiteouts if not known.startswith(below)}
-            _remove_tree(name, self._fd)
-        else:
-            os.unlink(name, dir_fd=self._fd)
-            self.made.pop(path, None)
+        try:
+            is_directory = _is_directory(name, self._fd)
+        except FileNotFoundError:  # one of `_unmade`
+            self._forget(path)
+            return
+        self._remove(name, self._fd, path, is_directory)
         # Open descriptors and resolved links may lead to what is gone.
         self._real.clear()
         parent = path.rpartition("/")[0]
         self._link_sources.forget()
         self._directories.forget()
         self._fd = self._directories.at(parent)
+
+    def _remove(self, name: str, fd: int, path: str, is_directory: bool) -> None:
+        """Remove what is at a name, a directory with everything in it, following nothing; it is known no more.
+
+        What is known of it is found by what there is: to go through all that is known is long, where much is replaced.
+        """
+        if not is_directory:
+            os.unlink(name, dir_fd=fd)
+            self._forget(path)
+            return
+        child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
+        try:
+            with os.scandir(child) as found:
+                items = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
+            for item in items:
+                self._remove(item[0], child, f"{path}/{item[0]}", item[1])
+        finally:
+            os.close(child)
+        os.rmdir(name, dir_fd=fd)
+        for device in self._unmade.pop(path, ()):
+            self._forget(device)
+        self._forget(path)
+
+    def _forget(self, path: str) -> None:
+        self.made.pop(path, None)
+        self._late.pop(path, None)
+        self._whiteouts.discard(path)
 
     # -- attributes ----------------------------------------------------------
 
@@ -444,19 +471,3 @@ def _umask() -> int:
 
 def _is_directory(name: str, fd: int) -> bool:
     return stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
-
-
-def _remove_tree(name: str, fd: int) -> None:
-    """Remove a directory and everything in it, following nothing."""
-    child = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=fd)
-    try:
-        with os.scandir(child) as found:
-            items = [(item.name, item.is_dir(follow_symlinks=False)) for item in found]
-        for below, is_directory in items:
-            if is_directory:
-                _remove_tree(below, child)
-            else:
-                os.unlink(below, dir_fd=child)
-    finally:
-        os.close(child)
-    os.rmdir(name, dir_fd=fd)

@@ -125,14 +125,7 @@ class Credentials:
             raise RegistryError(f"`{helper}` is not the name of a credential helper", at=self._path())
         command = f"docker-credential-{helper}"
         try:
-            done = subprocess.run(
-                [command, "get"],
-                input=server.encode(),
-                capture_output=True,
-                timeout=HELPER_SECONDS,
-                check=False,
-                env=dict(self._env),
-            )
+            status, out, err = _run([command, "get"], server.encode(), dict(self._env))
         except FileNotFoundError as problem:
             raise RegistryError(
                 f"the credential helper `{command}` is not installed",
@@ -147,20 +140,20 @@ class Credentials:
             raise RegistryError(
                 f"the credential helper `{command}` cannot be run: {problem.strerror}", at=self._path()
             ) from problem
-        if done.returncode != 0:
+        if status != 0:
             # It says so on standard output, and that is no failure: nobody logged in here.
-            if b"credentials not found" in done.stdout.lower() + done.stderr.lower():
+            if b"credentials not found" in out.lower() + err.lower():
                 return None
             # What it wrote to standard output may have a secret in it all the same.
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            said = err.decode("utf-8", "replace").strip().splitlines()
             raise RegistryError(
-                f"the credential helper `{command}` failed with status {done.returncode}",
+                f"the credential helper `{command}` failed with status {status}",
                 at=self._path(),
                 notes=(f"it says: {said[-1][:_LONGEST_WORDS]}",) if said else (),
                 hint=f"`echo {server} | {command} get` shows what is wrong",
             )
         try:
-            answer = strict_json.parse_object(done.stdout, limit=MAX_CONFIG, what="answer of the credential helper")
+            answer = strict_json.parse_object(out, limit=MAX_CONFIG, what="answer of the credential helper")
             user = strict_json.text(answer, "Username", "answer of the credential helper")
             secret = strict_json.text(answer, "Secret", "answer of the credential helper")
         except PybuildError:
@@ -169,6 +162,38 @@ class Credentials:
         if not user and not secret:  # how some say that they have none
             return None
         return Credential(token=secret) if user == "<token>" else Credential(user, secret)
+
+
+def _run(command: list[str], given: bytes, env: dict[str, str]) -> tuple[int, bytes, bytes]:
+    """A helper's exit code, output and errors. One that is not waited for to its end ends with all it started.
+
+    Raises `OSError`, `subprocess.TimeoutExpired`.
+    """
+    import atexit
+    import subprocess
+
+    pipe = subprocess.PIPE
+    # Of a session of its own, so that what it started can be ended with it.
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, start_new_session=True)
+
+    def end() -> None:
+        from signal import SIGKILL
+
+        try:
+            os.killpg(process.pid, SIGKILL)
+        except ProcessLookupError:
+            pass  # ended by itself
+
+    with process:
+        atexit.register(end)  # where another thread waits for it, which hears of no signal
+        try:
+            out, err = process.communicate(given, HELPER_SECONDS)
+        except BaseException:
+            end()
+            raise
+        finally:
+            atexit.unregister(end)
+    return process.returncode, out, err
 
 
 def _host_of(key: str) -> str:

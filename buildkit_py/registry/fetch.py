@@ -128,7 +128,19 @@ class Fetcher:
                     return use(stream)
                 except SourceError as problem:
                     if not stream.failed(problem):
+                        if not problem.layer:  # no failure to get the bytes, then: they are nothing that can be used
+                            self._say_which(problem, layer_id, stream.blob)
                         raise
+
+    def _say_which(self, problem: SourceError, layer_id: str, blob: LayerBlob) -> None:
+        """Let what is wrong with the bytes of a layer say which layer that is, whence it came, and what helps."""
+        meta = self._store.layers.get(layer_id)
+        places = [origins.read(text) for text in meta.origin] if meta is not None else []
+        problem.layer = layer_id
+        problem.message = f"the layer {blob.digest} cannot be unpacked: {problem.message}"
+        problem.at = next((where(place) for place in places if place.digest == blob.digest), problem.at)
+        if meta is not None and meta.diff_id == f"sha256:{layer_id}":  # as those of images are called
+            problem.hint = problem.hint or "have the image made anew, or take another one: it came as it was made"
 
     def open_blob(self, layer_id: str, progress: Progress | None = None, digest: str = "") -> Stream:
         """A layer's blob as a stream, which is in the store once it was read to its end (`read` gave b"").
@@ -234,6 +246,8 @@ class _Stored:
         return data
 
     def failed(self, problem: SourceError) -> bool:
+        while self.read():
+            pass  # a blob that was damaged here is set aside
         return False
 
     def close(self) -> None:

@@ -188,13 +188,19 @@ class Incoming:
         return data
 
     def failed(self, problem: SourceError) -> bool:
-        """Take what went wrong with these bytes; True where a mirror sent them, and they can be had elsewhere."""
+        """Take what went wrong with these bytes; True where a mirror sent them, and they can be had elsewhere.
+
+        That they are no archive shows before their digest is known: where that is wrong, too, it is raised instead.
+        """
         try:
-            while self._source.mirrors and self.read():
-                pass  # that it is no archive shows before its digest is known
+            while self.read():
+                pass
         except DigestMismatch as wrong:
-            self._source.pass_over_mirrors(wrong)
-            return True
+            if self._source.mirrors:
+                self._source.pass_over_mirrors(wrong)
+                return True
+            self._source.tell(wrong)
+            raise
         except SourceError:
             pass
         self._source.tell(problem)

@@ -51,10 +51,6 @@ class Chosen(Record):
     document: ImageDocument
     config_data: bytes
 
-    @property
-    def platform(self) -> Platform:
-        return platform.normal(self.document.os, self.document.architecture, self.document.variant)
-
 
 def choose(
     first: Fetched,

@@ -90,7 +90,7 @@ class ImageResolver:
         if text.startswith(OCI_LAYOUT):
             return self._from_layout(text, wanted)
         if text.startswith(DOCKER_ARCHIVE):
-            return self._from_archive(text)
+            return self._from_archive(text, wanted)
         name = reference.parse(text)
         if not pull:
             local = load_image(self._store, str(name), wanted)
@@ -112,25 +112,26 @@ class ImageResolver:
 
         first = client.manifest(name)
         chosen = choose(first, wanted, read_manifest, read_blob)
-        if exact and platform.best(wanted, (chosen.platform,)) is None:
+        found = _resolved(str(name), chosen, wanted)
+        if exact and platform.best(wanted, (platform.of_image(chosen.document, wanted),)) is None:
             raise ImageNotFound(
-                f"the image is not there for {wanted}", notes=(f"it is there for {chosen.platform} only",)
+                f"the image is not there for {wanted}", notes=(f"it is there for {found.platform} only",)
             )
         keep(
             self._store,
             chosen,
             lambda layer: Origin(layer.digest, layer.size, layer.media_type, name.name),
         )
-        self._store.images.set(str(name), chosen.digest, self._others(str(name), chosen))
-        return _resolved(str(name), chosen).replace(index=first.digest)
+        self._store.images.set(str(name), chosen.digest, self._others(found))
+        return found.replace(index=first.digest)
 
-    def _others(self, name: str, chosen: Chosen) -> tuple[str, ...]:
+    def _others(self, chosen: ResolvedImage) -> tuple[str, ...]:
         """The manifests that a name stands for here on other platforms than that of the one that was chosen now.
 
         They stay: of a file that uses the name for two platforms each would else take it from the other.
         """
-        known = [load_image(self._store, digest) for digest in self._store.images.manifests(name)]
-        return tuple(image.digest for image in known if image is not None and image.platform != str(chosen.platform))
+        known = [load_image(self._store, digest) for digest in self._store.images.manifests(chosen.reference)]
+        return tuple(image.digest for image in known if image is not None and image.platform != chosen.platform)
 
     def _from_layout(self, text: str, wanted: Platform) -> ResolvedImage:
         from buildkit_py.registry import oci_layout
@@ -144,16 +145,16 @@ class ImageResolver:
             lambda descriptor: layout.read(descriptor, MAX_CONFIG),
         )
         keep(self._store, chosen, layout.origin)
-        return _resolved(text, chosen)
+        return _resolved(text, chosen, wanted)
 
-    def _from_archive(self, text: str) -> ResolvedImage:
+    def _from_archive(self, text: str, wanted: Platform) -> ResolvedImage:
         from buildkit_py.registry import docker_archive
 
         path, name = docker_archive.parse_address(text.removeprefix(DOCKER_ARCHIVE))
         archive = docker_archive.Archive(path)
         chosen = archive.image(name)
         keep(self._store, chosen, archive.origin)
-        return _resolved(text, chosen)
+        return _resolved(text, chosen, wanted)
 
 
 def load_image(store: Store, name: str, wanted: Platform | None = None) -> ResolvedImage | None:
@@ -183,7 +184,7 @@ def _load_manifest(store: Store, name: str, digest: str, wanted: Platform | None
         chosen = Chosen(digest, found, data, document.load(config_data), config_data)
     except (SourceError, StoreError):
         return None  # damaged: to be had anew from where it came
-    if wanted is not None and platform.best(wanted, (chosen.platform,)) is None:
+    if wanted is not None and platform.best(wanted, (platform.of_image(chosen.document, wanted),)) is None:
         return None
     pairs = list(zip(chosen.document.diff_ids, found.layers, strict=False))
     if len(pairs) != len(found.layers) or len(pairs) != len(chosen.document.diff_ids):
@@ -193,12 +194,13 @@ def _load_manifest(store: Store, name: str, digest: str, wanted: Platform | None
         return None
     if missing:
         keep(store, chosen, lambda layer: None)
-    return _resolved(name, chosen)
+    return _resolved(name, chosen, wanted)
 
 
-def _resolved(name: str, chosen: Chosen) -> ResolvedImage:
+def _resolved(name: str, chosen: Chosen, wanted: Platform | None) -> ResolvedImage:
+    on = platform.of_image(chosen.document, wanted)
     layers = tuple(diff_id.removeprefix("sha256:") for diff_id in chosen.document.diff_ids)
-    return ResolvedImage(name, chosen.digest, str(chosen.platform), layers, chosen.document)
+    return ResolvedImage(name, chosen.digest, str(on), layers, chosen.document)
 
 
 def _placed(problem: SourceError, text: str, position: object) -> PybuildError:
@@ -206,12 +208,5 @@ def _placed(problem: SourceError, text: str, position: object) -> PybuildError:
     kinds = (known for known in type(problem).__mro__ if known.__module__ == SourceError.__module__)
     kind: type[PybuildError] = next(kinds)  # the family of errors.py that the failure belongs to
     notes = problem.notes if problem.at is None else (f"at {problem.at}", *problem.notes)
-    message = problem.message if _familiar(text) in problem.message else f"`{text}`: {problem.message}"
+    message = problem.message if reference.familiar(text) in problem.message else f"`{text}`: {problem.message}"
     return kind(message, at=position, hint=problem.hint, notes=notes)
-
-
-def _familiar(text: str) -> str:
-    try:
-        return reference.parse(text).familiar
-    except UsageError:
-        return text

@@ -18,6 +18,9 @@ from buildkit_py.store.usage import Share, disk_bytes, layer_bytes, usage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Set as AbstractSet
+
     from buildkit_py.store.store import Store
 
 # Room is made for some builds at once, not for each by itself.
@@ -35,28 +38,37 @@ class Evicted(Record):
     gone: tuple[Share, ...] = ()
 
 
-def evict(store: Store, limit: int) -> Evicted:
-    """Bring the store to nine tenths of a limit if it is above that limit. Raises `StoreError`."""
+def evict(store: Store, limit: int, *, dry_run: bool = False) -> Evicted:
+    """Bring the store to nine tenths of a limit if it is above that limit. Raises `StoreError`.
+
+    `dry_run`: nothing goes, what is answered would be so.
+    """
     total = before = counted_bytes(store)
     if total <= limit:
         return Evicted(before, before)
     with alone(store) as (view, now):
         cutoff = view.leases.oldest(now)
         ages = Ages(cutoff, 0, 0, min(cutoff, now - OTHERS_KEPT))
-        gone = list(Prune(view, ages).run())  # what no record needs saves nothing
-        total = counted_bytes(store)
+        unneeded = Prune(view, ages, dry_run=dry_run)
+        gone = _joined(unneeded.run())  # what no record needs saves nothing
+        total = before - _bytes(gone) if dry_run else counted_bytes(store)
         if total > limit:
-            drop = _Choice(view, cutoff, now).choose(total - int(limit * _AIM))
-            gone += Prune(view, ages, drop).run()
-        return Evicted(before, counted_bytes(store), _joined(gone))
+            drop = _Choice(view, ages, now, unneeded.live_snapshots).choose(total - int(limit * _AIM))
+            more = Prune(view, ages, drop, dry_run=dry_run).run()
+            gone = more if dry_run else _joined((*gone, *more))  # what would have gone before is there still
+        return Evicted(before, before - _bytes(gone) if dry_run else counted_bytes(store), gone)
 
 
 def counted_bytes(store: Store) -> int:
     """What the store holds and may let go. What containers wrote is no part of it: it drives nothing out."""
-    return sum(share.bytes for share in usage(store) if share.kind not in ("volumes", "containers"))
+    return _bytes(share for share in usage(store) if share.kind not in ("volumes", "containers"))
 
 
-def _joined(shares: list[Share]) -> tuple[Share, ...]:
+def _bytes(shares: Iterable[Share]) -> int:
+    return sum(share.bytes for share in shares)
+
+
+def _joined(shares: Iterable[Share]) -> tuple[Share, ...]:
     kinds: dict[str, Share] = {}
     for share in shares:
         old = kinds.get(share.kind, Share(share.kind, 0, 0))
@@ -65,14 +77,18 @@ def _joined(shares: list[Share]) -> tuple[Share, ...]:
 
 
 class _Choice:
-    """Which records and cache mounts to drop. What was used since `cutoff` stays (nanoseconds, as `now`)."""
+    """Which records and cache mounts to drop, of what stays by itself: `snapshots`, and all that has its age (`ages`).
 
-    def __init__(self, store: Store, cutoff: int, now: int) -> None:
+    What was used since `ages.cutoff` stays (nanoseconds, as `now`).
+    """
+
+    def __init__(self, store: Store, ages: Ages, now: int, snapshots: AbstractSet[str]) -> None:
         self._store = store
-        self._cutoff = cutoff
+        self._ages = ages
         self._now = now
         self._records: dict[str, list[tuple[str, int, int]]] = {}  # of a snapshot: key, milliseconds, last use
-        self._links = {id: (parent, layer) for id, parent, layer, _ in store.snapshots.all()}
+        links = store.snapshots.all()
+        self._links = {id: (parent, layer) for id, parent, layer, _ in links if id in snapshots}
         self._above = dict.fromkeys(self._links, 0)
         self._tops: dict[str, int] = {}
         self._held = self._held_layers()
@@ -93,7 +109,7 @@ class _Choice:
             if not above:
                 self._push(heap, id)
         for _, home in self._store.mounts.all():
-            if last_used(home) < self._cutoff:
+            if self._ages.others <= last_used(home) < self._ages.cutoff:
                 size = disk_bytes(home)
                 heapq.heappush(heap, (self._worth(_MOUNT_SAVES, size, last_used(home)), home, size))
         drop: set[str] = set()
@@ -117,7 +133,7 @@ class _Choice:
         """Offer a filesystem that no other stands on, unless it is in use; then all below it is, too."""
         records = self._records.get(id, [])
         used = max([modified(self._store.snapshots.path(id)), *(last for _, _, last in records)])
-        if used >= self._cutoff:
+        if used >= self._ages.cutoff:
             return
         _, layer = self._links[id]
         only_here = self._tops[layer] == 1 and layer not in self._held

@@ -75,9 +75,13 @@ def disk_bytes(path: str) -> int:
 
 def layer_bytes(store: Store, layer: str) -> int:
     """Bytes of disk that a layer takes, with the blobs that it is packed in."""
+    return sum(map(disk_bytes, layer_paths(store, layer)))
+
+
+def layer_paths(store: Store, layer: str) -> set[str]:
+    """Where a layer takes room: its directory, and blobs that it is packed in, which others may be, too."""
     noted = (store.layers.described(layer, variant) for variant in store.layers.variants(layer))
-    blobs = {blob.digest for blob in noted if blob is not None}
-    return disk_bytes(store.layers.path(layer)) + sum(disk_bytes(store.blobs.path(digest)) for digest in blobs)
+    return {store.layers.path(layer), *(store.blobs.path(blob.digest) for blob in noted if blob is not None)}
 
 
 def _things(dir: str, depth: int) -> list[str]:

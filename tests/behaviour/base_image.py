@@ -13,6 +13,7 @@ from pathlib import Path
 
 PASSWD = "root:x:0:0:root:/root:/bin/sh\napp:x:77:1000:App:/home/app:/bin/sh\n"
 GROUP = "root:x:0:\nstaff:x:50:app\napp:x:1000:\n"
+HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
 ENV = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -56,8 +57,13 @@ def busybox_layout(path: Path) -> None:
     layer_layout(path, rootfs_tar())
 
 
-def layer_layout(path: Path, data: bytes, kind: str = "tar", plain: bytes | None = None) -> None:
-    """An OCI layout of an image with one layer: its bytes, the end of its media type, and what they unpack to."""
+def layer_layout(
+    path: Path, data: bytes, kind: str = "tar", plain: bytes | None = None, architecture: str | None = HERE
+) -> None:
+    """An OCI layout of an image with one layer: its bytes, the end of its media type, and what they unpack to.
+
+    The config has no `architecture` where that is None.
+    """
     staged = path.with_suffix(f".{os.getpid()}")
     blobs = staged / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -70,7 +76,7 @@ def layer_layout(path: Path, data: bytes, kind: str = "tar", plain: bytes | None
     layer = put(data, f"application/vnd.oci.image.layer.v1.{kind}")
     diff_id = hashlib.sha256(data if plain is None else plain).hexdigest()
     config = {
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine),
+        **({"architecture": architecture} if architecture is not None else {}),
         "os": "linux",
         "config": {"Env": [ENV], "Cmd": ["sh"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff_id}"]},

@@ -163,6 +163,39 @@ def test_while_pulling(
     good(world, busybox)
 
 
+@pytest.mark.parametrize("stage", ["manifests", "layers"])
+@pytest.mark.parametrize("signal_", [INT, TERM], ids=["INT", "TERM"])
+def test_while_a_credential_helper_hangs(
+    world: World, registry: tuple[FakeRegistry, threading.Event], stage: str, signal_: int
+) -> None:
+    """It ends with what it started, also where another thread than the one that hears of signals waits for it."""
+    fake, _ = registry
+    hangs = world.project / "hangs"
+
+    def refuse(handler: Handler, request: Request) -> bool:
+        # The configuration is not read by a thread of its own.
+        if stage == "layers" and (
+            "/blobs/" not in request.path or fake.blobs[request.path.rpartition("/")[2]].startswith(b"{")
+        ):
+            return False
+        return handler.reply(401, WWW_Authenticate=f'Bearer realm="http://{fake.address}/token",service="s"')
+
+    fake.faults.append(refuse)
+    world.write(
+        {
+            "logins/config.json": '{"credsStore": "slow"}',
+            "bin/docker-credential-slow": f"#!/bin/sh\nsleep 300 &\ntouch {hangs}\nsleep 300\n",
+            "Dockerfile": f"FROM {fake.address}/app\nCOPY --chown=x Dockerfile /\n",
+        }
+    )
+    (world.project / "bin/docker-credential-slow").chmod(0o755)
+    world.env["DOCKER_CONFIG"] = str(world.project / "logins")
+    world.env["PATH"] = f"{world.project}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    end = watch(world, "build", ".", file=str(hangs), signals=[signal_], alone=True)
+    assert end.code == 128 + signal_, end.output
+    assert leftovers(world) == []
+
+
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 @pytest.mark.attack("K10")
 def test_a_reader_of_the_progress_goes_away(world: World, busybox: str, stream: str) -> None:

@@ -11,10 +11,13 @@ import io
 import os
 import stat
 import subprocess
+import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -41,6 +44,9 @@ from tests.image.tars import (
     tar,
 )
 from tests.needs import need
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 as_root = pytest.mark.skipif(not AS_ROOT, reason="needs real root")
 MINE = {"uid": ME[0], "gid": ME[1]}
@@ -404,6 +410,53 @@ def test_t10_a_directory_that_becomes_a_link_is_gone_with_what_it_had(tmp_path: 
     back = tar(member(b"d/", DIRECTORY, **MINE), inside(b"d/f"), inside(b"d"), member(b"d/", DIRECTORY, **MINE))
     unpacked(back, tmp_path / "back")
     assert tree(tmp_path / "back") == {"d": "d"}
+
+
+def steps_of(work: Callable[[], object]) -> int:
+    """How many lines of Python this thread runs for some work."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_replacing_many_directories_takes_steps_for_each_and_not_for_each_pair(tmp_path: Path, kind: str) -> None:
+    def layer(number: int) -> bytes:
+        names = [b"d%d" % place for place in range(number)]
+        made = [part for name in names for part in (member(name + b"/", DIRECTORY, **MINE), inside(name + b"/f"))]
+        over = [
+            inside(name) if kind == "file" else member(name, SYMBOLIC, link=b"x", mode=0o777, **MINE) for name in names
+        ]
+        return tar(*made, *over)
+
+    few, many = (
+        steps_of(lambda number=number: unpacked(layer(number), tmp_path / str(number)))  # type: ignore[misc]
+        for number in (50, 400)
+    )
+    assert set(tree(tmp_path / "400").values()) == {kind[0]}
+    assert many < 10 * few
+
+
+def test_a_device_that_could_not_be_made_is_replaced_as_others_are(tmp_path: Path) -> None:
+    null = member(b"d/null", CHARACTER, device=(1, 3), mode=0o666)
+    file_over = tar(member(b"d/", DIRECTORY, **MINE), null, inside(b"d/null"))
+    lost = unpacked(file_over, tmp_path / "file", privileged=False)
+    assert (lost.devices_lost, tree(tmp_path / "file")) == (1, {"d": "d", "d/null": "f"})
+    again = tar(member(b"d/", DIRECTORY, **MINE), null, inside(b"d"), member(b"d/", DIRECTORY, **MINE))
+    unpacked(again, tmp_path / "directory", privileged=False)
+    with pytest.raises(SourceError, match="is a hard link to d/null, which is no file of it"):
+        unpacked(again[:-1024] + tar(member(b"x", LINK, link=b"d/null")), tmp_path / "gone", privileged=False)
 
 
 def test_a_long_name_that_is_cut_after_a_slash_is_still_a_files(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -102,8 +103,6 @@ def test_what_saves_least_for_its_room_goes_first(store: Store) -> None:
 
 
 def test_what_was_not_used_for_long_is_worth_less(store: Store) -> None:
-    import time
-
     step(store, "old", 400_000, 1000)
     step(store, "new", 400_000, 1000, used=int(time.time()) - 3600)
     evict(store, total(store) - 1)
@@ -170,3 +169,30 @@ def test_what_no_record_needs_goes_before_what_one_does(store: Store) -> None:
     assert store.layers.present(record.layer)
     assert not store.layers.present(orphan.layer)
     assert left(store) == {"kept"}
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(store: Store) -> None:
+    """What no record needs goes first, and is counted neither twice nor among what is chosen after it."""
+    orphan = step(store, "orphan", 400_000, 60_000)
+    above = step(store, "above the orphan", 100_000, 60_000, orphan.snapshot)
+    for record in (orphan, above):
+        store.records.delete(record.key)
+    step(store, "quick and large", 400_000, 10)
+    step(store, "slow and large", 400_000, 60_000)
+    for name, used in (("of long ago", OLD), ("of late", int(time.time()) - 3600)):
+        with store.mounts.acquire(name) as mount:
+            Path(mount.path, "wheel").write_bytes(os.urandom(300_000))
+        home = dict(store.mounts.all())[name]
+        for path in (home, *Path(home).rglob("*")):
+            os.utime(path, (used, used))
+    names, before = left(store), total(store)
+    limit = before - 1_000_000  # the orphans and the mount of long ago are less
+    would = evict(store, limit, dry_run=True)
+    assert (left(store), total(store)) == (names, before)
+    assert len(list(store.mounts.all())) == 2
+    went = evict(store, limit)
+    assert left(store) == {"slow and large"}
+    assert sorted(would.gone, key=str) == sorted(went.gone, key=str)
+    assert would.before == went.before
+    assert would.before - would.after == sum(share.bytes for share in went.gone)
+    assert evict(store, before, dry_run=True).gone == ()
