@@ -16,7 +16,7 @@ from tests.needs import need
 from tests.sandbox.conftest import box, package_copy, place, rootfs
 
 __all__ = ["base_layout", "box", "package_copy", "place", "rootfs", "shared", "user_python", "world"]
-TRIES = int(os.environ.get("PYBUILD_ATTACK_TRIES", "200"))
+TRIES = int(os.environ.get("PYBUILD_ATTACK_TRIES", "60"))
 """How often a race is tried. 10,000 is the full number, which takes hours; see `docs/explanation/isolation.md`."""
 
 

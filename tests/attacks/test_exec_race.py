@@ -47,7 +47,7 @@ def expected(code: int, text: str) -> bool:
 @pytest.mark.attack("S2", by="run")
 @pytest.mark.parametrize("door", ["run"], indirect=True)
 def test_a_command_that_joins_a_container(door: Door, inside: Path) -> None:
-    """Tried PYBUILD_ATTACK_TRIES times, 200 where that is not set; the full number is 10,000."""
+    """Tried PYBUILD_ATTACK_TRIES times, 60 where that is not set; the full number is 10,000."""
     program = inside.read_bytes()
     door.image(
         member(b"t", data=HONEST, mode=0o755),
@@ -68,7 +68,7 @@ def test_a_command_that_joins_a_container(door: Door, inside: Path) -> None:
 def test_a_program_in_a_mount_that_others_write_to(box: Box, place: Path, inside: Path, path: str) -> None:
     """Itself, by a link or as an interpreter.
 
-    Tried ten times PYBUILD_ATTACK_TRIES (the others two), 2,000 where that is not set; the full number is 10,000.
+    Tried ten times PYBUILD_ATTACK_TRIES (the others two), 600 where that is not set; the full number is 10,000.
     """
     shared = place / f"program-{box.mode}-{path[1:].replace('/', '-')}"
     shared.mkdir()

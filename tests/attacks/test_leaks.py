@@ -1,7 +1,8 @@
 """After many builds and runs, of which three in ten are killed at random moments, nothing of them is left.
 
 30 of each in the usual run of the tests, as root and as an ordinary user; PYBUILD_LEAKS=1000 is the number that counts,
-with `--timeout=7200`. `leaking.py` does it, on a machine of its own: network, processes, and empty directories.
+with `--timeout=7200 -o faulthandler_timeout=0`. `leaking.py` does it, on a machine of its own: network, processes, and
+empty directories.
 """
 
 from __future__ import annotations

@@ -126,7 +126,7 @@ def test_a_directory_and_a_link_take_turns(box: Box, place: Path, inside: Path) 
     """CVE-2024-23651, CVE-2024-11218: below a mount that another process writes to, where something is mounted, and
     in a tree that something is mounted from.
 
-    Tried ten times PYBUILD_ATTACK_TRIES, 2,000 times where that is not set; the full number is 10,000.
+    Tried ten times PYBUILD_ATTACK_TRIES, 600 times where that is not set; the full number is 10,000.
     """
     shared, canary = place / f"turns-{box.mode}", place / f"canary-{box.mode}"
     for directory in (shared / "d", canary):
