@@ -207,6 +207,11 @@ class Fields:
         """The value of a key; None where it is not there, or empty."""
         return self._data[key] if key in self else None
 
+    def filled(self, key: str) -> Value | None:
+        """The value of a key; None also for an empty text, as a variable that is not set leaves it."""
+        value = self.get(key)
+        return None if value is not None and value.data == "" else value
+
     def needs(self, key: str) -> Value:
         """The value of a key that has to be there."""
         value = self.get(key)

@@ -99,7 +99,7 @@ class Reader:
         fields = Fields(value, f"the service `{name}`", FIELDS, REFUSED)
         base = self._files.base
         built = build(fields.get("build"), base, self._files.env, self._resources.secrets)
-        if built is None and "image" not in fields:
+        if built is None and fields.filled("image") is None:
             raise ComposeError(
                 f"the service `{name}` has neither `image` nor `build`", at=value.place, hint="name one of them"
             )
