@@ -52,6 +52,7 @@ def load(
     if name:
         check_name(name)
     asked = set(profiles) | {one.strip() for one in variables.get("COMPOSE_PROFILES", "").split(",") if one.strip()}
+    asked = asked or {""}  # a profile of its own for docker compose: what is in it is there while nothing is asked for
     called = name or _plain(os.path.basename(directory))
     value = reader.project_name(paths, variables) if not name else None
     if value is not None:

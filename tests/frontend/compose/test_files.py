@@ -289,17 +289,18 @@ services:
   web: {image: x}
   debug: {image: x, profiles: [dev, test], depends_on: [web]}
   tools: {image: x, profiles: [tools]}
+  usual: {image: x, profiles: ["", dev]}
 """,
     )
 
     def names(**given: object) -> list[str]:
         return [one.name for one in load(str(tmp_path), **{"env": {}, **given}).services]  # type: ignore[arg-type]
 
-    assert names() == ["web"]
-    assert names(profiles=("dev",)) == ["web", "debug"]
-    assert names(profiles=("*",)) == ["web", "debug", "tools"]
+    assert names() == ["web", "usual"]
+    assert names(profiles=("dev",)) == ["web", "debug", "usual"]
+    assert names(profiles=("*",)) == ["web", "debug", "tools", "usual"]
     assert names(env={"COMPOSE_PROFILES": "test,tools"}) == ["web", "debug", "tools"]
-    assert names(wanted=("tools",)) == ["web", "tools"]
+    assert names(wanted=("tools",)) == ["web", "tools", "usual"]
     assert [one.name for one in load(str(tmp_path), {}).disabled] == ["debug", "tools"]
     with pytest.raises(UsageError, match="there is no service `wbe`") as found:
         names(wanted=("wbe",))
