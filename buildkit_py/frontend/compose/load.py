@@ -56,9 +56,10 @@ def load(
     called = name or _plain(os.path.basename(directory))
     value = reader.project_name(paths, variables) if not name else None
     if value is not None:
-        called = text(value, "name")
-        if not _is_name(called):
-            raise ComposeError(f"`{called}` is no name of a project", at=value.at, hint=_HINT)
+        said = text(value, "name")
+        called = _plain(said) if said else called
+        if not called:
+            raise ComposeError(f"`{said}` is no name of a project", at=value.at, hint=_HINT)
     document = reader.load(paths, directory, {**variables, "COMPOSE_PROJECT_NAME": called})
     fields = Fields(document, "a compose file", _FIELDS, _REFUSED)
     if not called:
@@ -113,7 +114,7 @@ def _is_name(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """A directory's name as that of a project, as docker compose makes it."""
+    """The name of a directory, or what a file says, as that of a project, as docker compose makes it."""
     return "".join([ch for ch in name.lower() if ch in _NAME]).lstrip("_-")
 
 

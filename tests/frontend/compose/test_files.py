@@ -261,6 +261,9 @@ def test_the_project_s_name(tmp_path: Path) -> None:
     assert web(load(str(directory), {})).image == "x:mine"
     write(directory, compose_yaml="name: ${N:-mine}\nservices: {web: {image: x}}")
     assert load(str(directory), {"N": "n"}).name == "n"
+    assert load(str(directory), {"N": "My_App.X"}).name == "my_appx"
+    write(directory, compose_yaml="name: ${N}\nservices: {web: {image: x}}")
+    assert load(str(directory), {}).name == "myapp2"
     assert load(str(directory), {"COMPOSE_PROJECT_NAME": "env"}).name == "env"
     (directory / ".env").write_text("COMPOSE_PROJECT_NAME=dot\n")
     assert load(str(directory), {}).name == "dot"
