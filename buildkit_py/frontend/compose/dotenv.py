@@ -109,7 +109,7 @@ class _Reader:
 
     def _expanded(self, value: str, start: int) -> str:
         try:
-            return expand(value, {**self._found, **self._env}, lone=True)
+            return expand(value, {**self._found, **self._env})
         except ValueError as problem:
             raise ComposeError(str(problem), at=self._place(start)) from None
 

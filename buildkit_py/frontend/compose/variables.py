@@ -5,7 +5,7 @@
     ${NAME:+word}   word where NAME is set and not empty       ${NAME+word}   where it is set
     $$              a dollar sign
 
-A word may have variables itself.
+A word may have variables itself. A dollar sign that neither a name nor a brace follows stands for itself.
 """
 
 from __future__ import annotations
@@ -26,13 +26,10 @@ def expand(
     env: Mapping[str, str],
     unset: Callable[[str], None] = lambda name: None,
     depth: int = 0,
-    *,
-    lone: bool = False,
 ) -> str:
     """The text with its variables' values. `unset` hears of those that have none, and stand for nothing.
 
-    With `lone` a dollar sign that neither a name nor a brace follows stands for itself. Raises `ValueError` for what is
-    no variable, and for one that has to be set.
+    Raises `ValueError` for what is no variable, and for one that has to be set.
     """
     if depth > _DEEPEST:
         raise ValueError("variables are nested too deeply")
@@ -51,10 +48,8 @@ def expand(
         elif name := _NAME.match(text, at):
             out.append(_plain(name.group(), env, unset))
             at = name.end()
-        elif lone:
-            out.append("$")
         else:
-            raise ValueError(f"`{text[dollar : dollar + 10]}` is no variable")
+            out.append("$")
     return "".join([*out, text[at:]])
 
 
