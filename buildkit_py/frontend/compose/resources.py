@@ -86,11 +86,10 @@ class Resources:
             return f"{self._project}_{name}"
         refused = {"driver_opts": _NO_DRIVER}
         fields = Fields(value, "a volume", ("driver", "external", "name", "labels"), refused)
-        if fields.text("driver", "local") != "local":
+        driver = fields.filled("driver")
+        if driver is not None and text(driver, "driver") != "local":
             raise ComposeError(
-                f"a volume with the driver `{fields.text('driver')}` is not supported",
-                at=fields.needs("driver").at,
-                hint=_NO_DRIVER,
+                f"a volume with the driver `{driver.data}` is not supported", at=driver.at, hint=_NO_DRIVER
             )
         given, external = _external(fields)
         stored = given or (name if external else f"{self._project}_{name}")
@@ -117,8 +116,8 @@ def _check_network(name: str, value: Value) -> None:
     refused = _refused(value)
     known = ("driver", "external", "name", "labels", *[key for key in _NETWORK if key not in refused])
     fields = Fields(value, "a network", known, refused)
-    if fields.text("driver", "bridge") != "bridge":
-        driver = fields.needs("driver")
+    driver = fields.filled("driver")
+    if driver is not None and text(driver, "driver") != "bridge":
         hint = "leave it out; `network_mode: host` or `none` of a service are there"
         raise ComposeError(f"a network with the driver `{driver.data}` is not supported", at=driver.at, hint=hint)
     if _external(fields)[1]:

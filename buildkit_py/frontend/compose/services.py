@@ -175,7 +175,7 @@ class Reader:
                 self._files.remarks.append(Remark(f"`{key}` of `{name}` is not used", value.place, said))
 
     def _mode(self, fields: Fields) -> str:
-        value = fields.get("network_mode")
+        value = fields.filled("network_mode")
         if value is None:
             return ""
         said = text(value, "network_mode")
@@ -196,7 +196,7 @@ class Reader:
         return "" if said == "bridge" else said
 
     def _container_name(self, fields: Fields) -> str:
-        value = fields.get("container_name")
+        value = fields.filled("container_name")
         if value is None:
             return ""
         name = text(value, "container_name")
@@ -213,7 +213,7 @@ class Reader:
         return words or ()
 
     def _working_dir(self, fields: Fields) -> str:
-        value = fields.get("working_dir")
+        value = fields.filled("working_dir")
         if value is not None and not text(value, "working_dir").startswith("/"):
             raise ComposeError(f"the working directory `{value.data}` is not absolute", at=value.at)
         return fields.text("working_dir")

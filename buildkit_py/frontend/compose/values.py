@@ -64,7 +64,7 @@ def healthcheck(value: Value | None) -> Healthcheck | None:
 
 def restart(fields: Fields, deploy: Fields | None) -> str:
     """A service's restart policy, as `pybuild run --restart` has it."""
-    value = fields.get("restart")
+    value = fields.filled("restart")
     if value is not None:
         if value.data is False:  # `no` is a boolean for old YAML
             return "no"

@@ -72,6 +72,10 @@ def plain(value: Any) -> Any:
         ("network_mode: none", "networks", ()),
         ("network_mode: host", "mode", "host"),
         ("network_mode: bridge", "mode", ""),
+        ("network_mode: $UNSET, networks: [front]", "networks", (("front", ()),)),
+        ("restart: $UNSET", "restart", "no"),
+        ("container_name: $UNSET", "container_name", ""),
+        ("working_dir: $UNSET", "working_dir", ""),
         ("depends_on: [db]", "depends_on", (("db", "service_started", False, True),)),
         (
             "depends_on: {db: {condition: service_healthy, restart: true, required: false}}",
@@ -263,6 +267,12 @@ def test_a_platform_is_that_of_this_machine(tmp_path: Path) -> None:
     with pytest.raises(ComposeError) as found:
         service(tmp_path, f"platform: {other}")
     assert str(found.value) == (f"compose.yaml:2:29: `platform: {other}` is not that of this machine, {here}")
+
+
+def test_a_driver_of_a_variable_that_is_not_set_is_the_usual_one(tmp_path: Path) -> None:
+    rest = "volumes: {data: {driver: $UNSET}}\nnetworks: {front: {driver: $UNSET}}"
+    found = service(tmp_path, "networks: [front], volumes: ['data:/data']", rest)
+    assert (plain(found.networks), found.mounts[0].source) == ((("front", ()),), "shop_data")
 
 
 def test_networks_that_are_one(tmp_path: Path) -> None:
