@@ -54,9 +54,7 @@ class Resources:
         self.own: list[str] = []
         for name, value in self._volumes.items():
             self._stored[name] = self._volume(name, value)
-        self.networks = _named(document, "networks")
-        for name, value in self.networks.items():
-            _check_network(name, value)
+        self._networks = {name: _external_at(value) for name, value in _named(document, "networks").items()}
         self.secrets = {
             name: _given(name, value, "a secret", env, base) for name, value in _named(document, "secrets").items()
         }
@@ -72,6 +70,17 @@ class Resources:
             )
             raise ComposeError(f"there is no volume `{name}`", at=value.at, hint=hint)
         return self._stored[name]
+
+    def check_network(self, name: str, at: Position) -> None:
+        """Raise `ComposeError` for a network that a service, which says so there, cannot be on."""
+        if name not in self._networks and name != DEFAULT:
+            hint = did_you_mean(name, self._networks) or "declare it at the top, below `networks:`"
+            raise ComposeError(f"there is no network `{name}`", at=at, hint=hint)
+        external = self._networks.get(name)
+        if external is not None:
+            hint = "networks belong to one project; publish the ports that others want"
+            notes = (f"the service that is on it is at {at}",)
+            raise ComposeError(f"the network `{name}` is external", at=external, hint=hint, notes=notes)
 
     def anonymous(self, service: str, target: str) -> str:
         """The store's name of a volume that has none, which stays that of this place of this service."""
@@ -110,9 +119,12 @@ def _external(fields: Fields) -> tuple[str, bool]:
     return name, boolean(value, "external")
 
 
-def _check_network(name: str, value: Value) -> None:
+def _external_at(value: Value) -> Position | None:
+    """Where a network is said to be external, which is no error until a service is on it. Raises `ComposeError` for
+    what is not supported in any case.
+    """
     if value.data is None:
-        return
+        return None
     refused = _refused(value)
     known = ("driver", "external", "name", "labels", *[key for key in _NETWORK if key not in refused])
     fields = Fields(value, "a network", known, refused)
@@ -120,12 +132,7 @@ def _check_network(name: str, value: Value) -> None:
     if driver is not None and text(driver, "driver") != "bridge":
         hint = "leave it out; `network_mode: host` or `none` of a service are there"
         raise ComposeError(f"a network with the driver `{driver.data}` is not supported", at=driver.at, hint=hint)
-    if _external(fields)[1]:
-        raise ComposeError(
-            f"the network `{name}` is external",
-            at=fields.needs("external").at,
-            hint="networks belong to one project; publish the ports that others want",
-        )
+    return fields.needs("external").at if _external(fields)[1] else None
 
 
 def _refused(value: Value) -> dict[str, str]:

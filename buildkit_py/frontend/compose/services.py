@@ -132,7 +132,7 @@ class Reader:
                 *given_files(fields.get("secrets"), "secrets", shared.secrets),
                 *given_files(fields.get("configs"), "configs", shared.configs),
             ),
-            networks=() if mode else self._networks(fields.get("networks")),
+            networks=() if mode else self._networks(fields.get("networks"), value),
             mode=mode,
             depends_on=self._depends_on(fields.get("depends_on"), name, names),
             healthcheck=values.healthcheck(fields.get("healthcheck")),
@@ -236,14 +236,13 @@ class Reader:
                 raise ComposeError(f"`{name}` could not be read: {problem.strerror}", at=value.at) from problem
         return tuple({**found, **own}.items())
 
-    def _networks(self, value: Value | None) -> tuple[Attachment, ...]:
+    def _networks(self, value: Value | None, service: Value) -> tuple[Attachment, ...]:
         if value is None or not value.data:
+            self._resources.check_network(DEFAULT, service.place)
             return (Attachment(DEFAULT),)
         found = []
         for name, place, inner in entries(value, "networks"):
-            if name != DEFAULT and name not in self._resources.networks:
-                hint = did_you_mean(name, self._resources.networks) or "declare it at the top, below `networks:`"
-                raise ComposeError(f"there is no network `{name}`", at=place.place, hint=hint)
+            self._resources.check_network(name, place.place)
             aliases: tuple[str, ...] = ()
             if inner is not None and inner.data is not None:
                 ours = "addresses are chosen so that they meet no others; use names"

@@ -275,6 +275,11 @@ def test_a_driver_of_a_variable_that_is_not_set_is_the_usual_one(tmp_path: Path)
     assert (plain(found.networks), found.mounts[0].source) == ((("front", ()),), "shop_data")
 
 
+def test_an_external_network_that_no_service_is_on_is_no_error(tmp_path: Path) -> None:
+    found = service(tmp_path, "hostname: h", "networks: {proxy: {external: true}}")
+    assert plain(found.networks) == (("default", ()),)
+
+
 def test_networks_that_are_one(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text(
         """
