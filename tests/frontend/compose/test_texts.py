@@ -128,6 +128,7 @@ def test_who_is_unset_is_told_of() -> None:
         ("A=x=y\nB=1 2", {"A": "x=y", "B": "1 2"}),
         ('A="\\$HOME"', {"A": "$HOME"}),
         ("\ufeffA=1", {"A": "1"}),
+        ("2FA_KEY=x\n.a=1\n-b=2\nexport 1", {"2FA_KEY": "x", ".a": "1", "-b": "2"}),
     ],
 )
 def test_files_with_variables(text: str, value: dict[str, str], tmp_path: Path) -> None:
@@ -143,7 +144,7 @@ def test_values_as_they_stand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("A=1\n1A=2", "env:2:1: this is no `NAME=value`"),
+        ("A=1\n@A=2", "env:2:1: this is no `NAME=value`"),
         ("A B=2", "env:1:1: this is no `NAME=value`"),
         ("A='x\n", "env:1:3: this has no closing '"),
         ("A='x' y\n", "env:1:6: nothing but a comment may follow a quoted value"),
