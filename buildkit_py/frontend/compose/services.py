@@ -28,7 +28,7 @@ FIELDS = (
     *("restart", "stop_signal", "stop_grace_period", "user", "working_dir", "hostname", "extra_hosts", "cap_add"),
     *("cap_drop", "security_opt", "read_only", "init", "shm_size", "ulimits", "mem_limit", "cpus", "pids_limit"),
     *("deploy", "secrets", "configs", "labels", "scale", "tty", "stdin_open", "profiles", "attach", "develop"),
-    "annotations",
+    *("annotations", "logging"),
 )
 _OURS = "leave it out"
 REFUSED = {
@@ -57,7 +57,6 @@ REFUSED = {
     "isolation": "it is for another system; leave it out",
     "label_file": "write the labels below `labels`",
     "links": "services find each other by name; leave it out, or give the other one an alias in `networks`",
-    "logging": "pybuild keeps 16 to 32 MiB of a container's output; leave it out",
     "mac_address": "it is chosen so that it meets no other; leave it out",
     "mem_reservation": "say what it gets at most with `mem_limit`",
     "mem_swappiness": _OURS,
@@ -108,7 +107,8 @@ class Reader:
         values.one_alone(fields.get("scale"), "scale")
         bounds = values.limits(fields, deployed)
         patience = fields.get("stop_grace_period")
-        mode = self._mode(fields)
+        mode = self._mode(fields, name)
+        published = ports(fields.get("ports"))
         shared = self._resources
         platform = fields.text("platform")
         if built is not None and platform and not built.platform:
@@ -125,7 +125,7 @@ class Reader:
             command=self._command(fields),
             entrypoint=fields.command("entrypoint"),
             environment=self._environment(fields),
-            ports=ports(fields.get("ports")),
+            ports=() if mode else published,
             expose=exposed(fields.get("expose")),
             mounts=mounts(fields.get("volumes"), fields.get("tmpfs"), name, shared, base),
             files=(
@@ -169,31 +169,32 @@ class Reader:
         for key, said in (
             ("develop", "`pybuild up --watch` finds by itself what a service is built from"),
             ("annotations", "they are for other tools"),
+            ("logging", "pybuild keeps 16 to 32 MiB of a container's output, which `pybuild logs` shows"),
         ):
             value = fields.get(key)
             if value is not None:
                 self._files.remarks.append(Remark(f"`{key}` of `{name}` is not used", value.place, said))
 
-    def _mode(self, fields: Fields) -> str:
+    def _mode(self, fields: Fields, name: str) -> str:
         value = fields.filled("network_mode")
         if value is None:
             return ""
         said = text(value, "network_mode")
-        if said not in ("none", "host", "bridge"):
+        if said not in ("none", "host", "bridge", "default"):
             hint = "services find each other by name on the project's network; leave it out"
             if not said.startswith(("service:", "container:")):
                 hint = did_you_mean(said, ("none", "host")) or "it is `none` or `host`"
             raise ComposeError(f"`network_mode: {said}` is not supported", at=value.at, hint=hint)
         if "networks" in fields:
             raise ComposeError("a service has a `network_mode` or `networks`", at=value.place, hint="leave one out")
+        mode = "" if said in ("bridge", "default") else said
         published = fields.get("ports")
-        if published is not None and said != "bridge":
-            raise ComposeError(
-                f"`ports` are for the project's network, and this service has `network_mode: {said}`",
-                at=published.place,
-                hint="leave one of them out",
+        if published is not None and published.data and mode:
+            hint = "what listens is at this machine's own ports" if mode == "host" else "nothing reaches the service"
+            self._files.remarks.append(
+                Remark(f"`ports` of `{name}` are not published: it has `network_mode: {mode}`", published.place, hint)
             )
-        return "" if said == "bridge" else said
+        return mode
 
     def _container_name(self, fields: Fields) -> str:
         value = fields.filled("container_name")

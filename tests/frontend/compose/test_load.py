@@ -72,6 +72,7 @@ def plain(value: Any) -> Any:
         ("network_mode: none", "networks", ()),
         ("network_mode: host", "mode", "host"),
         ("network_mode: bridge", "mode", ""),
+        ("network_mode: default", "networks", (("default", ()),)),
         ("network_mode: $UNSET, networks: [front]", "networks", (("front", ()),)),
         ("restart: $UNSET", "restart", "no"),
         ("container_name: $UNSET", "container_name", ""),
@@ -304,3 +305,24 @@ def test_what_has_no_use_is_said(tmp_path: Path) -> None:
         "the variable `NOT_SET` is not set, and stands for nothing",
         "`develop` of `web` is not used",
     ]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("logging: {driver: syslog, options: {max-size: 1m}}", "compose.yaml:2:19: `logging` of `web` is not used"),
+        (
+            "network_mode: host, ports: ['80:80']",
+            "compose.yaml:2:39: `ports` of `web` are not published: it has `network_mode: host`",
+        ),
+        (
+            "network_mode: none, ports: ['80:80']",
+            "compose.yaml:2:39: `ports` of `web` are not published: it has `network_mode: none`",
+        ),
+        ("network_mode: bridge, ports: ['80:80']", ""),
+    ],
+)
+def test_what_has_no_effect_is_said_and_no_error(keys: str, said: str, tmp_path: Path) -> None:
+    found = service(tmp_path, keys)
+    assert "\n".join([f"{one.at}: {one.message}" for one in load(str(tmp_path), {}).remarks]) == said
+    assert bool(found.ports) == ("bridge" in keys)
