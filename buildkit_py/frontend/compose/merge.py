@@ -6,6 +6,8 @@ by a part of it, as the mounts of a service are by their targets. `!reset` takes
 
 from __future__ import annotations
 
+import os
+
 from buildkit_py.frontend.compose.document import RESET, Value
 
 TYPE_CHECKING = False
@@ -125,15 +127,20 @@ def _field(value: Value, name: str, default: str = "") -> str:
     return str(field.data) if field is not None else default
 
 
+def plain_path(path: str) -> str:
+    """An absolute path in the one form that it is known by: `//x/` is `/x`."""
+    return os.path.normpath(path).replace("//", "/")
+
+
 def _mount_key(value: Value) -> object:
     if isinstance(value.data, dict):
-        return _field(value, "target")
+        return plain_path(_field(value, "target"))
     parts = str(value.data).split(":")
-    return parts[1] if len(parts) > 1 else parts[0]
+    return plain_path(parts[1] if len(parts) > 1 else parts[0])
 
 
 def _tmpfs_key(value: Value) -> object:
-    return str(value.data).partition(":")[0]
+    return plain_path(str(value.data).partition(":")[0])
 
 
 def _file_key(value: Value) -> object:

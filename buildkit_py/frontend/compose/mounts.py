@@ -6,6 +6,8 @@ import os
 
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
+from buildkit_py.frontend.compose.files import Remark
+from buildkit_py.frontend.compose.merge import plain_path
 from buildkit_py.frontend.compose.project import GivenFile, Mount
 from buildkit_py.frontend.compose.reader import Fields, integer, items, text
 from buildkit_py.tmpfs_spec import MODE, TmpfsSpec, tmpfs_spec
@@ -27,42 +29,67 @@ _HIGHEST_ID = (1 << 32) - 2  # the next one is the kernel's word for nobody at a
 
 
 def mounts(
-    volumes: Value | None, tmpfs: Value | None, service: str, resources: Resources, base: Callable[[Value], str]
+    volumes: Value | None,
+    tmpfs: Value | None,
+    service: str,
+    resources: Resources,
+    base: Callable[[Value], str],
+    remarks: list[Remark],
 ) -> tuple[Mount, ...]:
     """All mounts of a service but those of secrets. `base` is the directory that paths in a value are relative to.
 
-    Raises `ComposeError`, also for two at one place.
+    Of two of one list at one place the last is there, which the `remarks` say. Raises `ComposeError`, also for two of
+    both lists at one place.
     """
     found = []
     for item in items(volumes, "volumes") if volumes is not None else ():
         if isinstance(item.data, dict):
-            found.append(_long(item, service, resources, base))
+            found.append(_long(item, resources, base))
         else:
-            found.append(_short(item, service, resources, base))
+            found.append(_short(item, resources, base))
+    listed = _last(found, remarks)
+    found = []
     if tmpfs is not None:
         # One alone is a string.
         for item in (tmpfs,) if isinstance(tmpfs.data, str) else items(tmpfs, "tmpfs"):
             found.append(_tmpfs(item))
+    temporary = _last(found, remarks)
+    for target, mount in temporary.items():
+        if target in listed:
+            notes = (f"the first one is at {listed[target].at}",)
+            raise ComposeError(f"two mounts are to be at `{target}`", at=mount.at, notes=notes)
+    whole = (*listed.values(), *temporary.values())
+    return tuple(
+        [
+            mount.replace(source=resources.anonymous(service, mount.target))
+            if mount.kind == "volume" and not mount.source
+            else mount
+            for mount in whole
+        ]
+    )
+
+
+def _last(found: list[Mount], remarks: list[Remark]) -> dict[str, Mount]:
+    """By target, the last mount there."""
     taken: dict[str, Mount] = {}
     for mount in found:
-        if mount.target in taken:
-            raise ComposeError(
-                f"two mounts are to be at `{mount.target}`",
-                at=mount.at,
-                notes=(f"the first one is at {taken[mount.target].at}",),
-            )
+        before = taken.get(mount.target)
+        if before is not None:
+            hint = f"leave out the one at {before.at}"
+            remarks.append(Remark(f"two mounts are at `{mount.target}`, and this one is taken", mount.at, hint))
         taken[mount.target] = mount
-    return tuple(found)
+    return taken
 
 
-def _short(value: Value, service: str, resources: Resources, base: Callable[[Value], str]) -> Mount:
+def _short(value: Value, resources: Resources, base: Callable[[Value], str]) -> Mount:
+    """A mount of one text. A volume without a name has no source yet."""
     said = text(value, "volumes")
     parts = said.split(":")
     if not all(parts) or len(parts) > 3:
         raise ComposeError(f"`{said}` is no mount", at=value.at, hint="write `SOURCE:TARGET`, `SOURCE:TARGET:ro`")
     if len(parts) == 1:
         target = _target(parts[0], value)
-        return Mount("volume", target, value.at, resources.anonymous(service, target))
+        return Mount("volume", target, value.at)
     source, target = parts[0], _target(parts[1], value)
     read_only = False
     for flag in parts[2].split(",") if len(parts) == 3 else ():
@@ -75,7 +102,8 @@ def _short(value: Value, service: str, resources: Resources, base: Callable[[Val
     return Mount("volume", target, value.at, resources.volume(source, value), read_only)
 
 
-def _long(value: Value, service: str, resources: Resources, base: Callable[[Value], str]) -> Mount:
+def _long(value: Value, resources: Resources, base: Callable[[Value], str]) -> Mount:
+    """A mount of a mapping. A volume without a name has no source yet."""
     fields = Fields(value, "a mount", _VOLUME_FIELDS)
     kind = fields.needs("type")
     if text(kind, "type") not in _KINDS:
@@ -100,7 +128,7 @@ def _long(value: Value, service: str, resources: Resources, base: Callable[[Valu
             }
             Fields(options, "a volume's mount", ("labels",), refused)
         if source is None:
-            return Mount("volume", target, value.at, resources.anonymous(service, target), read_only)
+            return Mount("volume", target, value.at, read_only=read_only)
         return Mount("volume", target, value.at, resources.volume(text(source, "source"), source), read_only)
     if source is None:
         source = fields.needs("source")
@@ -133,10 +161,10 @@ def _tmpfs(value: Value) -> Mount:
 
 
 def _target(path: str, value: Value) -> str:
-    normal = os.path.normpath(path)
-    if not path.startswith("/") or normal.strip("/") == "":
+    normal = plain_path(path)
+    if not path.startswith("/") or normal == "/":
         raise ComposeError(f"`{path}` is no absolute path below `/`", at=value.at)
-    return normal.replace("//", "/")
+    return normal
 
 
 def _path(path: str, base: str) -> str:

@@ -127,7 +127,7 @@ class Reader:
             environment=self._environment(fields),
             ports=() if mode else published,
             expose=exposed(fields.get("expose")),
-            mounts=mounts(fields.get("volumes"), fields.get("tmpfs"), name, shared, base),
+            mounts=mounts(fields.get("volumes"), fields.get("tmpfs"), name, shared, base, self._files.remarks),
             files=(
                 *given_files(fields.get("secrets"), "secrets", shared.secrets),
                 *given_files(fields.get("configs"), "configs", shared.configs),

@@ -86,7 +86,7 @@ def test_merging(base: str, over: str, field: str, value: object, tmp_path: Path
 def test_merging_mounts_by_their_targets(tmp_path: Path) -> None:
     found = merged(
         tmp_path,
-        "volumes: [./a:/x, ./b:/y, {type: bind, source: ./c, target: /z}], tmpfs: /t",
+        "volumes: [./a:/x/, ./b:/y, {type: bind, source: ./c, target: /z/.}], tmpfs: /t",
         "volumes: [./d:/x, {type: bind, target: /z, source: ./c, read_only: true}], tmpfs: [/u]",
     )
     assert [(one.target, one.source.removeprefix(f"{tmp_path}/"), one.read_only) for one in found.mounts] == [

@@ -186,6 +186,21 @@ def test_mounts(tmp_path: Path) -> None:
     assert project.external_volumes == ("theirs",)
 
 
+def test_of_two_mounts_at_one_place_the_last_is_there(tmp_path: Path) -> None:
+    found = service(tmp_path, "volumes: [/a, './x:/b', './y:/a/', './z:/c'], tmpfs: [/t, '/t:size=1m']")
+    assert [(one.target, one.source.removeprefix(f"{tmp_path}/")) for one in found.mounts] == [
+        *[("/a", "y"), ("/b", "x"), ("/c", "z"), ("/t", "")]
+    ]
+    assert found.mounts[-1].tmpfs is not None
+    assert found.mounts[-1].tmpfs.size == 1 << 20
+    project = load(str(tmp_path), {})
+    assert project.volumes == ()  # the unnamed one is not there
+    assert [f"{one.at}: {one.message} ({one.hint})" for one in project.remarks] == [
+        "compose.yaml:2:43: two mounts are at `/a`, and this one is taken (leave out the one at compose.yaml:2:29)",
+        "compose.yaml:2:77: two mounts are at `/t`, and this one is taken (leave out the one at compose.yaml:2:73)",
+    ]
+
+
 def test_secrets_and_configs(tmp_path: Path) -> None:
     keys = """secrets: [token, {source: token, target: other, mode: 0440, uid: '5'}, {source: password, target: /p}],
       configs: [nginx, {source: inline, target: /etc/inline}]"""
