@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Path = tuple[str, ...]
 # Below a service; `*` is any key.
 _REPLACED = {("command",), ("entrypoint",), ("healthcheck", "test")}
+_VARIABLES = {("environment",), ("build", "args")}
 _PAIRS = {
     ("environment",),
     ("labels",),
@@ -36,11 +37,12 @@ def merged(base: Value, over: Value, path: Path = ()) -> Value:
     if over.tag or base.tag == RESET:
         return over
     part = path[2:] if path[:1] == ("services",) else ()
-    if over.data is None and part[:1] != ("environment",) and part[:2] != ("build", "args"):
-        return base
-    base, over = _alike(base, over, part)
     if part in _REPLACED:
         return over
+    # A variable without a value takes it from the environment; anything else that is empty says nothing.
+    if over.data is None and part[:-1] not in _VARIABLES:
+        return base
+    base, over = _alike(base, over, part)
     if isinstance(base.data, dict) and isinstance(over.data, dict):
         data = dict(base.data)
         for key, value in over.data.items():
