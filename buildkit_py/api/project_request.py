@@ -221,13 +221,16 @@ def _file(given: GivenFile) -> SandboxMount:
 
 def make_sources(service: Service) -> None:
     """Make the directories of this machine that a service's mounts may make. Raises `ComposeError`, also for a file
-    that is not there.
+    or a socket that is not there.
     """
     for mount in service.mounts:
         if mount.kind != "bind" or os.path.exists(mount.source):
             continue
         if not mount.create:
             raise ComposeError(f"there is no `{mount.source}`", at=mount.at)
+        if mount.source.endswith(".sock"):  # a directory of that name would be in the way of who listens there later
+            hint = "start what listens there, or leave the mount out; pybuild itself is no daemon, and has none"
+            raise ComposeError(f"there is no socket `{mount.source}`", at=mount.at, hint=hint)
         try:
             os.makedirs(mount.source)
         except OSError as problem:

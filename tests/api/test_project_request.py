@@ -112,6 +112,14 @@ def test_directories_are_made_where_they_may_be(tmp_path: Path) -> None:
     make_sources(service)
 
 
+def test_no_directory_is_made_where_a_socket_is_to_be(tmp_path: Path) -> None:
+    (tmp_path / "compose.yaml").write_text("services: {web: {image: x, volumes: ['./run/docker.sock:/s']}}")
+    service = load(str(tmp_path), {}).services[0]
+    with pytest.raises(ComposeError, match=r"compose\.yaml:1:\d+: there is no socket `.*/run/docker\.sock`"):
+        make_sources(service)
+    assert not (tmp_path / "run").exists()
+
+
 def test_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "compose.yaml").write_text(
         """
