@@ -16,6 +16,9 @@ LEAST_MEMORY = 6 << 20
 """docker's; what sets up the container has to fit in, too."""
 
 
+_SO_ANYWAY = {("apparmor", "unconfined"), ("label", "disable")}  # no profile and no label is ever set
+
+
 def capabilities(usual: int, add: int, drop: int) -> int:
     """The bit mask of what a container has, by docker's rule: ALL among the dropped ones leaves those that are added,
     ALL among the added ones is all but the dropped ones, else what is added wins.
@@ -48,7 +51,7 @@ def security(options: Sequence[str], what: str) -> tuple[bool, bool]:
             no_new_privileges = value != "false"
         elif (name, value) in (("seccomp", "unconfined"), ("seccomp", "builtin")):
             seccomp = value == "builtin"
-        else:
+        elif (name, value) not in _SO_ANYWAY:
             raise UsageError(
                 f"`{what}{text}` is not understood",
                 hint="it takes `no-new-privileges`, `seccomp=unconfined` and `seccomp=builtin`",

@@ -112,6 +112,13 @@ def test_directories_are_made_where_they_may_be(tmp_path: Path) -> None:
     make_sources(service)
 
 
+def test_what_is_unconfined_in_any_case_may_be_said(tmp_path: Path) -> None:
+    options = "'apparmor:unconfined', 'apparmor=unconfined', 'label:disable', label=disable"
+    assert request(tmp_path, f"security_opt: [{options}]") == request(tmp_path, "")
+    with pytest.raises(ComposeError, match="`security_opt: apparmor:mine` is not understood"):
+        request(tmp_path, "security_opt: ['apparmor:mine']")
+
+
 def test_no_directory_is_made_where_a_socket_is_to_be(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text("services: {web: {image: x, volumes: ['./run/docker.sock:/s']}}")
     service = load(str(tmp_path), {}).services[0]
