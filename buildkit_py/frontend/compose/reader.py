@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-
 from buildkit_py.errors import ComposeError
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
 from buildkit_py.frontend.compose.document import Value
 from buildkit_py.frontend.compose.merge import pairs as as_pairs
+from buildkit_py.frontend.compose.words import split
 from buildkit_py.whole_number import whole_number
 
 TYPE_CHECKING = False
@@ -134,14 +133,14 @@ def pairs(value: Value, what: str, env: Env | None = None) -> tuple[tuple[str, s
 
 
 def command(value: Value, what: str) -> tuple[str, ...] | None:
-    """A command: a list of words, or a string that is split as a shell would; None for an empty value."""
+    """A command: a list of words, or a string that is split into them; None for an empty value."""
     if value.data is None:
         return None
     if isinstance(value.data, str):
         try:
-            return tuple(shlex.split(value.data))
+            return split(value.data)[0]
         except ValueError as problem:
-            raise ComposeError(f"`{what}` cannot be split into words: {problem}".lower(), at=value.at) from None
+            raise ComposeError(f"`{what}` cannot be split into words: {problem}", at=value.at) from None
     if not isinstance(value.data, tuple):
         raise wrong(what, "a string or a list of strings", value)
     return tuple([word(one, what) for one in value.data])

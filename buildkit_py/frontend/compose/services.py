@@ -13,6 +13,7 @@ from buildkit_py.frontend.compose.ports import exposed, ports
 from buildkit_py.frontend.compose.project import COMPLETED, HEALTHY, STARTED, Attachment, Dependency, Service
 from buildkit_py.frontend.compose.reader import Fields, entries, pairs, seconds, text
 from buildkit_py.frontend.compose.resources import DEFAULT
+from buildkit_py.frontend.compose.words import split
 from buildkit_py.store.containers import is_name
 from buildkit_py.store.networks import check_alias
 
@@ -122,8 +123,8 @@ class Reader:
             build=built,
             pull=fields.choice("pull_policy", _PULL, "missing").replace("if_not_present", "missing"),
             container_name=self._container_name(fields),
-            command=self._command(fields),
-            entrypoint=fields.command("entrypoint"),
+            command=self._command(fields, name),
+            entrypoint=self._words(fields, "entrypoint", name),
             environment=self._environment(fields),
             ports=() if mode else published,
             expose=exposed(fields.get("expose")),
@@ -205,8 +206,23 @@ class Reader:
             raise ComposeError(f"`{name}` is no name of a container", at=value.at)
         return name
 
-    def _command(self, fields: Fields) -> tuple[str, ...]:
-        words = fields.command("command")
+    def _words(self, fields: Fields, key: str, name: str) -> tuple[str, ...] | None:
+        """A command. That a string is for a shell, and none reads it, is said."""
+        words = fields.command(key)
+        value = fields.get(key)
+        operator = split(value.data)[1] if value is not None and isinstance(value.data, str) else ""
+        if value is not None and operator:
+            self._files.remarks.append(
+                Remark(
+                    f"no shell reads the `{operator}` in `{key}` of `{name}`",
+                    value.at,
+                    'write `sh -c "…"`, or quote it',
+                )
+            )
+        return words
+
+    def _command(self, fields: Fields, name: str) -> tuple[str, ...]:
+        words = self._words(fields, "command", name)
         if words == () and "entrypoint" not in fields:
             raise ComposeError(
                 "an empty `command` is not supported", at=fields.needs("command").at, hint="set `entrypoint`, too"

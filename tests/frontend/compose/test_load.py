@@ -335,6 +335,10 @@ def test_what_has_no_use_is_said(tmp_path: Path) -> None:
             "compose.yaml:2:39: `ports` of `web` are not published: it has `network_mode: none`",
         ),
         ("network_mode: bridge, ports: ['80:80']", ""),
+        ("command: a && b", "compose.yaml:2:28: no shell reads the `&` in `command` of `web`"),
+        ("entrypoint: a >b", "compose.yaml:2:31: no shell reads the `>` in `entrypoint` of `web`"),
+        ('command: "sh -c \'a; b\' \\\\; \\"<\\""', ""),
+        ("command: [a, '&&', b]", ""),
     ],
 )
 def test_what_has_no_effect_is_said_and_no_error(keys: str, said: str, tmp_path: Path) -> None:

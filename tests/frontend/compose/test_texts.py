@@ -12,6 +12,7 @@ from buildkit_py.frontend.compose import document
 from buildkit_py.frontend.compose.document import documents
 from buildkit_py.frontend.compose.dotenv import read_variables
 from buildkit_py.frontend.compose.variables import expand
+from buildkit_py.frontend.compose.words import split
 
 ENV = {"A": "1", "EMPTY": "", "B_2": "two words", "NESTED": "x"}
 
@@ -104,6 +105,23 @@ def test_no_variables(text: str, said: str) -> None:
     with pytest.raises(ValueError) as found:
         expand(text, ENV)
     assert str(found.value) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "operator"),
+    [
+        ("", (), ""),
+        (" a  'b c'\td\n", ("a", "b c", "d"), ""),
+        ("a '' \"\"", ("a", "", ""), ""),
+        ('awk "{print \\$1}"', ("awk", "{print $1}"), ""),
+        (r"""a\ b "\`" '\n' "\n" \t\x""", ("a b", "`", r"\n", "\n", "\tx"), ""),
+        ("x'y'\"z\"", ("xyz",), ""),
+        ("a|b >c", ("a|b", ">c"), "|"),
+        (r"""a ';' "&" \| b#c""", ("a", ";", "&", "|", "b#c"), ""),
+    ],
+)
+def test_commands_that_are_strings(text: str, words: tuple[str, ...], operator: str) -> None:
+    assert split(text) == (words, operator)
 
 
 def test_who_is_unset_is_told_of() -> None:
