@@ -140,14 +140,20 @@ def _is_socket(path: str) -> bool:
 
 
 def host(text: str) -> tuple[str, str]:
-    """`NAME:ADDRESS` or `NAME=ADDRESS` of `--add-host`; an IPv6 address may stand in brackets. Raises `UsageError`."""
+    """`NAME:ADDRESS` or `NAME=ADDRESS` of `--add-host`; an IPv6 address may stand in brackets, and `host-gateway` for
+    one of this machine. Raises `UsageError`.
+    """
     from ipaddress import ip_address
+
+    from buildkit_py.sandbox.resolv import HOST_GATEWAY
 
     separator = "=" if "=" in text else ":"
     name, found, address = text.partition(separator)
     address = address.removeprefix("[").removesuffix("]") if address.startswith("[") else address
     if not name or not found:
         raise UsageError(f"`--add-host {text}` is no `NAME:ADDRESS`")
+    if address == HOST_GATEWAY:
+        return name, address
     try:
         ip_address(address)
     except ValueError:

@@ -12,6 +12,8 @@ from buildkit_py.errors import UsageError
 _FALLBACK = ("8.8.8.8", "8.8.4.4")  # what docker uses when nothing usable is configured
 _STUB_UPSTREAM = "/run/systemd/resolve/resolv.conf"  # systemd-resolved's file without its loopback stub
 _KEPT = ("search", "options", "domain")
+HOST_GATEWAY = "host-gateway"
+"""In place of an address in a hosts file, docker's word for one of this machine that a container reaches."""
 
 
 def resolv_conf(
@@ -47,10 +49,11 @@ def hosts_file(hostname: str = "buildkitsandbox", extra: tuple[tuple[str, str], 
 
     Nothing of this machine's own file, which would differ elsewhere.
 
-    Raises `UsageError` for a name or address that would break the line.
+    Raises `UsageError` for a name or address that would break the line, and for `HOST_GATEWAY` where there is none.
     """
     lines = [f"127.0.0.1\tlocalhost {hostname}", "::1\tlocalhost ip6-localhost ip6-loopback"]
     for name, address in extra:
+        address = _own_address() if address == HOST_GATEWAY else address
         if not name or not address or any(ch.isspace() or ch == "#" for ch in name + address):
             raise UsageError(f"not a host name and an address: {name!r} {address!r}")
         lines.append(f"{address}\t{name}")
@@ -79,6 +82,25 @@ def reached_at(hosts: bytes | None, hostname: str, address: str) -> bytes:
     if not found.startswith(own):
         return found
     return b"127.0.0.1\tlocalhost\n" + found[len(own) :] + f"{address}\t{hostname}\n".encode()
+
+
+def _own_address() -> str:
+    """The address of this machine that it has to the world, which any network of a sandbox but none reaches."""
+    import socket
+
+    # A socket of UDP that is connected sends nothing, and knows which address it would send from. These far ones are
+    # for documentation (RFC 5737, RFC 3849), and so nobody's.
+    for family, far in ((socket.AF_INET, "203.0.113.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.connect((far, 9))
+                return str(sock.getsockname()[0])
+        except OSError:
+            continue
+    raise UsageError(
+        f"`{HOST_GATEWAY}` is an address of this machine, which has none: there is no way out of it",
+        hint="name an address that is reached",
+    )
 
 
 def _parse(path: str) -> tuple[list[str], list[str]]:

@@ -144,6 +144,20 @@ def test_a_run_reaches_the_machine_and_not_its_loopback(project: World, ports: t
     assert project.run("run", "box", *ask, ok=False, PYBUILD_NETWORK="none").stdout == ""
 
 
+def test_host_gateway_is_an_address_of_the_machine_that_is_reached(
+    project: World, base_layout: Path, ports: tuple[int, int]
+) -> None:
+    there = "--add-host=host.docker.internal:host-gateway"
+    ask = f"nc -w 3 host.docker.internal {ports[1]} </dev/null"
+    for network in ("isolated", "host"):
+        assert project.run("run", there, f"--network={network}", "box", "sh", "-c", ask).stdout == "machine\n", network
+    with removed_at_the_end(project):
+        project.run("run", "-d", "--name=asks", there, "--network=project:gateway", "box", "sh", "-c", ask)
+        project.run("wait", "asks")
+        assert project.run("logs", "asks").stdout == "machine\n"
+    assert " machine\n" in _build(project, f"RUN {ask}\n", base_layout, there)
+
+
 def test_a_shell_has_the_network_of_its_step(project: World, base_layout: Path, ports: tuple[int, int]) -> None:
     project.write({"Dockerfile": "FROM busybox AS base\nRUN echo it\n"})
     options = ("--build-context", f"busybox=oci-layout://{base_layout}")

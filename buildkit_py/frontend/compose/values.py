@@ -9,6 +9,7 @@ from buildkit_py.frontend.compose.reader import Fields, integer, items, mapping,
 from buildkit_py.image.config import Healthcheck
 from buildkit_py.record import Record
 from buildkit_py.sandbox.limits import MOST_PROCESSES
+from buildkit_py.sandbox.resolv import HOST_GATEWAY
 
 HEALTH = ("test", "interval", "timeout", "retries", "start_period", "start_interval", "disable")
 _POLICIES = ("no", "always", "on-failure", "unless-stopped")
@@ -179,7 +180,9 @@ def ulimits(value: Value | None) -> tuple[tuple[str, int, int], ...]:
 
 
 def hosts(value: Value | None, what: str) -> tuple[tuple[str, str], ...]:
-    """(name, address) of each extra host: a list of `NAME:ADDRESS` or `NAME=ADDRESS`, or a mapping."""
+    """(name, address) of each extra host: a list of `NAME:ADDRESS` or `NAME=ADDRESS`, or a mapping. `host-gateway`,
+    for an address of this machine, stays as it is.
+    """
     if value is None:
         return ()
     found = []
@@ -202,12 +205,8 @@ def hosts(value: Value | None, what: str) -> tuple[tuple[str, str], ...]:
 def _address(said: str, value: Value) -> str:
     from ipaddress import ip_address
 
-    if said == "host-gateway":
-        raise ComposeError(
-            "`host-gateway` is not supported",
-            at=value.at,
-            hint="name an address of this machine: all of them are reached",
-        )
+    if said == HOST_GATEWAY:
+        return said
     try:
         return str(ip_address(said.removeprefix("[").removesuffix("]")))
     except ValueError:

@@ -115,6 +115,7 @@ def plain(value: Any) -> Any:
             "hosts",
             (("a", "10.0.0.1"), ("b", "10.0.0.2"), ("b", "::3")),
         ),
+        ("extra_hosts: ['h:host-gateway', 'i=host-gateway']", "hosts", (("h", "host-gateway"), ("i", "host-gateway"))),
         ("cap_add: [NET_ADMIN], cap_drop: [ALL]", "cap_add", ("NET_ADMIN",)),
         ("security_opt: ['no-new-privileges:true']", "security_opt", ("no-new-privileges:true",)),
         ("read_only: true", "read_only", True),
