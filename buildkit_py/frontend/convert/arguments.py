@@ -105,7 +105,7 @@ class Arguments:
         if pair.value is None:
             return self._platform(name) if name in PLATFORM else "None"
         values = {used: self.global_value(used) for used in self._known_before(name) if used in pair.value}
-        return self.words.now(pair.value, pair.position, values)
+        return self.words.now(pair.value, pair.position, values, self.optional_globals())
 
     def global_value(self, name: str) -> str:
         """The code of a variable that FROM sees: a parameter, a local variable of `locals_of`, or the platform's."""
@@ -118,6 +118,10 @@ class Arguments:
     def global_names(self) -> list[str]:
         """The variables that FROM sees."""
         return [*self.globals, *PLATFORM]
+
+    def optional_globals(self) -> list[str]:
+        """Those of them that are None where they are not given."""
+        return [name for name in self.globals if self.parameters[name].optional and not self._is_worked_out(name)]
 
     def needed_for(self, texts: Iterable[str]) -> list[str]:
         """The global ARGs that words of FROM name, with those that their defaults name, in the order of the file."""
@@ -139,7 +143,8 @@ class Arguments:
                 yield f"{self.global_value(name)} = {default} if {parameter} is None else {parameter}"
 
     def _is_worked_out(self, name: str) -> bool:
-        return self.parameters[name].optional and self.global_default(name) != "None"
+        has_default = self.globals[name].value is not None or name in PLATFORM
+        return self.parameters[name].optional and has_default
 
     def _known_before(self, name: str) -> list[str]:
         order = list(self.globals)

@@ -265,13 +265,14 @@ class _File:
         if STAGE in arguments.parameters and _named(STAGE, texts):
             values[STAGE] = arguments.global_value(STAGE)
         statements = list(arguments.locals_of(names))
-        code = self.words.now(head.image.text, head.image.position, values)
+        optional = arguments.optional_globals()
+        code = self.words.now(head.image.text, head.image.position, values, optional)
         fixed = self.words.fixed(head.image.text, head.image.position, values)
         if fixed == "":
             raise BuildfileError(f"FROM {head.image.text} comes to nothing", at=head.image.position)
         platform = ""
         for flag in head.flags:
-            platform = self.words.now(flag.value or "", flag.position, values)
+            platform = self.words.now(flag.value or "", flag.position, values, optional)
             if platform == '""':
                 raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
         choices = self._choices(stage)

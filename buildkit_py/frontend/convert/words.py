@@ -61,8 +61,11 @@ class Words:
         escape = ', escape="`"' if self.escape == "`" else ""
         return f"expand({literal(text)}{escape})"
 
-    def now(self, text: str, at: Position, values: Mapping[str, str]) -> str:
-        """The word as a `str`; `values` is the code of each variable that there is, all others being unset."""
+    def now(self, text: str, at: Position, values: Mapping[str, str], optional: Container[str] = ()) -> str:
+        """The word as a `str`; `values` is the code of each variable that there is, all others being unset.
+
+        Those of `optional` may be None while the code runs, and so unset as well.
+        """
         fixed = self.fixed(text, at, values)
         if fixed is not None:
             return literal(fixed)
@@ -73,9 +76,10 @@ class Words:
             given = "{" + ", ".join([f"{literal(name)}: {values[name]}" for name in used]) + "}"
             escape = ', escape="`"' if self.escape == "`" else ""
             return f"expand({literal(text)}, {given}{escape})"
+        text_of = {name: f'{code} or ""' if name in optional else code for name, code in values.items()}
         if len(pieces) == 1 and pieces[0][1] in values:
-            return values[pieces[0][1]]
-        inside = [_braced(part) if not name else _field(values.get(name, "")) for part, name in pieces]
+            return text_of[pieces[0][1]]
+        inside = [_braced(part) if not name else _field(text_of.get(name, "")) for part, name in pieces]
         return f'f"{"".join(inside)}"'
 
 

@@ -130,6 +130,11 @@ SAME = [
     ("FROM base AS a\nARG V=1\nRUN x\nFROM a\nARG V=2\nRUN y\nARG V\nRUN z\n", ((), (("V", "3"),))),
     ("ARG A=$TARGETARCH-1\nARG B=${A%-*}\nFROM base:$B\nARG B\nARG A\nRUN x\n", ((), (("A", "x-y"),), (("B", "b"),))),
     ("ARG V\nFROM base${V:+-$V}\nARG V\nRUN x\n", ((), (("V", "3"),))),
+    ("ARG A\nARG B=x-${A}\nFROM base\nARG B\nARG A\nRUN x\n", ((), (("A", "1"),), (("B", "2"),))),
+    ("ARG A\nFROM base:3${A}\nRUN x\n", ((), (("A", ".1"),))),
+    ("ARG A\nARG B=$A\nFROM --platform=linux/arm64$B base\nARG B\nENV C=${B-d}\nRUN x\n", ((), (("A", "/v8"),))),
+    ("ARG A\nARG B=${A:-b}\nFROM base$B\nARG B\nRUN x\n", ((), (("A", ""),), (("A", "1"),))),
+    ("ARG A\nFROM base AS one\nFROM one$A\nRUN x\n", ((), (("A", "2"),))),
     ("ARG S=one\nFROM a AS one\nFROM b AS two\nFROM $S AS three\nRUN x\n", ((), (("S", "two"),), (("S", "img"),))),
     ("ARG S=e\nFROM a AS one\nFROM b AS two\nFROM on${S}\nRUN x\n", ((), (("S", "x"),))),
     (
