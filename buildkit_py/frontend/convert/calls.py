@@ -288,7 +288,9 @@ class Calls:
             if paths:
                 origin = flags.get("from")
                 name, place = (origin.value or "", origin.position) if origin is not None else ("", node.position)
-                things.append(f"{self.source(name, place)}[{', '.join(paths)}]")
+                tree = self.source(name, place)
+                # All that there is, which is what a tree is that nothing narrows.
+                things.append(tree if paths == ['"/"'] else f"{tree}[{', '.join(paths)}]")
                 paths.clear()
 
         for source in node.sources:
@@ -302,7 +304,8 @@ class Calls:
                 remote = True
                 things.append(self._elsewhere(source, fixed or source.text, flags))
             else:
-                paths.append(self.words.code(source.text, source.position))
+                # Nothing stands for the root, but indexes no tree.
+                paths.append('"/"' if fixed == "" else self.words.code(source.text, source.position))
         local()
         return things, remote
 

@@ -179,6 +179,10 @@ SAME = [
     ('FROM base\nHEALTHCHECK NONE\nEXPOSE 80-82 $P 1/udp\nVOLUME a [b\nVOLUME ["c d"]\nENTRYPOINT []\n', ((),)),
     ("FROM base\nCOPY --chown=$U --chmod=u+x --exclude=*.o --exclude=d --parents a /b\n", ((),)),
     ("FROM base\n" + "ENV A=1\n" * 250 + "RUN x\n", ((),)),
+    (
+        'FROM base\nARG U\nCOPY "" /x/\nCOPY --from=i "" /w/\nADD a "" /y/\nCOPY $U /z/\nCOPY / /v/\n',
+        ((), (("U", "u"),)),
+    ),
     ("FROM base\nEXPOSE 080 0\nRUN --cpus=1.2345 --retry=03 x\n", ((),)),
     ("FROM base\nARG \ufb01le=1 a\u00b2=2 __debug__=3\nENV __debug__=1\nCOPY <<E /e\nE\n", ((),)),
     ("FROM base AS str\nRUN 1\nFROM str\nARG A=1\nARG A=2\nRUN 2\n", ((), (("A", "3"),))),
