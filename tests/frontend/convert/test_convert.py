@@ -135,6 +135,12 @@ SAME = [
     ("ARG A\nARG B=$A\nFROM --platform=linux/arm64$B base\nARG B\nENV C=${B-d}\nRUN x\n", ((), (("A", "/v8"),))),
     ("ARG A\nARG B=${A:-b}\nFROM base$B\nARG B\nRUN x\n", ((), (("A", ""),), (("A", "1"),))),
     ("ARG A\nFROM base AS one\nFROM one$A\nRUN x\n", ((), (("A", "2"),))),
+    ("ARG TARGETARCH=${TARGETARCH}-x\nARG A=$TARGETARCH\nFROM base$A\nARG TARGETARCH\nRUN x\n", ((), (("A", "1"),))),
+    ("ARG A=$TARGETOS\nARG TARGETOS=$A-x\nFROM base$A$TARGETOS\nRUN x\n", ((), (("A", "1"),))),
+    (
+        "ARG A\n" + "".join([f"ARG A{n}=$A{n - 1 or ''}\n" for n in range(1, 1601)]) + "FROM base$A1600\nRUN x\n",
+        ((), (("A800", "x"),)),
+    ),
     ("ARG S=one\nFROM a AS one\nFROM b AS two\nFROM $S AS three\nRUN x\n", ((), (("S", "two"),), (("S", "img"),))),
     ("ARG S=e\nFROM a AS one\nFROM b AS two\nFROM on${S}\nRUN x\n", ((), (("S", "x"),))),
     (
