@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _SPECIAL_PARAMETERS = frozenset("@*#?-$!0")
 _MODIFIERS = frozenset("-+?#%")
-
+# Words of variables inside words of variables: each takes its part of Python's stack.
+_DEEPEST = 100
 
 _CLOSE = "close the quote, or escape it where it is meant as it stands"
 
@@ -118,6 +119,7 @@ class _Scanner:
         self.quotes = quotes
         self.pos = 0
         self.variable = 0
+        self.depth = -1
         self.used: dict[str, None] = {}
         self.undefined: dict[str, None] = {}
         self.unset: dict[str, None] = {}
@@ -142,12 +144,16 @@ class _Scanner:
 
     def until(self, stop: str, *, keep_escapes: bool) -> tuple[str, tuple[str, ...]]:
         """Everything up to the character `stop`, which is consumed, or to the end where `stop` is ""."""
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise BuildfileError(f"variables are nested more than {_DEEPEST} deep", at=self.at)
         out = _Words()
         source, end, escape = self.source, len(self.source), self.escape
         while self.pos < end:
             ch = source[self.pos]
             if stop and ch == stop:
                 self.pos += 1
+                self.depth -= 1
                 return out.finish()
             if ch == "$":
                 out.add(self.dollar(keep_escapes), quoted=False)

@@ -39,7 +39,7 @@ def lower_transfer(lowering: StageLowering, stage: Stage, node: Transfer) -> Sta
         if local is None:
             local = len(sources)
             sources.append(_local(lowering, node, flags.get("from")))
-        items.append(CopyPath(path, local))
+        items.append(CopyPath(path or "/", local))
     if "checksum" in flags:
         _check_checksum(lowering, flags["checksum"], len(node.sources), local is None and bool(sources))
     for document in node.heredocs:

@@ -14,7 +14,7 @@ from buildkit_py.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from buildkit_py.source_map import Position
 
@@ -25,6 +25,8 @@ _KEYS = (
     *("type", "from", "source", "src", "target", "dst", "destination", "readonly", "ro", "readwrite", "rw"),
     *("id", "sharing", "required", "size", "mode", "uid", "gid", "env", "key"),
 )
+# Those whose value is a text, whatever it comes to.
+TEXTS = frozenset(("source", "target", "id", "env", "key"))
 _UNITS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
@@ -66,6 +68,13 @@ def mount_origin(value: str, at: Position) -> str:
                 )
             origin = text
     return origin if kind in ("bind", "cache") else ""
+
+
+def mount_values(value: str, at: Position) -> Iterator[tuple[str, str]]:
+    """Its keys, as they are called without aliases, each with its value before that expands ("" for none)."""
+    for field in _fields(value, at):
+        key, _, text = field.partition("=")
+        yield _ALIASES.get(key.lower(), key.lower()), text
 
 
 def with_origin(value: str, expand: Callable[[str], str], at: Position) -> str:

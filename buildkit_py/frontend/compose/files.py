@@ -41,6 +41,15 @@ class Remark(Record):
     hint: str = ""
 
 
+class _Services:
+    """The services of a file: as they stand, and those that were asked for with all that they extend."""
+
+    def __init__(self, path: str, found: dict[str, Value]) -> None:
+        self.path = path
+        self.found = found
+        self.extended: dict[str, Value] = {}
+
+
 class Files:
     """Reads files of one project. `read` are the absolute paths of all that were read or looked for."""
 
@@ -66,7 +75,7 @@ class Files:
                 raise ComposeError(f"files include each other: {chain}", at=self.name(including[-1]))
             own: Value | None = None
             for document in self._documents(path, directory, env):
-                extended = self._with_extended(document, path, directory, env)
+                extended = self._with_extended(document, path, env)
                 own = extended if own is None else merged(own, extended)
             if own is None:
                 continue
@@ -157,51 +166,60 @@ class Files:
 
     # -- extends
 
-    def _with_extended(self, document: Value, path: str, directory: str, env: Mapping[str, str]) -> Value:
+    def _with_extended(self, document: Value, path: str, env: Mapping[str, str]) -> Value:
         services = document.data.get("services")
         if services is None or not isinstance(services.data, dict):
             return document
-        data = {name: self._extended(name, services.data, path, directory, env, ()) for name in services.data}
+        own = _Services(path, services.data)
+        others: dict[str, _Services] = {}
+        data = {name: self._extended(name, own, others, env) for name in services.data}
         return document.replace(data={**document.data, "services": services.replace(data=data)})
 
-    def _extended(
-        self,
-        name: str,
-        services: dict[str, Value],
-        path: str,
-        directory: str,
-        env: Mapping[str, str],
-        chain: tuple[tuple[str, str], ...],
-    ) -> Value:
-        """A service with all that it extends."""
-        service = services[name]
-        if not isinstance(service.data, dict) or "extends" not in service.data:
-            return service
-        wanted = service.data["extends"]
-        own = service.replace(data={key: one for key, one in service.data.items() if key != "extends"})
-        if (path, name) in chain:
-            said = " extends ".join(f"`{one}`" for _, one in (*chain[chain.index((path, name)) :], (path, name)))
-            raise ComposeError(f"services extend each other: {said}", at=wanted.place)
-        base_name, file = _extends(wanted)
-        others, other_path, other_directory = services, path, directory
-        if file is not None:
-            other_path = os.path.normpath(os.path.join(self.base(file), os.path.expanduser(file.data)))
-            other_directory = os.path.dirname(other_path)
-            others = {}
-            for one in self._documents(other_path, other_directory, env, file.at):
+    def _extended(self, name: str, where: _Services, others: dict[str, _Services], env: Mapping[str, str]) -> Value:
+        """A service with all that it extends; `others` are the files that were looked into, by their paths."""
+        # A loop, and none is worked out twice: a row of them may be longer than Python's stack.
+        row: list[tuple[_Services, str, Value, bool]] = []
+        seen: dict[tuple[str, str], None] = {}
+        while name not in where.extended:
+            service = where.found[name]
+            if not isinstance(service.data, dict) or "extends" not in service.data:
+                where.extended[name] = service
+                break
+            wanted = service.data["extends"]
+            own = service.replace(data={key: one for key, one in service.data.items() if key != "extends"})
+            here = (where.path, name)
+            if here in seen:
+                chain = list(seen)
+                said = " extends ".join(f"`{one}`" for _, one in (*chain[chain.index(here) :], here))
+                raise ComposeError(f"services extend each other: {said}", at=wanted.place)
+            seen[here] = None
+            base_name, file = _extends(wanted)
+            there = where if file is None else self._services_of(file, others, env)
+            if base_name.data not in there.found:
+                place = f" in `{self.name(there.path)}`" if file is not None else ""
+                raise ComposeError(
+                    f"`{name}` extends `{base_name.data}`, and there is no such service{place}",
+                    at=base_name.at,
+                    hint=did_you_mean(base_name.data, there.found),
+                )
+            row.append((where, name, own, file is not None))
+            where, name = there, base_name.data
+        service = where.extended[name]
+        for where, name, own, elsewhere in reversed(row):
+            base = _with_context(service) if elsewhere else service
+            service = where.extended[name] = merged(base, own, ("services", name))
+        return service
+
+    def _services_of(self, file: Value, others: dict[str, _Services], env: Mapping[str, str]) -> _Services:
+        """Those of a file that `extends` names."""
+        path = os.path.normpath(os.path.join(self.base(file), os.path.expanduser(file.data)))
+        if path not in others:
+            found: dict[str, Value] = {}
+            for one in self._documents(path, os.path.dirname(path), env, file.at):
                 there = one.data.get("services")
-                others |= there.data if there is not None and isinstance(there.data, dict) else {}
-        if base_name.data not in others:
-            where = f" in `{self.name(other_path)}`" if file is not None else ""
-            raise ComposeError(
-                f"`{name}` extends `{base_name.data}`, and there is no such service{where}",
-                at=base_name.at,
-                hint=did_you_mean(base_name.data, others),
-            )
-        base = self._extended(base_name.data, others, other_path, other_directory, env, (*chain, (path, name)))
-        if file is not None:
-            base = _with_context(base)
-        return merged(base, own, ("services", name))
+                found |= there.data if there is not None and isinstance(there.data, dict) else {}
+            others[path] = _Services(path, found)
+        return others[path]
 
     # -- include
 

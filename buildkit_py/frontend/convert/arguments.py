@@ -10,6 +10,7 @@ from __future__ import annotations
 from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.syntax import Arg
 from buildkit_py.frontend.convert.code import identifier, literal
+from buildkit_py.frontend.convert.words import variables
 from buildkit_py.frontend.platform_args import platform_args
 from buildkit_py.record import Record
 
@@ -59,6 +60,7 @@ class Arguments:
                     )
                 if pair.key not in self.globals:
                     self.globals[pair.key] = pair
+        self._order = {name: number for number, name in enumerate(self.globals)}
         self.parameters: dict[str, Parameter] = {}
         defaults: dict[str, set[str | None]] = {}
         for name, pair in self.globals.items():
@@ -69,14 +71,16 @@ class Arguments:
                 if pair.value is not None or pair.key not in self.globals:
                     found.add(self._fixed(pair))
         small = {name for name in defaults if name == name.lower()}
+        taken_or_small = taken | small
         for name, found in defaults.items():
             if name in PLATFORM and found == {None} and name not in self.globals:
                 continue
             # A build arg is the parameter of its name, or else of that in small letters: `--build-arg` works as before.
             own = identifier(name, taken)
-            known = identifier(name.lower(), taken if name in small else {*taken, *small})
+            known = identifier(name.lower(), taken if name in small else taken_or_small)
             known = own if own == name and known != name.lower() else known
             taken |= {known, f"global_{known}"}
+            taken_or_small |= {known, f"global_{known}"}
             (first, *others) = found
             default = literal(first) if not others and first is not None else "None"
             self.parameters[name] = Parameter(known, default)
@@ -104,8 +108,13 @@ class Arguments:
         pair = self.globals[name]
         if pair.value is None:
             return self._platform(name) if name in PLATFORM else "None"
-        values = {used: self.global_value(used) for used in self._known_before(name) if used in pair.value}
-        return self.words.now(pair.value, pair.position, values)
+        values: dict[str, str] = {}
+        for used in variables(pair.value):
+            if self._order.get(used, self._order[name]) < self._order[name]:
+                values[used] = self.global_value(used)
+            elif used in PLATFORM:
+                values[used] = self._platform(used)
+        return self.words.now(pair.value, pair.position, values, self.optional(values))
 
     def global_value(self, name: str) -> str:
         """The code of a variable that FROM sees: a parameter, a local variable of `locals_of`, or the platform's."""
@@ -117,18 +126,25 @@ class Arguments:
 
     def global_names(self) -> list[str]:
         """The variables that FROM sees."""
-        return [*self.globals, *PLATFORM]
+        return [*self.globals, *PLATFORM, *([STAGE] if STAGE in self.parameters else [])]
 
-    def needed_for(self, texts: Iterable[str]) -> list[str]:
-        """The global ARGs that words of FROM name, with those that their defaults name, in the order of the file."""
+    def optional(self, names: Iterable[str]) -> set[str]:
+        """Those of some variables that FROM sees that are None where they are not given."""
+        return {
+            name
+            for name in names
+            if name in self.globals and self.parameters[name].optional and not self._is_worked_out(name)
+        }
+
+    def needed_for(self, names: Iterable[str]) -> list[str]:
+        """The global ARGs among some names, with those that their defaults name, in the order of the file."""
         wanted: set[str] = set()
-        todo = list(texts)
+        todo = list(names)
         while todo:
-            text = todo.pop()
-            for name, pair in self.globals.items():
-                if "$" in text and name in text and name not in wanted:
-                    wanted.add(name)
-                    todo.append(pair.value or "")
+            name = todo.pop()
+            if name in self.globals and name not in wanted:
+                wanted.add(name)
+                todo += variables(self.globals[name].value or "")
         return [name for name in self.globals if name in wanted]
 
     def locals_of(self, names: Iterable[str]) -> Iterator[str]:
@@ -139,11 +155,8 @@ class Arguments:
                 yield f"{self.global_value(name)} = {default} if {parameter} is None else {parameter}"
 
     def _is_worked_out(self, name: str) -> bool:
-        return self.parameters[name].optional and self.global_default(name) != "None"
-
-    def _known_before(self, name: str) -> list[str]:
-        order = list(self.globals)
-        return [*order[: order.index(name)], *PLATFORM]
+        has_default = self.globals[name].value is not None or name in PLATFORM
+        return self.parameters[name].optional and has_default
 
     def _platform(self, name: str) -> str:
         self.words.uses("platform_arg")

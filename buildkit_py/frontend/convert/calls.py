@@ -9,7 +9,7 @@ from buildkit_py.frontend import run_options
 from buildkit_py.frontend.buildfile import own_words, syntax
 from buildkit_py.frontend.buildfile.heredoc import file_name
 from buildkit_py.frontend.buildfile.lower_run import is_lone_heredoc
-from buildkit_py.frontend.buildfile.run_mount import parse_mount
+from buildkit_py.frontend.buildfile.run_mount import TEXTS, mount_values, parse_mount
 from buildkit_py.frontend.convert.code import identifier, literal, mapping
 from buildkit_py.frontend.git_url import parse_git
 
@@ -189,6 +189,9 @@ class Calls:
             fixed = self.words.fixed(value, at)
             return _LATER + value if fixed is None else fixed
 
+        for key, value in mount_values(flag.value or "", at):
+            if key not in TEXTS and self.words.fixed(value, at) is None:
+                raise no_words(f"a variable in `{key}` of RUN --mount", at)
         spec = parse_mount(flag.value or "", later, at)
         target = self._field(spec.target)
         place = self._field(spec.target or ".")
@@ -288,7 +291,9 @@ class Calls:
             if paths:
                 origin = flags.get("from")
                 name, place = (origin.value or "", origin.position) if origin is not None else ("", node.position)
-                things.append(f"{self.source(name, place)}[{', '.join(paths)}]")
+                tree = self.source(name, place)
+                # All that there is, which is what a tree is that nothing narrows.
+                things.append(tree if paths == ['"/"'] else f"{tree}[{', '.join(paths)}]")
                 paths.clear()
 
         for source in node.sources:
@@ -302,7 +307,8 @@ class Calls:
                 remote = True
                 things.append(self._elsewhere(source, fixed or source.text, flags))
             else:
-                paths.append(self.words.code(source.text, source.position))
+                # Nothing stands for the root, but indexes no tree.
+                paths.append('"/"' if fixed == "" else self.words.code(source.text, source.position))
         local()
         return things, remote
 

@@ -16,13 +16,11 @@ from buildkit_py.frontend.convert.arguments import STAGE, Arguments, pairs_of, s
 from buildkit_py.frontend.convert.calls import Calls, no_words
 from buildkit_py.frontend.convert.code import block, call, chain, comment_lines, docstring, identifier, literal
 from buildkit_py.frontend.convert.comments import Comments
-from buildkit_py.frontend.convert.words import Words
+from buildkit_py.frontend.convert.words import Words, variables
 from buildkit_py.frontend.platform_args import platform_args, this_platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from buildkit_py.frontend.buildfile.stages import StageNode
     from buildkit_py.frontend.buildfile.syntax import Buildfile, Instruction
     from buildkit_py.source_map import Position
@@ -159,12 +157,8 @@ class _File:
     def _names(self, stage: StageNode) -> list[str]:
         """The ARGs that a stage and those it needs depend on, in the order of the file."""
         if stage.index not in self._parameters:
-            texts = [stage.head.image.text, *(flag.value or "" for flag in stage.head.flags)]
-            used = set(self.arguments.needed_for(texts))
-            for pair in pairs_of(self.bodies[stage.index]):
-                used.add(pair.key)
-                if pair.key in self.arguments.globals:
-                    used |= set(self.arguments.needed_for(["$" + pair.key]))
+            own = [pair.key for pair in pairs_of(self.bodies[stage.index])]
+            used = {*own, *self.arguments.needed_for([*_variables_of(stage), *own])}
             for other in self._needs(stage):
                 used |= set(self._names(other))
             self._parameters[stage.index] = [name for name in self.arguments.parameters if name in used]
@@ -258,20 +252,18 @@ class _File:
     def _start(self, stage: StageNode) -> tuple[str, list[str]]:
         """The code of what a stage starts from, and the statements before it."""
         head, arguments = stage.head, self.arguments
-        texts = [head.image.text, *(flag.value or "" for flag in head.flags)]
-        named = [f"${pair.key}" for pair in pairs_of(self.bodies[stage.index])]
-        names = arguments.needed_for([*texts, *named])
-        values = {name: arguments.global_value(name) for name in arguments.global_names() if _named(name, texts)}
-        if STAGE in arguments.parameters and _named(STAGE, texts):
-            values[STAGE] = arguments.global_value(STAGE)
+        used = _variables_of(stage)
+        names = arguments.needed_for([*used, *[pair.key for pair in pairs_of(self.bodies[stage.index])]])
+        values = {name: arguments.global_value(name) for name in arguments.global_names() if name in used}
         statements = list(arguments.locals_of(names))
-        code = self.words.now(head.image.text, head.image.position, values)
+        optional = arguments.optional(values)
+        code = self.words.now(head.image.text, head.image.position, values, optional)
         fixed = self.words.fixed(head.image.text, head.image.position, values)
         if fixed == "":
             raise BuildfileError(f"FROM {head.image.text} comes to nothing", at=head.image.position)
         platform = ""
         for flag in head.flags:
-            platform = self.words.now(flag.value or "", flag.position, values)
+            platform = self.words.now(flag.value or "", flag.position, values, optional)
             if platform == '""':
                 raise BuildfileError(f"--platform={flag.value} comes to nothing", at=flag.position)
         choices = self._choices(stage)
@@ -292,8 +284,10 @@ class _File:
         )
 
 
-def _named(name: str, texts: Iterable[str]) -> bool:
-    return any("$" in text and name in text for text in texts)
+def _variables_of(stage: StageNode) -> set[str]:
+    """The names that the FROM of a stage has behind dollar signs."""
+    texts = [stage.head.image.text, *(flag.value or "" for flag in stage.head.flags)]
+    return {name for text in texts for name in variables(text)}
 
 
 def _described(stage: StageNode, lines: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from buildkit_py.frontend.convert.code import literal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
     from typing import NoReturn
 
     from buildkit_py.source_map import Position
@@ -61,22 +61,37 @@ class Words:
         escape = ', escape="`"' if self.escape == "`" else ""
         return f"expand({literal(text)}{escape})"
 
-    def now(self, text: str, at: Position, values: Mapping[str, str]) -> str:
-        """The word as a `str`; `values` is the code of each variable that there is, all others being unset."""
+    def now(self, text: str, at: Position, values: Mapping[str, str], optional: Container[str] = ()) -> str:
+        """The word as a `str`; `values` is the code of each variable that there is, all others being unset.
+
+        Those of `optional` may be None while the code runs, and so unset as well.
+        """
         fixed = self.fixed(text, at, values)
         if fixed is not None:
             return literal(fixed)
         pieces = _pieces(text) if not set(text) & {"'", '"', self.escape} else None
         if pieces is None:
             self.uses("expand")
-            used = [name for name in values if name in text]
+            used = [name for name in dict.fromkeys(variables(text)) if name in values]
             given = "{" + ", ".join([f"{literal(name)}: {values[name]}" for name in used]) + "}"
             escape = ', escape="`"' if self.escape == "`" else ""
             return f"expand({literal(text)}, {given}{escape})"
+        text_of = {name: f'{code} or ""' if name in optional else code for name, code in values.items()}
         if len(pieces) == 1 and pieces[0][1] in values:
-            return values[pieces[0][1]]
-        inside = [_braced(part) if not name else _field(values.get(name, "")) for part, name in pieces]
+            return text_of[pieces[0][1]]
+        inside = [_braced(part) if not name else _field(text_of.get(name, "")) for part, name in pieces]
         return f'f"{"".join(inside)}"'
+
+
+def variables(text: str) -> Iterator[str]:
+    """The names behind dollar signs, as `expand` reads them, and those that an escape or quotes keep it from."""
+    for part in text.split("$")[1:]:
+        name = part.removeprefix("{")
+        number = name[:1].isdecimal()
+        end = 0
+        while end < len(name) and (name[end].isdecimal() or (not number and (name[end] == "_" or name[end].isalpha()))):
+            end += 1
+        yield name[:end]
 
 
 def _refuse(name: str) -> NoReturn:

@@ -349,7 +349,7 @@ class ImageLowering:
         paths = [self._text(stage, path) for path in tree.paths]
         if not isinstance(tree.source, Elsewhere):
             paths = paths or ["/"]
-            return [CopyPath(path, number) for path in paths], paths
+            return [CopyPath(path or "/", number) for path in paths], paths
         if paths:
             return [CopyPath(path, number, unpack=bool(action.unpack)) for path in paths], paths
         # As ADD has it: the whole of a repository, or the one file there is.

@@ -167,6 +167,7 @@ ERRORS = [
     ("${x:%y}", "unsupported modifier `:%` in `${x:%y}`"),
     ("${x:1:2}", "unsupported modifier `:1` in `${x:1:2}`"),
     ("${x/a}", "missing `/` in `${x/a}`"),
+    ("${x:-" * 101 + "}" * 101, "variables are nested more than 100 deep"),
     ("${x/a/b", "missing `}` in `${x/a/b`"),
     (r"${PWD#\a}", r"invalid pattern `\a` (invalid escape `\a`) in `${PWD#\a}`"),
     (r"${PWD/\a/b}", r"invalid pattern `\a` (invalid escape `\a`) in `${PWD/\a/b}`"),

@@ -190,6 +190,16 @@ services:
     assert (worker.command, worker.ports, worker.user) == (("work",), (), "me")
 
 
+@pytest.mark.parametrize("file", ["compose.yaml", "base.yaml"])
+def test_a_long_row_of_extends(tmp_path: Path, file: str) -> None:
+    services = [f"  s{n}: {{extends: s{n - 1}, hostname: h{n}}}" for n in range(1600, 0, -1)]
+    text = "\n".join(["services:", *services, "  s0: {image: x, user: me}"])
+    write(tmp_path, compose_yaml="services: {web: {extends: {file: base.yaml, service: s1600}}}")
+    (tmp_path / file).write_text(text)
+    found = web(load(str(tmp_path), {}), "s1600" if file == "compose.yaml" else "web")
+    assert (found.image, found.user, found.hostname) == ("x", "me", "h1600")
+
+
 def test_include(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -2,7 +2,8 @@
 
 Lines end where they end now: a break between atoms becomes a space, the
 escape character, and four columns of indentation; one inside an atom stays
-to the letter, for all of its white space belongs to the text.
+to the letter, for all of its white space belongs to the text. Comments stand
+where the line below them begins.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def lay_out(line: Line, parts: tuple[Atom, ...], escape: str, indent: str, betwe
             if free:
                 return None
         elif free:
-            out += [f"{current} {escape}", *_indented(free, indent)]
+            out += [f"{current} {escape}", *_indented(free, indent + INDENT)]
             current = indent + INDENT
         elif not part.glued:
             current += " "
@@ -48,16 +49,17 @@ def lay_out(line: Line, parts: tuple[Atom, ...], escape: str, indent: str, betwe
                 if offset > at:
                     out.append(f"{current}{part.text[at - part.start : offset - part.start]}{escape}")
                     current = ""
-                out += _indented([comments], indent)
                 at = offset
+                rest = part.text[at - part.start :]
+                out += _indented([comments], rest[: len(rest) - len(rest.lstrip(" \t"))])
         current += part.text[at - part.start :]
         # A break at the very end of this part belongs to the next one.
         breaks = [(offset, comments) for offset, comments in breaks if offset >= part.end]
         end = part.end
     out.append(current)
     last = [comments for _, comments in breaks]
-    return out + [indent + comment for comments in last for comment in comments]
+    return out + _indented(last, indent)
 
 
 def _indented(groups: list[list[str]], indent: str) -> list[str]:
-    return [indent + INDENT + comment for comments in groups for comment in comments]
+    return [indent + comment for comments in groups for comment in comments]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.frontend.buildfile.checks.rule import Finding
 from buildkit_py.frontend.buildfile.syntax import Arg, Env, From
+from buildkit_py.frontend.platform_args import platform_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,9 +14,14 @@ if TYPE_CHECKING:
     from buildkit_py.frontend.buildfile.facts import Applied
     from buildkit_py.frontend.buildfile.syntax import Instruction, Pair
 
-# Programs read these without the file naming them: proxies, tools' settings, what BuildKit itself looks at.
+# Programs read these without the file naming them: proxies, tools' settings, what BuildKit itself looks at, and the
+# platforms, as `xx-apk` and the others of https://github.com/tonistiigi/xx do.
 _READ_BY_PROGRAMS = frozenset(
-    ("DEBIAN_FRONTEND", "SOURCE_DATE_EPOCH", "LANG", "TZ", "PATH", "HOME", "MAKEFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS")
+    (
+        *("DEBIAN_FRONTEND", "SOURCE_DATE_EPOCH", "LANG", "TZ", "PATH", "HOME"),
+        *("MAKEFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS"),
+        *(name for name, _ in platform_args("", "", "")),
+    )
 )
 _PREFIXES = ("BUILDKIT_", "PIP_", "UV_", "NPM_", "YARN_", "GO", "CGO_", "CARGO_", "RUST", "PYTHON", "NODE_", "LC_")
 

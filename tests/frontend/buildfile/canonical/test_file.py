@@ -53,7 +53,9 @@ FORMS = [
     ("\n\n# one\n\n\n\n  # two\nFROM a\n\n\nRUN x\n\n", "# one\n\n# two\nFROM a\n\nRUN x\n"),
     ("#\n#a  \nFROM a\n#b", "#\n#a\nFROM a\n#b\n"),
     ("ARG A\nFROM a\nRUN x\n# b c\nFROM a AS b\nFROM b", "ARG A\nFROM a\nRUN x\n\n# b c\nFROM a AS b\n\nFROM b\n"),
-    ("FROM a\nRUN x \\\n   #  why\n\n  #   how\n  y", "FROM a\nRUN x \\\n    #  why\n    #   how\n  y\n"),
+    ("FROM a\nRUN x \\\n   #  why\n\n  #   how\n  y", "FROM a\nRUN x \\\n  #  why\n  #   how\n  y\n"),
+    ("FROM a\nRUN x; \\\n# why\n\ty; \\\n  # how\n\t\tz", "FROM a\nRUN x; \\\n\t# why\n\ty; \\\n\t\t# how\n\t\tz\n"),
+    ("FROM a\nENV A=1 \\\n# why\n  B=2", "FROM a\nENV A=1 \\\n    # why\n    B=2\n"),
     ("FROM a\nRUN x \\\n # last\n\n", "FROM a\nRUN x\n# last\n"),
     # directives
     ("#SYNTAX =  a/b:1 \n# Escape=`\nFROM a\nRUN x `\n y", "# syntax=a/b:1\n# escape=`\nFROM a\nRUN x `\n y\n"),
@@ -72,7 +74,7 @@ FORMS = [
     # heredocs
     (
         "FROM a\nrun  <<A  cat \\\n # c\n <<-B\n  x\r\n\nA\n\tB\nCMD x",
-        "FROM a\nRUN <<A  cat \\\n    # c\n <<-B\n  x\r\n\nA\n\tB\nCMD x\n",
+        "FROM a\nRUN <<A  cat \\\n # c\n <<-B\n  x\r\n\nA\n\tB\nCMD x\n",
     ),
     ("FROM a\nCOPY   <<'A'  <<B  /\n# no comment\nA\n\\\nB", "FROM a\nCOPY <<'A' <<B /\n# no comment\nA\n\\\nB\n"),
     # words of our own

@@ -147,6 +147,7 @@ def test_stages() -> None:
         ("FROM scratch\nARG A\nRUN echo $AB $B_A\n", ["A"]),
         ("FROM scratch AS x\nARG A\nFROM x\nENV B=$A\n", []),
         ("FROM scratch\nARG DEBIAN_FRONTEND=noninteractive http_proxy PIP_INDEX_URL\nRUN x\n", []),
+        ("FROM scratch\nARG TARGETPLATFORM BUILDARCH TARGET\nRUN xx-apk add gcc && xx-clang a.c\n", ["TARGET"]),
     ],
 )
 def test_unused_args(text: str, wanted: list[str]) -> None:
