@@ -111,7 +111,8 @@ def test_options_that_are_not_known(world: World, base_layout: Path) -> None:
         ("-v", "../x/../../y"),
         ("--tmpfs", "/m:dev"),
         ("--tmpfs", "/m:exec,upperdir=/"),
-        ("--security-opt", "apparmor=unconfined"),
+        ("--security-opt", "apparmor=another"),
+        ("--security-opt", "label=type:another"),
         ("--security-opt", "seccomp=/etc/passwd"),
         ("--runtime", "../../bin/sh"),
     ):
