@@ -44,3 +44,7 @@ def platform_args(build: str, target: str, stage: str) -> tuple[tuple[str, str],
         values = (whole, system, "", arch, variant)
         out.extend((prefix + part, value) for part, value in zip(_PARTS, values, strict=True))
     return (*out, ("TARGETSTAGE", stage or "default"))
+
+
+PLATFORM_ARGS = frozenset([name for name, _ in platform_args("", "", "")])
+"""The names of the predefined global ARGs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.frontend import assemble
 from buildkit_py.frontend.buildfile.suggest import did_you_mean
-from buildkit_py.frontend.platform_args import platform_args, this_platform
+from buildkit_py.frontend.platform_args import PLATFORM_ARGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +20,7 @@ def tell_of_unused_args(options: Options, declared: set[str], at: Position | Non
     """Have `notice` hear of each build arg that is none of the `declared` names, nor one that every build has."""
     if not options.build_args:
         return
-    known = {name for name, _ in platform_args(this_platform(), this_platform(), "")}
     for name, _ in options.build_args:
-        if name in declared or name in known or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
+        if name in declared or name in PLATFORM_ARGS or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):
             continue
         notice(f"the build arg `{name}` is declared nowhere", at, did_you_mean(name, declared), "")

@@ -60,7 +60,7 @@ def test_options_of_ps(svc: World) -> None:
 
 def test_processes_that_come_and_go(svc: World) -> None:
     sh(svc, "web", "while :; do (true | true | true) & true; done")
-    for _ in range(5):
+    for _ in range(15):
         assert rows(svc, "web")
 
 

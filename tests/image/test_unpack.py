@@ -15,6 +15,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -440,10 +441,7 @@ def test_replacing_many_directories_takes_steps_for_each_and_not_for_each_pair(t
         ]
         return tar(*made, *over)
 
-    few, many = (
-        steps_of(lambda number=number: unpacked(layer(number), tmp_path / str(number)))  # type: ignore[misc]
-        for number in (50, 400)
-    )
+    few, many = (steps_of(partial(unpacked, layer(number), tmp_path / str(number))) for number in (50, 400))
     assert set(tree(tmp_path / "400").values()) == {kind[0]}
     assert many < 10 * few
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -11,11 +12,12 @@ from typing import Any
 
 from tests.peers.answer import Archive, answer_of
 from tests.peers.case import SITE, Case
-from tests.peers.cases import GROUPS
+from tests.peers.cases import CASES, GROUPS
 from tests.peers.daemon import Docker, docker_daemon
 from tests.peers.site import site
 
 ANSWERS = Path(__file__).parent / "answers"
+SEALS = ANSWERS / "seals.json"
 
 
 def load_base(docker: Docker, layout: Path) -> None:
@@ -42,6 +44,17 @@ def ask(docker: Docker, case: Case, base: dict[str, str], address: str) -> dict[
         return answer_of(Path(made) / "image.tar", base, address)
 
 
+def version(docker: Docker) -> str:
+    """Of the daemon."""
+    return docker("version", "--format={{.Server.Version}}").strip()
+
+
+def seal(docker_version: str, case: Case, answer: dict[str, Any]) -> str:
+    """A digest of what was asked, which docker, and what it answered."""
+    said = repr((docker_version, case, json.dumps(answer, sort_keys=True)))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
 def main(groups: Sequence[str]) -> None:
     """Record the groups, all where none is named."""
     from tests.behaviour.base_image import busybox_layout
@@ -52,11 +65,13 @@ def main(groups: Sequence[str]) -> None:
         busybox_layout(layout)
         load_base(docker, layout)
         _, base = Archive(layout_archive(layout, docker.directory / "busybox.tar")).image()
-        ANSWERS.mkdir(exist_ok=True)
+        seals, docker_version = json.loads(SEALS.read_text()), version(docker)
         for group in groups or GROUPS:
             answers = {case.name: ask(docker, case, base, address) for case in GROUPS[group]}
+            seals |= {case.name: seal(docker_version, case, answers[case.name]) for case in GROUPS[group]}
             text = json.dumps(answers, indent=1, ensure_ascii=False)
             (ANSWERS / f"{group}.json").write_text(text + "\n")
+            SEALS.write_text(json.dumps({name: seals[name] for name in CASES if name in seals}, indent=1) + "\n")
             print(f"{group}: {len(answers)} answers", file=sys.stderr)
 
 

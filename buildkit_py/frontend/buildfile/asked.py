@@ -11,7 +11,7 @@ from buildkit_py.frontend.buildfile.checks.subject import walk
 from buildkit_py.frontend.buildfile.expand import expand, expansion
 from buildkit_py.frontend.buildfile.run_mount import parse_mount
 from buildkit_py.frontend.buildfile.syntax import Arg, From, RunStep, Word
-from buildkit_py.frontend.platform_args import platform_args
+from buildkit_py.frontend.platform_args import PLATFORM_ARGS
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -123,7 +123,6 @@ class _Args:
         self._facts = facts
         self._build_args = build_args
         self._found: dict[str, BuildArg] = {}
-        self._platform = {name for name, _ in platform_args("linux/amd64", "linux/amd64", "")}
         self._global: dict[str, tuple[Arg, Pair]] = {}
         if facts.table is not None:
             self._global = {pair.key: (arg, pair) for arg in facts.table.global_args for pair in arg.pairs}
@@ -148,7 +147,7 @@ class _Args:
                     if pair.value is None and pair.key in self._global:
                         self.take_global((pair.key,))
                         scope[pair.key] = self._facts.globals.get(pair.key, "")
-                    elif pair.value is not None or pair.key not in self._platform:
+                    elif pair.value is not None or pair.key not in PLATFORM_ARGS:
                         scope[pair.key] = self._value(pair, scope)
                         here[pair.key] = _arg(applied.node, pair, scope[pair.key], _lines(applied.line_of))
         for name, arg in here.items():

@@ -11,7 +11,7 @@ from buildkit_py.errors import BuildfileError
 from buildkit_py.frontend.buildfile.syntax import Arg
 from buildkit_py.frontend.convert.code import identifier, literal
 from buildkit_py.frontend.convert.words import variables
-from buildkit_py.frontend.platform_args import platform_args
+from buildkit_py.frontend.platform_args import PLATFORM_ARGS
 from buildkit_py.record import Record
 
 TYPE_CHECKING = False
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Differs from target to target, so that each function has its own.
 STAGE = "TARGETSTAGE"
-PLATFORM = frozenset([name for name, _ in platform_args("linux/amd64", "linux/amd64", "") if name != STAGE])
+PLATFORM = PLATFORM_ARGS - {STAGE}
 
 
 class Parameter(Record):

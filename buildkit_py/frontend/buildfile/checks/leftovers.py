@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from buildkit_py.frontend.buildfile.checks.rule import Finding
 from buildkit_py.frontend.buildfile.syntax import Arg, Env, From
-from buildkit_py.frontend.platform_args import platform_args
+from buildkit_py.frontend.platform_args import PLATFORM_ARGS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +16,8 @@ if TYPE_CHECKING:
 
 # Programs read these without the file naming them: proxies, tools' settings, what BuildKit itself looks at, and the
 # platforms, as `xx-apk` and the others of https://github.com/tonistiigi/xx do.
-_READ_BY_PROGRAMS = frozenset(
-    (
-        *("DEBIAN_FRONTEND", "SOURCE_DATE_EPOCH", "LANG", "TZ", "PATH", "HOME"),
-        *("MAKEFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS"),
-        *(name for name, _ in platform_args("", "", "")),
-    )
+_READ_BY_PROGRAMS = PLATFORM_ARGS | frozenset(
+    ("DEBIAN_FRONTEND", "SOURCE_DATE_EPOCH", "LANG", "TZ", "PATH", "HOME", "MAKEFLAGS", "CFLAGS", "CXXFLAGS", "LDFLAGS")
 )
 _PREFIXES = ("BUILDKIT_", "PIP_", "UV_", "NPM_", "YARN_", "GO", "CGO_", "CARGO_", "RUST", "PYTHON", "NODE_", "LC_")
 
